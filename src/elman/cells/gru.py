@@ -1,0 +1,116 @@
+"""The gated recurrent unit, in both of its reset forms.
+
+    r = sigmoid(x Wx_r + h Wh_r + b_r)      reset gate
+    z = sigmoid(x Wx_z + h Wh_z + b_z)      update gate; z = 1 keeps the old state
+    reset after the recurrent product (cuDNN, PyTorch; the default of Keras 3):
+    n = tanh(x Wx_n + b_n + r (h Wh_n + bn))
+    reset before it (Cho et al. 2014, "Learning Phrase Representations", section 2.3):
+    n = tanh(x Wx_n + b_n + (r h) Wh_n)
+    h' = (1 - z) n + z h
+
+x (B, I), h (B, H); the gates stand side by side: Wx (I, 3H), Wh (H, 3H), b (3H,), in the order r, z, n; bn (H,).
+Cho et al. write the paper's z for what keeps the old state, as here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from elman.cells.border import step_arrays
+from elman.cells.cell import Arrays, Cell, Kept
+from elman.checks import Array
+
+
+def step_reset_after(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+    (h,) = state
+    Wx, Wh, b, bn = weights
+    xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)  # (B, H) each
+    hr, hz, hn = np.split(h @ Wh, 3, axis=-1)
+    r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + bn
+    n = tanh(xn + r * m)
+    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n, "m": m}
+
+
+def step_reset_after_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+) -> tuple[Array, Arrays, Arrays]:
+    (h,), (dh,) = state, dnext
+    Wx, Wh, b, bn = weights
+    r, z, n, m = kept["r"], kept["z"], kept["n"], kept["m"]
+    dn = dh * (1 - z) * tanh_derivative(n)
+    dr = dn * m * sigmoid_derivative(r)
+    dz = dh * (h - n) * sigmoid_derivative(z)
+    da = np.concatenate([dr, dz, dn], axis=-1)  # (B, 3H), of x Wx + b
+    dm = dn * r
+    dp = np.concatenate([dr, dz, dm], axis=-1)  # (B, 3H), of h Wh
+    return da @ Wx.T, (dp @ Wh.T + dh * z,), (x.T @ da, h.T @ dp, da.sum(0), dm.sum(0))
+
+
+def step_reset_before(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+    (h,) = state
+    Wx, Wh, b = weights
+    H = h.shape[-1]
+    xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)
+    hr, hz = np.split(h @ Wh[:, : 2 * H], 2, axis=-1)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    n = tanh(xn + (r * h) @ Wh[:, 2 * H :])
+    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}
+
+
+def step_reset_before_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+) -> tuple[Array, Arrays, Arrays]:
+    (h,), (dh,) = state, dnext
+    Wx, Wh, b = weights
+    r, z, n, H = kept["r"], kept["z"], kept["n"], h.shape[-1]
+    dn = dh * (1 - z) * tanh_derivative(n)
+    drh = dn @ Wh[:, 2 * H :].T  # (B, H), of r h
+    dr = drh * h * sigmoid_derivative(r)
+    dz = dh * (h - n) * sigmoid_derivative(z)
+    drz = np.concatenate([dr, dz], axis=-1)
+    da = np.concatenate([drz, dn], axis=-1)  # (B, 3H)
+    dh = dh * z + drh * r + drz @ Wh[:, : 2 * H].T
+    dWh = np.concatenate([h.T @ drz, (r * h).T @ dn], axis=-1)
+    return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0))
+
+
+def gru(reset_after: bool = True) -> Cell:
+    """The GRU cell; `reset_after` chooses between its two forms."""
+    weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
+    return Cell(
+        name="gru",
+        weights={**weights, "bn": ("hidden",)} if reset_after else weights,
+        states=("h",),
+        gates=("r", "z", "n"),
+        step=step_reset_after if reset_after else step_reset_before,
+        step_derivative=step_reset_after_derivative if reset_after else step_reset_before_derivative,
+        inner_biases={"bn": "n"} if reset_after else {},
+        options={"reset_after": bool(reset_after)},
+    )
+
+
+def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_after: bool = True) -> Array:
+    """One step of the GRU: h' from x, h. Gate blocks r, z, n; z = 1 keeps the old state.
+
+    Shapes: x (batch, input) or (input,); h (batch, hidden) or (hidden,); Wx (input, 3 hidden);
+    Wh (hidden, 3 hidden); b (3 hidden,); bn (hidden,), the bias inside the reset product, for `reset_after` only
+    (0 if left out). Returns h' in the shape of h, in float64 unless all arguments are float32. Raises `ShapeError`
+    where a shape does not fit, `ValueError` for a `bn` without `reset_after`. Source: Cho et al. 2014, section 2.3.
+
+    >>> gru_step([1.0], [0.5], [[0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]], [0.0, 0.0, 0.0]).round(6)
+    array([0.630797])
+    """
+    cell = gru(reset_after)
+    weights: tuple[Any, ...] = (Wx, Wh, b)
+    if not reset_after and bn is not None:
+        raise ValueError("bn must be left out with reset_after=False, which has no such bias. Got a value.")
+    if reset_after:
+        hidden = np.shape(Wh)[0] if np.ndim(Wh) == 2 else 0
+        zeros = np.zeros(hidden, getattr(Wh, "dtype", np.float64))  # of Wh's dtype: it must not decide the result's
+        weights = (Wx, Wh, b, zeros if bn is None else bn)
+    inputs, state, arrays = step_arrays(cell, x, (h,), weights)
+    (h_next,), _ = cell.step(inputs, state, arrays)
+    return h_next

@@ -1,0 +1,80 @@
+"""Long short-term memory with a forget gate (Gers, Schmidhuber, Cummins 2000, "Learning to Forget", section 3).
+
+    i = sigmoid(x Wx_i + h Wh_i + b_i)      input gate
+    f = sigmoid(x Wx_f + h Wh_f + b_f)      forget gate
+    g =    tanh(x Wx_g + h Wh_g + b_g)      candidate
+    o = sigmoid(x Wx_o + h Wh_o + b_o)      output gate
+    c' = f c + i g
+    h' = o tanh(c')
+
+x (B, I), h and c (B, H); the gates stand side by side: Wx (I, 4H), Wh (H, 4H), b (4H,), in the order i, f, g, o.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from elman.cells.border import step_arrays
+from elman.cells.cell import Arrays, Cell, Kept
+from elman.checks import Array
+
+
+def step(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+    h, c = state
+    Wx, Wh, b = weights
+    i, f, g, o = np.split(x @ Wx + h @ Wh + b, 4, axis=-1)  # (B, H) each
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c_next = f * c + i * g
+    tanh_c = tanh(c_next)
+    return (o * tanh_c, c_next), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+
+
+def step_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+) -> tuple[Array, Arrays, Arrays]:
+    (h, c), (dh, dc) = state, dnext
+    Wx, Wh, b = weights
+    i, f, g, o, tanh_c = kept["i"], kept["f"], kept["g"], kept["o"], kept["tanh_c"]
+    dc = dc + dh * o * tanh_derivative(tanh_c)  # c' acts through h' too
+    da = np.concatenate(
+        [
+            dc * g * sigmoid_derivative(i),
+            dc * c * sigmoid_derivative(f),
+            dc * i * tanh_derivative(g),
+            dh * tanh_c * sigmoid_derivative(o),
+        ],
+        axis=-1,
+    )  # (B, 4H), of what stands inside the gates
+    return da @ Wx.T, (da @ Wh.T, dc * f), (x.T @ da, h.T @ da, da.sum(0))
+
+
+def lstm() -> Cell:
+    """The LSTM cell."""
+    return Cell(
+        name="lstm",
+        weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
+        states=("h", "c"),
+        gates=("i", "f", "g", "o"),
+        step=step,
+        step_derivative=step_derivative,
+    )
+
+
+def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Array]:
+    """One step of the LSTM: h', c' from x, h, c. Gate blocks i, f, g, o.
+
+    Shapes: x (batch, input) or (input,); h, c (batch, hidden) or (hidden,); Wx (input, 4 hidden);
+    Wh (hidden, 4 hidden); b (4 hidden,). Returns h', c' in the shape of h, in float64 unless all arguments are
+    float32. Raises `ShapeError` where a shape does not fit. Source: Gers et al. 2000, section 3.
+
+    >>> h, c = lstm_step([1.0], [0.0], [0.5], [[0.0, 0.0, 1.0, 0.0]], [[0.0, 0.0, 0.0, 0.0]], [0.0, 0.0, 0.0, 0.0])
+    >>> h.round(6), c.round(6)
+    (array([0.2793]), array([0.630797]))
+    """
+    cell = lstm()
+    inputs, state, weights = step_arrays(cell, x, (h, c), (Wx, Wh, b))
+    (h_next, c_next), _ = cell.step(inputs, state, weights)
+    return h_next, c_next

@@ -1,0 +1,63 @@
+"""The simple recurrent network (Elman 1990, "Finding Structure in Time", Cognitive Science 14, figure 2).
+
+    h' = act(x Wx + h Wh + b)
+
+x (B, I) input, h (B, H) hidden state, Wx (I, H), Wh (H, H), b (H,); B examples are rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from elman.cells.activations import Activation, as_activation
+from elman.cells.border import step_arrays
+from elman.cells.cell import Arrays, Cell, Kept
+from elman.checks import Array
+
+
+def step(x: Array, state: Arrays, weights: Arrays, act: Activation) -> tuple[Arrays, Kept]:
+    (h,) = state
+    Wx, Wh, b = weights
+    h_next = act(x @ Wx + h @ Wh + b)  # (B, H)
+    return (h_next,), {"h": h_next}
+
+
+def step_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, act: Activation
+) -> tuple[Array, Arrays, Arrays]:
+    (h,), (dh,) = state, dnext
+    Wx, Wh, b = weights
+    da = dh * act.derivative(kept["h"])  # (B, H), of what stands inside act
+    return da @ Wx.T, (da @ Wh.T,), (x.T @ da, h.T @ da, da.sum(0))
+
+
+def rnn(activation: str | dict[str, Any] | Activation = "tanh") -> Cell:
+    """The cell of the simple recurrent network with an activation of the table."""
+    act = as_activation(activation)
+    return Cell(
+        name="rnn",
+        weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
+        states=("h",),
+        gates=("h",),
+        step=partial(step, act=act),
+        step_derivative=partial(step_derivative, act=act),
+        options={"activation": act.to_config()},
+    )
+
+
+def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activation = "tanh") -> Array:
+    """One step of the simple recurrent network, h' = act(x Wx + h Wh + b).
+
+    Shapes: x (batch, input) or (input,); h (batch, hidden) or (hidden,); Wx (input, hidden); Wh (hidden, hidden);
+    b (hidden,). Returns h' in the shape of h, in float64 unless all arguments are float32. Raises `ShapeError`
+    where a shape does not fit and `ValueError` for an unknown activation. Source: Elman 1990, figure 2.
+
+    >>> import numpy as np
+    >>> rnn_step([0.2, -0.1], [0.5], [[1.0], [2.0]], [[0.4]], [0.1]).round(6)
+    array([0.291313])
+    """
+    cell = rnn(activation)
+    inputs, state, weights = step_arrays(cell, x, (h,), (Wx, Wh, b))
+    (h_next,), _ = cell.step(inputs, state, weights)
+    return h_next

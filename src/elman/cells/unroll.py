@@ -1,0 +1,100 @@
+"""A cell through time, forward and backward: any cell, any lengths, either direction.
+
+The batch is packed (see `elman.sequences`): values (N, I) with the steps of all sequences one after another. At
+recurrent step t only the sequences that still have a step t are touched, so an ended sequence costs nothing and
+its state stays that of its own last step. The reverse direction walks each sequence from its own end.
+
+Backpropagation through time: Werbos 1990, "Backpropagation Through Time: What It Does and How to Do It".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from elman.cells.cell import Arrays, Cell, Kept
+from elman.checks import Array
+
+
+@dataclass(frozen=True)
+class TapeStep:
+    """One recurrent step of a batch, as the backward pass needs it."""
+
+    alive: Array  # (A,) the sequences that have this step
+    rows: Array  # (A,) where their step stands in the packed arrays
+    state: Arrays  # (A, H) each, before the step
+    kept: Kept  # by name, (A, ...) each, what the cell kept
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What `unroll` hands to `unroll_derivative`: a value of its own, that no later change of weights touches."""
+
+    cell: Cell
+    weights: Arrays
+    values: Array  # (N, I)
+    steps: list[TapeStep]
+
+
+def walk(lengths: Array, reverse: bool = False) -> Iterator[tuple[Array, Array]]:
+    """For each recurrent step: the sequences that have it, and where it stands in the packed arrays."""
+    starts = np.cumsum(lengths) - lengths
+    for t in range(int(lengths.max())):
+        alive = np.flatnonzero(lengths > t)
+        yield alive, starts[alive] + (lengths[alive] - 1 - t if reverse else t)
+
+
+def unroll(
+    cell: Cell,
+    weights: Arrays,
+    values: Array,
+    lengths: Array,
+    state: Arrays,
+    *,
+    reverse: bool = False,
+    keep: bool = True,
+) -> tuple[Array, Arrays, Tape | None]:
+    """Runs `cell` over a packed batch.
+
+    values (N, I), lengths (B,), state (B, H) each. Returns y (N, H), the state of each sequence after its own last
+    step, (B, H) each, and with `keep` the tape.
+    """
+    state = tuple(s.copy() for s in state)
+    y = np.empty((len(values), state[0].shape[1]), values.dtype)
+    steps = []
+    for alive, rows in walk(lengths, reverse):
+        before = tuple(s[alive] for s in state)
+        after, kept = cell.step(values[rows], before, weights)
+        for s, new in zip(state, after, strict=True):
+            s[alive] = new
+        y[rows] = after[0]
+        if keep:
+            steps.append(TapeStep(alive, rows, before, kept))
+    tape = Tape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
+    return y, state, tape
+
+
+def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
+    """Backpropagation through time over the steps of a tape.
+
+    dy (N, H), the gradient of every output, or None; dstate (B, H) each, that of every final state. Returns
+    dvalues (N, I), the gradient of every initial state, (B, H) each, and that of every weight.
+    """
+    dstate = tuple(d.copy() for d in dstate)
+    dvalues = np.empty_like(tape.values)
+    dweights = tuple(np.zeros_like(w) for w in tape.weights)
+    for step in reversed(tape.steps):
+        dnext = tuple(d[step.alive] for d in dstate)
+        if dy is not None:
+            dnext = (dnext[0] + dy[step.rows], *dnext[1:])
+        dx, dbefore, parts = tape.cell.step_derivative(
+            tape.values[step.rows], step.state, tape.weights, step.kept, dnext
+        )
+        dvalues[step.rows] = dx
+        for d, new in zip(dstate, dbefore, strict=True):
+            d[step.alive] = new
+        for total, part in zip(dweights, parts, strict=True):
+            total += part
+    return dvalues, dstate, dweights

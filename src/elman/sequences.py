@@ -1,0 +1,224 @@
+"""Ragged lists and padded arrays: one type for both.
+
+Inside the library there is no padding. A batch is *packed*: the real steps of all sequences stand one after
+another in one array, and the lengths say where each sequence ends:
+
+    lengths = [3, 1, 2]      values = [a0 a1 a2 b0 c0 c1]        (N = 6 steps, B = 3 sequences)
+
+A list of sequences, a padded array with lengths and a dense array all become this, so padding can neither be
+computed nor leak; what the user gave decides the form in which results go back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+
+Form = Literal["array", "single", "list"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How packed rows belong together, and the form in which the user handles them.
+
+    `lengths` is (B,) for sequences and None for vectors: one row an example, as a pooling layer leaves them.
+    """
+
+    lengths: Array | None
+    count: int  # B
+    form: Form
+    time: int = 0  # T of a padded array
+
+    @property
+    def rows(self) -> int:
+        """N: the number of packed rows."""
+        return self.count if self.lengths is None else int(self.lengths.sum())
+
+    def as_vectors(self) -> Layout:
+        """The layout after pooling over time: one row a sequence."""
+        return Layout(None, self.count, self.form)
+
+    def pack(self, name: str, value: Any, width: int, dtype: Any) -> Array:
+        """The packed rows (N, width) of a value in the user's form, such as a gradient of an output."""
+        if self.lengths is not None and self.form == "list":
+            _check_list(name, value, self.count)
+            parts = [checks.real_array(f"{name}[{i}]", v, dtype) for i, v in enumerate(value)]
+            for i, (part, length) in enumerate(zip(parts, self.lengths, strict=True)):
+                checks.shape(f"{name}[{i}]", part, (int(length), width))
+            return np.concatenate(parts)
+        array = checks.real_array(name, value, dtype)
+        checks.shape(name, array, (*self._outer_shape(), width))
+        if self._is_padded():
+            return array[self.mask()]
+        return array.reshape(-1, width)
+
+    def unpack(self, values: Array) -> Any:
+        """Packed rows (N, ...) in the user's form: an array, a single sequence or a list; padding is 0."""
+        if self.lengths is not None and self.form == "list":
+            return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
+        outer = self._outer_shape()
+        if not self._is_padded():
+            return values.reshape(*outer, *values.shape[1:])
+        padded = np.zeros((*outer, *values.shape[1:]), values.dtype)
+        padded[self.mask()] = values
+        return padded
+
+    def mask(self) -> Array:
+        """(B, T): true where a padded array holds a real step."""
+        assert self.lengths is not None
+        return np.arange(self.time) < self.lengths[:, None]
+
+    def _is_padded(self) -> bool:
+        return self.lengths is not None and self.form == "array" and self.rows < self.count * self.time
+
+    def _outer_shape(self) -> tuple[int, ...]:
+        if self.lengths is None:
+            return () if self.form == "single" else (self.count,)
+        return (self.rows,) if self.form == "single" else (self.count, self.time)
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """A batch: packed rows `values` (N, features), or (N,) for tokens, and their layout."""
+
+    values: Array
+    layout: Layout
+
+    def __len__(self) -> int:
+        return self.layout.count
+
+    @property
+    def lengths(self) -> Array:
+        """(B,): the number of steps of each sequence."""
+        if self.layout.lengths is None:
+            raise ShapeError("a layer over time must be given sequences. Got vectors, one an example.")
+        return self.layout.lengths
+
+    def with_values(self, values: Array) -> Sequences:
+        """Other values a step, the same sequences."""
+        return Sequences(values, self.layout)
+
+    def take(self, indices: Array) -> Sequences:
+        """The chosen sequences, as a batch of its own."""
+        if self.layout.lengths is None:
+            return Sequences(self.values[indices], Layout(None, len(indices), "array"))
+        lengths = self.lengths[indices]
+        starts = (np.cumsum(self.lengths) - self.lengths)[indices]
+        # Row numbers: each sequence's start, counted on from where the sequence begins in the new batch.
+        rows = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
+
+
+def pack_features(
+    name: str, x: Any, width: int | None, dtype: Any, lengths: Any = None, *, own: bool = False
+) -> Sequences:
+    """Real features as packed sequences.
+
+    `x` is (batch, time, width), one sequence (time, width), or a list of (time_i, width). With `own` the values
+    are a copy, for a tape that must outlive the caller's array.
+    """
+
+    def convert(part_name: str, part: Any) -> Array:
+        return checks.real_array(part_name, part, dtype)
+
+    return _pack(name, x, (width if width is not None else "features",), convert, lengths, own)
+
+
+def pack_tokens(name: str, x: Any, count: int, lengths: Any = None, *, own: bool = False) -> Sequences:
+    """Tokens, whole numbers below `count`, as packed sequences: (batch, time), (time,), or a list of (time_i,).
+
+    What stands in the padding is not looked at.
+    """
+
+    def convert(part_name: str, part: Any) -> Array:
+        return checks.integer_array(part_name, part, count)
+
+    if lengths is not None:  # padding may hold any number, -1 for one
+        array = np.array(x)
+        if array.ndim == 2 and array.dtype.kind in "iu":
+            array[np.arange(array.shape[1]) >= _check_lengths(lengths, *array.shape)[:, None]] = 0
+            x = array
+    return _pack(name, x, (), convert, lengths, own)
+
+
+def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths: Any, own: bool) -> Sequences:
+    if _is_ragged_list(x, len(step)):
+        if lengths is not None:
+            raise ValueError(
+                f"lengths must be left out where {name} is a list of sequences. Got {checks.describe(lengths)}."
+            )
+        _check_list(name, x, None)
+        parts = [convert(f"{name}[{i}]", part) for i, part in enumerate(x)]
+        for i, part in enumerate(parts):
+            checks.shape(f"{name}[{i}]", part, ("time", *step))
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise ShapeError(
+                    f"{name}[{i}] must have {parts[0].shape[-1]} features, as {name}[0] has. Got {part.shape}."
+                )
+            if len(part) == 0:
+                raise ShapeError(f"{name}[{i}] must have at least one step. Got {part.shape}.")
+        sizes = np.array([len(part) for part in parts], np.int64)
+        return Sequences(np.concatenate(parts), Layout(sizes, len(parts), "list"))
+    array = convert(name, x)
+    checks.shape(name, array, ("batch", "time", *step), ("time", *step))
+    if 0 in array.shape:
+        raise ShapeError(f"{name} must have at least one sequence, one step and one feature. Got {array.shape}.")
+    if array.ndim == len(step) + 1:
+        if lengths is not None:
+            raise ValueError(f"lengths must be left out where {name} is one sequence. Got {checks.describe(lengths)}.")
+        layout = Layout(np.array([len(array)], np.int64), 1, "single", len(array))
+        return Sequences(array.copy() if own else array, layout)
+    return _pack_array(array, lengths, own)
+
+
+def _pack_array(array: Array, lengths: Any, own: bool) -> Sequences:
+    batch, time = array.shape[:2]
+    if lengths is None:
+        dense = array.reshape(batch * time, *array.shape[2:])
+        return Sequences(dense.copy() if own else dense, Layout(np.full(batch, time, np.int64), batch, "array", time))
+    layout = Layout(_check_lengths(lengths, batch, time), batch, "array", time)
+    return Sequences(array[layout.mask()], layout)
+
+
+def _check_lengths(lengths: Any, batch: int, time: int) -> Array:
+    array = np.array(lengths)
+    if array.dtype.kind not in "iu":
+        raise checks.DtypeError(f"lengths must hold integers. Got an array of dtype {array.dtype}.")
+    checks.shape("lengths", array, (batch,))
+    wrong = (array < 1) | (array > time)
+    if wrong.any():
+        raise ValueError(
+            f"lengths must be from 1 to {time}, the steps of x. Got {array[wrong][0]} at index {int(wrong.argmax())}."
+        )
+    return array.astype(np.int64)
+
+
+def _is_ragged_list(x: Any, step_rank: int) -> bool:
+    """A list whose items are sequences, rather than nested lists that spell one array."""
+    if not isinstance(x, (list, tuple)):
+        return False
+    if any(hasattr(part, "ndim") and part.ndim == step_rank + 1 for part in x):
+        return True
+    if len(x) == 0 or any(_rank(part) != step_rank + 1 for part in x):
+        return len(x) == 0
+    return len({len(part) for part in x}) > 1
+
+
+def _rank(x: Any) -> int:
+    if isinstance(x, (list, tuple)):
+        return 1 + (_rank(x[0]) if len(x) else 0)
+    return int(getattr(x, "ndim", 0))
+
+
+def _check_list(name: str, value: Any, count: int | None) -> None:
+    if not isinstance(value, (list, tuple)):
+        raise ShapeError(f"{name} must be a list of {count} sequences. Got {checks.describe(value)}.")
+    if len(value) == 0:
+        raise ShapeError(f"{name} must hold at least one sequence. Got an empty list.")
+    if count is not None and len(value) != count:
+        raise ShapeError(f"{name} must be a list of {count} sequences. Got {len(value)}.")
