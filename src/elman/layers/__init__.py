@@ -1,0 +1,29 @@
+"""Layers: recurrent, and what stands before and behind them."""
+
+from elman.layers.layer import Layer, Tape
+from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
+from elman.layers.pooling import LastStep, MaxOverTime, MeanOverTime
+from elman.layers.recurrent import GRU, LSTM, RNN, Recurrent
+
+#: The layers by the name that files call them.
+LAYERS: dict[str, type[Layer]] = {
+    cls.__name__: cls
+    for cls in (Dense, Dropout, Embedding, GRU, LSTM, LastStep, LayerNorm, MaxOverTime, MeanOverTime, RNN, Recurrent)
+}
+
+__all__ = [
+    "GRU",
+    "LAYERS",
+    "LSTM",
+    "RNN",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "LastStep",
+    "Layer",
+    "LayerNorm",
+    "MaxOverTime",
+    "MeanOverTime",
+    "Recurrent",
+    "Tape",
+]

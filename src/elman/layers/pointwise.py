@@ -1,0 +1,188 @@
+"""Layers that treat every step by itself: dense, embedding, dropout, layer normalization.
+
+They work on packed rows (N, features), so they never see padding, and serve sequences and vectors alike.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import Activation, as_activation
+from elman.checks import Array
+from elman.initializers import glorot
+from elman.layers.layer import Generator, Gradients, Layer
+from elman.sequences import Sequences, pack_tokens
+
+
+class Dense(Layer):
+    """y = act(x W + b) at every step, or of every vector.
+
+    Parameters `W` (input, output), drawn by Glorot, and `b` (output,), 0. `activation` is a name of the table or an
+    `elman.Activation`. `dtype` and `seed` as in `elman.Recurrent`.
+
+    >>> import numpy as np, elman
+    >>> y, _ = elman.Dense(3, 2, seed=0)(np.ones((4, 7, 3)))
+    >>> y.shape
+    (4, 7, 2)
+    """
+
+    activation: Activation
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        activation: str | Activation = "identity",
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        act = as_activation(activation).to_config()
+        super().__init__(
+            seed, input_size=input_size, output_size=output_size, activation=act, dtype=str(checks.float_dtype(dtype))
+        )
+
+    def _setup(self, *, input_size: int, output_size: int, activation: Any, dtype: Any) -> None:
+        self.input_size = checks.size("input_size", input_size)
+        self.output_size = checks.size("output_size", output_size)
+        self.activation = as_activation(activation)
+        self.dtype = checks.float_dtype(dtype)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
+
+    def _draw(self, rng: Generator) -> None:
+        self._parameters["W"][...] = glorot(rng, self._parameters["W"].shape)
+        self._parameters["b"][...] = 0
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        W, b = self._parameters["W"], self._parameters["b"]
+        y = self.activation(x.values @ W + b)  # (N, output)
+        return x.with_values(y), None, (x.values, W.copy(), y) if keep else None
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+        x, W, y = kept
+        da = np.zeros_like(y) if dy is None else dy * self.activation.derivative(y)
+        return da @ W.T, None, {"W": x.T @ da, "b": da.sum(0)}
+
+
+class Embedding(Layer):
+    """A vector of its own for every token: y = W[x].
+
+    Tokens are whole numbers from 0 to `count` - 1: x is (batch, time), one sequence (time,), or a list of (time_i,).
+    Parameter `W` (count, size), standard normal. `dtype` and `seed` as in `elman.Recurrent`.
+
+    >>> import elman
+    >>> y, _ = elman.Embedding(65, 8, seed=0)([[5, 64, 0], [1, 2, 3]])
+    >>> y.shape
+    (2, 3, 8)
+    """
+
+    takes_tokens = True
+
+    def __init__(self, count: int, size: int, dtype: Any = "float32", seed: int | None = None) -> None:
+        super().__init__(seed, count=count, size=size, dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, count: int, size: int, dtype: Any) -> None:
+        self.count = checks.size("count", count)
+        self.output_size = checks.size("size", size)
+        self.dtype = checks.float_dtype(dtype)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (self.count, self.output_size or 0)}
+
+    def _draw(self, rng: Generator) -> None:
+        self._parameters["W"][...] = rng.standard_normal(self._parameters["W"].shape)
+
+    def _take(self, x: Any, lengths: Any, own: bool) -> Sequences:
+        return pack_tokens("x", x, self.count, lengths, own=own)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        return x.with_values(self._parameters["W"][x.values]), None, x.values
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[None, None, Gradients]:
+        dW = np.zeros_like(self._parameters["W"])
+        if dy is not None:
+            np.add.at(dW, kept, dy)  # a token that comes twice counts twice
+        return None, None, {"W": dW}
+
+
+class Dropout(Layer):
+    """Sets each value to 0 with probability `rate` and scales the others by 1 / (1 - rate).
+
+    It acts only where `forward` is given a generator, as `fit` does; elsewhere y = x. Source: Srivastava et al.
+    2014, section 4, with the scaling moved from use to training.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.Dropout(0.5)
+    >>> layer(np.ones((1, 2, 3)))[0].tolist()
+    [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
+    >>> layer.forward(np.ones((1, 2, 3)), rng=np.random.default_rng(0))[0].tolist()
+    [[[2.0, 0.0, 0.0], [0.0, 2.0, 2.0]]]
+    """
+
+    def __init__(self, rate: float, dtype: Any = "float32") -> None:
+        super().__init__(rate=rate, dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, rate: float, dtype: Any) -> None:
+        self.rate = checks.number("rate", rate, 0, 1)
+        if self.rate == 1:
+            raise ValueError(f"rate must be under 1, or nothing is left. Got {rate!r}.")
+        self.dtype = checks.float_dtype(dtype)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        if rng is None or self.rate == 0:
+            return x, None, None
+        survives = np.asarray(rng.random(x.values.shape) >= self.rate, self.dtype)
+        scale = survives / self.dtype.type(1 - self.rate)
+        return x.with_values(x.values * scale), None, scale
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
+        return dy if dy is None or kept is None else dy * kept, None, {}
+
+
+class LayerNorm(Layer):
+    """y = gain (x - mean) / sqrt(variance + epsilon) + bias, over the features of each step.
+
+    Parameters `gain` (size,), 1, and `bias` (size,), 0. Source: Ba, Kiros, Hinton 2016, equation 4. PyTorch calls
+    them weight and bias and has the same epsilon; Keras calls them gamma and beta and has 1e-3.
+
+    >>> import elman
+    >>> elman.LayerNorm(2)([[1.0, 3.0]])[0].round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+
+    def __init__(self, size: int, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
+        super().__init__(size=size, epsilon=epsilon, dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, size: int, epsilon: float, dtype: Any) -> None:
+        self.input_size = self.output_size = checks.size("size", size)
+        self.epsilon = checks.number("epsilon", epsilon, 0, open_low=True)
+        self.dtype = checks.float_dtype(dtype)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"gain": (self.input_size or 0,), "bias": (self.input_size or 0,)}
+
+    def _draw(self, rng: Generator) -> None:
+        self._parameters["gain"][...] = 1
+        self._parameters["bias"][...] = 0
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        gain = self._parameters["gain"]
+        centered = x.values - x.values.mean(-1, keepdims=True)
+        scale = 1 / np.sqrt((centered * centered).mean(-1, keepdims=True) + self.epsilon)
+        normal = centered * scale  # (N, size)
+        return (
+            x.with_values(gain * normal + self._parameters["bias"]),
+            None,
+            (normal, scale, gain.copy()) if keep else None,
+        )
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+        normal, scale, gain = kept
+        dy = np.zeros_like(normal) if dy is None else dy
+        dn = dy * gain
+        dx = scale * (dn - dn.mean(-1, keepdims=True) - normal * (dn * normal).mean(-1, keepdims=True))
+        return dx, None, {"gain": (dy * normal).sum(0), "bias": dy.sum(0)}

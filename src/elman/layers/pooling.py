@@ -1,0 +1,97 @@
+"""Layers that turn a sequence into one vector: its last step, its mean or its maximum over time.
+
+With packed rows, sequence b owns the rows from starts[b] on, so each pool is one operation over row ranges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.layers.layer import Generator, Gradients, Layer
+from elman.sequences import Sequences
+
+
+class _Pool(Layer):
+    """A layer from (batch, time, features) to (batch, features)."""
+
+    needs_whole_sequences = True
+
+    def __init__(self, dtype: Any = "float32") -> None:
+        super().__init__(dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, dtype: Any) -> None:
+        self.dtype = checks.float_dtype(dtype)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        y, kept = self._pool(x.values, x.lengths)
+        return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, kept)
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+        shape, inner = kept
+        dx = np.zeros(shape, self.dtype)
+        if dy is not None:
+            self._spread(dx, inner, dy)
+        return dx, None, {}
+
+    def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
+        """The vectors (B, features), and what `_spread` needs."""
+        raise NotImplementedError
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        """Writes the gradients of the vectors into those of the rows, which are 0."""
+        raise NotImplementedError
+
+
+class LastStep(_Pool):
+    """The last real step of each sequence.
+
+    >>> import numpy as np, elman
+    >>> elman.LastStep()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
+    [[4.0, 5.0], [6.0, 7.0]]
+    """
+
+    def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
+        last = np.cumsum(lengths) - 1
+        return values[last], last
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        dx[kept] = dy
+
+
+class MeanOverTime(_Pool):
+    """The mean over the real steps of each sequence.
+
+    >>> import numpy as np, elman
+    >>> elman.MeanOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
+    [[2.0, 3.0], [6.0, 7.0]]
+    """
+
+    def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
+        sums = np.add.reduceat(values, np.cumsum(lengths) - lengths)
+        return sums / lengths[:, None].astype(self.dtype), lengths
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        dx[...] = np.repeat(dy / kept[:, None].astype(self.dtype), kept, axis=0)
+
+
+class MaxOverTime(_Pool):
+    """The largest value of each feature over the real steps; where two are equal, the first takes the gradient.
+
+    >>> import numpy as np, elman
+    >>> elman.MaxOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
+    [[4.0, 5.0], [6.0, 7.0]]
+    """
+
+    def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
+        starts = np.cumsum(lengths) - lengths
+        best = np.stack(
+            [start + values[start : start + n].argmax(0) for start, n in zip(starts, lengths, strict=True)]
+        )  # (B, features)
+        return np.take_along_axis(values, best, axis=0), best
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        np.put_along_axis(dx, kept, dy, axis=0)

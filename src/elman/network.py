@@ -1,0 +1,167 @@
+"""A stack of layers: parameters by name, forward, backward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.layers import LAYERS, Layer
+from elman.layers.layer import Generator, Gradients
+from elman.sequences import Layout, Sequences
+
+if TYPE_CHECKING:
+    import os
+
+    from elman.streaming import Stream
+
+
+class Network(Layer):
+    """Layers one after another.
+
+    It is called like a layer: ``y, state = net(x)``. The state is a list with one entry a recurrent layer.
+    Parameters are named by the place of their layer: "1.Wx", "3.W".
+
+    Raises `ShapeError` where a layer does not take what the one before it gives, `ValueError` where their dtypes
+    differ.
+
+    >>> import numpy as np, elman
+    >>> net = elman.Network([elman.LSTM(2, 8, seed=0), elman.Dense(8, 1, seed=1)])
+    >>> y, state = net(np.ones((4, 7, 2)))
+    >>> y.shape, len(state), list(net.parameters)
+    ((4, 7, 1), 1, ['0.Wx', '0.Wh', '0.b', '1.W', '1.b'])
+    >>> net
+    Network of 2 layers, 361 parameters, float32
+      0  LSTM(input_size=2, hidden_size=8, bidirectional=False)    352
+      1  Dense(input_size=8, output_size=1, activation='identity')   9
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self._parameters = {}
+        self.layers = tuple(layers)
+        _check_stack(self.layers)
+        self.config = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}
+        self.dtype = self.layers[0].dtype
+        self.takes_tokens = self.layers[0].takes_tokens
+        self.stateful = any(layer.stateful for layer in self.layers)
+        self.needs_whole_sequences = any(layer.needs_whole_sequences for layer in self.layers)
+        self.input_size = next((layer.input_size for layer in self.layers if layer.input_size is not None), None)
+        self.output_size = next(
+            (layer.output_size for layer in reversed(self.layers) if layer.output_size is not None), None
+        )
+
+    @classmethod
+    def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Network:
+        """A network from its `config` and its weights; see `Layer.from_parameters`."""
+        layers = []
+        for i, entry in enumerate(config["layers"]):
+            settings = {key: value for key, value in entry.items() if key != "type"}
+            layers.append(_layer_class(entry["type"]).from_parameters(settings, parameters, f"{prefix}{i}."))
+        return cls(layers)
+
+    @property
+    def parameters(self) -> Mapping[str, Array]:
+        """Name -> live array, such as "1.Wx"; in the order of the layers."""
+        return MappingProxyType(
+            {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.parameters.items()}
+        )
+
+    def stream(self, batch: int | None = None) -> Stream:
+        """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`."""
+        from elman.streaming import Stream
+
+        return Stream(self, batch)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the network into one safetensors file; see `elman.load`.
+
+        The file is replaced whole or not at all: a crash half way leaves the old one.
+        """
+        from elman.saving import save
+
+        save(self, path)
+
+    def _take(self, x: Any, lengths: Any, own: bool) -> Sequences:
+        if self.takes_tokens:
+            return self.layers[0]._take(x, lengths, own)
+        return super()._take(x, lengths, own)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
+        states = self._spread_state("state", state)
+        kept, ends = [], []
+        for layer, own in zip(self.layers, states, strict=True):
+            x, end, tape = layer._run(x, own, rng, keep)
+            kept.append(tape)
+            if layer.stateful:
+                ends.append(end)
+        return x, ends, kept
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, Any, Gradients]:
+        dstates = self._spread_state("dstate", dstate)
+        gradients: Gradients = {}
+        starts: list[Any] = []
+        for i in reversed(range(len(self.layers))):
+            dy, start, own = self.layers[i]._run_back(kept[i], dy, dstates[i])
+            gradients |= {f"{i}.{name}": gradient for name, gradient in own.items()}
+            if self.layers[i].stateful:
+                starts.insert(0, start)
+        return dy, starts, gradients
+
+    def _own_state(self, name: str, state: Any, layout: Layout) -> list[Any]:
+        pairs = zip(self.layers, self._spread_state(name, state), strict=True)
+        return [layer._own_state(name, own, layout) for layer, own in pairs if layer.stateful]
+
+    def _spread_state(self, name: str, state: Any) -> list[Any]:
+        """One entry a layer, from one entry a recurrent layer."""
+        if state is None:
+            return [None] * len(self.layers)
+        count = sum(layer.stateful for layer in self.layers)
+        if not isinstance(state, (list, tuple)) or len(state) != count:
+            raise ShapeError(
+                f"{name} must be a list of {count}, one entry a recurrent layer. Got {checks.describe(state)}."
+            )
+        entries = iter(state)
+        return [next(entries) if layer.stateful else None for layer in self.layers]
+
+    def __repr__(self) -> str:
+        names = [
+            f"{type(layer).__name__}({', '.join(f'{k}={v!r}' for k, v in layer.config.items() if k != 'dtype')})"
+            for layer in self.layers
+        ]
+        counts = [f"{layer.parameter_count:,}" for layer in self.layers]
+        left, right = max(map(len, names)), max(map(len, counts))
+        rows = [
+            f"  {i}  {name:<{left}} {count:>{right}}" for i, (name, count) in enumerate(zip(names, counts, strict=True))
+        ]
+        return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters, {self.dtype}", *rows])
+
+
+def _layer_class(name: str) -> type[Layer]:
+    return {**LAYERS, "Network": Network}[checks.choice("the type of a layer", name, [*LAYERS, "Network"])]
+
+
+def _check_stack(layers: tuple[Layer, ...]) -> None:
+    if not layers:
+        raise ShapeError("layers must hold at least one layer. Got an empty list.")
+    width: int | None = None
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a layer. Got {layer!r}.")
+        name = f"layer {i}, {type(layer).__name__},"
+        if layer.takes_tokens and i > 0:
+            raise ShapeError(
+                f"{name} must stand first, as it takes tokens. Got it behind {type(layers[i - 1]).__name__}."
+            )
+        if layer.input_size is not None and width not in (None, layer.input_size):
+            raise ShapeError(
+                f"{name} must take {width} features, as the layers before it give. Got input_size {layer.input_size}."
+            )
+        if layer.dtype != layers[0].dtype:
+            raise ValueError(f"{name} must have dtype {layers[0].dtype}, as layer 0 has. Got {layer.dtype}.")
+        if any(layer is other for other in layers[:i]):
+            raise ValueError(f"{name} must be a layer of its own. Got the same one twice.")
+        width = layer.output_size if layer.output_size is not None else width

@@ -1,0 +1,174 @@
+"""Networks in files: the same bits again, or a clear refusal; the old file whole until the new one is."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from test_gradients import LEAKY
+
+import elman
+
+
+def big_net(dtype="float32"):
+    return elman.Network(
+        [
+            elman.Embedding(11, 5, dtype, seed=0),
+            elman.LSTM(5, 4, bidirectional=True, dtype=dtype, seed=1),
+            elman.LayerNorm(8, dtype=dtype),
+            elman.GRU(8, 3, reset_after=False, dtype=dtype, seed=2),
+            elman.Dropout(0.3, dtype=dtype),
+            elman.RNN(3, 6, activation=elman.Activation("elu", alpha=0.3), dtype=dtype, seed=3),
+            elman.Network([elman.GRU(6, 7, dtype=dtype, seed=4), elman.MaxOverTime(dtype=dtype)]),
+            elman.Dense(7, 2, "softsign", dtype=dtype, seed=5),
+        ]
+    )
+
+
+TOKENS = [np.array([1, 10, 3]), np.array([0, 5, 5, 2])]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_outputs_are_bit_identical(tmp_path, dtype):
+    net = big_net(dtype)
+    for array in net.parameters.values():
+        array += np.random.default_rng(0).normal(size=array.shape)
+    net.save(tmp_path / "net.safetensors")
+    again = elman.load(tmp_path / "net.safetensors")
+    assert again.config == net.config
+    assert repr(again) == repr(net)
+    assert list(again.parameters) == list(net.parameters)
+    np.testing.assert_array_equal(again(TOKENS)[0], net(TOKENS)[0])
+    again.save(tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "net.safetensors").read_bytes()
+    again.layers[0].W += 1  # loaded weights are live, too
+    assert (again(TOKENS)[0] != net(TOKENS)[0]).any()
+
+
+def test_any_safetensors_reader_reads_the_weights(tmp_path):
+    net = big_net()
+    net.save(str(tmp_path / "net.safetensors"))
+    for name, array in load_file(tmp_path / "net.safetensors").items():
+        np.testing.assert_array_equal(array, net.parameters[name])
+
+
+def test_a_cell_of_a_user(tmp_path):
+    net = elman.Network([elman.Recurrent(LEAKY, 3, 4, seed=0)])
+    path = tmp_path / "net.safetensors"
+    net.save(path)
+    x = np.ones((2, 5, 3))
+    np.testing.assert_array_equal(elman.load(path, cells={"leaky": LEAKY})(x)[0], net(x)[0])
+    with pytest.raises(elman.FormatError, match="the cell 'leaky' must be given"):
+        elman.load(path)
+
+
+def test_nan_weights_are_kept(tmp_path):
+    net = elman.Network([elman.Dense(2, 1, seed=0)])
+    net.layers[0].W = [[np.nan], [1.0]]
+    net.save(tmp_path / "net")
+    assert np.isnan(elman.load(tmp_path / "net").layers[0].W[0, 0])
+
+
+def test_a_crash_half_way_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    elman.Network([elman.Dense(2, 1, seed=0)]).save(path)
+    before = path.read_bytes()
+
+    def crash(*args):
+        raise OSError("no space left on device")
+
+    for step in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, step, crash)
+            with pytest.raises(OSError, match="no space"):
+                elman.Network([elman.Dense(2, 1, seed=1)]).save(path)
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == [path.name]  # nothing half written lies about
+
+
+def test_the_file_has_ordinary_permissions(tmp_path):
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    elman.Network([elman.Dense(2, 1)]).save(tmp_path / "net")
+    assert (tmp_path / "net").stat().st_mode == plain.stat().st_mode
+
+
+def write(path, tensors, description):
+    save_file(tensors, path, metadata={"elman": json.dumps(description)})
+
+
+def refused(path, *words):
+    with pytest.raises(elman.FormatError) as caught:
+        elman.load(path)
+    for word in (str(path), *words):
+        assert word in str(caught.value)
+
+
+def test_files_that_are_refused(tmp_path):
+    path = tmp_path / "net.safetensors"
+    net = elman.Network([elman.LSTM(2, 3, seed=0), elman.Dense(3, 1, seed=1)])
+    net.save(path)
+    whole, tensors = path.read_bytes(), load_file(path)
+    good = {"version": 1, "network": net.config}
+
+    for cut in (0, 5, 8, 100, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        refused(path, "whole safetensors file")
+    for start in range(20):
+        path.write_bytes(np.random.default_rng(start).bytes(200))
+        refused(path)
+    write(path, tensors, {**good, "version": 2})
+    refused(path, "'version' must be 1. Got 2")
+    save_file(tensors, path)
+    refused(path, "field 'elman'")
+    write(path, {**tensors, "0.Wh": tensors["0.Wh"][:2]}, good)
+    refused(path, "0.Wh must have shape (3, 12). Got (2, 12).")
+    write(path, {k: v for k, v in tensors.items() if k != "1.b"}, good)
+    refused(path, "1.b must be among the parameters")
+    write(path, {**tensors, "7.b": tensors["1.b"]}, good)
+    refused(path, "Got 7.b too")
+    write(path, {**tensors, "1.b": tensors["1.b"].astype(np.float64)}, good)
+    refused(path, "'1.b' must be float32. Got float64")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"type": "LSTN"}, "Did you mean 'LSTM'?"),
+        ({"type": None}, "type of a layer"),
+        ({"hidden_size": 10**12}, "0.Wx must have shape (2, 4000000000000)"),
+        ({"hidden_size": -1}, "hidden_size must be a whole number"),
+        ({"hidden_size": "3"}, "hidden_size must be a whole number"),
+        ({"color": "red"}, "color"),
+        ({"dtype": "complex64"}, "dtype must be 'float32' or 'float64'"),
+        ({"layers": 3}, "layers"),
+    ],
+)
+def test_descriptions_that_are_refused(tmp_path, change, word):
+    path = tmp_path / "net.safetensors"
+    net = elman.Network([elman.LSTM(2, 3, seed=0)])
+    net.save(path)
+    layer = {**net.config["layers"][0], **change}
+    write(path, load_file(path), {"version": 1, "network": {"layers": [layer]}})
+    refused(path, word)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", '{"version": 1}', "{" * 5000, "[" * 100000, '{"version": 1, "network": {}}']
+)
+def test_headers_that_are_refused(tmp_path, text):
+    path = tmp_path / "net.safetensors"
+    save_file({"0.b": np.ones(2, np.float32)}, path, metadata={"elman": text})
+    refused(path)
+
+
+def test_a_path_that_is_no_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path must be a file"):
+        elman.load(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        elman.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        elman.Network([elman.Dense(2, 1)]).save(tmp_path / "no" / "folder")

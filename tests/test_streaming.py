@@ -1,0 +1,98 @@
+"""A stream gives, step by step, the numbers of the whole sequence."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from test_gradients import LEAKY
+
+import elman
+
+F64 = {"dtype": "float64"}
+
+
+def make():
+    return elman.Network(
+        [
+            elman.LSTM(3, 5, seed=0, **F64),
+            elman.LayerNorm(5, **F64),
+            elman.Dropout(0.5, **F64),
+            elman.GRU(5, 4, seed=1, **F64),
+            elman.Network([elman.Recurrent(LEAKY, 4, 6, seed=2, **F64)]),
+            elman.Dense(6, 2, seed=3, **F64),
+        ]
+    )
+
+
+def test_steps_equal_the_sequence():
+    net, x = make(), np.random.default_rng(0).normal(size=(7, 3))
+    whole, end = net(x)
+    stream = net.stream()
+    for _ in range(2):
+        steps = [stream.step(row) for row in x]
+        np.testing.assert_allclose(steps, whole, rtol=1e-12, atol=1e-15)
+        (h, c), g, (u,) = stream.state
+        np.testing.assert_allclose(h, end[0][0], rtol=1e-12)
+        np.testing.assert_allclose(c, end[0][1], rtol=1e-12)
+        np.testing.assert_allclose(g, end[1], rtol=1e-12)
+        np.testing.assert_allclose(u, end[2][0], rtol=1e-12)
+        stream.reset()
+
+
+def test_a_batch_of_streams():
+    net, x = make(), np.random.default_rng(0).normal(size=(4, 7, 3))
+    stream = net.stream(batch=4)
+    steps = np.stack([stream.step(x[:, t]) for t in range(7)], axis=1)
+    np.testing.assert_allclose(steps, net(x)[0], rtol=1e-12, atol=1e-15)
+    assert stream.state[0][0].shape == (4, 5)
+
+
+@pytest.mark.parametrize("batch", [None, 2])
+def test_state_out_and_in_and_copies(batch):
+    net, rng = make(), np.random.default_rng(1)
+    x = rng.normal(size=(6, 3) if batch is None else (6, batch, 3))
+    stream = net.stream(batch)
+    assert (stream.state[1] == 0).all()
+    for row in x[:3]:
+        stream.step(row)
+    other, twin = net.stream(batch), stream.copy()
+    other.state = stream.state
+    frozen = pickle.loads(pickle.dumps(stream))
+    rest = [[s.step(row) for row in x[3:]] for s in (stream, other, twin, frozen)]
+    for outputs in rest[1:]:
+        np.testing.assert_array_equal(outputs, rest[0])
+    held = stream.state
+    held[1][...] = 99  # what is handed out is a copy
+    assert (stream.state[1] != 99).all()
+
+
+def test_tokens():
+    net = elman.Network([elman.Embedding(6, 3, seed=0), elman.RNN(3, 4, seed=1)])
+    tokens = np.array([5, 0, 3])
+    stream = net.stream()
+    np.testing.assert_allclose([stream.step(t) for t in tokens], net(tokens)[0], rtol=1e-6)
+    assert net.stream(2).step([1, 5]).shape == (2, 4)
+    with pytest.raises(ValueError, match="x must hold integers from 0 to 5"):
+        stream.step(6)
+
+
+def test_what_is_refused():
+    both = elman.Network([elman.GRU(3, 4, bidirectional=True)])
+    for net in (both, elman.Network([both]), elman.Network([elman.LastStep()])):
+        with pytest.raises(elman.ShapeError, match="go forward step by step"):
+            net.stream()
+    net = make()
+    with pytest.raises(elman.ShapeError, match=r"x must have shape \(3,\)\. Got \(4,\)\."):
+        net.stream().step(np.ones(4))
+    with pytest.raises(elman.ShapeError, match=r"x must have shape \(2, 3\)\. Got \(3,\)\."):
+        net.stream(2).step(np.ones(3))
+    with pytest.raises(ValueError, match="batch must be a whole number"):
+        net.stream(0)
+    stream = net.stream()
+    with pytest.raises(elman.ShapeError, match="one entry a recurrent layer"):
+        stream.state = [None]
+    with pytest.raises(elman.ShapeError, match="h of state must have shape"):
+        stream.state = [(np.ones(4), np.ones(5)), None, None]
+    assert (stream.state[0][0] == 0).all()  # nothing was taken over
