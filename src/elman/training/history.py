@@ -1,0 +1,138 @@
+"""What a run of `fit` was like, epoch by epoch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """The course of a training run: arrays with one entry an epoch, float64.
+
+    `loss` is the mean over the real rows of the epoch, measured while the weights moved and dropout acted;
+    `validation_loss` that of the validation data after the epoch, None where there is none; `learning_rate` and
+    `gradient_norm` (before clipping) are means over the batches; `seconds` is the time the epoch took.
+
+    >>> history = History(np.array([0.9, 0.5]), np.array([0.8, 0.9]), np.full(2, 0.1), np.ones(2), np.full(2, 0.01))
+    >>> history.best_epoch
+    0
+    >>> history
+    History of 2 epochs in 0.0 s, best_epoch 0
+      epoch      loss  validation_loss  learning_rate  gradient_norm
+          0    0.9000           0.8000            0.1          1.000  best
+          1    0.5000           0.9000            0.1          1.000
+    """
+
+    loss: Array
+    validation_loss: Array | None
+    learning_rate: Array
+    gradient_norm: Array
+    seconds: Array
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    @property
+    def best_epoch(self) -> int:
+        """Index of the lowest validation loss, or of the lowest loss where there is no validation.
+
+        It is an index into the arrays: 0 for the first epoch.
+        """
+        judged = self.loss if self.validation_loss is None else self.validation_loss
+        return int(np.argmin(np.where(np.isnan(judged), np.inf, judged)))
+
+    def __repr__(self) -> str:
+        best, last = self.best_epoch, len(self) - 1
+        columns = ["loss", "validation_loss", "learning_rate", "gradient_norm"]
+        columns = [name for name in columns if getattr(self, name) is not None]
+        lines = ["  epoch" + "".join(f"  {name:>{max(len(name), 8)}}" for name in columns)]
+        shown = sorted({0, 1, best, last - 1, last} & set(range(len(self))))
+        for previous, i in zip([-1, *shown], shown, strict=False):
+            if i > previous + 1:
+                lines.append(f"  {'...':>5}")
+            cells = [f"  {_write(name, getattr(self, name)[i]):>{max(len(name), 8)}}" for name in columns]
+            lines.append(f"  {i:>5}{''.join(cells)}" + ("  best" if i == best else ""))
+        epochs = f"{len(self)} epoch{'s' if len(self) != 1 else ''}"
+        return "\n".join([f"History of {epochs} in {self.seconds.sum():.1f} s, best_epoch {best}", *lines])
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Axes:
+        """Draws the losses over the epochs, marks the best, and returns the matplotlib Axes.
+
+        With `path` the figure is written there (the ending says in which format) and no window is opened. The
+        scale is logarithmic where the losses are over 0 and span more than a factor of ten. Raises
+        `MissingExtraError` where matplotlib is not installed.
+        """
+        figure, ax = _new_axes(shown=path is None)
+        losses = [self.loss] if self.validation_loss is None else [self.loss, self.validation_loss]
+        x = np.arange(len(self))
+        single = "o" if len(self) == 1 else None  # a line of one point would not be seen
+        for values, label, color in zip(losses, ("training", "validation"), ("#4c72b0", "#dd8452"), strict=False):
+            ax.plot(x, values, label=label, color=color, linewidth=1.8, marker=single)
+        best = self.best_epoch
+        judged = losses[-1]
+        label = f"best: {judged[best]:.4g} at epoch {best}"
+        ax.plot([best], [judged[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
+        span = _span(losses)
+        if span > 10:
+            _log_scale(ax, (1, 2, 5) if span < 1000 else (1,))
+        _dress(ax)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return ax
+
+
+def _write(name: str, value: Any) -> str:
+    if name == "learning_rate":
+        return f"{value:.3g}"
+    return f"{value:#.4g}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.3e}"
+
+
+def _new_axes(shown: bool) -> tuple[Figure, Axes]:
+    """Axes on a figure of pyplot, which a notebook shows by itself, or on one that belongs to nobody."""
+    try:
+        from matplotlib import pyplot
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise checks.missing_extra("History.plot", "plot") from None
+    figure = (pyplot.figure if shown else Figure)(figsize=(6.4, 4), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _span(losses: list[Array]) -> float:
+    """The quotient of the largest loss and the smallest; 0 where one is not over 0."""
+    values = np.concatenate(losses)
+    values = values[np.isfinite(values)]
+    return float(values.max() / values.min()) if values.size and values.min() > 0 else 0.0
+
+
+def _log_scale(ax: Axes, ticks: tuple[float, ...]) -> None:
+    """A logarithmic scale with plain numbers: 0.5, not 5 x 10^-1."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=ticks))
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _dress(ax: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(True, which="major", color="0.9")
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)

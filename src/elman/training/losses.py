@@ -1,0 +1,363 @@
+"""Losses, each with its derivative beneath.
+
+Notation: p the prediction (..., K), t the target, L the loss of a row (...,): a step of a sequence, or a vector.
+`derivative` is that of the sum of all rows by p. The means that training minimizes are taken by `fit`, over the
+real rows of a batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import sigmoid
+from elman.checks import Array
+
+
+def cross_entropy(y: Any, y_pred: Any, axis: int = -1) -> Any:
+    """L = -sum_k y_k log(y_pred_k), from probabilities.
+
+    `y` and `y_pred` are arrays of one shape; `y` is one-hot, or holds probabilities. The result lacks `axis`. The
+    logarithm of 0 is taken as that of the smallest normal number of the dtype, so L is finite: at most 708.4 in
+    float64 and 87.3 in float32 for a one-hot y. float64, unless both are float32. To train from integer labels
+    and logits, `CrossEntropy` is exact where this saturates.
+
+    Raises `ShapeError` where the shapes differ. Source: Goodfellow, Bengio, Courville 2016, section 3.13.
+
+    >>> cross_entropy([[1, 0], [0, 1]], [[0.5, 0.5], [1.0, 0.0]]).round(4).tolist()
+    [0.6931, 708.3964]
+    """
+    y, y_pred = _probabilities(y, y_pred)
+    return -(y * np.log(y_pred)).sum(axis=axis)
+
+
+def cross_entropy_derivative(y: Any, y_pred: Any) -> Any:
+    """dL/dy_pred = -y / y_pred, in the shape of y_pred.
+
+    Under the smallest normal number it is the slope at that number: finite, and not lost.
+
+    >>> cross_entropy_derivative([1, 0], [0.5, 0.5]).tolist()
+    [-2.0, 0.0]
+    """
+    y, y_pred = _probabilities(y, y_pred)
+    return 0 - y / y_pred  # "0 -" rather than a sign: no negative zeros
+
+
+def _probabilities(y: Any, y_pred: Any) -> tuple[Array, Array]:
+    y_pred = checks.real_array("y_pred", y_pred)
+    if y_pred.ndim == 0:
+        raise checks.ShapeError("y_pred must have shape (..., classes). Got ().")
+    y = checks.real_array("y", y)
+    checks.shape("y", y, y_pred.shape)
+    dtype = checks.common_dtype(y, y_pred)
+    return y.astype(dtype, copy=False), np.maximum(y_pred.astype(dtype, copy=False), np.finfo(dtype).tiny)
+
+
+class Loss:
+    """The base of losses: a subclass gives `rows` and `rows_derivative`, and what targets it takes.
+
+    Called as ``loss(prediction, target, mask=None)`` it gives the loss of each row, and
+    ``loss.derivative(prediction, target, mask=None)`` the gradient of their sum by the prediction. Rows where the
+    mask is false have loss 0 and gradient 0, whatever stands in them.
+    """
+
+    integers: ClassVar[bool] = False  #: targets are whole numbers
+
+    def rows(self, prediction: Array, target: Array) -> Array:
+        """The loss of each row (...,), for arrays that are known to fit; a real target has rank as prediction."""
+        raise NotImplementedError
+
+    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+        """The gradient (..., K) of the sum of `rows` by the prediction."""
+        raise NotImplementedError
+
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """`rows` and `rows_derivative` together; a loss whose two share their work does it once."""
+        return self.rows(prediction, target), self.rows_derivative(prediction, target)
+
+    def tails(self, width: int) -> list[tuple[int, ...]]:
+        """The shapes that the target of a row may have, for a prediction of `width` values."""
+        return [(), (1,)] if width == 1 else [(width,)]
+
+    def bounds(self, width: int) -> tuple[float, float] | None:
+        """The least and the largest value a target may hold, None where any will do."""
+        return None
+
+    def check_width(self, width: int) -> None:
+        """Refuses predictions of a width that the loss has no use for."""
+
+    def __call__(self, prediction: Any, target: Any, mask: Any = None) -> Any:
+        """The loss of each row, (...,), for a prediction (..., K)."""
+        prediction, target, mask = self._read(prediction, target, mask)
+        loss = self.rows(prediction, target)
+        return loss if mask is None else np.where(mask, loss, 0)
+
+    def derivative(self, prediction: Any, target: Any, mask: Any = None) -> Any:
+        """The gradient of the sum of all rows by the prediction, in its shape."""
+        prediction, target, mask = self._read(prediction, target, mask)
+        gradient = self.rows_derivative(prediction, target)
+        return gradient if mask is None else np.where(mask[..., None], gradient, 0)
+
+    def _read(self, prediction: Any, target: Any, mask: Any) -> tuple[Array, Array, Array | None]:
+        """The arguments as arrays that fit each other; masked rows hold zeros."""
+        prediction = checks.real_array("prediction", prediction)
+        if prediction.ndim == 0 or prediction.shape[-1] == 0:
+            raise checks.ShapeError(f"prediction must have shape (..., K), K from 1 up. Got {prediction.shape}.")
+        *outer, width = prediction.shape
+        self.check_width(width)
+        target = _target_array(target, self.integers, mask is not None, prediction.dtype)
+        checks.shape("target", target, *((*outer, *tail) for tail in self.tails(width)))
+        if not self.integers:
+            target = target.reshape(*outer, -1)
+        if mask is not None:
+            mask = _mask_array(mask, tuple(outer))
+            prediction = np.where(mask[..., None], prediction, 0)
+            target = np.where(mask if self.integers else mask[..., None], target, 0)
+        if self.integers:
+            target = _whole(target)
+        self._check_bounds(target, width)
+        return prediction, target, mask
+
+    def _check_bounds(self, target: Array, width: int) -> None:
+        bounds = self.bounds(width)
+        if bounds is None:
+            return
+        wrong = (target < bounds[0]) | (target > bounds[1])
+        if wrong.any():
+            kind = "integers" if self.integers else "numbers"
+            raise ValueError(f"target must hold {kind} from {bounds[0]} to {bounds[1]}. Got {target[wrong][0]}.")
+
+
+def _target_array(target: Any, integers: bool, masked: bool, dtype: Any) -> Array:
+    if not integers:
+        return checks.real_array("target", target, dtype)
+    checks.real_array("target", target)
+    array = np.asarray(target)  # in its own dtype, which tells labels from numbers
+    # NaN stands for a missing label in arrays of floats, so they are taken where a mask can leave it out.
+    if array.dtype.kind not in ("iuf" if masked else "iu"):
+        raise checks.DtypeError(f"target must hold integers. Got an array of dtype {array.dtype}.")
+    return array
+
+
+def _whole(target: Array) -> Array:
+    if target.dtype.kind == "f":
+        wrong = ~(np.isfinite(target) & (target == np.floor(target)))
+        if wrong.any():
+            raise ValueError(f"target must hold integers where the mask is true. Got {target[wrong][0]}.")
+    return target.astype(np.int64)
+
+
+def _mask_array(mask: Any, outer: tuple[int, ...]) -> Array:
+    array: Array = np.asarray(mask)
+    if array.dtype != np.bool_:
+        raise checks.DtypeError(f"mask must hold booleans. Got an array of dtype {array.dtype}.")
+    checks.shape("mask", array, outer)
+    return array
+
+
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """L = log(sum_k exp(p_k)) - p_t, for logits p (..., K) and integer labels t (...,) from 0 to K - 1.
+
+    The cross-entropy between the label and softmax(p), never negative, finite for logits of any ordinary size.
+    Masked labels may hold anything, -1 for one. Raises `ValueError` for a label out of range. PyTorch's
+    ``CrossEntropyLoss`` is the same with classes on axis 1, Keras's ``SparseCategoricalCrossentropy`` with
+    ``from_logits=True``. Source: Bridle 1990; the largest p is taken off first, as Blanchard, Higham and Higham
+    2021 (equation 1.5) show to be safe.
+
+    >>> CrossEntropy()([[1e4, -1e4], [0.0, 0.0]], [0, 1]).round(4).tolist()
+    [0.0, 0.6931]
+    """
+
+    integers: ClassVar[bool] = True
+
+    def rows(self, prediction: Array, target: Array) -> Array:
+        return self.both(prediction, target)[0]
+
+    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+        return self.both(prediction, target)[1]
+
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        index = target[..., None]
+        shifted = prediction - prediction.max(axis=-1, keepdims=True)  # (..., K), at most 0
+        chosen = np.take_along_axis(shifted, index, axis=-1)[..., 0]
+        e = np.exp(shifted)
+        total = e.sum(axis=-1, keepdims=True)
+        loss = np.asarray(np.log(total[..., 0]) - chosen)
+        gradient = e / total  # softmax(p), and 1 less at the label
+        np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis=-1) - 1, axis=-1)
+        return loss, gradient
+
+    def tails(self, width: int) -> list[tuple[int, ...]]:
+        return [()]
+
+    def bounds(self, width: int) -> tuple[float, float]:
+        return 0, width - 1
+
+
+class _Elementwise(Loss):
+    """A loss of each element, averaged over the last axis."""
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        raise NotImplementedError
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        raise NotImplementedError
+
+    def rows(self, prediction: Array, target: Array) -> Array:
+        return np.asarray(self._elements(prediction, target).mean(axis=-1))
+
+    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+        return np.asarray(self._elements_derivative(prediction, target) / prediction.shape[-1])
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(_Elementwise):
+    """L = mean_k(log(1 + exp(p_k)) - t_k p_k), for logits p (..., K) and t from 0 to 1 in the shape of p.
+
+    K questions of yes or no, each answered by itself: sigmoid(p) is the probability of yes. Written as
+    max(p, 0) - t p + log(1 + exp(-|p|)), in which nothing overflows. t may be (...,) where K is 1. Raises
+    `ValueError` for a t under 0 or over 1. PyTorch: ``BCEWithLogitsLoss``. Source: Goodfellow, Bengio, Courville
+    2016, section 6.2.2.2.
+
+    >>> BinaryCrossEntropy()([[1e4, -1e4], [0.0, 0.0]], [[1, 0], [1, 0]]).round(4).tolist()
+    [0.0, 0.6931]
+    """
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        return np.asarray(np.maximum(p, 0) - t * p + np.log1p(np.exp(-np.abs(p))))
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        return np.asarray(sigmoid(p) - t)
+
+    def bounds(self, width: int) -> tuple[float, float]:
+        return 0, 1
+
+
+@dataclass(frozen=True)
+class SquaredError(_Elementwise):
+    """L = mean_k (p_k - t_k)^2, for p (..., K) and t in its shape, or (...,) where K is 1.
+
+    The prediction that minimizes it is the mean. PyTorch: ``MSELoss``.
+
+    >>> SquaredError()([[1.0, 2.0]], [[1.0, 4.0]]).tolist()
+    [2.0]
+    """
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        e = p - t
+        return np.asarray(e * e)
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        return np.asarray(2 * (p - t))
+
+
+@dataclass(frozen=True)
+class AbsoluteError(_Elementwise):
+    """L = mean_k |p_k - t_k|, for p (..., K) and t in its shape, or (...,) where K is 1.
+
+    The prediction that minimizes it is the median. Where p = t the derivative is taken as 0. PyTorch: ``L1Loss``.
+
+    >>> AbsoluteError()([[1.0, 2.0]], [[1.0, 4.0]]).tolist()
+    [1.0]
+    """
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        return np.asarray(np.abs(p - t))
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        return np.asarray(np.sign(p - t))
+
+
+@dataclass(frozen=True)
+class Huber(_Elementwise):
+    """With e = p - t: L = mean_k of e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond.
+
+    Squared error for small errors, absolute for large ones. For p (..., K) and t in its shape, or (...,) where K
+    is 1; `delta` is over 0, in the units of p. PyTorch's ``HuberLoss`` is the same, its ``SmoothL1Loss`` is this
+    divided by delta. Source: Huber 1964, section 7.
+
+    >>> Huber(delta=1.0)([[0.5], [3.0]], [0.0, 0.0]).tolist()
+    [0.125, 2.5]
+    """
+
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.number("delta", self.delta, 0, open_low=True)
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        size = np.abs(p - t)
+        near = np.minimum(size, self.delta)
+        return np.asarray(near * (size - near / 2))
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        return np.asarray(np.clip(p - t, -self.delta, self.delta))
+
+
+@dataclass(frozen=True)
+class Quantile(_Elementwise):
+    """The pinball loss: L = mean_q of q (t - p_q) where t >= p_q, (1 - q) (p_q - t) elsewhere.
+
+    The prediction that minimizes it is the q-quantile. `levels` is one level, over 0 and under 1, or a tuple of Q
+    of them; p is (..., Q), one value a level, and t (..., 1), or (..., Q) with a target for each; (...,) where
+    there is one level. Where p = t the derivative is taken as 0. Source: Koenker and Bassett 1978.
+
+    >>> Quantile((0.1, 0.9))([[2.0, 2.0]], [[3.0]]).round(4).tolist()
+    [0.5]
+    """
+
+    levels: float | tuple[float, ...] = 0.5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.levels, (list, tuple, np.ndarray)):
+            object.__setattr__(self, "levels", tuple(self.levels))
+        for level in self._all:
+            checks.number("levels", level, 0, 1, open_low=True)
+            if level == 1:
+                raise ValueError("levels must be under 1. Got 1.")
+        if not self._all:
+            raise ValueError("levels must hold at least one level. Got ().")
+
+    @property
+    def _all(self) -> tuple[float, ...]:
+        return self.levels if isinstance(self.levels, tuple) else (self.levels,)
+
+    def _elements(self, p: Array, t: Array) -> Array:
+        e, q = t - p, np.array(self._all, p.dtype)
+        return np.asarray(np.maximum(q * e, (q - 1) * e))
+
+    def _elements_derivative(self, p: Array, t: Array) -> Array:
+        e, q = t - p, np.array(self._all, p.dtype)
+        return np.where(e > 0, -q, np.where(e < 0, 1 - q, 0)).astype(p.dtype, copy=False)
+
+    def tails(self, width: int) -> list[tuple[int, ...]]:
+        return [(), (1,)] if width == 1 else [(1,), (width,)]
+
+    def check_width(self, width: int) -> None:
+        if width != len(self._all):
+            raise checks.ShapeError(
+                f"prediction must have {len(self._all)} values a row, one a level of Quantile. Got {width}."
+            )
+
+
+LOSSES: dict[str, type[Loss]] = {
+    "cross_entropy": CrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "squared_error": SquaredError,
+    "absolute_error": AbsoluteError,
+    "huber": Huber,
+    "quantile": Quantile,
+}
+
+
+def as_loss(value: str | Loss) -> Loss:
+    """A loss from its name in `LOSSES`, or from itself.
+
+    >>> as_loss("huber")
+    Huber(delta=1.0)
+    """
+    return value if isinstance(value, Loss) else LOSSES[checks.choice("loss", value, LOSSES)]()

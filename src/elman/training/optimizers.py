@@ -1,0 +1,243 @@
+"""Optimizers: how gradients move parameters.
+
+Notation: theta a parameter, g its gradient, eta the learning rate, t the number of the update, from 1; squares,
+roots and quotients are taken element by element. An optimizer holds its configuration alone. What it remembers
+between updates is the state, a value: `start` makes it and `update` changes it in place. A state is a flat
+dictionary of arrays, ``"step"`` and one entry such as ``"m.0.Wx"`` for each moment of each parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.training.schedules import Schedule
+
+State: TypeAlias = dict[str, Array]
+
+
+class Optimizer:
+    """The base of optimizers: a subclass names its moments and moves one parameter."""
+
+    learning_rate: float | Schedule
+    moments: ClassVar[tuple[str, ...]] = ()  #: the arrays of the state, each in the shape of its parameter
+
+    def start(self, parameters: Mapping[str, Array]) -> State:
+        """The state before the first update of `parameters` (name -> array): step 0, moments 0."""
+        state = {"step": np.array(0, np.int64)}
+        for name, parameter in parameters.items():
+            state |= {f"{moment}.{name}": np.zeros_like(parameter) for moment in self.moments}
+        return state
+
+    def update(
+        self,
+        parameters: Mapping[str, Array],
+        gradients: Mapping[str, Array],
+        state: State,
+        learning_rate: float | None = None,
+    ) -> None:
+        """One update: changes the arrays of `parameters` and `state` in place, and leaves `gradients` as they are.
+
+        `learning_rate` is that of this update; it may be left out where the optimizer's own is a number. Raises
+        `ShapeError`, before anything is changed, where a gradient is missing or does not fit its parameter.
+        """
+        if learning_rate is None:
+            if callable(self.learning_rate):
+                raise ValueError("learning_rate must be given where the optimizer has a schedule. Got None.")
+            learning_rate = self.learning_rate
+        _check_gradients(parameters, gradients)
+        state["step"] += 1
+        for name, parameter in parameters.items():
+            moments = tuple(state[f"{moment}.{name}"] for moment in self.moments)
+            self._move(parameter, gradients[name], moments, int(state["step"]), learning_rate)
+
+    def rate(self, done: float) -> float:
+        """The learning rate when the fraction `done` of a run is over."""
+        if callable(self.learning_rate):
+            return checks.number("the learning rate of the schedule", self.learning_rate(done), 0)
+        return self.learning_rate
+
+    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        """Moves `theta` and its `moments` in place."""
+        raise NotImplementedError
+
+
+def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    for name, parameter in parameters.items():
+        if name not in gradients:
+            raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
+        checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
+
+
+def _check_rate(value: Any) -> None:
+    if not callable(value):
+        checks.number("learning_rate", value, 0)
+
+
+def _check_share(name: str, value: Any) -> None:
+    checks.number(name, value, 0)
+    if value >= 1:
+        raise ValueError(f"{name} must be under 1. Got {value!r}.")
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum mu or without.
+
+    ::
+
+        v <- mu v + g
+        theta <- theta - eta v               nesterov: theta - eta (g + mu v)
+
+    Without momentum v is g, and nothing is remembered. Equations of Sutskever, Martens, Dahl, Hinton 2013, section
+    2, with eta taken out of v as in PyTorch, so that a new rate acts at once; Keras has v <- mu v - eta g. The two
+    agree where the rate is constant.
+
+    >>> parameters = {"w": np.array([1.0, -2.0])}
+    >>> optimizer = SGD(0.1, momentum=0.9)
+    >>> state = optimizer.start(parameters)
+    >>> for _ in range(200):
+    ...     optimizer.update(parameters, {"w": 2 * parameters["w"]}, state)  # the gradient of w^2
+    >>> bool(np.abs(parameters["w"]).max() < 1e-3), int(state["step"])
+    (True, 200)
+    """
+
+    learning_rate: float | Schedule = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        _check_rate(self.learning_rate)
+        _check_share("momentum", self.momentum)
+        if self.nesterov and self.momentum == 0:
+            raise ValueError(f"momentum must be over 0 where nesterov is true. Got {self.momentum!r}.")
+
+    @property
+    def moments(self) -> tuple[str, ...]:  # type: ignore[override]  # read only, as that of a class
+        return ("v",) if self.momentum else ()
+
+    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        if not moments:
+            theta -= eta * g
+            return
+        (v,) = moments
+        v *= self.momentum
+        v += g
+        theta -= eta * (g + self.momentum * v if self.nesterov else v)
+
+
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Gradients divided by the root of their running mean square.
+
+    ::
+
+        v <- decay v + (1 - decay) g^2
+        theta <- theta - eta g / (sqrt(v) + epsilon)
+
+    Source: Tieleman and Hinton 2012, lecture 6e, with decay 0.9; Graves 2013, equations 38-45, uses a centered
+    form. PyTorch has epsilon in the same place, and decay (alpha) 0.99, eta 0.01 as defaults; Keras has
+    sqrt(v + epsilon), and epsilon 1e-7.
+
+    >>> parameters = {"w": np.array([1.0, -200.0])}
+    >>> optimizer = RMSprop(0.1)
+    >>> optimizer.update(parameters, {"w": 2 * parameters["w"]}, optimizer.start(parameters))
+    >>> parameters["w"].round(4).tolist()  # both move alike, whatever the size of their gradients
+    [0.6838, -199.6838]
+    """
+
+    learning_rate: float | Schedule = 1e-3
+    decay: float = 0.9
+    epsilon: float = 1e-8
+    moments: ClassVar[tuple[str, ...]] = ("v",)
+
+    def __post_init__(self) -> None:
+        _check_rate(self.learning_rate)
+        _check_share("decay", self.decay)
+        checks.number("epsilon", self.epsilon, 0, open_low=True)
+
+    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        (v,) = moments
+        v *= self.decay
+        v += (1 - self.decay) * g * g
+        theta -= eta * g / (np.sqrt(v) + self.epsilon)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Running means of gradients and of their squares, both corrected for their start at 0.
+
+    ::
+
+        m <- beta1 m + (1 - beta1) g
+        v <- beta2 v + (1 - beta2) g^2
+        theta <- theta - eta (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Source: Kingma and Ba 2015, algorithm 1. PyTorch computes the same. Keras takes the shorter form at the end of
+    the paper's section 2, which adds epsilon to the root before v is corrected, and has epsilon 1e-7.
+
+    >>> parameters = {"w": np.array([1.0, -200.0])}
+    >>> optimizer = Adam(0.1)
+    >>> optimizer.update(parameters, {"w": 2 * parameters["w"]}, optimizer.start(parameters))
+    >>> parameters["w"].round(4).tolist()  # the first update has the size of the learning rate
+    [0.9, -199.9]
+    """
+
+    learning_rate: float | Schedule = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    moments: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def __post_init__(self) -> None:
+        _check_rate(self.learning_rate)
+        _check_share("beta1", self.beta1)
+        _check_share("beta2", self.beta2)
+        checks.number("epsilon", self.epsilon, 0, open_low=True)
+
+    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        m, v = moments
+        m *= self.beta1
+        m += (1 - self.beta1) * g
+        v *= self.beta2
+        v += (1 - self.beta2) * g * g
+        root = np.sqrt(v / (1 - self.beta2**t)) + self.epsilon
+        theta -= eta / (1 - self.beta1**t) * m / root
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam, with weight decay apart from the gradients.
+
+    ::
+
+        theta <- theta - eta weight_decay theta        where theta is a matrix
+        theta <- as `Adam`
+
+    Source: Loshchilov and Hutter 2019, algorithm 2, with the decay multiplied by the learning rate, as PyTorch and
+    Keras do. Unlike both, only arrays of rank 2 and higher decay: biases and the gain of a `LayerNorm` are left
+    alone. Keras starts with weight_decay 0.004.
+
+    >>> parameters = {"W": np.ones((1, 1)), "b": np.ones(1)}
+    >>> optimizer = AdamW(0.1, weight_decay=0.5)
+    >>> zeros = {name: np.zeros_like(array) for name, array in parameters.items()}
+    >>> optimizer.update(parameters, zeros, optimizer.start(parameters))
+    >>> parameters["W"].item(), parameters["b"].item()
+    (0.95, 1.0)
+    """
+
+    weight_decay: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number("weight_decay", self.weight_decay, 0)
+
+    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        if theta.ndim >= 2:
+            theta *= 1 - eta * self.weight_decay
+        super()._move(theta, g, moments, t, eta)

@@ -1,0 +1,143 @@
+"""How a run is going, on stderr: a bar in a terminal or a notebook, a few plain lines elsewhere.
+
+The bar is drawn by rich, where it is installed; nothing of it is imported before a run that shows it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Self
+
+LINES = 10  #: about as many plain lines are written in a whole run
+
+
+class Progress:
+    """Shows nothing, and is what the others are: a context, told of every batch and every epoch."""
+
+    def __init__(self, epochs: int, batches: int) -> None:
+        self.epochs, self.batches = epochs, batches  # batches an epoch
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def batch(self, epoch: int, batch: int, loss: float) -> None:
+        """Batch number `batch` of an epoch is done, both from 0; `loss` is the mean so far in this epoch."""
+
+    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+        """An epoch is done."""
+
+    def note(self, text: str) -> None:
+        """Something worth knowing at the end of the run."""
+
+
+class _Lines(Progress):
+    """At most about `LINES` plain lines, evenly over the run."""
+
+    def __init__(self, epochs: int, batches: int) -> None:
+        super().__init__(epochs, batches)
+        self.start = time.perf_counter()
+        self.parts = max(1, min(LINES // epochs, batches))  # lines an epoch
+        self.stride = -(-epochs // LINES)  # epochs a line
+
+    def batch(self, epoch: int, batch: int, loss: float) -> None:
+        done = batch + 1
+        if done < self.batches and done * self.parts // self.batches > batch * self.parts // self.batches:
+            self._line(epoch, done / self.batches, loss, None)
+
+    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+        if (epoch + 1) % self.stride == 0 or epoch + 1 == self.epochs:
+            self._line(epoch, 1, loss, validation_loss)
+
+    def _line(self, epoch: int, part: float, loss: float, validation_loss: float | None) -> None:
+        done = (epoch + part) / self.epochs
+        left = (time.perf_counter() - self.start) * (1 / done - 1)
+        count = f"{epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
+        percent = f" {part:4.0%}" if self.parts > 1 else ""
+        self.note(f"epoch {count}{percent}  {_losses(loss, validation_loss)}  {_clock(left)} left")
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Bar(Progress):
+    """A bar with the losses and the time left, drawn by rich."""
+
+    def __init__(self, epochs: int, batches: int, console: Any) -> None:
+        from rich import progress
+
+        super().__init__(epochs, batches)
+        self.bar = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[losses]}"),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("left"),
+            console=console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self.task = self.bar.add_task("", total=epochs * batches, epoch=1, losses="")
+        self.validation_loss: float | None = None
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def batch(self, epoch: int, batch: int, loss: float) -> None:
+        done = epoch * self.batches + batch + 1
+        self.bar.update(self.task, completed=done, epoch=epoch + 1, losses=_losses(loss, self.validation_loss))
+
+    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+        self.validation_loss = validation_loss
+        self.bar.update(self.task, losses=_losses(loss, validation_loss))
+
+    def note(self, text: str) -> None:
+        self.bar.console.print(text, markup=False, highlight=False)
+
+
+def reporter(show: bool, epochs: int, batches: int) -> Progress:
+    """What fits where the output goes: a bar, plain lines, or nothing where `show` is false."""
+    if not show:
+        return Progress(epochs, batches)
+    if find_spec("rich") is not None:
+        from rich.console import Console
+
+        if _in_notebook():
+            return _Bar(epochs, batches, Console())
+        if sys.stderr.isatty():
+            return _Bar(epochs, batches, Console(stderr=True))
+    return _Lines(epochs, batches)
+
+
+def _in_notebook() -> bool:
+    """Whether a notebook that can redraw a bar runs this."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None
+
+
+def _losses(loss: float, validation_loss: float | None) -> str:
+    text = f"loss {loss:#.4g}"
+    return text if validation_loss is None else f"{text}  validation {validation_loss:#.4g}"
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as 4 s, 1:05 or 2:00:00."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest:02}"
+    return f"{minutes}:{rest:02}" if minutes else f"{rest} s"
