@@ -1,0 +1,298 @@
+"""Arrays of any convention to a layer, and back.
+
+Both sides are described alike, as blocks (see `elman.interop.slots`). To convert is to take the arrays of one side
+apart, to change a few blocks (`_to_cell`, `_from_cell`), and to put them together as the other side has it. What is
+not there is 0; a block that the other side has no place for must be 0, or the conversion is refused.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.cells import CELLS, Cell
+from elman.checks import Array, FormatError
+from elman.interop.conventions import CONVENTIONS, Convention
+from elman.interop.slots import Blocks, Slot, cell_slots, convention_slots, sizes
+from elman.layers import GRU, LSTM, RNN, Recurrent
+
+_LAYERS: dict[str, type[Recurrent]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
+
+
+def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | Convention, **options: Any) -> Recurrent:
+    """A layer from the weights of another system.
+
+    Parameters
+    ----------
+    cell
+        "lstm", "gru" or "rnn", or an `elman.Cell`.
+    arrays
+        Name -> array, all that the convention names and no others. They are copied. Where the second direction is
+        among them, the layer is bidirectional.
+    convention
+        A name of the table, see `elman.interop.CONVENTIONS`, or an `elman.Convention`.
+    options
+        Those of the cell, which arrays do not tell: `activation` of "rnn", `reset_after` of "gru".
+
+    Returns
+    -------
+    layer
+        An `elman.LSTM`, `elman.GRU` or `elman.RNN`, or an `elman.Recurrent` for a cell of one's own; float32 where
+        all arrays are, else float64. Two biases that only ever act as a sum are added.
+
+    Raises
+    ------
+    ShapeError
+        Where a shape does not fit.
+    FormatError
+        Where arrays are missing or unknown, or hold what the cell cannot.
+    ValueError
+        For an unknown cell or convention, or gates that are not those of the cell.
+
+    Source: the code of each system, named in `elman.interop.conventions`.
+
+    >>> import numpy as np
+    >>> from elman.interop import from_arrays
+    >>> rng = np.random.default_rng(0)
+    >>> kernel, bias = rng.standard_normal((3 + 5, 4 * 5)), np.zeros(4 * 5)
+    >>> from_arrays("lstm", {"kernel": kernel, "bias": bias}, "tf1").b[5:10]
+    array([1., 1., 1., 1., 1.])
+    """
+    rule = _convention(convention)
+    given = _numbers(arrays)
+    made = _cell(cell, rule, given, options)
+    slots = convention_slots(rule, made)
+    named = _named(rule, slots, given)
+    _check_names(rule, made, named, given)
+    named = {name: slot for name, slot in named.items() if name in given}
+    directions = _axis_directions(named, given) if rule.direction_axis else len(_suffixes(rule, slots, given))
+    inputs, hidden = sizes(named, given, (directions,) if rule.direction_axis else ())
+    dtype = checks.common_dtype(*given.values())
+    parameters = {}
+    for direction, suffix in enumerate(("", "_reverse")[:directions]):
+        blocks: Blocks = {}
+        for slot in slots:
+            array = given.get(slot.name if rule.direction_axis else slot.name + rule.reverse * direction)
+            if array is not None:
+                blocks |= slot.read((array[direction] if rule.direction_axis else array).astype(dtype), inputs, hidden)
+        _to_cell(blocks, made, rule, hidden, dtype)
+        for slot in cell_slots(made):
+            parameters[slot.name + suffix] = slot.write(blocks, inputs, hidden, dtype)
+        _refuse(blocks, f"the cell {made.name!r}")
+    return _layer(cell, made, (inputs, hidden), {"bidirectional": directions == 2, "dtype": str(dtype)}, parameters)
+
+
+def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array]:
+    """The weights of a recurrent layer, as another system keeps them.
+
+    Parameters
+    ----------
+    layer
+        An `elman.LSTM`, `elman.GRU`, `elman.RNN` or `elman.Recurrent`.
+    convention
+        A name of the table, see `elman.interop.CONVENTIONS`, or an `elman.Convention`.
+
+    Returns
+    -------
+    arrays
+        Name -> new array, contiguous, of the dtype of the layer. Of two biases that the system adds, the first is
+        the sum and the second 0, but for what stands inside a reset product (`bn`). Options of the cell (an
+        activation, the reset form) are in no array; they are in ``layer.config``.
+
+    Raises `FormatError` for what the convention cannot hold, `TypeError` for what is no recurrent layer.
+
+    >>> import elman
+    >>> from elman.interop import to_arrays
+    >>> arrays = to_arrays(elman.GRU(3, 5, bidirectional=True, seed=0), "onnx")
+    >>> {name: array.shape for name, array in arrays.items()}
+    {'W': (2, 15, 3), 'R': (2, 15, 5), 'B': (2, 30)}
+    """
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer must be a recurrent layer. Got {checks.describe(layer)}.")
+    rule = _convention(convention)
+    _check_reset_form(rule, layer.cell)
+    slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
+    inputs, hidden = layer.input_size or 0, layer.hidden_size
+    parts: list[dict[str, Array]] = []
+    for suffix in ("", "_reverse")[: layer.directions]:
+        blocks: Blocks = {}
+        for slot in cell_slots(layer.cell):
+            blocks |= slot.read(layer.parameters[slot.name + suffix], inputs, hidden)
+        _from_cell(blocks, layer.cell, rule, hidden, layer.dtype)
+        parts.append({slot.name: slot.write(blocks, inputs, hidden, layer.dtype) for slot in slots})
+        _refuse(blocks, f"the convention {rule.name!r}")
+    if rule.direction_axis:
+        return {slot.name: np.stack([part[slot.name] for part in parts]) for slot in slots}
+    return {name + rule.reverse * d: array for d, part in enumerate(parts) for name, array in part.items()}
+
+
+# What is asked for.
+
+
+def _convention(value: str | Convention) -> Convention:
+    if isinstance(value, Convention):
+        return value
+    return CONVENTIONS[checks.choice("convention", value, CONVENTIONS)]
+
+
+def _numbers(arrays: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays in float32 or float64, refused where that would change a number."""
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"arrays must be a mapping of names to arrays. Got {checks.describe(arrays)}.")
+    numbers = {}
+    for name, value in arrays.items():
+        numbers[name] = checks.real_array(name, value)
+        original = np.asarray(value)
+        wide = original.dtype.kind in "iu" or original.dtype.itemsize > 8
+        if wide and not (numbers[name].astype(original.dtype) == original).all():
+            raise FormatError(f"{name} must hold numbers that float64 can hold. Got an array of {original.dtype}.")
+    return numbers
+
+
+def _cell(cell: str | Cell, rule: Convention, given: Mapping[str, Array], options: dict[str, Any]) -> Cell:
+    if isinstance(cell, Cell):
+        if options:
+            raise TypeError(f"options must be left out with a Cell, which has its own. Got {', '.join(options)}.")
+        made = cell
+    else:
+        make: Any = CELLS[checks.choice("cell", cell, CELLS)]
+        known = inspect.signature(make).parameters
+        for option in options:
+            if option not in known:
+                raise TypeError(f"options of {cell!r} must be {' or '.join(known) or 'none'}. Got {option!r}.")
+        if "reset_after" in known and "reset_after" not in options:
+            options = {**options, "reset_after": _tell_reset_after(make, rule, given, options)}
+        made = make(**options)
+    _check_reset_form(rule, made)
+    return made
+
+
+def _tell_reset_after(make: Any, rule: Convention, given: Mapping[str, Array], options: dict[str, Any]) -> bool:
+    """The reset form that the arrays tell by their names and axes, or else the one assumed for the convention."""
+    if rule.reset_after is not None:
+        return rule.reset_after
+    fitting = []
+    for form in (True, False):
+        named = _named(rule, convention_slots(rule, make(**options, reset_after=form)), given)
+        axes = {name: len(slot.axes) + rule.direction_axis for name, slot in named.items()}
+        if not any(_misfits(named, given)) and all(array.ndim == axes[name] for name, array in given.items()):
+            fitting.append(form)
+    return fitting[0] if len(fitting) == 1 else rule.assumed_reset_after
+
+
+def _check_reset_form(rule: Convention, cell: Cell) -> None:
+    form = cell.options.get("reset_after")
+    if rule.reset_after is not None and form not in (None, rule.reset_after):
+        raise FormatError(
+            f"reset_after must be {rule.reset_after} for the convention {rule.name!r}, which has no other form. "
+            f"Got {form}."
+        )
+
+
+def _layer(
+    cell: str | Cell, made: Cell, size: tuple[int, int], config: dict[str, Any], parameters: dict[str, Array]
+) -> Recurrent:
+    config = {
+        "input_size": size[0],
+        "hidden_size": size[1],
+        **(made.options if isinstance(cell, str) else {}),
+        **config,
+    }
+    if isinstance(cell, Cell):
+        layer = Recurrent.from_parameters({"cell": cell, **config}, parameters)
+    else:
+        layer = _LAYERS[cell].from_parameters(config, parameters)
+    assert isinstance(layer, Recurrent)
+    return layer
+
+
+# Names and directions.
+
+
+def _suffixes(rule: Convention, slots: list[Slot], given: Mapping[str, Array]) -> tuple[str, ...]:
+    if rule.direction_axis or not any(slot.name + rule.reverse in given for slot in slots):
+        return ("",)
+    return ("", rule.reverse)
+
+
+def _named(rule: Convention, slots: list[Slot], given: Mapping[str, Array]) -> dict[str, Slot]:
+    """Every name that may be given, and its slot."""
+    return {slot.name + suffix: slot for suffix in _suffixes(rule, slots, given) for slot in slots}
+
+
+def _misfits(named: Mapping[str, Slot], given: Mapping[str, Array]) -> tuple[list[str], list[str]]:
+    """The names that are missing, and those that are unknown."""
+    some_biases = any(name in given for name, slot in named.items() if slot.is_bias)
+    needed = [name for name, slot in named.items() if slot.needed or (slot.is_bias and some_biases)]
+    return [name for name in needed if name not in given], [name for name in given if name not in named]
+
+
+def _check_names(rule: Convention, cell: Cell, named: Mapping[str, Slot], given: Mapping[str, Array]) -> None:
+    missing, unknown = _misfits(named, given)
+    if missing or unknown:
+        wanted = ", ".join(name for name, slot in named.items() if slot.written)
+        details = [f"{', '.join(missing)} missing"] * bool(missing) + [f"{', '.join(unknown)} unknown"] * bool(unknown)
+        raise FormatError(
+            f"arrays must be {wanted}, those of the cell {cell.name!r} in the convention {rule.name!r}. "
+            f"Got {', '.join(given) or 'none'}: {' and '.join(details)}."
+        )
+
+
+def _axis_directions(named: Mapping[str, Slot], given: Mapping[str, Array]) -> int:
+    leading = [given[n].shape[0] for n, slot in named.items() if given[n].ndim == len(slot.axes) + 1]
+    return 2 if 2 in leading else 1
+
+
+# Between the two sides.
+
+
+def _to_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:
+    """Makes the blocks of a convention those of the cell."""
+    _fill_biases(blocks, cell, hidden, dtype)
+    _negate_update(blocks, rule)
+    if rule.forget_offset and "f" in cell.gates:
+        blocks["b", "f"] = blocks["b", "f"] + dtype.type(rule.forget_offset)
+    for kind, gate in list(blocks):
+        if kind == "bh" and gate not in cell.inner_biases.values():
+            b, bh = blocks["b", gate], blocks.pop((kind, gate))
+            blocks["b", gate] = np.where(bh == 0, b, b + bh)  # -0 + 0 is 0: not the bits of b
+
+
+def _from_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:
+    """Makes the blocks of the cell those of a convention."""
+    _fill_biases(blocks, cell, hidden, dtype)
+    if rule.forget_offset and "f" in cell.gates:
+        blocks["b", "f"] = blocks["b", "f"] - dtype.type(rule.forget_offset)
+    _negate_update(blocks, rule)
+
+
+def _fill_biases(blocks: Blocks, cell: Cell, hidden: int, dtype: Any) -> None:
+    """A bias that is not there is 0."""
+    for gate in cell.gates or ("",):
+        blocks.setdefault(("b", gate), np.zeros((1, hidden), dtype))
+
+
+def _negate_update(blocks: Blocks, rule: Convention) -> None:
+    """From one sense of the update gate to the other: 1 - sigmoid(a) = sigmoid(-a)."""
+    if rule.update == "new":
+        blocks |= {key: -block for key, block in blocks.items() if key[0] != "other" and key[1] == "z"}
+
+
+_NO_PLACE = {
+    "b": "the bias{gate} must be 0 for {target}, which has none",
+    "bh": "the bias inside the recurrent product{gate} must be 0 for {target}, which has no bias there",
+    "other": "{name} must be 0 for {target}, which has nothing like it",
+}
+
+
+def _refuse(blocks: Blocks, target: str) -> None:
+    """Refuses what is left over, unless it is 0."""
+    for (kind, name), block in blocks.items():
+        wrong = block[block != 0]
+        if wrong.size:
+            gate = f" of the gate {name}" if name else ""
+            raise FormatError(f"{_NO_PLACE[kind].format(gate=gate, name=name, target=target)}. Got {wrong[0]}.")
