@@ -1,4 +1,4 @@
-"""One batch in each of its forms gives the same numbers: list, padded array, single sequences; padding never matters."""
+"""One batch in each of its forms gives the same numbers: list, padded array, sequences; padding never matters."""
 
 from __future__ import annotations
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from central import central_gradient, relative_error
 
 import elman
+from central import central_gradient, relative_error
 from elman.cells.activations import ACTIVATIONS
 
 TOLERANCE = 1e-7

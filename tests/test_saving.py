@@ -8,9 +8,9 @@ import os
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from test_gradients import LEAKY
 
 import elman
+from test_gradients import LEAKY
 
 
 def big_net(dtype="float32"):

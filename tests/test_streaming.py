@@ -6,9 +6,9 @@ import pickle
 
 import numpy as np
 import pytest
-from test_gradients import LEAKY
 
 import elman
+from test_gradients import LEAKY
 
 F64 = {"dtype": "float64"}
 

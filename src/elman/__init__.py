@@ -1,12 +1,18 @@
 """elman: recurrent neural networks for Python on the CPU, NumPy arrays in and out.
 
-Steps: `rnn_step`, `lstm_step`, `gru_step`. Layers: `RNN`, `LSTM`, `GRU`, `Recurrent` (a cell of your own), `Dense`,
-`Embedding`, `Dropout`, `LayerNorm`, `LastStep`, `MeanOverTime`, `MaxOverTime`. A stack of them: `Network`, `load`.
-Training: `fit`, optimizers, schedules, losses. Other systems' weights: `from_arrays`, `to_arrays`, `Convention`.
+- steps: `rnn_step`, `lstm_step`, `gru_step`
+- layers: `RNN`, `LSTM`, `GRU`, `Recurrent` (with a `Cell` of your own), `Dense`, `Embedding`, `Dropout`, `LayerNorm`,
+  `LastStep`, `MeanOverTime`, `MaxOverTime`; stacked in a `Network`, stepped in a `Stream`, read by `load`
+- training: `fit` and its `History`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
+- weights of other systems: `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
+- functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
 """
+
+from typing import TYPE_CHECKING, Any
 
 from elman.cells import Activation, Cell
 from elman.cells.activations import (
+    ACTIVATIONS,
     relu,
     relu_derivative,
     sigmoid,
@@ -38,3 +44,128 @@ from elman.layers import (
 from elman.network import Network
 from elman.saving import load
 from elman.streaming import Stream
+
+if TYPE_CHECKING:
+    from elman.interop import CONVENTIONS, Convention, from_arrays, to_arrays
+    from elman.training import (
+        SGD,
+        AbsoluteError,
+        Adam,
+        AdamW,
+        BinaryCrossEntropy,
+        CosineSchedule,
+        CrossEntropy,
+        History,
+        Huber,
+        LinearSchedule,
+        Quantile,
+        RMSprop,
+        SquaredError,
+        StepSchedule,
+        clip_by_norm,
+        clip_by_value,
+        cross_entropy,
+        fit,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ACTIVATIONS",
+    "CONVENTIONS",
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "AbsoluteError",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "BinaryCrossEntropy",
+    "Cell",
+    "Convention",
+    "CosineSchedule",
+    "CrossEntropy",
+    "Dense",
+    "Dropout",
+    "DtypeError",
+    "Embedding",
+    "FormatError",
+    "History",
+    "Huber",
+    "LastStep",
+    "Layer",
+    "LayerNorm",
+    "LinearSchedule",
+    "MaxOverTime",
+    "MeanOverTime",
+    "MissingExtraError",
+    "Network",
+    "Quantile",
+    "RMSprop",
+    "Recurrent",
+    "ShapeError",
+    "SquaredError",
+    "StepSchedule",
+    "Stream",
+    "Tape",
+    "__version__",
+    "clip_by_norm",
+    "clip_by_value",
+    "cross_entropy",
+    "fit",
+    "from_arrays",
+    "gru_step",
+    "load",
+    "lstm_step",
+    "relu",
+    "relu_derivative",
+    "rnn_step",
+    "sigmoid",
+    "sigmoid_derivative",
+    "softmax",
+    "softmax_jacobian",
+    "tanh",
+    "tanh_derivative",
+    "to_arrays",
+]
+
+# Rooms that a process which only runs a network does not need; each is loaded with the first of its names.
+_LATER = {
+    "elman.interop": ["CONVENTIONS", "Convention", "from_arrays", "to_arrays"],
+    "elman.training": [
+        "SGD",
+        "AbsoluteError",
+        "Adam",
+        "AdamW",
+        "BinaryCrossEntropy",
+        "CosineSchedule",
+        "CrossEntropy",
+        "History",
+        "Huber",
+        "LinearSchedule",
+        "Quantile",
+        "RMSprop",
+        "SquaredError",
+        "StepSchedule",
+        "clip_by_norm",
+        "clip_by_value",
+        "cross_entropy",
+        "fit",
+    ],
+}
+
+
+def __getattr__(name: str) -> Any:
+    for room, names in _LATER.items():
+        if name in names:
+            from importlib import import_module
+
+            value = getattr(import_module(room), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'elman' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

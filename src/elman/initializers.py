@@ -7,13 +7,15 @@ Random numbers are drawn in float64 and rounded last, so float32 and float64 lay
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from elman.cells.cell import Cell
 from elman.checks import Array
 
-Generator = np.random.Generator
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 def glorot(rng: Generator, shape: tuple[int, ...]) -> Array:

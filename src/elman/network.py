@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Generator, Gradients
+from elman.layers.layer import Gradients
 from elman.sequences import Layout, Sequences
 
 if TYPE_CHECKING:
     import os
+
+    from numpy.random import Generator
 
     from elman.streaming import Stream
 

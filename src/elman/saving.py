@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,8 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` in one move: a reader, or a crash, sees the old file or the new one."""
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

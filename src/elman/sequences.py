@@ -52,8 +52,8 @@ class Layout:
                 checks.shape(f"{name}[{i}]", part, (int(length), width))
             return np.concatenate(parts)
         array = checks.real_array(name, value, dtype)
-        checks.shape(name, array, (*self._outer_shape(), width))
-        if self._is_padded():
+        checks.shape(name, array, (*self.outer_shape, width))
+        if self.is_padded:
             return array[self.mask()]
         return array.reshape(-1, width)
 
@@ -61,8 +61,8 @@ class Layout:
         """Packed rows (N, ...) in the user's form: an array, a single sequence or a list; padding is 0."""
         if self.lengths is not None and self.form == "list":
             return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
-        outer = self._outer_shape()
-        if not self._is_padded():
+        outer = self.outer_shape
+        if not self.is_padded:
             return values.reshape(*outer, *values.shape[1:])
         padded = np.zeros((*outer, *values.shape[1:]), values.dtype)
         padded[self.mask()] = values
@@ -73,10 +73,14 @@ class Layout:
         assert self.lengths is not None
         return np.arange(self.time) < self.lengths[:, None]
 
-    def _is_padded(self) -> bool:
+    @property
+    def is_padded(self) -> bool:
+        """Whether the user's array holds more steps than are real."""
         return self.lengths is not None and self.form == "array" and self.rows < self.count * self.time
 
-    def _outer_shape(self) -> tuple[int, ...]:
+    @property
+    def outer_shape(self) -> tuple[int, ...]:
+        """The shape of the user's array without its last axis, features."""
         if self.lengths is None:
             return () if self.form == "single" else (self.count,)
         return (self.rows,) if self.form == "single" else (self.count, self.time)

@@ -55,7 +55,8 @@ class Cell:
     ...     (h,), (Wx, Wh), (dh,) = state, weights, dnext
     ...     da = 0.1 * dh * (1 - kept["n"] ** 2)
     ...     return da @ Wx.T, (0.9 * dh + da @ Wh.T,), (x.T @ da, h.T @ da)
-    >>> leaky = elman.Cell("leaky", {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden")}, ("h",), step, step_derivative)
+    >>> names = {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden")}
+    >>> leaky = elman.Cell("leaky", names, ("h",), step, step_derivative)
     >>> y, h = elman.Recurrent(leaky, 3, 5, seed=0)(np.ones((2, 7, 3)))
     >>> y.shape, h.shape
     ((2, 7, 5), (2, 5))
@@ -77,9 +78,8 @@ class Cell:
         if not self.states:
             raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
         if not (callable(self.step) and callable(self.step_derivative)):
-            raise TypeError(
-                f"step and step_derivative of the cell {self.name!r} must be functions. Got {self.step!r}, {self.step_derivative!r}."
-            )
+            both = f"{self.step!r}, {self.step_derivative!r}"
+            raise TypeError(f"step and step_derivative of the cell {self.name!r} must be functions. Got {both}.")
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r})"

@@ -5,7 +5,7 @@ They work on packed rows (N, features), so they never see padding, and serve seq
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from elman import checks
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array
 from elman.initializers import glorot
-from elman.layers.layer import Generator, Gradients, Layer
+from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences, pack_tokens
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class Dense(Layer):

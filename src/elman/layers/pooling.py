@@ -5,14 +5,17 @@ With packed rows, sequence b owns the rows from starts[b] on, so each pool is on
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.layers.layer import Generator, Gradients, Layer
+from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class _Pool(Layer):

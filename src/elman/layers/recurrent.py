@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,8 +13,11 @@ from elman.cells.activations import Activation
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.initializers import RECURRENT, recurrent
-from elman.layers.layer import Generator, Gradients, Layer
+from elman.layers.layer import Gradients, Layer
 from elman.sequences import Layout, Sequences
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class Recurrent(Layer):
@@ -58,7 +61,7 @@ class Recurrent(Layer):
         seed: int | None = None,
         initializer: str = "glorot",
     ) -> None:
-        self.initializer = checks.choice("initializer", initializer, RECURRENT)
+        self._initializer = checks.choice("initializer", initializer, RECURRENT)
         if not isinstance(cell, Cell):
             raise TypeError(f"cell must be an elman.Cell. Got {cell!r}.")
         super().__init__(
@@ -93,7 +96,7 @@ class Recurrent(Layer):
     def _draw(self, rng: Generator) -> None:
         for suffix in self._suffixes():
             recurrent(
-                {name: self._parameters[name + suffix] for name in self.cell.weights}, self.cell, self.initializer, rng
+                {name: self._parameters[name + suffix] for name in self.cell.weights}, self.cell, self._initializer, rng
             )
 
     def _weights(self, suffix: str) -> Arrays:
@@ -171,7 +174,7 @@ class _BuiltIn(Recurrent):
     _cell: Callable[..., Cell]
 
     def __init__(self, seed: int | None, initializer: str, **config: Any) -> None:
-        self.initializer = checks.choice("initializer", initializer, RECURRENT)
+        self._initializer = checks.choice("initializer", initializer, RECURRENT)
         Layer.__init__(self, seed, **{**config, "dtype": str(checks.float_dtype(config["dtype"]))})
 
     def _setup(self, *, input_size: int, hidden_size: int, bidirectional: bool, dtype: Any, **options: Any) -> None:
