@@ -7,6 +7,8 @@ networks that forecast one year ahead; for more years each goes on from its own 
 from __future__ import annotations
 
 import io
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,10 +140,16 @@ def _say_what_next(console: Console, folder: Path, net: Network, seconds: float)
         console.print(f"{what + ':':<19}{folder / name}", soft_wrap=True, highlight=False)
     console.print()
     console.print("What to try next:")
-    console.print(
-        f"  python -c \"import elman; print(elman.load('{folder / 'sunspots-1.safetensors'}'))\"",
-        soft_wrap=True,
-        highlight=False,
-    )
-    console.print("  elman demo --seed 1    other first weights: how much do the errors change?")
-    console.print("  README.md, A first page: a network of your own in twenty lines")
+    load = f"import elman; print(elman.load('{folder / 'sunspots-1.safetensors'}'))"
+    for line in (
+        f'{_short(sys.executable)} -c "{load}"',
+        f"{_short(sys.argv[0])} demo --seed 1    other first weights: how much do the errors change?",
+        "README.md, A first page: a network of your own in twenty lines",
+    ):
+        console.print("  " + line, soft_wrap=True, highlight=False)
+
+
+def _short(program: str) -> str:
+    """The path of a program as one would type it here."""
+    here = os.path.relpath(program)
+    return program if here.startswith("..") else here
