@@ -1,13 +1,27 @@
 """The one switch: whether the plain equations or a compiled kernel runs a cell through time.
 
-Nothing else in the library knows which one ran. Today the plain equations run everywhere.
+Nothing else in the library knows which one ran. A kernel runs every cell that names one; the plain equations run the
+others, all cells where no kernels are built, and all cells where the environment variable ELMAN_PLAIN is set.
 """
 
 from __future__ import annotations
 
+import os
+from typing import TypeAlias
+
+from elman import kernels
+from elman.cells import unroll
 from elman.cells.cell import Arrays, Cell
-from elman.cells.unroll import Tape, unroll, unroll_derivative
 from elman.checks import Array
+
+Tape: TypeAlias = unroll.Tape | kernels.Tape
+
+_plain = kernels.native is None or os.environ.get("ELMAN_PLAIN", "") not in ("", "0")
+
+
+def compiled(cell: Cell) -> bool:
+    """Whether a kernel runs this cell."""
+    return cell.kernel is not None and not _plain
 
 
 def forward(
@@ -16,14 +30,19 @@ def forward(
     values: Array,
     lengths: Array,
     state: Arrays,
+    out: Array,
     *,
     reverse: bool = False,
     keep: bool = True,
-) -> tuple[Array, Arrays, Tape | None]:
-    """A cell over a packed batch; shapes as in `elman.cells.unroll.unroll`."""
-    return unroll(cell, weights, values, lengths, state, reverse=reverse, keep=keep)
+) -> tuple[Arrays, Tape | None]:
+    """A cell over a packed batch, its outputs into `out`; shapes as in `elman.cells.unroll.unroll`."""
+    if compiled(cell):
+        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out)
+    return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
     """The gradients of a forward pass; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    return unroll_derivative(tape, dy, dstate)
+    if isinstance(tape, kernels.Tape):
+        return kernels.run_derivative(tape, dy, dstate)
+    return unroll.unroll_derivative(tape, dy, dstate)

@@ -41,6 +41,8 @@ class Cell:
         the GRU.
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
+    kernel
+        The compiled kernel that computes the same, None where there is none.
 
     Example
     -------
@@ -70,6 +72,7 @@ class Cell:
     gates: tuple[str, ...] = ()
     inner_biases: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    kernel: str | None = None
 
     def __post_init__(self) -> None:
         for weight, axes in self.weights.items():

@@ -52,28 +52,28 @@ def unroll(
     values: Array,
     lengths: Array,
     state: Arrays,
+    out: Array,
     *,
     reverse: bool = False,
     keep: bool = True,
-) -> tuple[Array, Arrays, Tape | None]:
-    """Runs `cell` over a packed batch.
+) -> tuple[Arrays, Tape | None]:
+    """Runs `cell` over a packed batch, and writes its outputs into `out`.
 
-    values (N, I), lengths (B,), state (B, H) each. Returns y (N, H), the state of each sequence after its own last
-    step, (B, H) each, and with `keep` the tape.
+    values (N, I), lengths (B,), state (B, H) each, out (N, H). Returns the state of each sequence after its own
+    last step, (B, H) each, and with `keep` the tape.
     """
     state = tuple(s.copy() for s in state)
-    y = np.empty((len(values), state[0].shape[1]), values.dtype)
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = tuple(s[alive] for s in state)
         after, kept = cell.step(values[rows], before, weights)
         for s, new in zip(state, after, strict=True):
             s[alive] = new
-        y[rows] = after[0]
+        out[rows] = after[0]
         if keep:
             steps.append(TapeStep(alive, rows, before, kept))
     tape = Tape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
-    return y, state, tape
+    return state, tape
 
 
 def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:

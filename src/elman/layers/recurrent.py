@@ -104,21 +104,20 @@ class Recurrent(Layer):
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
         start = self._read_state("state", state, x.layout)
-        runs = [
-            engine.forward(
-                self.cell,
-                self._weights(suffix),
-                x.values,
-                x.lengths,
-                tuple(s[d] for s in start),
-                reverse=d == 1,
-                keep=keep,
+        H = self.hidden_size
+        y = np.empty((len(x.values), H * self.directions), self.dtype)
+        ends: list[Arrays] = []
+        tapes: list[engine.Tape | None] = []
+        for d, suffix in enumerate(self._suffixes()):
+            first = tuple(s[d] for s in start)
+            out = y[:, d * H : (d + 1) * H]
+            end, tape = engine.forward(
+                self.cell, self._weights(suffix), x.values, x.lengths, first, out, reverse=d == 1, keep=keep
             )
-            for d, suffix in enumerate(self._suffixes())
-        ]
-        y = np.concatenate([run[0] for run in runs], axis=1) if self.bidirectional else runs[0][0]
-        end = [np.stack(parts) for parts in zip(*(run[1] for run in runs), strict=True)]
-        return x.with_values(y), self._write_state(end, x.layout), (x.layout, [run[2] for run in runs])
+            ends.append(end)
+            tapes.append(tape)
+        state = [np.stack(parts) for parts in zip(*ends, strict=True)]
+        return x.with_values(y), self._write_state(state, x.layout), (x.layout, tapes)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
         layout, tapes = kept
@@ -156,7 +155,7 @@ class Recurrent(Layer):
         for part, value in zip(names, given, strict=True):
             array = checks.real_array(f"{part} of {name}", value, self.dtype)
             checks.shape(f"{part} of {name}", array, want)
-            arrays.append(array.reshape(full))
+            arrays.append(np.array(array, order="C").reshape(full))  # its own: a tape outlives the caller's array
         return arrays
 
     def _write_state(self, arrays: list[Array], layout: Layout) -> Any:

@@ -1,0 +1,117 @@
+"""The compiled kernels: any packed batch through time, for the cells that have one.
+
+The C++ files of this folder are built into `elman.kernels._native`, once for each instruction set; the best one that
+the processor has is chosen when this module is imported, or the one that the environment variable ELMAN_ISA names
+("baseline", "avx2", "avx512"). A cell says in its `kernel` which one runs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import as_activation
+from elman.cells.cell import Arrays, Cell
+from elman.checks import Array
+
+try:
+    import elman.kernels._native as native
+except ModuleNotFoundError:  # a source folder where nothing was built: the plain equations run
+    native = None  # type: ignore[assignment]
+
+__all__ = ["Tape", "native", "run", "run_derivative"]
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What `run` hands to `run_derivative`."""
+
+    cell: Cell
+    weights: Arrays
+    values: Array  # (N, I)
+    lengths: Array  # (B,)
+    reverse: bool
+    state: Arrays  # (B, H) each, before the first step
+    y: Array  # (N, H)
+    gates: Array | None  # (N, G*H) after their activations; the RNN needs none
+    inner: Array | None  # (N, H): the cell state of the LSTM, h Wh_n + bn of the GRU with the reset after
+
+
+def run(
+    cell: Cell, weights: Arrays, values: Array, lengths: Array, state: Arrays, reverse: bool, keep: bool, out: Array
+) -> tuple[Arrays, Tape | None]:
+    """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
+    if keep:
+        weights = tuple(w.copy() for w in weights)  # a tape is a value
+    named = dict(zip(cell.weights, weights, strict=True))
+    values = _rows(values)
+    h0, c0 = _two(state)
+    _, h, c, gates, inner = native.forward(
+        _kind(cell),
+        values,
+        np.cumsum(lengths) - lengths,
+        lengths,
+        reverse,
+        named["Wx"],
+        named["Wh"],
+        named["b"],
+        named.get("bn"),
+        h0,
+        c0,
+        keep,
+        out,
+        *_activation(cell.options),
+    )
+    end = (h,) if c is None else (h, c)
+    return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
+
+
+def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
+    """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
+    named = dict(zip(tape.cell.weights, tape.weights, strict=True))
+    dy = None if dy is None else _rows(dy)
+    h0, c0 = _two(tape.state)
+    dh, dc = _two(dstate)
+    dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
+        _kind(tape.cell),
+        tape.values,
+        np.cumsum(tape.lengths) - tape.lengths,
+        tape.lengths,
+        tape.reverse,
+        named["Wx"],
+        named["Wh"],
+        named["b"],
+        named.get("bn"),
+        h0,
+        c0,
+        tape.y,
+        tape.gates,
+        tape.inner,
+        dy,
+        dh,
+        dc,
+        None,
+        *_activation(tape.cell.options),
+    )
+    return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)
+
+
+def _rows(array: Array) -> Array:
+    """The array itself where its rows are packed, whatever lies between them, else a copy."""
+    return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
+
+
+def _kind(cell: Cell) -> Any:
+    return getattr(native.Kind, str(cell.kernel))
+
+
+def _two(state: Arrays) -> tuple[Array, Array | None]:
+    return state[0], state[1] if len(state) > 1 else None
+
+
+def _activation(options: Mapping[str, Any]) -> tuple[Any, float, float]:
+    act = as_activation(options.get("activation", "tanh"))
+    return getattr(native.Activation, act.name), act.parameters.get("alpha", 0.0), act.parameters.get("beta", 0.0)

@@ -1,0 +1,39 @@
+// Arguments of a layer as Python passes them, and running kernels without the interpreter's lock.
+#pragma once
+#include <functional>
+
+#include "arrays.hpp"
+#include "layer.hpp"
+
+namespace elman {
+
+struct LayerArguments {
+    Kind kind;
+    Array Wx, Wh, b, bn;
+    Activation activation;
+    double alpha, beta;
+
+    LayerArguments(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle bn, Activation activation,
+                   double alpha, double beta)
+        : kind(kind), Wx(Wx, "Wx"), Wh(Wh, "Wh"), b(b, "b"), bn(bn, "bn"), activation(activation), alpha(alpha),
+          beta(beta) {}
+
+    index inputs() const { return Wx.shape(0); }
+    index units() const { return Wh.shape(0); }
+    index gates() const { return Wh.shape(1) / Wh.shape(0); }
+
+    template <class T> Layer<T> layer() const {
+        const index I = inputs(), H = units(), GH = gates() * H;
+        Layer<T> layer;
+        layer.kind = kind;
+        layer.activation = activation, layer.alpha = T(alpha), layer.beta = T(beta);
+        layer.weights = {I, H, Wx.data<const T>({I, GH}), Wh.data<const T>({H, GH}), b.data<const T>({GH}),
+                         bn.data<const T>({H})};
+        return layer;
+    }
+};
+
+// Runs work without the lock, by the number of threads set; work returns false if a signal stopped it.
+void run_unlocked(const std::function<bool(const Running&)>& work);
+
+}  // namespace elman

@@ -1,0 +1,131 @@
+// A cell through time, forward.
+//
+//   sums = b + x_t Wx + h_(t-1) Wh      (R, A) in registers, weights from panels (pack.hpp)
+//   h_t  = Cell::forward_row(sums)      one row at a time, while its sums are in the L1 cache
+//
+// Order of the loops: steps, blocks of rows, panels of hidden units, pieces of the weights' depth, tiles of rows.
+// h is kept twice, by the parity of t, since the panels of step t all read the whole of h_(t-1).
+#pragma once
+#include "pack.hpp"
+
+namespace elman {
+namespace ELMAN_ISA {
+
+template <class Shape, class T> constexpr index panel_size(index inputs, index units) {
+    return (Shape::sums + inputs * Shape::x_vectors + units * Shape::h_vectors) * Lanes<T>::count;
+}
+
+template <class Cell> constexpr index unit_panels(index units) {
+    constexpr int width = Lanes<typename Cell::T>::count * Cell::unit_vectors;
+    return (units + width - 1) / width;
+}
+
+// The sums of one panel for a block of rows.
+template <class T, class Shape> struct ForwardPanel {
+    static constexpr int L = Lanes<T>::count;
+    static constexpr int A = Shape::sums;
+
+    const T* start;         // [A][L] or [rows][A][L] where the sums begin
+    index start_stride;     // 0 or A*L
+    const T* x;             // x of row r: x + first[r] * ldx
+    const index* first;
+    index ldx;
+    index inputs;           // 0 if x Wx is in the start already
+    const T* wx;            // [inputs][x_vectors][L]
+    const T* h;             // (rows, ldh)
+    index ldh;
+    index units;
+    const T* wh;            // [units][h_vectors][L]
+    T* sums;                // [rows][A][L]
+
+    // Rows row..row+R, the piece k0..k1 of the depth inputs + units.
+    template <int R> ELMAN_INLINE void tile(index row, index k0, index k1) const {
+        vec<T> acc[R][A];
+        if (k0 == 0)
+            load_tile<T>(acc, start + row * start_stride, start_stride);
+        else
+            load_tile<T>(acc, sums + row * A * L, A * L);
+        const T* a[R];
+        if (k0 < inputs) {
+#pragma GCC unroll 16
+            for (int r = 0; r < R; ++r) a[r] = x + first[row + r] * ldx + k0;
+            const index end = k1 < inputs ? k1 : inputs;
+            multiply<T, Shape::x_vectors, Shape::x_offset>(acc, a, wx + k0 * Shape::x_vectors * L, end - k0);
+            k0 = end;
+        }
+        if (k0 < k1) {
+            k0 -= inputs;
+#pragma GCC unroll 16
+            for (int r = 0; r < R; ++r) a[r] = h + (row + r) * ldh + k0;
+            multiply<T, Shape::h_vectors, Shape::h_offset>(acc, a, wh + k0 * Shape::h_vectors * L, k1 - inputs - k0);
+        }
+        store_tile<T>(acc, sums + row * A * L, A * L);
+    }
+
+    // All pieces of all rows; done(row, count) follows for each tile whose sums are complete.
+    template <class F> ELMAN_INLINE void run(index rows, F done) const {
+        constexpr int most = max_rows(A);
+        const index depth = inputs + units;
+        // One tile reads the weights once anyhow; more tiles find each piece in the L1 cache.
+        const index pieces = rows <= most ? 1 : (depth - 1) / piece_depth(A) + 1;
+        for (index piece = 0; piece < pieces; ++piece) {
+            const index k0 = piece * depth / pieces, k1 = (piece + 1) * depth / pieces;
+            for_tiles<most>(rows, [&](index row, auto count) {
+                tile<count.value>(row, k0, k1);
+                if (piece == pieces - 1) done(row, count.value);
+            });
+        }
+    }
+};
+
+// Where the state before step t of sequence b stands, and where the one after it goes.
+template <class T> ELMAN_INLINE const T* state_before(const Forward<T>& f, index t, index b) {
+    return f.h + ((t & 1) * f.batch.sequences + b) * f.ldh;
+}
+template <class T> ELMAN_INLINE T* state_after(const Forward<T>& f, index t, index b) {
+    return f.h + ((~t & 1) * f.batch.sequences + b) * f.ldh;
+}
+
+// Panel p of the pre-activations at step t for sequences from b on, all of it: bias, x and h.
+template <class Cell, class T = typename Cell::T>
+ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>& f, index t, index b, index p, T* sums) {
+    using Shape = typename Cell::Shape;
+    constexpr int L = Lanes<T>::count, A = Shape::sums;
+    const T* const bias = f.packed + p * panel_size<Shape, T>(f.inputs, f.units);
+    const T* const wx = bias + A * L;
+    const T* const wh = wx + f.inputs * Shape::x_vectors * L;
+    const T* const x = f.x + t * f.batch.direction * f.ldx;
+    const T* const h = state_before(f, t, b);
+    if (!f.x_product) return {bias, 0, x, f.batch.first + b, f.ldx, f.inputs, wx, h, f.ldh, f.units, wh, sums};
+    const T* const start = f.x_product + (p * f.slots + f.batch.slot[t] + b) * A * L;
+    return {start, A * L, x, f.batch.first + b, f.ldx, 0, wx, h, f.ldh, f.units, wh, sums};
+}
+
+// x_product of slots s0..s1, which stand in these rows of x.
+template <class Cell, class T = typename Cell::T>
+void input_product(const Forward<T>& f, const index* rows_of_x, index s0, index s1, T* x_product) {
+    using Shape = typename Cell::Shape;
+    constexpr int L = Lanes<T>::count, A = Shape::sums;
+    for_blocks(s1 - s0, block_rows, [&](index block, index rows) {
+        const index s = s0 + block;
+        for (index p = 0; p < unit_panels<Cell>(f.units); ++p) {
+            const T* const bias = f.packed + p * panel_size<Shape, T>(f.inputs, f.units);
+            const ForwardPanel<T, Shape> panel = {bias,         0,       f.x, rows_of_x + s, f.ldx, f.inputs,
+                                                  bias + A * L, nullptr, 0,   0,             nullptr,
+                                                  x_product + (p * f.slots + s) * A * L};
+            panel.run(rows, [](index, index) {});
+        }
+    });
+}
+
+template <class Cell, class T = typename Cell::T> void forward(const Forward<T>& f, Range range) {
+    for (index t = range.t0; t < range.t1; ++t) {
+        const index end = f.batch.active[t] < range.b1 ? f.batch.active[t] : range.b1;
+        if (end <= range.b0) return;
+        for_blocks(end - range.b0, block_rows,
+                   [&](index block, index rows) { Cell::forward_block(f, t, range.b0 + block, rows); });
+    }
+}
+
+}  // namespace ELMAN_ISA
+}  // namespace elman

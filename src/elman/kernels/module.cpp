@@ -1,0 +1,176 @@
+// The Python face of the kernels. Thin: arrays in, arrays out; what a user may pass is checked by the library.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <atomic>
+
+#include "arguments.hpp"
+#include "dispatch.hpp"
+
+namespace elman {
+
+namespace {
+
+std::atomic<int> threads{1};
+
+// The objects of NumPy in use, fetched once when the module is loaded and never given back: the interpreter may be
+// gone before this library is.
+struct NumPy {
+    nb::object empty, float32, float64;
+};
+NumPy* numpy = nullptr;
+
+}  // namespace
+
+template <class T> nb::object empty(std::initializer_list<index> shape) {
+    PyObject* tuple = PyTuple_New(shape.size());
+    if (!tuple) throw nb::python_error();
+    for (std::size_t i = 0; i < shape.size(); ++i) PyTuple_SET_ITEM(tuple, i, PyLong_FromLongLong(shape.begin()[i]));
+    return numpy->empty(nb::steal(tuple), sizeof(T) == 4 ? numpy->float32 : numpy->float64);
+}
+template nb::object empty<float>(std::initializer_list<index>);
+template nb::object empty<double>(std::initializer_list<index>);
+
+void add_streams(nb::module_& m);
+
+void run_unlocked(const std::function<bool(const Running&)>& work) {
+    const auto interrupted = [] {
+        nb::gil_scoped_acquire locked;
+        return PyErr_CheckSignals() != 0;
+    };
+    bool finished;
+    {
+        nb::gil_scoped_release unlocked;
+        finished = work(Running{threads, interrupted});
+    }
+    if (!finished) throw nb::python_error();
+}
+
+namespace {
+
+// A batch and its first states, as forward and backward both take them.
+struct BatchArguments {
+    Array x, starts, lengths, h0, c0;
+
+    Order order(bool reverse) const {
+        const index B = starts.shape(0);
+        return Order(starts.data<const index>({B}), lengths.data<const index>({B}), B, reverse);
+    }
+};
+
+template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, bool tape, nb::object y) {
+    const Layer<T> layer = in.layer<T>();
+    const Order order = batch.order(reverse);
+    const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
+    const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
+    if (y.is_none()) y = empty<T>({N, H});
+    const nb::object h = empty<T>({B, H});
+    const nb::object c = lstm ? empty<T>({B, H}) : nb::none();
+    const nb::object gates = tape && !rnn ? empty<T>({N, in.gates() * H}) : nb::none();
+    const nb::object inner = tape && (lstm || in.kind == Kind::gru) ? empty<T>({N, H}) : nb::none();
+    const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true), gates_(gates, "gates", true),
+        inner_(inner, "inner", true);
+    const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}), batch.x.row_stride(),
+                                     batch.h0.data<const T>({B, H}), batch.c0.data<const T>({B, H}),
+                                     y_.data<T>({N, H}), y_.row_stride(),
+                                     h_.data<T>({B, H}), c_.data<T>({B, H}),
+                                     gates_.data<T>({N, in.gates() * H}), inner_.data<T>({N, H})};
+    run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
+    return nb::make_tuple(y, h, c, gates, inner);
+}
+
+nb::object forward_call(Kind kind, nb::handle x, nb::handle starts, nb::handle lengths, bool reverse, nb::handle Wx,
+                        nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, bool tape,
+                        nb::object y, Activation activation, double alpha, double beta) {
+    const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+    const BatchArguments batch = {{x, "x"}, {starts, "starts"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, tape, y) : forward_of<double>(in, batch, reverse, tape, y);
+}
+
+struct TapeArguments {
+    Array y, gates, inner, dy, dh, dc;
+};
+
+template <class T>
+nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, const TapeArguments& tape, nb::object dx) {
+    const Layer<T> layer = in.layer<T>();
+    const Order order = batch.order(reverse);
+    const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
+    const bool lstm = in.kind == Kind::lstm;
+    if (dx.is_none()) dx = empty<T>({N, I});
+    const nb::object dh0 = empty<T>({B, H}), dc0 = lstm ? empty<T>({B, H}) : nb::none();
+    const nb::object dWx = empty<T>({I, GH}), dWh = empty<T>({H, GH}), db = empty<T>({GH});
+    const nb::object dbn = in.kind == Kind::gru ? empty<T>({H}) : nb::none();
+    const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
+        dWh_(dWh, "dWh", true), db_(db, "db", true), dbn_(dbn, "dbn", true);
+    const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}), batch.x.row_stride(),
+                                      batch.h0.data<const T>({B, H}), batch.c0.data<const T>({B, H}),
+                                      tape.y.data<const T>({N, H}), tape.y.row_stride(),
+                                      tape.gates.data<const T>({N, GH}), tape.inner.data<const T>({N, H}),
+                                      tape.dy.data<const T>({N, H}), tape.dy.row_stride(),
+                                      tape.dh.data<const T>({B, H}), tape.dc.data<const T>({B, H}),
+                                      dx_.data<T>({N, I}), dx_.row_stride(),
+                                      dh0_.data<T>({B, H}), dc0_.data<T>({B, H}),
+                                      dWx_.data<T>({I, GH}), dWh_.data<T>({H, GH}), db_.data<T>({GH}),
+                                      dbn_.data<T>({H})};
+    run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
+    return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dbn);
+}
+
+nb::object backward_call(Kind kind, nb::handle x, nb::handle starts, nb::handle lengths, bool reverse, nb::handle Wx,
+                         nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y,
+                         nb::handle gates, nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc,
+                         nb::object dx, Activation activation, double alpha, double beta) {
+    const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+    const BatchArguments batch = {{x, "x"}, {starts, "starts"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    const TapeArguments tape = {{y, "y"}, {gates, "gates"}, {inner, "inner"}, {dy, "dy"}, {dh, "dh"}, {dc, "dc"}};
+    return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx) : backward_of<double>(in, batch, reverse, tape, dx);
+}
+
+}  // namespace
+
+}  // namespace elman
+
+NB_MODULE(_native, m) {
+    using namespace elman;
+    using namespace nb::literals;
+
+    const nb::module_ np = nb::module_::import_("numpy");
+    numpy = new NumPy{np.attr("empty"), np.attr("dtype")("float32"), np.attr("dtype")("float64")};
+
+    nb::enum_<Kind>(m, "Kind")
+        .value("rnn", Kind::rnn)
+        .value("lstm", Kind::lstm)
+        .value("gru", Kind::gru)
+        .value("gru_reset_before", Kind::gru_reset_before);
+    nb::enum_<Activation>(m, "Activation")
+        .value("identity", Activation::identity)
+        .value("relu", Activation::relu)
+        .value("tanh", Activation::tanh)
+        .value("sigmoid", Activation::sigmoid)
+        .value("affine", Activation::affine)
+        .value("leaky_relu", Activation::leaky_relu)
+        .value("thresholded_relu", Activation::thresholded_relu)
+        .value("scaled_tanh", Activation::scaled_tanh)
+        .value("hard_sigmoid", Activation::hard_sigmoid)
+        .value("elu", Activation::elu)
+        .value("softsign", Activation::softsign)
+        .value("softplus", Activation::softplus);
+
+    m.attr("isa") = chosen_kernels().name;
+    m.attr("isas") = available_isas();
+    m.def("set_threads", [](int n) { threads = n < 1 ? 1 : n; }, "n"_a);
+    m.def("get_threads", []() { return threads.load(); });
+
+    m.def("forward", forward_call, "kind"_a, "x"_a, "starts"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
+          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "tape"_a = false,
+          "y"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "y, h, c, gates, inner of a packed batch; c, gates and inner are None where there are none.");
+    m.def("backward", backward_call, "kind"_a, "x"_a, "starts"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
+          "bn"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
+          "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),
+          "dx"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "dx, dh0, dc0, dWx, dWh, db, dbn from the tape of forward; dc0 and dbn are None where there are none.");
+    add_streams(m);
+}
