@@ -70,14 +70,16 @@ def _as_array(name: str, value: Any) -> Array:
 
 def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
     """Refuses an array whose shape fits none of `allowed`; words in them stand for any size."""
-    if any(_fits(array.shape, want) for want in allowed):
-        return
-    wanted = " or ".join(_write(want) for want in allowed)
-    raise ShapeError(f"{name} must have shape {wanted}. Got {array.shape}.")
-
-
-def _fits(got: tuple[int, ...], want: Sequence[int | str]) -> bool:
-    return len(got) == len(want) and all(isinstance(w, str) or g == w for g, w in zip(got, want, strict=True))
+    got = array.shape
+    for want in allowed:
+        if len(got) == len(want):
+            for size, wanted in zip(got, want, strict=True):
+                if size != wanted and not isinstance(wanted, str):
+                    break
+            else:
+                return
+    options = " or ".join(_write(want) for want in allowed)
+    raise ShapeError(f"{name} must have shape {options}. Got {got}.")
 
 
 def _write(want: Sequence[int | str]) -> str:

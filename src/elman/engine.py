@@ -29,7 +29,7 @@ def forward(
     weights: Arrays,
     values: Array,
     lengths: Array,
-    state: Arrays,
+    state: Arrays | None,
     out: Array,
     *,
     reverse: bool = False,
@@ -41,7 +41,7 @@ def forward(
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep)
 
 
-def backward(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
+def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of a forward pass; shapes as in `elman.cells.unroll.unroll_derivative`."""
     if isinstance(tape, kernels.Tape):
         return kernels.run_derivative(tape, dy, dstate)

@@ -11,6 +11,7 @@ computed nor leak; what the user gave decides the form in which results go back.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -32,12 +33,8 @@ class Layout:
     lengths: Array | None
     count: int  # B
     form: Form
-    time: int = 0  # T of a padded array
-
-    @property
-    def rows(self) -> int:
-        """N: the number of packed rows."""
-        return self.count if self.lengths is None else int(self.lengths.sum())
+    time: int = 0  # T of an array
+    is_padded: bool = False  # whether the user's array holds more steps than are real
 
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row a sequence."""
@@ -74,16 +71,11 @@ class Layout:
         return np.arange(self.time) < self.lengths[:, None]
 
     @property
-    def is_padded(self) -> bool:
-        """Whether the user's array holds more steps than are real."""
-        return self.lengths is not None and self.form == "array" and self.rows < self.count * self.time
-
-    @property
     def outer_shape(self) -> tuple[int, ...]:
         """The shape of the user's array without its last axis, features."""
         if self.lengths is None:
             return () if self.form == "single" else (self.count,)
-        return (self.rows,) if self.form == "single" else (self.count, self.time)
+        return (self.time,) if self.form == "single" else (self.count, self.time)
 
 
 @dataclass(frozen=True)
@@ -175,7 +167,7 @@ def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths:
     if array.ndim == len(step) + 1:
         if lengths is not None:
             raise ValueError(f"lengths must be left out where {name} is one sequence. Got {checks.describe(lengths)}.")
-        layout = Layout(np.array([len(array)], np.int64), 1, "single", len(array))
+        layout = Layout(_dense_lengths(1, len(array)), 1, "single", len(array))
         return Sequences(array.copy() if own else array, layout)
     return _pack_array(array, lengths, own)
 
@@ -184,9 +176,18 @@ def _pack_array(array: Array, lengths: Any, own: bool) -> Sequences:
     batch, time = array.shape[:2]
     if lengths is None:
         dense = array.reshape(batch * time, *array.shape[2:])
-        return Sequences(dense.copy() if own else dense, Layout(np.full(batch, time, np.int64), batch, "array", time))
-    layout = Layout(_check_lengths(lengths, batch, time), batch, "array", time)
+        return Sequences(dense.copy() if own else dense, Layout(_dense_lengths(batch, time), batch, "array", time))
+    checked = _check_lengths(lengths, batch, time)
+    layout = Layout(checked, batch, "array", time, bool((checked < time).any()))
     return Sequences(array[layout.mask()], layout)
+
+
+@functools.lru_cache(maxsize=256)
+def _dense_lengths(batch: int, time: int) -> Array:
+    """The lengths of a batch without padding; many batches of one shape share them, so they cannot be written."""
+    lengths = np.full(batch, time, np.int64)
+    lengths.flags.writeable = False
+    return lengths
 
 
 def _check_lengths(lengths: Any, batch: int, time: int) -> Array:

@@ -265,6 +265,11 @@ class Activation:
         """dy/dx from the output y."""
         return ACTIVATIONS[self.name].derivative(checks.real_array("y", y), **self.parameters)
 
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """alpha and beta, 0 where there is none."""
+        return self.parameters.get("alpha", 0.0), self.parameters.get("beta", 0.0)
+
     def to_config(self) -> str | dict[str, Any]:
         """The activation as JSON: its name, or a dictionary where parameters differ from the defaults."""
         if self.parameters == ACTIVATIONS[self.name].defaults:

@@ -42,7 +42,7 @@ class Cell:
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
     kernel
-        The compiled kernel that computes the same, None where there is none.
+        The compiled kernel that computes the same, its name and arguments; None where there is none.
 
     Example
     -------
@@ -72,7 +72,7 @@ class Cell:
     gates: tuple[str, ...] = ()
     inner_biases: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
-    kernel: str | None = None
+    kernel: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         for weight, axes in self.weights.items():

@@ -89,7 +89,7 @@ def gru(reset_after: bool = True) -> Cell:
         step_derivative=step_reset_after_derivative if reset_after else step_reset_before_derivative,
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after)},
-        kernel="gru" if reset_after else "gru_reset_before",
+        kernel=("gru",) if reset_after else ("gru_reset_before",),
     )
 
 

@@ -60,7 +60,7 @@ def lstm() -> Cell:
         gates=("i", "f", "g", "o"),
         step=step,
         step_derivative=step_derivative,
-        kernel="lstm",
+        kernel=("lstm",),
     )
 
 

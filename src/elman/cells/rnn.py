@@ -43,7 +43,7 @@ def rnn(activation: str | dict[str, Any] | Activation = "tanh") -> Cell:
         step=partial(step, act=act),
         step_derivative=partial(step_derivative, act=act),
         options={"activation": act.to_config()},
-        kernel="rnn",
+        kernel=("rnn", act.name, *act.slopes),
     )
 
 

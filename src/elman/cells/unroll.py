@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def unroll(
     weights: Arrays,
     values: Array,
     lengths: Array,
-    state: Arrays,
+    state: Arrays | None,
     out: Array,
     *,
     reverse: bool = False,
@@ -59,10 +60,10 @@ def unroll(
 ) -> tuple[Arrays, Tape | None]:
     """Runs `cell` over a packed batch, and writes its outputs into `out`.
 
-    values (N, I), lengths (B,), state (B, H) each, out (N, H). Returns the state of each sequence after its own
-    last step, (B, H) each, and with `keep` the tape.
+    values (N, I), lengths (B,), state (B, H) each or None for 0, out (N, H). Returns the state of each sequence
+    after its own last step, (B, H) each, and with `keep` the tape.
     """
-    state = tuple(s.copy() for s in state)
+    state = _start(cell, state, (len(lengths), out.shape[1]), out.dtype)
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = tuple(s[alive] for s in state)
@@ -76,13 +77,19 @@ def unroll(
     return state, tape
 
 
-def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
+def _start(cell: Cell, state: Arrays | None, shape: tuple[int, int], dtype: Any) -> Arrays:
+    """States that may be written into."""
+    return tuple(np.zeros(shape, dtype) if state is None else state[i].copy() for i in range(len(cell.states)))
+
+
+def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """Backpropagation through time over the steps of a tape.
 
-    dy (N, H), the gradient of every output, or None; dstate (B, H) each, that of every final state. Returns
+    dy (N, H), the gradient of every output, and dstate (B, H) each, that of every final state; None for 0. Returns
     dvalues (N, I), the gradient of every initial state, (B, H) each, and that of every weight.
     """
-    dstate = tuple(d.copy() for d in dstate)
+    first = tape.steps[0].state[0]  # at the first step every sequence is alive
+    dstate = _start(tape.cell, dstate, (first.shape[0], first.shape[1]), first.dtype)
     dvalues = np.empty_like(tape.values)
     dweights = tuple(np.zeros_like(w) for w in tape.weights)
     for step in reversed(tape.steps):

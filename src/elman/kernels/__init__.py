@@ -7,13 +7,12 @@ the processor has is chosen when this module is imported, or the one that the en
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from elman.cells.activations import as_activation
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
@@ -34,23 +33,31 @@ class Tape:
     values: Array  # (N, I)
     lengths: Array  # (B,)
     reverse: bool
-    state: Arrays  # (B, H) each, before the first step
+    state: Arrays | None  # (B, H) each, before the first step
     y: Array  # (N, H)
     gates: Array | None  # (N, G*H) after their activations; the RNN needs none
     inner: Array | None  # (N, H): the cell state of the LSTM, h Wh_n + bn of the GRU with the reset after
 
 
 def run(
-    cell: Cell, weights: Arrays, values: Array, lengths: Array, state: Arrays, reverse: bool, keep: bool, out: Array
+    cell: Cell,
+    weights: Arrays,
+    values: Array,
+    lengths: Array,
+    state: Arrays | None,
+    reverse: bool,
+    keep: bool,
+    out: Array,
 ) -> tuple[Arrays, Tape | None]:
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple(w.copy() for w in weights)  # a tape is a value
+    kind, *activation = _native(cell.kernel)
     named = dict(zip(cell.weights, weights, strict=True))
     values = _rows(values)
     h0, c0 = _two(state)
     _, h, c, gates, inner = native.forward(
-        _kind(cell),
+        kind,
         values,
         np.cumsum(lengths) - lengths,
         lengths,
@@ -63,20 +70,21 @@ def run(
         c0,
         keep,
         out,
-        *_activation(cell.options),
+        *activation,
     )
     end = (h,) if c is None else (h, c)
     return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
 
 
-def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array, Arrays, Arrays]:
+def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
+    kind, *activation = _native(tape.cell.kernel)
     named = dict(zip(tape.cell.weights, tape.weights, strict=True))
     dy = None if dy is None else _rows(dy)
     h0, c0 = _two(tape.state)
     dh, dc = _two(dstate)
     dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
-        _kind(tape.cell),
+        kind,
         tape.values,
         np.cumsum(tape.lengths) - tape.lengths,
         tape.lengths,
@@ -94,7 +102,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays) -> tuple[Array,
         dh,
         dc,
         None,
-        *_activation(tape.cell.options),
+        *activation,
     )
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)
 
@@ -104,14 +112,15 @@ def _rows(array: Array) -> Array:
     return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
 
 
-def _kind(cell: Cell) -> Any:
-    return getattr(native.Kind, str(cell.kernel))
-
-
-def _two(state: Arrays) -> tuple[Array, Array | None]:
+def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
+    """h, and c where there is one."""
+    if state is None:
+        return None, None
     return state[0], state[1] if len(state) > 1 else None
 
 
-def _activation(options: Mapping[str, Any]) -> tuple[Any, float, float]:
-    act = as_activation(options.get("activation", "tanh"))
-    return getattr(native.Activation, act.name), act.parameters.get("alpha", 0.0), act.parameters.get("beta", 0.0)
+@functools.cache
+def _native(kernel: tuple[Any, ...]) -> tuple[Any, Any, float, float]:
+    """The kind of a cell's kernel, and the activation with its two numbers, which only the RNN heeds."""
+    kind, name, alpha, beta = kernel if len(kernel) == 4 else (*kernel, "tanh", 0.0, 0.0)
+    return getattr(native.Kind, kind), getattr(native.Activation, name), alpha, beta

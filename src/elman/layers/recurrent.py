@@ -100,55 +100,55 @@ class Recurrent(Layer):
             )
 
     def _weights(self, suffix: str) -> Arrays:
-        return tuple(self._parameters[name + suffix] for name in self.cell.weights)
+        return tuple([self._parameters[name + suffix] for name in self.cell.weights])
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
-        start = self._read_state("state", state, x.layout)
+        starts = self._read_state("state", state, x.layout)
         H = self.hidden_size
         y = np.empty((len(x.values), H * self.directions), self.dtype)
         ends: list[Arrays] = []
         tapes: list[engine.Tape | None] = []
         for d, suffix in enumerate(self._suffixes()):
-            first = tuple(s[d] for s in start)
-            out = y[:, d * H : (d + 1) * H]
+            out = y[:, d * H : (d + 1) * H] if self.bidirectional else y
             end, tape = engine.forward(
-                self.cell, self._weights(suffix), x.values, x.lengths, first, out, reverse=d == 1, keep=keep
+                self.cell, self._weights(suffix), x.values, x.lengths, starts[d], out, reverse=d == 1, keep=keep
             )
             ends.append(end)
             tapes.append(tape)
-        state = [np.stack(parts) for parts in zip(*ends, strict=True)]
-        return x.with_values(y), self._write_state(state, x.layout), (x.layout, tapes)
+        return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
         layout, tapes = kept
-        dend = self._read_state("dstate", dstate, layout)
+        dends = self._read_state("dstate", dstate, layout)
+        H = self.hidden_size
         dx: Array | None = None
         dstarts: list[Arrays] = []
         gradients: Gradients = {}
         for d, suffix in enumerate(self._suffixes()):
-            part = None if dy is None else dy[:, d * self.hidden_size : (d + 1) * self.hidden_size]
-            dvalues, dstart, dweights = engine.backward(tapes[d], part, tuple(s[d] for s in dend))
+            part = dy[:, d * H : (d + 1) * H] if dy is not None and self.bidirectional else dy
+            dvalues, dstart, dweights = engine.backward(tapes[d], part, dends[d])
             dx = dvalues if dx is None else dx + dvalues
             dstarts.append(dstart)
             gradients |= {name + suffix: dweight for name, dweight in zip(self.cell.weights, dweights, strict=True)}
         assert dx is not None
-        start = [np.stack(parts) for parts in zip(*dstarts, strict=True)]
-        return dx, self._write_state(start, layout), gradients
+        return dx, self._write_state(dstarts, layout), gradients
 
     def _own_state(self, name: str, state: Any, layout: Layout) -> Any:
-        return self._write_state([a.copy() for a in self._read_state(name, state, layout)], layout)
+        read = self._read_state(name, state, layout)
+        zeros = tuple(np.zeros((layout.count, self.hidden_size), self.dtype) for _ in self.cell.states)
+        return self._write_state([zeros if arrays is None else arrays for arrays in read], layout)
 
-    def _read_state(self, name: str, state: Any, layout: Layout) -> list[Array]:
-        """One array (directions, batch, hidden) a state of the cell, 0 where none is given."""
-        full = (self.directions, layout.count, self.hidden_size)
-        names = self.cell.states
+    def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
+        """For each direction the states of the cell, (batch, hidden) each, or None where none are given."""
         if state is None:
-            return [np.zeros(full, self.dtype) for _ in names]
+            return [None] * self.directions
+        names = self.cell.states
         given = (state,) if len(names) == 1 else state
         if not isinstance(given, (tuple, list)) or len(given) != len(names):
             raise ShapeError(
                 f"{name} must be a tuple of {len(names)} arrays, ({', '.join(names)}). Got {checks.describe(state)}."
             )
+        full = (self.directions, layout.count, self.hidden_size)
         want = full[not self.bidirectional :]
         want = want if layout.form != "single" else (*want[:-2], want[-1])
         arrays = []
@@ -156,15 +156,17 @@ class Recurrent(Layer):
             array = checks.real_array(f"{part} of {name}", value, self.dtype)
             checks.shape(f"{part} of {name}", array, want)
             arrays.append(np.array(array, order="C").reshape(full))  # its own: a tape outlives the caller's array
-        return arrays
+        return [tuple([array[d] for array in arrays]) for d in range(self.directions)]
 
-    def _write_state(self, arrays: list[Array], layout: Layout) -> Any:
-        """The state in the user's form."""
+    def _write_state(self, directions: list[Arrays], layout: Layout) -> Any:
+        """The states of each direction in the user's form."""
+        if self.bidirectional:
+            arrays = tuple([np.stack(parts) for parts in zip(*directions, strict=True)])
+        else:
+            (arrays,) = directions
         if layout.form == "single":
-            arrays = [a[:, 0] for a in arrays]
-        if not self.bidirectional:
-            arrays = [a[0] for a in arrays]
-        return arrays[0] if len(arrays) == 1 else tuple(arrays)
+            arrays = tuple([a[..., 0, :] for a in arrays])
+        return arrays[0] if len(arrays) == 1 else arrays
 
 
 class _BuiltIn(Recurrent):
