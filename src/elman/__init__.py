@@ -5,6 +5,7 @@
   `LastStep`, `MeanOverTime`, `MaxOverTime`; stacked in a `Network`, stepped in a `Stream`, read by `load`
 - training: `fit` and its `History`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
 - weights of other systems: `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
+- what runs: `backend`, `set_threads`, `get_threads`
 - functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
 """
 
@@ -26,6 +27,7 @@ from elman.cells.gru import gru_step
 from elman.cells.lstm import lstm_step
 from elman.cells.rnn import rnn_step
 from elman.checks import DtypeError, FormatError, MissingExtraError, ShapeError
+from elman.engine import backend, get_threads, set_threads
 from elman.layers import (
     GRU,
     LSTM,
@@ -110,17 +112,20 @@ __all__ = [
     "Stream",
     "Tape",
     "__version__",
+    "backend",
     "clip_by_norm",
     "clip_by_value",
     "cross_entropy",
     "fit",
     "from_arrays",
+    "get_threads",
     "gru_step",
     "load",
     "lstm_step",
     "relu",
     "relu_derivative",
     "rnn_step",
+    "set_threads",
     "sigmoid",
     "sigmoid_derivative",
     "softmax",
@@ -148,6 +153,7 @@ _LATER = {
         "RMSprop",
         "SquaredError",
         "StepSchedule",
+        "backend",
         "clip_by_norm",
         "clip_by_value",
         "cross_entropy",

@@ -9,14 +9,68 @@ from __future__ import annotations
 import os
 from typing import TypeAlias
 
-from elman import kernels
-from elman.cells import unroll
+from elman import checks, kernels
+from elman.cells import stepping, unroll
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
 Tape: TypeAlias = unroll.Tape | kernels.Tape
 
 _plain = kernels.native is None or os.environ.get("ELMAN_PLAIN", "") not in ("", "0")
+
+
+def set_threads(count: int) -> None:
+    """How many threads the kernels may use in one call, in this process; results do not depend on it.
+
+    Small work stays on one thread. The count starts as the environment variable ELMAN_NUM_THREADS says, else as
+    the number of processors that this process may use. Raises `ValueError` for what is no whole number from 1 up.
+
+    >>> import elman
+    >>> before = elman.get_threads()
+    >>> elman.set_threads(1)
+    >>> elman.get_threads()
+    1
+    >>> elman.set_threads(before)
+    """
+    global _threads
+    _threads = checks.size("count", count)
+    if kernels.native is not None:
+        kernels.native.set_threads(_threads)
+
+
+def get_threads() -> int:
+    """How many threads the kernels may use in one call.
+
+    >>> import elman
+    >>> elman.get_threads() >= 1
+    True
+    """
+    return _threads
+
+
+def backend() -> str:
+    """What runs the cells: the compiled kernels with their instruction set, or the plain equations.
+
+    >>> import elman
+    >>> elman.backend().split(",")[0] in ("compiled kernels", "plain equations")
+    True
+    """
+    if _plain:
+        return "plain equations"
+    return f"compiled kernels, {kernels.native.isa}"
+
+
+def _first_threads() -> int:
+    wanted = os.environ.get("ELMAN_NUM_THREADS", "")
+    if wanted:
+        if not wanted.isdecimal():
+            raise ValueError(f"ELMAN_NUM_THREADS must be a whole number from 1 up. Got {wanted!r}.")
+        return int(wanted)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads = 1
+set_threads(_first_threads())
 
 
 def compiled(cell: Cell) -> bool:
@@ -39,6 +93,13 @@ def forward(
     if compiled(cell):
         return kernels.run(cell, weights, values, lengths, state, reverse, keep, out)
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep)
+
+
+def pack(cell: Cell, weights: Arrays, hidden_size: int) -> stepping.Packed:
+    """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
+    if compiled(cell):
+        return kernels.pack(cell, weights)
+    return stepping.Packed(cell, tuple(w.copy() for w in weights), hidden_size, weights[0].dtype)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

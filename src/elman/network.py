@@ -10,14 +10,14 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients
-from elman.sequences import Layout, Sequences
+from elman.sequences import Sequences
 
 if TYPE_CHECKING:
     import os
 
     from numpy.random import Generator
 
-    from elman.streaming import Stream
+    from elman.streaming import Plan, Stream
 
 
 class Network(Layer):
@@ -41,6 +41,7 @@ class Network(Layer):
     """
 
     layers: tuple[Layer, ...]
+    _plan: Plan | None = None  # the weights as the streams made of late use them
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._parameters = {}
@@ -74,9 +75,14 @@ class Network(Layer):
 
     def stream(self, batch: int | None = None) -> Stream:
         """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`."""
-        from elman.streaming import Stream
+        from elman.streaming import Plan, Stream
 
-        return Stream(self, batch)
+        if self._plan is None or not self._plan.fits(self):
+            self._plan = Plan(self)
+        return Stream(self._plan, batch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the network into one safetensors file; see `elman.load`.
@@ -112,10 +118,6 @@ class Network(Layer):
             if self.layers[i].stateful:
                 starts.insert(0, start)
         return dy, starts, gradients
-
-    def _own_state(self, name: str, state: Any, layout: Layout) -> list[Any]:
-        pairs = zip(self.layers, self._spread_state(name, state), strict=True)
-        return [layer._own_state(name, own, layout) for layer, own in pairs if layer.stateful]
 
     def _spread_state(self, name: str, state: Any) -> list[Any]:
         """One entry a layer, from one entry a recurrent layer."""

@@ -34,7 +34,7 @@ class Layout:
     count: int  # B
     form: Form
     time: int = 0  # T of an array
-    is_padded: bool = False  # whether the user's array holds more steps than are real
+    real: Array | None = None  # (N,) of a padded array: the rows of (B*T, ...) that are real steps
 
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row a sequence."""
@@ -50,25 +50,18 @@ class Layout:
             return np.concatenate(parts)
         array = checks.real_array(name, value, dtype)
         checks.shape(name, array, (*self.outer_shape, width))
-        if self.is_padded:
-            return array[self.mask()]
-        return array.reshape(-1, width)
+        rows = array.reshape(-1, width)
+        return rows if self.real is None else rows.take(self.real, axis=0)
 
     def unpack(self, values: Array) -> Any:
         """Packed rows (N, ...) in the user's form: an array, a single sequence or a list; padding is 0."""
         if self.lengths is not None and self.form == "list":
             return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
-        outer = self.outer_shape
-        if not self.is_padded:
-            return values.reshape(*outer, *values.shape[1:])
-        padded = np.zeros((*outer, *values.shape[1:]), values.dtype)
-        padded[self.mask()] = values
-        return padded
-
-    def mask(self) -> Array:
-        """(B, T): true where a padded array holds a real step."""
-        assert self.lengths is not None
-        return np.arange(self.time) < self.lengths[:, None]
+        if self.real is not None:
+            padded = np.zeros((self.count * self.time, *values.shape[1:]), values.dtype)
+            padded[self.real] = values
+            values = padded
+        return values.reshape(*self.outer_shape, *values.shape[1:])
 
     @property
     def outer_shape(self) -> tuple[int, ...]:
@@ -178,8 +171,9 @@ def _pack_array(array: Array, lengths: Any, own: bool) -> Sequences:
         dense = array.reshape(batch * time, *array.shape[2:])
         return Sequences(dense.copy() if own else dense, Layout(_dense_lengths(batch, time), batch, "array", time))
     checked = _check_lengths(lengths, batch, time)
-    layout = Layout(checked, batch, "array", time, bool((checked < time).any()))
-    return Sequences(array[layout.mask()], layout)
+    rows = array.reshape(batch * time, *array.shape[2:])
+    real = np.flatnonzero(np.arange(time) < checked[:, None])
+    return Sequences(rows.take(real, axis=0), Layout(checked, batch, "array", time, real))
 
 
 @functools.lru_cache(maxsize=256)

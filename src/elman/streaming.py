@@ -1,22 +1,54 @@
-"""A network one step at a time: the same numbers as over whole sequences."""
+"""A network one step at a time: the same numbers as over whole sequences.
+
+What a stream needs of a network, its weights made ready for steps, is a `Plan`; all streams made of a network share
+one, until its weights change. A stream itself is a state that walks.
+"""
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import ShapeError
+from elman.checks import Array, ShapeError
+from elman.layers import Dropout, Layer, Recurrent
 from elman.network import Network
-from elman.sequences import Form, Layout, Sequences
+from elman.sequences import Layout
+
+
+class Plan:
+    """A network as it was at one moment, with the weights of its recurrent layers packed."""
+
+    def __init__(self, net: Network) -> None:
+        self.net = copy.deepcopy(net)
+        self.layers = [layer for layer in _flat(self.net) if not isinstance(layer, Dropout)]
+        for layer in self.layers:
+            if layer.needs_whole_sequences:
+                raise ShapeError(f"a stream must have layers that go forward step by step. Got {layer!r}.")
+        self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
+
+    def fits(self, net: Network) -> bool:
+        """Whether the weights of the network are still the same."""
+        mine = self.net.parameters
+        return all(np.array_equal(array, mine[name]) for name, array in net.parameters.items())
+
+
+def _flat(net: Network) -> list[Layer]:
+    return [inner for layer in net.layers for inner in (_flat(layer) if isinstance(layer, Network) else [layer])]
 
 
 class Stream:
     """One sequence, or `batch` of them side by side, fed step by step; made by `Network.stream`.
 
-    Raises `ShapeError` for a network that must see a whole sequence first: a bidirectional layer, or a pool over
-    time.
+    A stream keeps the weights that the network had when the stream was made. Streams of one network share them, so
+    that thousands take little more memory than their states. Each stream is to be used by one thread at a time; it
+    can be copied and pickled.
+
+    Raises `ShapeError` for a network that must see a whole sequence first: with a bidirectional layer, or a pool
+    over time.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])
@@ -26,52 +58,143 @@ class Stream:
     True
     """
 
-    def __init__(self, net: Network, batch: int | None = None) -> None:
-        self.net = net
+    def __init__(self, plan: Plan, batch: int | None = None) -> None:
+        self._plan = plan
         self.batch = None if batch is None else checks.size("batch", batch)
-        for layer in net.layers:
-            if layer.needs_whole_sequences:
-                raise ShapeError(f"a stream must have layers that go forward step by step. Got {layer!r}.")
-        form: Form = "single" if batch is None else "array"
-        count = self.batch or 1
-        self._layout = Layout(np.ones(count, np.int64), count, form, 1)  # one step of every sequence
-        self._state: list[Any] = []
-        self.reset()
+        self._count = self.batch or 1
+        self._outer = () if self.batch is None else (self.batch,)
+        self._walkers = [None if packed is None else packed.stream(self._count) for packed in plan.packed]
+        self._stages: list[Callable[..., Array]] = [
+            layer._rows if walker is None else walker.step
+            for layer, walker in zip(plan.layers, self._walkers, strict=True)
+        ]
+        # A single recurrent layer is one call away; it refuses, before it changes anything, what does not fit.
+        only = len(self._stages) == 1 and self._walkers[0] is not None
+        self._only: Callable[..., Array] | None = self._stages[0] if only else None
 
-    def step(self, x: Any) -> Any:
-        """The output of one step: x is (features,), or (batch, features); for tokens a number, or (batch,)."""
-        y, self._state, _ = self.net._run(self._read(x), self._state, None, keep=False)
-        return y.values.copy() if self.batch is not None else y.values[0].copy()
+    @property
+    def net(self) -> Network:
+        """The network as the stream runs it: a copy made with the stream."""
+        return self._plan.net
 
-    def reset(self) -> None:
-        """Back to the state 0."""
-        self._state = self.net._own_state("state", None, self._layout)
+    def step(self, x: Any, out: Array | None = None) -> Any:
+        """The output of one step.
+
+        x is (features,), or (batch, features); for tokens a whole number, or (batch,). With `out`, an array of the
+        output's shape and dtype, the result is written there, and a network that ends in a recurrent layer
+        allocates nothing.
+        """
+        if self._only is not None:
+            try:
+                return self._only(x, out)
+            except (TypeError, ValueError, AttributeError, BufferError):
+                pass  # not an array as the layer takes it: converted or refused below
+        rows = self._read(x, ())
+        if out is not None:
+            self._check_out(out)
+        for stage in self._stages[:-1]:
+            rows = stage(rows)
+        if self._walkers[-1] is not None:
+            return self._stages[-1](rows, out)
+        y = self._stages[-1](rows) if self._stages else rows.copy()
+        if out is None:
+            return y
+        out[...] = y
+        return out
+
+    def run(self, x: Any) -> Any:
+        """The outputs of a chunk of steps: x is (time, features), or (batch, time, features), without features for
+        tokens. The numbers, and the state afterwards, are those of as many calls of `step`."""
+        rows = self._read(x, ("time",))
+        if rows.shape[len(self._outer)] == 0:
+            raise ShapeError(f"x must have at least one step. Got {rows.shape}.")
+        for stage, walker in zip(self._stages, self._walkers, strict=True):
+            rows = stage(rows) if walker is None else walker.run(np.ascontiguousarray(rows))
+        return rows if self._stages else rows.copy()
+
+    def reset(self, rows: Any = None) -> None:
+        """Back to the state 0; with `rows`, indices or a mask over the batch, those rows alone."""
+        for walker in self._walkers:
+            if walker is None:
+                continue
+            if rows is None:
+                walker.reset()
+                continue
+            state = walker.state()
+            for array in state:
+                array[rows] = 0
+            walker.set_state(*state)
 
     @property
     def state(self) -> list[Any]:
-        """A list with one entry a recurrent layer, in arrays (hidden,) or (batch, hidden): a copy. May be assigned."""
-        return self.net._own_state("state", self._state, self._layout)
+        """One entry a recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
+        networks nest. A copy; may be assigned."""
+        walkers = iter([walker for walker in self._walkers if walker is not None])
+        return self._nested(self.net, lambda layer: layer._write_state([next(walkers).state()], self._layout))
 
     @state.setter
     def state(self, value: list[Any]) -> None:
-        self._state = self.net._own_state("state", value, self._layout)
+        read: list[Any] = []
+        self._collect(self.net, value, read)  # all of it is checked before any is taken over
+        for walker, state in zip([w for w in self._walkers if w is not None], read, strict=True):
+            if state is None:
+                walker.reset()
+            else:
+                walker.set_state(*state)
+
+    def _nested(self, net: Network, entry: Callable[[Recurrent], Any]) -> list[Any]:
+        """A list with `entry` of each recurrent layer, nested as the networks are."""
+        found = []
+        for layer in net.layers:
+            if isinstance(layer, Network) and layer.stateful:
+                found.append(self._nested(layer, entry))
+            elif isinstance(layer, Recurrent):
+                found.append(entry(layer))
+        return found
+
+    def _collect(self, net: Network, value: Any, found: list[Any]) -> None:
+        for layer, entry in zip(net.layers, net._spread_state("state", value), strict=True):
+            if isinstance(layer, Network) and layer.stateful:
+                self._collect(layer, entry, found)
+            elif isinstance(layer, Recurrent):
+                found += layer._read_state("state", entry, self._layout)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(None, self._count, "single" if self.batch is None else "array")
 
     def copy(self) -> Stream:
-        """A stream of the same network that goes on from here by itself; the weights are shared."""
-        twin = Stream(self.net, self.batch)
-        twin.state = self._state
+        """A stream of the same weights that goes on from here by itself."""
+        twin = Stream(self._plan, self.batch)
+        twin.state = self.state
         return twin
 
-    def _read(self, x: Any) -> Sequences:
-        outer = () if self.batch is None else (self.batch,)
-        if self.net.takes_tokens:
-            tokens = np.asarray(x)
-            checks.shape("x", tokens, outer)
-            return Sequences(self.net._take(tokens.reshape(-1, 1), None, own=False).values, self._layout)
-        array = checks.real_array("x", x, self.net.dtype)
-        width = self.net.input_size if self.net.input_size is not None else "features"
-        checks.shape("x", array, (*outer, width))
-        return Sequences(array.reshape(self._layout.count, -1), self._layout)
+    def _read(self, x: Any, middle: tuple[str, ...]) -> Array:
+        """x as rows that the first layer takes: (batch, ..., features), or without batch."""
+        net = self.net
+        if net.takes_tokens:
+            tokens = checks.integer_array("x", x, _flat(net)[0].config["count"])
+            checks.shape("x", tokens, (*self._outer, *middle))
+            return tokens
+        array = checks.real_array("x", x, net.dtype)
+        width = net.input_size if net.input_size is not None else "features"
+        checks.shape("x", array, (*self._outer, *middle, width))
+        return np.ascontiguousarray(array)
+
+    def _check_out(self, out: Any) -> None:
+        if not isinstance(out, np.ndarray) or out.dtype != self.net.dtype or not out.flags.writeable:
+            raise checks.DtypeError(f"out must be a writable array of {self.net.dtype}. Got {checks.describe(out)}.")
+        width = self.net.output_size if self.net.output_size is not None else "features"
+        checks.shape("out", out, (*self._outer, width))
+        if not out.flags.c_contiguous:
+            raise ShapeError(f"out must be contiguous. Got strides {out.strides}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"net": self.net, "batch": self.batch, "state": self.state}
+
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        self.__init__(Plan(saved["net"]), saved["batch"])  # type: ignore[misc]
+        self.state = saved["state"]
 
     def __repr__(self) -> str:
         over = "one sequence" if self.batch is None else f"{self.batch} sequences"

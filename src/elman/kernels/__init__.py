@@ -21,7 +21,7 @@ try:
 except ModuleNotFoundError:  # a source folder where nothing was built: the plain equations run
     native = None  # type: ignore[assignment]
 
-__all__ = ["Tape", "native", "run", "run_derivative"]
+__all__ = ["Tape", "native", "pack", "run", "run_derivative"]
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,13 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         *activation,
     )
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)
+
+
+def pack(cell: Cell, weights: Arrays) -> Any:
+    """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
+    kind, *activation = _native(cell.kernel)
+    named = dict(zip(cell.weights, weights, strict=True))
+    return native.pack(kind, named["Wx"], named["Wh"], named["b"], named.get("bn"), *activation)
 
 
 def _rows(array: Array) -> Array:

@@ -105,9 +105,9 @@ class Layer:
         """From the gradients of the packed output and of the state: those of the packed input, state, parameters."""
         raise NotImplementedError
 
-    def _own_state(self, name: str, state: Any, layout: Layout) -> Any:
-        """A checked copy of a state in the user's form, 0 for None: what a stream keeps."""
-        return None
+    def _rows(self, rows: Array) -> Array:
+        """The output of rows (..., features) for a layer that treats each by itself; what a stream computes."""
+        raise NotImplementedError
 
     # What a user calls.
 

@@ -61,9 +61,13 @@ class Dense(Layer):
         self._parameters["b"][...] = 0
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        W, b = self._parameters["W"], self._parameters["b"]
-        y = self.activation(x.values @ W + b)  # (N, output)
-        return x.with_values(y), None, (x.values, W.copy(), y) if keep else None
+        y = self._rows(x.values)  # (N, output)
+        return x.with_values(y), None, (x.values, self._parameters["W"].copy(), y) if keep else None
+
+    def _rows(self, rows: Array) -> Array:
+        y = rows @ self._parameters["W"]
+        y += self._parameters["b"]
+        return y if self.activation.name == "identity" else self.activation(y)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         x, W, y = kept
@@ -103,7 +107,10 @@ class Embedding(Layer):
         return pack_tokens("x", x, self.count, lengths, own=own)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        return x.with_values(self._parameters["W"][x.values]), None, x.values
+        return x.with_values(self._rows(x.values)), None, x.values
+
+    def _rows(self, rows: Array) -> Array:
+        return self._parameters["W"][rows]
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[None, None, Gradients]:
         dW = np.zeros_like(self._parameters["W"])
@@ -142,6 +149,9 @@ class Dropout(Layer):
         scale = survives / self.dtype.type(1 - self.rate)
         return x.with_values(x.values * scale), None, scale
 
+    def _rows(self, rows: Array) -> Array:
+        return rows
+
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
         return dy if dy is None or kept is None else dy * kept, None, {}
 
@@ -173,15 +183,19 @@ class LayerNorm(Layer):
         self._parameters["bias"][...] = 0
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        normal, scale = self._normalize(x.values)
         gain = self._parameters["gain"]
-        centered = x.values - x.values.mean(-1, keepdims=True)
+        y = gain * normal + self._parameters["bias"]
+        return x.with_values(y), None, (normal, scale, gain.copy()) if keep else None
+
+    def _rows(self, rows: Array) -> Array:
+        return self._parameters["gain"] * self._normalize(rows)[0] + self._parameters["bias"]
+
+    def _normalize(self, rows: Array) -> tuple[Array, Array]:
+        """Rows with mean 0 and variance 1, and what they were multiplied by."""
+        centered = rows - rows.mean(-1, keepdims=True)
         scale = 1 / np.sqrt((centered * centered).mean(-1, keepdims=True) + self.epsilon)
-        normal = centered * scale  # (N, size)
-        return (
-            x.with_values(gain * normal + self._parameters["bias"]),
-            None,
-            (normal, scale, gain.copy()) if keep else None,
-        )
+        return centered * scale, scale
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         normal, scale, gain = kept

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks, engine
-from elman.cells import Cell, gru, lstm, rnn
+from elman.cells import Cell, gru, lstm, rnn, stepping
 from elman.cells.activations import Activation
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
@@ -133,10 +133,9 @@ class Recurrent(Layer):
         assert dx is not None
         return dx, self._write_state(dstarts, layout), gradients
 
-    def _own_state(self, name: str, state: Any, layout: Layout) -> Any:
-        read = self._read_state(name, state, layout)
-        zeros = tuple(np.zeros((layout.count, self.hidden_size), self.dtype) for _ in self.cell.states)
-        return self._write_state([zeros if arrays is None else arrays for arrays in read], layout)
+    def _pack(self) -> stepping.Packed:
+        """The weights made ready for streams."""
+        return engine.pack(self.cell, self._weights(""), self.hidden_size)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
         """For each direction the states of the cell, (batch, hidden) each, or None where none are given."""

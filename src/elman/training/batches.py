@@ -81,9 +81,8 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) ->
     array = _convert("y", array, loss, dtype)
     _check_shape("y", array, outer, loss.tails(width), layout)
     tail = _tail(array, len(outer), loss)
-    if layout.is_padded:
-        return array[layout.mask()].reshape(-1, *tail)
-    return array.reshape(-1, *tail)
+    rows = array.reshape(-1, *tail)
+    return rows if layout.real is None else rows.take(layout.real, axis=0)
 
 
 def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Array:
