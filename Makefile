@@ -1,11 +1,12 @@
 # Each target makes what it needs, in a virtual environment of the project's own.
 PYTHON ?= python3
 VENV := .venv
+CXX ?= g++
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml
 
-.PHONY: demo test test-peers lint format wheel clean
+.PHONY: demo test test-peers bench sanitize lint format wheel clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -16,6 +17,19 @@ test: $(VENV)/test.stamp
 # PyTorch is large: only the comparisons with it need it.
 test-peers: $(VENV)/peers.stamp
 	$(BIN)/python -m pytest -m peer
+
+# Prints the table of ratios against the peers, and writes it to benchmarks/results and docs/performance.md.
+bench: $(VENV)/bench.stamp
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/page.py
+
+# The kernels' tests with the compiler's checks of addresses and of undefined behavior built in.
+sanitize: $(VENV)/sanitize.stamp
+	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	PYTHONPATH=build/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
+	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py \
+	    -k "not memory_that_runs_out and not within_a_second and not allocates_nothing and not binary_is_small"
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
@@ -51,6 +65,16 @@ $(VENV)/test.stamp: $(VENV)/demo.stamp
 
 $(VENV)/peers.stamp: $(VENV)/test.stamp
 	$(PIP) install --group peers
+	touch $@
+
+$(VENV)/bench.stamp: $(VENV)/peers.stamp
+	$(PIP) install --group bench
+	touch $@
+
+$(VENV)/sanitize.stamp: $(VENV)/test.stamp
+	rm -rf build/sanitize
+	$(PIP) install --no-deps --target build/sanitize . \
+	    --config-settings=cmake.define.ELMAN_SANITIZE=ON --config-settings=build-dir=build/sanitize-objects
 	touch $@
 
 $(VENV)/lint.stamp: $(VENV)/demo.stamp

@@ -50,6 +50,9 @@ def main() -> None:
     print(f"Largest matrix product on one core: {peak:.0f} GFLOP/s in float32 (NumPy or PyTorch, 1024 x 1024).\n")
     print(f"{'':<58}{'ours':>11}  {'fastest peer':<14}{'ratio':>7}{'goal':>7}  {'GFLOP/s':>8}  others")
     rows = [_row(case, peers, options.seconds, peak) for case in CASES if options.only in case.name]
+    rows += [
+        row for row in (_two_threads(options.only, options.seconds), _denormals(options.only, options.seconds)) if row
+    ]
     rows += processes.rows(options.only)
     options.folder.mkdir(parents=True, exist_ok=True)
     result = {"machine": _machine(peers), "peak": peak, "rows": rows}
@@ -93,6 +96,48 @@ def _row(case: Case, peers: list[str], seconds: float, peak: float) -> dict[str,
         flush=True,
     )
     return row
+
+
+def _two_threads(only: str, seconds: float) -> dict[str, Any] | None:
+    """The same training step on one thread and on two."""
+    case = Case("train", 64, 128, 32, 100, 1.7, threads=2)
+    if only not in case.name or len(CORES) < 2:
+        return None
+    _set_cores(2)
+    work = ours(Task(case))
+
+    def on(threads: int) -> Any:
+        def run() -> dict[str, np.ndarray]:
+            elman.set_threads(threads)
+            return work()
+
+        return run
+
+    contestants = {"elman": on(2), "one thread": on(1)}
+    _agree(case, contestants)
+    return _own_row(case.name, contestants, "one thread", case.goal, seconds)
+
+
+def _denormals(only: str, seconds: float) -> dict[str, Any] | None:
+    """States that fade below the smallest normal number, beside states of ordinary size: no slower."""
+    name = "sequence LSTM, fading states, I 8 H 32 B 32 T 100"
+    if only not in name:
+        return None
+    _set_cores(1)
+    layer = elman.LSTM(8, 32, seed=0)
+    x = np.zeros((32, 100, 8), np.float32)
+    faint, plain = (tuple(np.full((32, 32), size, np.float32) for _ in "hc") for size in (1e-36, 0.1))
+    contestants = {"elman": lambda: {"y": layer(x, faint)[0]}, "ordinary states": lambda: {"y": layer(x, plain)[0]}}
+    return _own_row(name, contestants, "ordinary states", 0.95, seconds)
+
+
+def _own_row(name: str, contestants: dict[str, Any], other: str, goal: float, seconds: float) -> dict[str, Any]:
+    times = _times(contestants, seconds)
+    medians = {n: statistics.median(t) for n, t in times.items()}
+    ratio = medians[other] / medians["elman"]
+    print(f"{name:<58}{_write(medians['elman']):>11}  {other:<14}{ratio:>7.2f}{goal:>7}", flush=True)
+    spread = {n: _spread(t) for n, t in times.items()}
+    return {"name": name, "goal": goal, "seconds": medians, "spread": spread, "fastest": other, "ratio": ratio}
 
 
 def _times(contestants: dict[str, Any], seconds: float) -> dict[str, list[float]]:

@@ -53,14 +53,19 @@ class Layout:
         rows = array.reshape(-1, width)
         return rows if self.real is None else rows.take(self.real, axis=0)
 
-    def unpack(self, values: Array) -> Any:
-        """Packed rows (N, ...) in the user's form: an array, a single sequence or a list; padding is 0."""
+    def unpack(self, values: Array, own: bool = False) -> Any:
+        """Packed rows (N, ...) in the user's form: an array, a single sequence or a list; padding is 0.
+
+        With `own` the result has memory of its own in any form.
+        """
         if self.lengths is not None and self.form == "list":
             return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
         if self.real is not None:
             padded = np.zeros((self.count * self.time, *values.shape[1:]), values.dtype)
             padded[self.real] = values
             values = padded
+        elif own:
+            values = values.copy()
         return values.reshape(*self.outer_shape, *values.shape[1:])
 
     @property

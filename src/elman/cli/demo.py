@@ -22,6 +22,7 @@ from elman import checks
 from elman.checks import Array
 from elman.cli import forecasts
 from elman.datasets import sunspots
+from elman.engine import backend
 from elman.network import Network
 from elman.saving import replace
 
@@ -132,9 +133,9 @@ def _save(members: list[Network], folder: Path) -> None:
 
 
 def _say_what_next(console: Console, folder: Path, net: Network, seconds: float) -> None:
-    console.print(
-        f"Each of the {forecasts.MEMBERS} networks has {net.parameter_count} parameters. {seconds:.0f} s in all."
-    )
+    count = net.parameter_count
+    console.print(f"Each of the {forecasts.MEMBERS} networks has {count} parameters. {seconds:.0f} s in all.")
+    console.print(f"Computed by the {backend()}.")
     console.print()
     for name, what in (("forecasts.png", "the plot"), ("sunspots-1.safetensors", "the first network")):
         console.print(f"{what + ':':<19}{folder / name}", soft_wrap=True, highlight=False)

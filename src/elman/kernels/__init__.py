@@ -51,26 +51,12 @@ def run(
 ) -> tuple[Arrays, Tape | None]:
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
-        weights = tuple(w.copy() for w in weights)  # a tape is a value
+        weights = tuple([w.copy() for w in weights])  # a tape is a value
     kind, *activation = _native(cell.kernel)
-    named = dict(zip(cell.weights, weights, strict=True))
     values = _rows(values)
-    h0, c0 = _two(state)
+    starts = np.cumsum(lengths) - lengths
     _, h, c, gates, inner = native.forward(
-        kind,
-        values,
-        np.cumsum(lengths) - lengths,
-        lengths,
-        reverse,
-        named["Wx"],
-        named["Wh"],
-        named["b"],
-        named.get("bn"),
-        h0,
-        c0,
-        keep,
-        out,
-        *activation,
+        kind, values, starts, lengths, reverse, *_four(weights), *_two(state), keep, out, *activation
     )
     end = (h,) if c is None else (h, c)
     return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
@@ -79,28 +65,20 @@ def run(
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
     kind, *activation = _native(tape.cell.kernel)
-    named = dict(zip(tape.cell.weights, tape.weights, strict=True))
-    dy = None if dy is None else _rows(dy)
-    h0, c0 = _two(tape.state)
-    dh, dc = _two(dstate)
+    starts = np.cumsum(tape.lengths) - tape.lengths
     dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
         kind,
         tape.values,
-        np.cumsum(tape.lengths) - tape.lengths,
+        starts,
         tape.lengths,
         tape.reverse,
-        named["Wx"],
-        named["Wh"],
-        named["b"],
-        named.get("bn"),
-        h0,
-        c0,
+        *_four(tape.weights),
+        *_two(tape.state),
         tape.y,
         tape.gates,
         tape.inner,
-        dy,
-        dh,
-        dc,
+        None if dy is None else _rows(dy),
+        *_two(dstate),
         None,
         *activation,
     )
@@ -110,13 +88,17 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
 def pack(cell: Cell, weights: Arrays) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
     kind, *activation = _native(cell.kernel)
-    named = dict(zip(cell.weights, weights, strict=True))
-    return native.pack(kind, named["Wx"], named["Wh"], named["b"], named.get("bn"), *activation)
+    return native.pack(kind, *_four(weights), *activation)
 
 
 def _rows(array: Array) -> Array:
     """The array itself where its rows are packed, whatever lies between them, else a copy."""
     return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
+
+
+def _four(weights: Arrays) -> tuple[Array | None, ...]:
+    """Wx, Wh, b, and bn where there is one: the weights of every cell with a kernel, in this order."""
+    return weights if len(weights) == 4 else (*weights, None)
 
 
 def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:

@@ -116,7 +116,8 @@ class Layer:
         self._check_state("state", state)
         packed = self._take(x, lengths, own=False)
         y, state, _ = self._run(packed, state, None, keep=False)
-        return _own(y.layout.unpack(y.values), packed.values), state
+        # A layer that does nothing, as dropout here, hands its input on: it must not be the caller's array.
+        return y.layout.unpack(y.values, own=y.values is packed.values), state
 
     def forward(
         self, x: Any, state: Any = None, lengths: Any = None, rng: Generator | None = None
@@ -145,7 +146,7 @@ class Layer:
         packed = self._take(x, lengths, own=True)
         y, state, kept = self._run(packed, state, rng, keep=True)
         tape = Tape(type(self).__name__, self.config, packed.layout, y.layout, y.values.shape[1], kept)
-        return _own(y.layout.unpack(y.values), packed.values, y.values), state, tape
+        return y.layout.unpack(y.values, own=True), state, tape  # the tape keeps y too
 
     def backward(self, tape: Tape, dy: Any = None, dstate: Any = None) -> tuple[Any, Any, Gradients]:
         """Exact gradients of a forward pass, by backpropagation through time.
@@ -212,10 +213,3 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
-
-
-def _own(result: Any, *held: Array) -> Any:
-    """A result in memory of its own: not that of the caller's input, nor that of a tape."""
-    if isinstance(result, np.ndarray) and any(np.may_share_memory(result, array) for array in held):
-        return result.copy()
-    return result
