@@ -123,6 +123,9 @@ def test_arguments_of_layers():
     check("alpha must be a number over 0. Got -1.", lambda: elman.Activation("elu", alpha=-1))
     check("rate must be a number from 0 up to 1. Got 1.5.", lambda: elman.Dropout(1.5))
     check("rate must be under 1, or nothing is left. Got 1.", lambda: elman.Dropout(1))
+    check("seed must be a whole number from 0 up, or None. Got 'a'.", lambda: elman.LSTM(1, 2, seed="a"))
+    check("bidirectional must be True or False. Got 'yes'.", lambda: elman.LSTM(1, 2, bidirectional="yes"), TypeError)
+    check("reset_after must be True or False. Got 0.", lambda: elman.GRU(1, 2, reset_after=0), TypeError)
     check("cell must be an elman.Cell. Got 'lstm'.", lambda: elman.Recurrent("lstm", 1, 2), TypeError)
 
 
@@ -137,6 +140,10 @@ def test_assigning_weights():
     np.testing.assert_array_equal(RNN.b, before)
     with pytest.raises(AttributeError, match="its parameters are Wx, Wh, b"):
         RNN.bn  # noqa: B018
+    with pytest.raises(AttributeError, match="RNN has no attribute 'wx'; its parameters are Wx, Wh, b"):
+        RNN.wx = np.ones((8, 4))  # a misspelled weight must not be kept and forgotten
+    with pytest.raises(TypeError, match=r"rng must be a numpy\.random\.Generator"):
+        RNN.forward(X, rng=3)
 
 
 def test_stacks():
@@ -152,6 +159,9 @@ def test_stacks():
     check("layers must hold at least one layer. Got an empty list.", lambda: elman.Network([]), elman.ShapeError)
     with pytest.raises(TypeError, match=r"layers\[0\] must be a layer\. Got 3\."):
         elman.Network([3])
+    for wrong in (None, layer, "layers"):
+        with pytest.raises(TypeError, match="layers must be a list of layers"):
+            elman.Network(wrong)
     pooled = elman.Network([elman.LastStep(), elman.RNN(3, 4)])
     with pytest.raises(elman.ShapeError, match="must be given sequences"):
         pooled(np.ones((1, 2, 3)))
@@ -185,6 +195,10 @@ def test_functions_refuse_what_is_not_real(name):
     for wrong in (np.ones(3) * 1j, np.array([None, 1.0]), ["a"]):
         with pytest.raises(elman.DtypeError, match="must hold real numbers"):
             getattr(elman, name)(wrong)
+
+
+def test_softmax_of_nothing():
+    check("x must hold at least one number. Got (0,).", lambda: elman.softmax([]), elman.ShapeError)
 
 
 def test_a_cell_of_a_user():

@@ -170,5 +170,5 @@ def test_a_path_that_is_no_file(tmp_path):
         elman.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError):
         elman.load(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match="path must lie in a folder that exists"):
         elman.Network([elman.Dense(2, 1)]).save(tmp_path / "no" / "folder")

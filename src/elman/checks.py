@@ -117,6 +117,20 @@ def size(name: str, value: Any) -> int:
     return int(value)
 
 
+def seed(name: str, value: Any) -> int | None:
+    """A whole number from 0 up, or None for one drawn afresh."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
+        raise ValueError(f"{name} must be a whole number from 0 up, or None. Got {value!r}.")
+    return None if value is None else int(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False. Got {value!r}.")
+    return bool(value)
+
+
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
     """A finite real number from `low` to `high`; `open_low` leaves `low` itself out."""
     is_real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)

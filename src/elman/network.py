@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Network(Layer):
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._parameters = {}
+        if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
+            raise TypeError(f"layers must be a list of layers. Got {layers!r}.")
         self.layers = tuple(layers)
         _check_stack(self.layers)
         self.config = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}

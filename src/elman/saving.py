@@ -34,6 +34,8 @@ def replace(path: Path, content: bytes) -> None:
     """Puts `content` at `path` in one move: a reader, or a crash, sees the old file or the new one."""
     import tempfile
 
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must lie in a folder that exists. Got {os.fspath(path)!r}.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

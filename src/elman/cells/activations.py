@@ -192,6 +192,8 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> softmax([1e4, 1e4 + 1]).round(4).tolist()
     [0.2689, 0.7311]
     """
+    if x.size == 0:
+        raise checks.ShapeError(f"x must hold at least one number. Got {x.shape}.")
     e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 

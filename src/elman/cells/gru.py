@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.border import step_arrays
 from elman.cells.cell import Arrays, Cell, Kept
@@ -79,6 +80,7 @@ def step_reset_before_derivative(
 
 def gru(reset_after: bool = True) -> Cell:
     """The GRU cell; `reset_after` chooses between its two forms."""
+    checks.flag("reset_after", reset_after)
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     return Cell(
         name="gru",

@@ -59,7 +59,7 @@ class Layer:
         self._setup(**config)
         self.config = config
         self._parameters = {name: np.empty(shape, self.dtype) for name, shape in self._shapes().items()}
-        self._draw(np.random.default_rng(seed))
+        self._draw(np.random.default_rng(checks.seed("seed", seed)))
 
     @classmethod
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Layer:
@@ -143,6 +143,8 @@ class Layer:
             y in the form of x, 0 where x is padding; the state after each sequence's own last step.
         """
         self._check_state("state", state)
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng must be a numpy.random.Generator, or None. Got {rng!r}.")
         packed = self._take(x, lengths, own=True)
         y, state, kept = self._run(packed, state, rng, keep=True)
         tape = Tape(type(self).__name__, self.config, packed.layout, y.layout, y.values.shape[1], kept)
@@ -190,9 +192,11 @@ class Layer:
         parameters = self.__dict__.get("_parameters", {})
         if name in parameters:
             return parameters[name]
-        raise AttributeError(
-            f"{type(self).__name__} has no attribute {name!r}; its parameters are {', '.join(parameters) or 'none'}."
-        )
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> AttributeError:
+        names = ", ".join(self.__dict__.get("_parameters", {})) or "none"
+        return AttributeError(f"{type(self).__name__} has no attribute {name!r}; its parameters are {names}.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         parameters = self.__dict__.get("_parameters", {})
@@ -200,6 +204,9 @@ class Layer:
             array = checks.real_array(name, value, self.dtype)
             checks.shape(name, array, parameters[name].shape)
             parameters[name][...] = array
+        elif parameters and not name.startswith("_") and not hasattr(self, name):
+            # A misspelled weight would be kept and never used.
+            raise self._unknown(name)
         else:
             super().__setattr__(name, value)
 

@@ -77,7 +77,7 @@ class Recurrent(Layer):
         self.cell = cell
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
-        self.bidirectional = self.needs_whole_sequences = bool(bidirectional)
+        self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
         self.output_size = self.hidden_size * self.directions
         self.dtype = checks.float_dtype(dtype)
 

@@ -153,11 +153,8 @@ def _patience(value: Any, judge: Examples | None) -> int | None:
 
 
 def _seed(value: Any) -> int:
-    if value is None:
-        return int(np.random.default_rng().integers(2**63))
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 0:
-        raise ValueError(f"seed must be a whole number from 0 up, or None. Got {value!r}.")
-    return int(value)
+    seed = checks.seed("seed", value)
+    return int(np.random.default_rng().integers(2**63)) if seed is None else seed
 
 
 def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:
