@@ -54,9 +54,8 @@ def run(
         weights = tuple([w.copy() for w in weights])  # a tape is a value
     kind, *activation = _native(cell.kernel)
     values = _rows(values)
-    starts = np.cumsum(lengths) - lengths
     _, h, c, gates, inner = native.forward(
-        kind, values, starts, lengths, reverse, *_four(weights), *_two(state), keep, out, *activation
+        kind, values, lengths, reverse, *_four(weights), *_two(state), keep, out, *activation
     )
     end = (h,) if c is None else (h, c)
     return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
@@ -65,11 +64,9 @@ def run(
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
     kind, *activation = _native(tape.cell.kernel)
-    starts = np.cumsum(tape.lengths) - tape.lengths
     dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
         kind,
         tape.values,
-        starts,
         tape.lengths,
         tape.reverse,
         *_four(tape.weights),

@@ -39,10 +39,9 @@ template <class T> ELMAN_INLINE vec<T> activate(Activation kind, T alpha, T beta
         case Activation::sigmoid: return sigmoid<T>(x);
         case Activation::affine: return fma(splat(alpha), x, splat(beta));
         case Activation::leaky_relu: return x >= zero ? x : splat(alpha) * x;
-        case Activation::thresholded_relu: return x > splat(alpha) ? x : zero;
+        case Activation::thresholded_relu: return x <= splat(alpha) ? zero : x;  // NaN stays
         case Activation::scaled_tanh: return alpha * tanh<T>(beta * x);
-        case Activation::hard_sigmoid:
-            return at_least(at_most(fma(splat(alpha), x, splat(beta)), T(1)), T(0));
+        case Activation::hard_sigmoid: return at_least(at_most(fma(splat(alpha), x, splat(beta)), T(1)), T(0));
         case Activation::elu: return x >= zero ? x : alpha * expm1_of_negative<T>(x);
         case Activation::softsign: return x / (absolute<T>(x) + T(1));
         case Activation::softplus: return at_least(x, T(0)) + log1p<T>(exp_of_negative<T>(-absolute<T>(x)));
@@ -58,7 +57,7 @@ template <class T> ELMAN_INLINE vec<T> derivative(Activation kind, T alpha, T be
         case Activation::sigmoid: return y * (one - y);
         case Activation::affine: return splat(alpha);
         case Activation::leaky_relu: return y >= zero ? one : splat(alpha);
-        case Activation::thresholded_relu: return y > splat(alpha) ? one : zero;
+        case Activation::thresholded_relu: return y != zero ? one : zero;
         case Activation::scaled_tanh: return beta * (alpha - y * y / alpha);
         case Activation::hard_sigmoid: return ((y > zero) & (y < one)) ? splat(alpha) : zero;
         case Activation::elu: return y >= zero ? one : y + alpha;

@@ -46,13 +46,16 @@ public:
         return static_cast<T*>(view_.buf);
     }
     // Elements from one row to the next of an array with two axes.
-    index row_stride() const {
-        return !view_.obj || view_.ndim < 2 ? 0 : view_.strides[0] / view_.itemsize;
-    }
+    index row_stride() const { return !view_.obj || view_.ndim < 2 ? 0 : view_.strides[0] / view_.itemsize; }
 
 private:
     template <class T> bool format_is() const {
-        const char last = view_.format[std::string(view_.format).size() - 1];
+        // One letter, or one behind the mark of this machine's own byte order.
+        const std::string format = view_.format[0] == '=' || view_.format[0] == '@' || view_.format[0] == '<'
+                                       ? view_.format + 1
+                                       : view_.format;
+        if (format.size() != 1) return false;
+        const char last = format[0];
         if constexpr (sizeof(T) == 4) return last == 'f';
         if constexpr (std::is_same_v<std::remove_const_t<T>, double>) return last == 'd';
         return last == 'l' || last == 'q';

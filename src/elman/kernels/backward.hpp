@@ -21,7 +21,8 @@ template <class T> ELMAN_INLINE T* dz_row(const Backward<T>& f, index t, index b
 }
 
 // First vector of dz of unit vector j, step t, sequence b; those of the other gates stand unit_vectors further each.
-template <class Cell, class T = typename Cell::T> ELMAN_INLINE T* dz_panel(const Backward<T>& f, index t, index b, index j) {
+template <class Cell, class T = typename Cell::T> ELMAN_INLINE T* dz_panel(const Backward<T>& f, index t, index b,
+                                                                           index j) {
     constexpr int U = Cell::unit_vectors;
     return f.dz + ((j / U * f.slots + f.batch.slot[t] + b) * Cell::Shape::sums + j % U) * Lanes<T>::count;
 }
@@ -57,24 +58,18 @@ template <class T> struct RowsProduct {
 
 private:
     template <int B> void block(index first, index rows, index j, T* sums) const {
-        constexpr int most = max_rows(B);
-        const index pieces = rows <= most || depth == 0 ? 1 : (depth - 1) / piece_depth(B) + 1;
-        for (index piece = 0; piece < pieces; ++piece) {
-            const index k0 = piece * depth / pieces, k1 = (piece + 1) * depth / pieces;
-            for_tiles<most>(rows, [&](index row, auto count) {
-                constexpr int R = count.value;
-                vec<T> acc[R][B];
-                if (piece == 0)
-                    load_tile<T>(acc, start ? start + (first + row) * ld_start + j * L : nullptr, ld_start);
-                else
-                    load_tile<T>(acc, sums + row * B * L, B * L);
-                const T* rows_of_a[R];
+        for_tiles<max_rows(B)>(
+            rows, [&](index row, auto count) { tile<count.value, B>(first + row, j, sums + row * B * L); });
+    }
+
+    template <int R, int B> ELMAN_APART void tile(index row, index j, T* sums) const {
+        vec<T> acc[R][B];
+        load_tile<T>(acc, start ? start + row * ld_start + j * L : nullptr, ld_start);
+        const T* rows_of_a[R];
 #pragma GCC unroll 16
-                for (int r = 0; r < R; ++r) rows_of_a[r] = a + (first + row + r) * lda + k0;
-                multiply<T, B, 0>(acc, rows_of_a, w + (j * block_depth + k0 * B) * L, k1 - k0);
-                store_tile<T>(acc, sums + row * B * L, B * L);
-            });
-        }
+        for (int r = 0; r < R; ++r) rows_of_a[r] = a + (row + r) * lda;
+        multiply<T, B, 0>(acc, rows_of_a, w + j * block_depth * L, depth);
+        store_tile<T>(acc, sums, B * L);
     }
 };
 

@@ -42,14 +42,12 @@ template <class Cell, class T> struct OnePass {
     static void weight_gradient(const Backward<T>& f, index p) {
         using Shape = typename Cell::Shape;
         constexpr int A = Shape::sums;
-        for_blocks(f.slots, piece_depth(A), [&](index s, index n) {
-            const T* dz = f.dz + (p * f.slots + s) * A * L;
-            add_outer_products<T, Shape::x_vectors>(f.x_rows + s, n, f.inputs, dz + Shape::x_offset * L, A * L,
-                                                    f.dWx + p * f.inputs * Shape::x_vectors * L);
-            add_outer_products<T, Shape::h_vectors>(f.h_before + s, n, f.units, dz + Shape::h_offset * L, A * L,
-                                                    f.dWh + p * f.units * Shape::h_vectors * L);
-            add_rows<T, A>(n, dz, f.db + p * A * L);
-        });
+        const T* const dz = f.dz + p * f.slots * A * L;
+        add_outer_products<T, Shape::x_vectors>(f.x_rows, f.slots, f.inputs, dz + Shape::x_offset * L, A * L,
+                                                f.dWx + p * f.inputs * Shape::x_vectors * L);
+        add_outer_products<T, Shape::h_vectors>(f.h_before, f.slots, f.units, dz + Shape::h_offset * L, A * L,
+                                                f.dWh + p * f.units * Shape::h_vectors * L);
+        add_rows<T, A>(f.slots, dz, f.db + p * A * L);
     }
 
     static constexpr index packed_panel(index inputs, index units) {

@@ -25,7 +25,11 @@ private:
 #elif defined(__aarch64__)
     using Mode = std::uint64_t;
     static constexpr Mode flush = Mode(1) << 24;
-    static Mode mode() { Mode m; asm volatile("mrs %0, fpcr" : "=r"(m)); return m; }
+    static Mode mode() {
+        Mode m;
+        asm volatile("mrs %0, fpcr" : "=r"(m));
+        return m;
+    }
     static void set_mode(Mode m) { asm volatile("msr fpcr, %0" ::"r"(m)); }
 #else
     using Mode = int;

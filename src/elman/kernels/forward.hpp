@@ -3,7 +3,7 @@
 //   sums = b + x_t Wx + h_(t-1) Wh      (R, A) in registers, weights from panels (pack.hpp)
 //   h_t  = Cell::forward_row(sums)      one row at a time, while its sums are in the L1 cache
 //
-// Order of the loops: steps, blocks of rows, panels of hidden units, pieces of the weights' depth, tiles of rows.
+// Order of the loops: steps, blocks of rows, panels of hidden units, tiles of rows.
 // h is kept twice, by the parity of t, since the panels of step t all read the whole of h_(t-1).
 #pragma once
 #include "pack.hpp"
@@ -30,51 +30,38 @@ template <class T, class Shape> struct ForwardPanel {
     const T* x;             // x of row r: x + first[r] * ldx
     const index* first;
     index ldx;
-    index inputs;           // 0 if x Wx is in the start already
+    index inputs;           // 0 if x Wx is in the start already, or not wanted
     const T* wx;            // [inputs][x_vectors][L]
     const T* h;             // (rows, ldh)
     index ldh;
-    index units;
+    index units;            // 0 if h Wh is not wanted
     const T* wh;            // [units][h_vectors][L]
     T* sums;                // [rows][A][L]
 
-    // Rows row..row+R, the piece k0..k1 of the depth inputs + units.
-    template <int R> ELMAN_INLINE void tile(index row, index k0, index k1) const {
+    // Rows row..row+R.
+    template <int R> ELMAN_APART void tile(index row) const {
         vec<T> acc[R][A];
-        if (k0 == 0)
-            load_tile<T>(acc, start + row * start_stride, start_stride);
-        else
-            load_tile<T>(acc, sums + row * A * L, A * L);
+        load_tile<T>(acc, start + row * start_stride, start_stride);
         const T* a[R];
-        if (k0 < inputs) {
+        if (inputs) {
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) a[r] = x + first[row + r] * ldx + k0;
-            const index end = k1 < inputs ? k1 : inputs;
-            multiply<T, Shape::x_vectors, Shape::x_offset>(acc, a, wx + k0 * Shape::x_vectors * L, end - k0);
-            k0 = end;
+            for (int r = 0; r < R; ++r) a[r] = x + first[row + r] * ldx;
+            multiply<T, Shape::x_vectors, Shape::x_offset>(acc, a, wx, inputs);
         }
-        if (k0 < k1) {
-            k0 -= inputs;
+        if (units) {
 #pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) a[r] = h + (row + r) * ldh + k0;
-            multiply<T, Shape::h_vectors, Shape::h_offset>(acc, a, wh + k0 * Shape::h_vectors * L, k1 - inputs - k0);
+            for (int r = 0; r < R; ++r) a[r] = h + (row + r) * ldh;
+            multiply<T, Shape::h_vectors, Shape::h_offset>(acc, a, wh, units);
         }
         store_tile<T>(acc, sums + row * A * L, A * L);
     }
 
-    // All pieces of all rows; done(row, count) follows for each tile whose sums are complete.
+    // done(row, count) follows each tile.
     template <class F> ELMAN_INLINE void run(index rows, F done) const {
-        constexpr int most = max_rows(A);
-        const index depth = inputs + units;
-        // One tile reads the weights once anyhow; more tiles find each piece in the L1 cache.
-        const index pieces = rows <= most ? 1 : (depth - 1) / piece_depth(A) + 1;
-        for (index piece = 0; piece < pieces; ++piece) {
-            const index k0 = piece * depth / pieces, k1 = (piece + 1) * depth / pieces;
-            for_tiles<most>(rows, [&](index row, auto count) {
-                tile<count.value>(row, k0, k1);
-                if (piece == pieces - 1) done(row, count.value);
-            });
-        }
+        for_tiles<max_rows(A)>(rows, [&](index row, auto count) {
+            tile<count.value>(row);
+            done(row, count.value);
+        });
     }
 };
 
@@ -88,7 +75,8 @@ template <class T> ELMAN_INLINE T* state_after(const Forward<T>& f, index t, ind
 
 // Panel p of the pre-activations at step t for sequences from b on, all of it: bias, x and h.
 template <class Cell, class T = typename Cell::T>
-ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>& f, index t, index b, index p, T* sums) {
+ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>& f, index t, index b, index p,
+                                                               T* sums) {
     using Shape = typename Cell::Shape;
     constexpr int L = Lanes<T>::count, A = Shape::sums;
     const T* const bias = f.packed + p * panel_size<Shape, T>(f.inputs, f.units);
@@ -110,9 +98,9 @@ void input_product(const Forward<T>& f, const index* rows_of_x, index s0, index 
         const index s = s0 + block;
         for (index p = 0; p < unit_panels<Cell>(f.units); ++p) {
             const T* const bias = f.packed + p * panel_size<Shape, T>(f.inputs, f.units);
-            const ForwardPanel<T, Shape> panel = {bias,         0,       f.x, rows_of_x + s, f.ldx, f.inputs,
-                                                  bias + A * L, nullptr, 0,   0,             nullptr,
-                                                  x_product + (p * f.slots + s) * A * L};
+            const ForwardPanel<T, Shape> panel = {bias,  0,        f.x,          rows_of_x + s,
+                                                  f.ldx, f.inputs, bias + A * L, nullptr,
+                                                  0,     0,        nullptr,      x_product + (p * f.slots + s) * A * L};
             panel.run(rows, [](index, index) {});
         }
     });

@@ -8,29 +8,32 @@
 namespace elman {
 namespace ELMAN_ISA {
 
-// dW[m][V][L] += sum over s of rows[s][m] * dz[s][V][L], m < width; dz moves by `stride` from one s to the next.
+// R rows m of dW[m][V][L] += sum over s of rows[s][m] * dz[s][V][L]; dz moves by `stride` from one s to the next.
+template <class T, int R, int V>
+ELMAN_APART void outer_products_tile(const T* const* rows, index slots, index m, const T* dz, index stride, T* dW) {
+    constexpr int L = Lanes<T>::count;
+    vec<T> acc[R][V];
+    load_tile<T>(acc, dW + m * V * L, V * L);
+    for (index s = 0; s < slots; ++s, dz += stride) {
+        const T* a = rows[s] + m;
+        vec<T> b[V];
+#pragma GCC unroll 8
+        for (int v = 0; v < V; ++v) b[v] = load(dz + v * L);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) {
+            const vec<T> factor = splat(a[r]);
+#pragma GCC unroll 8
+            for (int v = 0; v < V; ++v) acc[r][v] = fma(factor, b[v], acc[r][v]);
+        }
+    }
+    store_tile<T>(acc, dW + m * V * L, V * L);
+}
+
+// The same for all m < width.
 template <class T, int V>
 void add_outer_products(const T* const* rows, index slots, index width, const T* dz, index stride, T* dW) {
-    constexpr int L = Lanes<T>::count;
-    for_tiles<max_rows(V)>(width, [&](index m, auto count) {
-        constexpr int R = count.value;
-        vec<T> acc[R][V];
-        load_tile<T>(acc, dW + m * V * L, V * L);
-        const T* d = dz;
-        for (index s = 0; s < slots; ++s, d += stride) {
-            const T* a = rows[s] + m;
-            vec<T> b[V];
-#pragma GCC unroll 8
-            for (int v = 0; v < V; ++v) b[v] = load(d + v * L);
-#pragma GCC unroll 16
-            for (int r = 0; r < R; ++r) {
-                const vec<T> factor = splat(a[r]);
-#pragma GCC unroll 8
-                for (int v = 0; v < V; ++v) acc[r][v] = fma(factor, b[v], acc[r][v]);
-            }
-        }
-        store_tile<T>(acc, dW + m * V * L, V * L);
-    });
+    for_tiles<max_rows(V)>(
+        width, [&](index m, auto count) { outer_products_tile<T, count.value, V>(rows, slots, m, dz, stride, dW); });
 }
 
 template <class T, int A> void add_rows(index slots, const T* dz, T* db) {
@@ -43,33 +46,39 @@ template <class T, int A> void add_rows(index slots, const T* dz, T* db) {
     store_tile<T>(acc, db, 0);
 }
 
-template <class Cell, class T = typename Cell::T> void input_gradient(const Backward<T>& f, index s0, index s1) {
+// Rows slot..slot+R of dx, the columns of B vectors from j on, to sums [R][B][L].
+template <class Cell, int R, int B, class T>
+ELMAN_APART void input_gradient_tile(const Backward<T>& f, index slot, index j, T* sums) {
     using Shape = typename Cell::Shape;
     constexpr int L = Lanes<T>::count, A = Shape::sums, V = Shape::x_vectors;
-    alignas(ELMAN_VECTOR_BYTES) T sums[block_rows * column_block * L];
     const index panels = unit_panels<Cell>(f.units);
+    const T* w = f.packed_x + j * panels * L * V * L;
+    vec<T> acc[R][B] = {};
+    for (index p = 0; p < panels; ++p, w += V * L * B * L) {
+        const T* const dz = f.dz + ((p * f.slots + slot) * A + Shape::x_offset) * L;
+        const T* a[R];
+#pragma GCC unroll 16
+        for (int r = 0; r < R; ++r) a[r] = dz + r * A * L;
+        multiply<T, B, 0>(acc, a, w, V * L);
+    }
+    store_tile<T>(acc, sums, B * L);
+}
+
+template <class Cell, class T = typename Cell::T> void input_gradient(const Backward<T>& f, index s0, index s1) {
+    constexpr int L = Lanes<T>::count;
+    alignas(ELMAN_VECTOR_BYTES) T sums[block_rows * column_block * L];
     for_blocks(s1 - s0, block_rows, [&](index block, index rows) {
+        const index slot = s0 + block;
         for_tiles<column_block>(rounded_up(f.inputs, L) / L, [&](index j, auto columns) {
             constexpr int B = columns.value;
-            for (index p = 0; p < panels; ++p) {
-                const T* dz = f.dz + ((p * f.slots + s0 + block) * A + Shape::x_offset) * L;
-                const T* weights = f.packed_x + (j * panels + p * B) * L * V * L;
-                for_tiles<max_rows(B)>(rows, [&](index row, auto count) {
-                    constexpr int R = count.value;
-                    vec<T> acc[R][B];
-                    load_tile<T>(acc, p ? sums + row * B * L : nullptr, B * L);
-                    const T* a[R];
-#pragma GCC unroll 16
-                    for (int r = 0; r < R; ++r) a[r] = dz + (row + r) * A * L;
-                    multiply<T, B, 0>(acc, a, weights, V * L);
-                    store_tile<T>(acc, sums + row * B * L, B * L);
-                });
-            }
+            for_tiles<max_rows(B)>(rows, [&](index row, auto count) {
+                input_gradient_tile<Cell, count.value, B>(f, slot + row, j, sums + row * B * L);
+            });
             for (index r = 0; r < rows; ++r)
-                for (int v = 0; v < B; ++v)
-                    if ((j + v) * L < f.inputs)
-                        store(f.dx_rows[s0 + block + r] + (j + v) * L, load(sums + (r * B + v) * L),
-                              f.inputs - (j + v) * L);
+                for (int v = 0; v < B; ++v) {
+                    const index column = (j + v) * L;
+                    store(f.dx_rows[slot + r] + column, load(sums + (r * B + v) * L), f.inputs - column);
+                }
         });
     });
 }

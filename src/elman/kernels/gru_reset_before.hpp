@@ -31,7 +31,8 @@ template <class Scalar> struct GruResetBefore {
         return panel_size<Shape, T>(inputs, units) + units * L;
     }
     static const T* candidate_weights(const Forward<T>& s, index p) {
-        return s.packed + unit_panels<GruResetBefore>(s.units) * panel_size<Shape, T>(s.inputs, s.units) + p * s.units * L;
+        return s.packed + unit_panels<GruResetBefore>(s.units) * panel_size<Shape, T>(s.inputs, s.units) +
+               p * s.units * L;
     }
 
     static void pack_forward(const Weights<T>& w, T* out) {
@@ -65,9 +66,9 @@ template <class Scalar> struct GruResetBefore {
                 for (index r = row; r < row + count; ++r) gates_row(s, t, b + r, p, sums + r * Shape::sums * L);
             });
         for (index p = 0; p < panels; ++p) {
-            const ForwardPanel<T, Candidate> panel = {candidate(s, b) + p * L, s.ldh, nullptr, zeros, 0, 0, nullptr,
-                                                      s.reset_h + b * s.ldh, s.ldh, s.units, candidate_weights(s, p),
-                                                      sums};
+            const ForwardPanel<T, Candidate> panel = {
+                candidate(s, b) + p * L, s.ldh, nullptr, zeros, 0, 0, nullptr, s.reset_h + b * s.ldh, s.ldh, s.units,
+                candidate_weights(s, p), sums};
             panel.run(rows, [&](index row, index count) {
                 for (index r = row; r < row + count; ++r) candidate_row(s, t, b + r, p, sums + r * L);
             });
@@ -115,9 +116,10 @@ template <class Scalar> struct GruResetBefore {
         hidden_gradient<GruResetBefore>(s, t, b0, ends).run(b1 - b0, s.units, [&](index r, index j, vec<T> dh) {
             candidate_row_back(s, t, b0 + r, j, dh);
         });
-        const RowsProduct<T> through_candidate = {nullptr, 0, dz_row(s, t, b0) + h_gates * Hp, s.ldz,
-                                                  s.packed_h + packed_candidate(s.units), Hp, Hp};
-        through_candidate.run(b1 - b0, s.units, [&](index r, index j, vec<T> g) { gates_row_back(s, t, b0 + r, j, g); });
+        const RowsProduct<T> through_candidate = {
+            nullptr, 0, dz_row(s, t, b0) + h_gates * Hp, s.ldz, s.packed_h + packed_candidate(s.units), Hp, Hp};
+        through_candidate.run(b1 - b0, s.units,
+                              [&](index r, index j, vec<T> g) { gates_row_back(s, t, b0 + r, j, g); });
     }
 
     static ELMAN_INLINE void candidate_row_back(const Backward<T>& s, index t, index b, index j, vec<T> dh) {
@@ -163,13 +165,11 @@ template <class Scalar> struct GruResetBefore {
     static void weight_gradient(const Backward<T>& s, index p) {
         constexpr int A = Shape::sums;
         T* const dWn = s.dWh + unit_panels<GruResetBefore>(s.units) * s.units * h_gates * L + p * s.units * L;
-        for_blocks(s.slots, piece_depth(A), [&](index slot, index n) {
-            const T* dz = s.dz + (p * s.slots + slot) * A * L;
-            add_outer_products<T, 3>(s.x_rows + slot, n, s.inputs, dz, A * L, s.dWx + p * s.inputs * 3 * L);
-            add_outer_products<T, 2>(s.h_before + slot, n, s.units, dz, A * L, s.dWh + p * s.units * 2 * L);
-            add_outer_products<T, 1>(s.reset_rows + slot, n, s.units, dz + 2 * L, A * L, dWn);
-            add_rows<T, A>(n, dz, s.db + p * A * L);
-        });
+        const T* const dz = s.dz + p * s.slots * A * L;
+        add_outer_products<T, 3>(s.x_rows, s.slots, s.inputs, dz, A * L, s.dWx + p * s.inputs * 3 * L);
+        add_outer_products<T, 2>(s.h_before, s.slots, s.units, dz, A * L, s.dWh + p * s.units * 2 * L);
+        add_outer_products<T, 1>(s.reset_rows, s.slots, s.units, dz + 2 * L, A * L, dWn);
+        add_rows<T, A>(s.slots, dz, s.db + p * A * L);
     }
 
     static void unpack_gradient(const Backward<T>& s, T* dWx, T* dWh, T* db, T*) {
@@ -178,8 +178,7 @@ template <class Scalar> struct GruResetBefore {
         unpack_rows(s.dWh, units, units, G, panels, 1, h_order, dWh);
         unpack_rows(s.dWh + panels * units * h_gates * L, units, units, G, panels, 1, candidate_order, dWh);
         for (index p = 0; p < panels; ++p)
-            for (int g = 0; g < G; ++g)
-                store(db + g * units + p * L, load(s.db + (p * G + g) * L), units - p * L);
+            for (int g = 0; g < G; ++g) store(db + g * units + p * L, load(s.db + (p * G + g) * L), units - p * L);
     }
 };
 

@@ -57,12 +57,12 @@ struct Forward {
     const T* packed;            // weights as laid out by pack_forward
     const T* x;                 // (N, I)
     index ldx;                  // elements from one row to the next
-    const T* x_product;         // [panel][slot][sums][L] bias + x Wx of the block, or null: multiply in the time loop
+    const T* x_product;         // [panel][slot][sums][L] bias + x Wx of the block; null: left to the time loop
     index slots;                // rows of the block
     T* h;                       // (2, B, ldh) the state before step t stands in half t % 2
     index ldh;                  // at least Hp
     T* c;                       // (B, Hp) cell state, LSTM only
-    T* reset_h;                 // (3, B, ldh) what waits between two passes, GRU with the reset before the product only
+    T* reset_h;                 // (3, B, ldh) what waits between the two passes of GRU, reset before
     T* y;                       // (N, H)
     index ldy;
     T* gates;                   // (N, G*H) tape, or null
@@ -95,10 +95,8 @@ struct Backward {
     index ldz;
     T* dz;                      // [panel][slots][sums][L] the same for all steps of the block
     index slots;                // rows of the block
-    T* reset_h;                 // [slots][H] r*h of the block, GRU with the reset before the product only
+    T* reset_h;                 // [slots][H] r*h of the block, GRU with the reset before only
     const T* const* reset_rows; // (slots) its rows
-    T* dx;                      // (N, I)
-    index lddx;
     T* const* dx_rows;          // (slots) row of dx
     T* dWx;                     // [panel][I][gates][L] sums so far
     T* dWh;                     // [panel][H][gates][L]

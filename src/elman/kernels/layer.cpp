@@ -16,7 +16,7 @@ constexpr index kilobyte = 1024;
 // A block's gradients of gates are written, then read by the weight gradients: they should still be in the L2 cache.
 constexpr index block_bytes = 512 * kilobyte;
 // Fewer rows than these and loading and storing the sums of the weight gradients would show.
-constexpr index fewest_block_rows = 256;
+constexpr index fewest_block_rows = 512;
 // Work a thread is worth starting for.
 constexpr double flops_per_thread = 2e7;
 // Flops between two looks at the clock.
@@ -132,17 +132,18 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     Watch watch(running);
     run_team(threads, [&](int rank) {
         Forward<T> mine = f;
-        for (std::size_t i = 1; i < ends.size() && !watch.stopped(); ++i) {
+        for (std::size_t i = 1; i < ends.size(); ++i) {
             const index begin = order.rows_before(ends[i - 1]);
             mine.slots = order.rows_before(ends[i]) - begin;
             if (ahead) {
                 kernels.input_product(mine, rows_of_x.data() + begin, share(mine.slots, rank, threads),
                                       share(mine.slots, rank + 1, threads), x_product.get());
-                barrier.wait();
+                barrier.wait(false);
             }
             kernels.forward(mine, {bounds[rank], bounds[rank + 1], ends[i - 1], ends[i]});
             if (rank == 0) watch.look();
-            if (ahead) barrier.wait();
+            // Where nothing is shared nobody waits, and each may stop where it is.
+            if (ahead ? barrier.wait(watch.stopped()) : watch.stopped()) return;
         }
     });
 
@@ -163,6 +164,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     const index Hp = sizes.padded_units;
     const index dz_row = sizes.sums * sizes.lanes * sizes.panels;
     const index block_rows = std::max<index>(fewest_block_rows, block_bytes / (dz_row * sizeof(T)));
+    const index rows_for_clock = static_cast<index>(flops_per_block / flops_per_row(layer, sizes));
 
     // Blocks from the last step to the first; slots count rows from a block's last step on, so that sums over rows
     // run in one order however the blocks are cut.
@@ -228,19 +230,27 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     run_team(threads, [&](int rank) {
         Backward<T> mine = f;
         const index b0 = bounds[rank], b1 = bounds[rank + 1];
+        const auto look = [&] {
+            if (rank == 0) watch.look();
+            return watch.stopped();
+        };
         for (std::size_t i = 1; i < begins.size(); ++i) {
             const index before = rows - order.rows_before(begins[i - 1]);
             mine.slots = order.rows_before(begins[i - 1]) - order.rows_before(begins[i]);
             mine.x_rows = x_rows.get() + before, mine.h_before = h_before.get() + before;
             mine.dx_rows = dx_rows.get() + before;
-            kernels.backward(mine, {b0, b1, begins[i], begins[i - 1]});
-            if (rank == 0) watch.look();
-            barrier.wait();
-            if (watch.stopped()) return;
-            kernels.weight_gradient(mine, share(sizes.panels, rank, threads), share(sizes.panels, rank + 1, threads));
+            for (index end = begins[i - 1]; end > begins[i] && !look();) {
+                const index begin = std::max(begins[i], order.block_begin(end, rows_for_clock));
+                kernels.backward(mine, {b0, b1, begin, end});
+                end = begin;
+            }
+            if (barrier.wait(watch.stopped())) return;
+            for (index p = share(sizes.panels, rank, threads); p < share(sizes.panels, rank + 1, threads) && !look();
+                 ++p)
+                kernels.weight_gradient(mine, p, p + 1);
             if (a.dx)
                 kernels.input_gradient(mine, share(mine.slots, rank, threads), share(mine.slots, rank + 1, threads));
-            barrier.wait();
+            if (barrier.wait(watch.stopped())) return;
         }
         kernels.initial_gradient(mine, b0, b1);
     });

@@ -51,15 +51,22 @@ namespace {
 
 // A batch and its first states, as forward and backward both take them.
 struct BatchArguments {
-    Array x, starts, lengths, h0, c0;
+    Array x, lengths, h0, c0;
 
+    // The kernels trust the lengths: here they are held to the rows there are.
     Order order(bool reverse) const {
-        const index B = starts.shape(0);
-        return Order(starts.data<const index>({B}), lengths.data<const index>({B}), B, reverse);
+        const index* const steps = lengths.data<const index>({-1});
+        const index B = lengths.shape(0);
+        index rows = 0;
+        for (index b = 0; b < B; rows += steps[b++])
+            if (steps[b] < 1 || steps[b] > x.shape(0) - rows) break;
+        if (B < 1 || rows != x.shape(0)) throw nb::value_error("lengths must be from 1 up and add up to the rows of x.");
+        return Order(steps, B, reverse);
     }
 };
 
-template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, bool tape, nb::object y) {
+template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, bool tape,
+                                         nb::object y) {
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
@@ -71,21 +78,27 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
     const nb::object inner = tape && (lstm || in.kind == Kind::gru) ? empty<T>({N, H}) : nb::none();
     const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true), gates_(gates, "gates", true),
         inner_(inner, "inner", true);
-    const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}), batch.x.row_stride(),
-                                     batch.h0.data<const T>({B, H}), batch.c0.data<const T>({B, H}),
-                                     y_.data<T>({N, H}), y_.row_stride(),
-                                     h_.data<T>({B, H}), c_.data<T>({B, H}),
-                                     gates_.data<T>({N, in.gates() * H}), inner_.data<T>({N, H})};
+    const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
+                                     batch.x.row_stride(),
+                                     batch.h0.data<const T>({B, H}),
+                                     batch.c0.data<const T>({B, H}),
+                                     y_.data<T>({N, H}),
+                                     y_.row_stride(),
+                                     h_.data<T>({B, H}),
+                                     c_.data<T>({B, H}),
+                                     gates_.data<T>({N, in.gates() * H}),
+                                     inner_.data<T>({N, H})};
     run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
     return nb::make_tuple(y, h, c, gates, inner);
 }
 
-nb::object forward_call(Kind kind, nb::handle x, nb::handle starts, nb::handle lengths, bool reverse, nb::handle Wx,
+nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx,
                         nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, bool tape,
                         nb::object y, Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    const BatchArguments batch = {{x, "x"}, {starts, "starts"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
-    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, tape, y) : forward_of<double>(in, batch, reverse, tape, y);
+    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, tape, y)
+                                : forward_of<double>(in, batch, reverse, tape, y);
 }
 
 struct TapeArguments {
@@ -93,7 +106,8 @@ struct TapeArguments {
 };
 
 template <class T>
-nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, const TapeArguments& tape, nb::object dx) {
+nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, const TapeArguments& tape,
+                       nb::object dx) {
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
@@ -104,28 +118,39 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const nb::object dbn = in.kind == Kind::gru ? empty<T>({H}) : nb::none();
     const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
         dWh_(dWh, "dWh", true), db_(db, "db", true), dbn_(dbn, "dbn", true);
-    const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}), batch.x.row_stride(),
-                                      batch.h0.data<const T>({B, H}), batch.c0.data<const T>({B, H}),
-                                      tape.y.data<const T>({N, H}), tape.y.row_stride(),
-                                      tape.gates.data<const T>({N, GH}), tape.inner.data<const T>({N, H}),
-                                      tape.dy.data<const T>({N, H}), tape.dy.row_stride(),
-                                      tape.dh.data<const T>({B, H}), tape.dc.data<const T>({B, H}),
-                                      dx_.data<T>({N, I}), dx_.row_stride(),
-                                      dh0_.data<T>({B, H}), dc0_.data<T>({B, H}),
-                                      dWx_.data<T>({I, GH}), dWh_.data<T>({H, GH}), db_.data<T>({GH}),
+    const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
+                                      batch.x.row_stride(),
+                                      batch.h0.data<const T>({B, H}),
+                                      batch.c0.data<const T>({B, H}),
+                                      tape.y.data<const T>({N, H}),
+                                      tape.y.row_stride(),
+                                      tape.gates.data<const T>({N, GH}),
+                                      tape.inner.data<const T>({N, H}),
+                                      tape.dy.data<const T>({N, H}),
+                                      tape.dy.row_stride(),
+                                      tape.dh.data<const T>({B, H}),
+                                      tape.dc.data<const T>({B, H}),
+                                      dx_.data<T>({N, I}),
+                                      dx_.row_stride(),
+                                      dh0_.data<T>({B, H}),
+                                      dc0_.data<T>({B, H}),
+                                      dWx_.data<T>({I, GH}),
+                                      dWh_.data<T>({H, GH}),
+                                      db_.data<T>({GH}),
                                       dbn_.data<T>({H})};
     run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
     return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dbn);
 }
 
-nb::object backward_call(Kind kind, nb::handle x, nb::handle starts, nb::handle lengths, bool reverse, nb::handle Wx,
+nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx,
                          nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y,
-                         nb::handle gates, nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc,
-                         nb::object dx, Activation activation, double alpha, double beta) {
+                         nb::handle gates, nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
+                         Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    const BatchArguments batch = {{x, "x"}, {starts, "starts"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
     const TapeArguments tape = {{y, "y"}, {gates, "gates"}, {inner, "inner"}, {dy, "dy"}, {dh, "dh"}, {dc, "dc"}};
-    return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx) : backward_of<double>(in, batch, reverse, tape, dx);
+    return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx)
+                                : backward_of<double>(in, batch, reverse, tape, dx);
 }
 
 }  // namespace
@@ -163,11 +188,11 @@ NB_MODULE(_native, m) {
     m.def("set_threads", [](int n) { threads = n < 1 ? 1 : n; }, "n"_a);
     m.def("get_threads", []() { return threads.load(); });
 
-    m.def("forward", forward_call, "kind"_a, "x"_a, "starts"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
+    m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "tape"_a = false,
           "y"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
           "y, h, c, gates, inner of a packed batch; c, gates and inner are None where there are none.");
-    m.def("backward", backward_call, "kind"_a, "x"_a, "starts"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
+    m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "bn"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
           "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),
           "dx"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,

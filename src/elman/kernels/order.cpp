@@ -5,12 +5,14 @@
 
 namespace elman {
 
-Order::Order(const index* starts, const index* lengths, index sequences, bool reverse)
+Order::Order(const index* lengths, index sequences, bool reverse)
     : direction_(reverse ? -1 : 1), first_(sequences), length_(sequences), original_(sequences) {
     std::iota(original_.begin(), original_.end(), 0);
     const auto longer = [&](index a, index b) { return lengths[a] > lengths[b]; };
     if (!std::is_sorted(original_.begin(), original_.end(), longer))
         std::stable_sort(original_.begin(), original_.end(), longer);
+    std::vector<index> starts(sequences);
+    for (index b = 1; b < sequences; ++b) starts[b] = starts[b - 1] + lengths[b - 1];
     for (index b = 0; b < sequences; ++b) {
         const index from = original_[b];
         length_[b] = lengths[from];

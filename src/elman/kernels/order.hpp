@@ -8,8 +8,8 @@ namespace elman {
 
 class Order {
 public:
-    // starts, lengths (sequences); every length at least 1.
-    Order(const index* starts, const index* lengths, index sequences, bool reverse);
+    // lengths (sequences), each at least 1; the rows of one sequence follow those of the one before it.
+    Order(const index* lengths, index sequences, bool reverse);
 
     index sequences() const { return static_cast<index>(first_.size()); }
     index steps() const { return static_cast<index>(active_.size()); }

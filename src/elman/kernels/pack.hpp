@@ -43,15 +43,16 @@ void pack_transposed(const T* W, index rows, index units, int gates, index vecto
     constexpr int L = Lanes<T>::count;
     for_tiles<column_block>(rounded_up(rows, L) / L, [&](index block, auto count) {
         constexpr index width = count.value * L;
-        T* const start = out + block * vectors * places * L * L;
-        for (index lane = 0; lane < width; ++lane) {
-            const index row = block * L + lane;
-            T* column = start + lane;
-            for (index j = 0; j < vectors; ++j)
-                for (int g = 0; g < places; ++g)
-                    for (index unit = j * L; unit < (j + 1) * L; ++unit, column += width)
-                        *column = row < rows && unit < units ? W[row * gates * units + order.gate[g] * units + unit] : T(0);
-        }
+        T* to = out + block * vectors * places * L * L;
+        // L units of all lanes at a time: what is written stays in the L1 cache until its lines are full.
+        for (index j = 0; j < vectors; ++j)
+            for (int g = 0; g < places; ++g, to += L * width)
+                for (index lane = 0; lane < width; ++lane) {
+                    const index row = block * L + lane;
+                    const T* const from = W + row * gates * units + order.gate[g] * units + j * L;
+                    for (index unit = 0; unit < L; ++unit)
+                        to[unit * width + lane] = row < rows && j * L + unit < units ? from[unit] : T(0);
+                }
     });
 }
 

@@ -32,7 +32,8 @@ public:
         const index B = state_.batch(), I = state_.inputs(), H = state_.units();
         const bool one = x_.dimensions() == 1;
         const T* const from = one ? x_.data<const T>({I}) : x_.data<const T>({B, I});
-        if (one && B != 1) throw nb::value_error("x must have shape (batch, inputs) for a stream of many. Got (inputs,).");
+        if (one && B != 1)
+            throw nb::value_error("x must have shape (batch, inputs) for a stream of many. Got (inputs,).");
         if (out.is_none()) out = one ? empty<T>({H}) : empty<T>({B, H});
         const Array y(out, "out", true);
         T* const to = one ? y.data<T>({H}) : y.data<T>({B, H});
@@ -51,9 +52,8 @@ public:
         const Array y(out, "out", true);
         T* const to = one ? y.data<T>({steps, H}) : y.data<T>({B, steps, H});
         if (steps == 0) return out;
-        std::vector<index> starts(B), lengths(B, steps);
-        for (index b = 0; b < B; ++b) starts[b] = b * steps;
-        const Order order(starts.data(), lengths.data(), B, false);
+        const std::vector<index> lengths(B, steps);
+        const Order order(lengths.data(), B, false);
         const Memory<T> h(B * H), c(B * H);
         save(h.get(), c.get());
         const index ldx = one ? x_.row_stride() : I, ldy = one ? y.row_stride() : H;
@@ -158,8 +158,8 @@ void add_streams(nb::module_& m) {
         .def("copy", &Stream::copy, "A stream of the same weights that goes on from the same state.");
     nb::class_<Packed>(m, "Packed", "Weights of a layer packed for streams; shared by all of them.")
         .def("stream", &Packed::stream, "batch"_a = 1);
-    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none() = nb::none(),
-          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0);
+    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none() = nb::none(), "activation"_a = Activation::tanh,
+          "alpha"_a = 0.0, "beta"_a = 0.0);
 }
 
 }  // namespace elman

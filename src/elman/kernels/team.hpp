@@ -10,12 +10,15 @@ namespace elman {
 class Barrier {
 public:
     explicit Barrier(int threads) : threads_(threads) {}
-    void wait();
+    // True for all of them if any came with `stop`: they leave the work together or not at all.
+    bool wait(bool stop);
 
 private:
     const int threads_;
     std::atomic<int> arrived_{0};
     std::atomic<int> round_{0};
+    std::atomic<bool> stop_{false};
+    bool verdict_ = false;      // written by the last to arrive, read by all before they can arrive again
 };
 
 // Calls work(rank) for rank 0..threads-1 at once, rank 0 on the calling thread, all with denormals flushed to zero.

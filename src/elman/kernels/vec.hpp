@@ -26,13 +26,20 @@
 #endif
 
 #define ELMAN_INLINE inline __attribute__((always_inline))
+// For the tiles of products: inlined beside a cell's arithmetic, the constants of that would be kept in registers and
+// accumulators spilled from the innermost loop.
+#define ELMAN_APART __attribute__((noinline))
 
 namespace elman {
 namespace ELMAN_ISA {
 
 template <class T> struct IntegerOf;
-template <> struct IntegerOf<float> { using type = std::int32_t; };
-template <> struct IntegerOf<double> { using type = std::int64_t; };
+template <> struct IntegerOf<float> {
+    using type = std::int32_t;
+};
+template <> struct IntegerOf<double> {
+    using type = std::int64_t;
+};
 
 template <class T>
 struct Lanes {
@@ -52,9 +59,7 @@ template <class T> ELMAN_INLINE vec<T> splat(T x) { return x - vec<T>{}; }
 template <class T> ELMAN_INLINE vec<T> load(const T* p) {
     return *reinterpret_cast<const typename Lanes<T>::unaligned*>(p);
 }
-template <class T> ELMAN_INLINE void store(T* p, vec<T> v) {
-    *reinterpret_cast<typename Lanes<T>::unaligned*>(p) = v;
-}
+template <class T> ELMAN_INLINE void store(T* p, vec<T> v) { *reinterpret_cast<typename Lanes<T>::unaligned*>(p) = v; }
 
 #if defined(__AVX512F__)
 ELMAN_INLINE vec<float> fma(vec<float> a, vec<float> b, vec<float> c) { return _mm512_fmadd_ps(a, b, c); }
@@ -119,7 +124,9 @@ ELMAN_INLINE vec<double> at_least(vec<double> x, double bound) { return at_least
 template <class T> ELMAN_INLINE void will_read(const T* p) { __builtin_prefetch(p, 0, 2); }
 template <class T> ELMAN_INLINE void will_write(T* p) { __builtin_prefetch(p, 1, 2); }
 
-template <int N> struct Int { static constexpr int value = N; };
+template <int N> struct Int {
+    static constexpr int value = N;
+};
 
 // Calls f with n as a constant, 1 <= n <= N.
 template <int N, class F> ELMAN_INLINE void with_constant(index n, F& f) {
