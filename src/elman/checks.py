@@ -42,6 +42,8 @@ def real_array(name: str, value: Any, dtype: Any = None) -> Array:
 
     Integers and booleans become float64 (or `dtype`); complex, object and text arrays are refused.
     """
+    if isinstance(value, np.ndarray) and value.dtype == dtype:  # the usual case, and the quick one
+        return value
     array = _as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise DtypeError(f"{name} must hold real numbers. Got an array of dtype {array.dtype}.")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -76,15 +76,11 @@ class Layout:
         return (self.time,) if self.form == "single" else (self.count, self.time)
 
 
-@dataclass(frozen=True)
-class Sequences:
+class Sequences(NamedTuple):
     """A batch: packed rows `values` (N, features), or (N,) for tokens, and their layout."""
 
     values: Array
     layout: Layout
-
-    def __len__(self) -> int:
-        return self.layout.count
 
     @property
     def lengths(self) -> Array:
@@ -159,34 +155,29 @@ def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths:
         sizes = np.array([len(part) for part in parts], np.int64)
         return Sequences(np.concatenate(parts), Layout(sizes, len(parts), "list"))
     array = convert(name, x)
-    checks.shape(name, array, ("batch", "time", *step), ("time", *step))
-    if 0 in array.shape:
+    if array.ndim != len(step) + 2 or array.shape[2:] != step:
+        checks.shape(name, array, ("batch", "time", *step), ("time", *step))
+    if array.size == 0:
         raise ShapeError(f"{name} must have at least one sequence, one step and one feature. Got {array.shape}.")
     if array.ndim == len(step) + 1:
         if lengths is not None:
             raise ValueError(f"lengths must be left out where {name} is one sequence. Got {checks.describe(lengths)}.")
-        layout = Layout(_dense_lengths(1, len(array)), 1, "single", len(array))
-        return Sequences(array.copy() if own else array, layout)
-    return _pack_array(array, lengths, own)
-
-
-def _pack_array(array: Array, lengths: Any, own: bool) -> Sequences:
+        return Sequences(array.copy() if own else array, _dense_layout(1, len(array), "single"))
     batch, time = array.shape[:2]
-    if lengths is None:
-        dense = array.reshape(batch * time, *array.shape[2:])
-        return Sequences(dense.copy() if own else dense, Layout(_dense_lengths(batch, time), batch, "array", time))
-    checked = _check_lengths(lengths, batch, time)
     rows = array.reshape(batch * time, *array.shape[2:])
+    if lengths is None:
+        return Sequences(rows.copy() if own else rows, _dense_layout(batch, time, "array"))
+    checked = _check_lengths(lengths, batch, time)
     real = np.flatnonzero(np.arange(time) < checked[:, None])
     return Sequences(rows.take(real, axis=0), Layout(checked, batch, "array", time, real))
 
 
 @functools.lru_cache(maxsize=256)
-def _dense_lengths(batch: int, time: int) -> Array:
-    """The lengths of a batch without padding; many batches of one shape share them, so they cannot be written."""
+def _dense_layout(batch: int, time: int, form: Form) -> Layout:
+    """The layout of a batch without padding; all batches of one shape share it, so its lengths cannot be written."""
     lengths = np.full(batch, time, np.int64)
     lengths.flags.writeable = False
-    return lengths
+    return Layout(lengths, batch, form, time)
 
 
 def _check_lengths(lengths: Any, batch: int, time: int) -> Array:

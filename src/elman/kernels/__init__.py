@@ -8,8 +8,7 @@ the processor has is chosen when this module is imported, or the one that the en
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ except ModuleNotFoundError:  # a source folder where nothing was built: the plai
 __all__ = ["Tape", "native", "pack", "run", "run_derivative"]
 
 
-@dataclass(frozen=True)
-class Tape:
+class Tape(NamedTuple):
     """What `run` hands to `run_derivative`."""
 
     cell: Cell
@@ -52,7 +50,7 @@ def run(
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
-    kind, *activation = _native(cell.kernel)
+    kind, activation = _native(cell.kernel)
     values = _rows(values)
     _, h, c, gates, inner = native.forward(
         kind, values, lengths, reverse, *_four(weights), *_two(state), keep, out, *activation
@@ -63,7 +61,7 @@ def run(
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    kind, *activation = _native(tape.cell.kernel)
+    kind, activation = _native(tape.cell.kernel)
     dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
         kind,
         tape.values,
@@ -84,7 +82,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
 
 def pack(cell: Cell, weights: Arrays) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
-    kind, *activation = _native(cell.kernel)
+    kind, activation = _native(cell.kernel)
     return native.pack(kind, *_four(weights), *activation)
 
 
@@ -106,7 +104,7 @@ def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
 
 
 @functools.cache
-def _native(kernel: tuple[Any, ...]) -> tuple[Any, Any, float, float]:
+def _native(kernel: tuple[Any, ...]) -> tuple[Any, tuple[Any, float, float]]:
     """The kind of a cell's kernel, and the activation with its two numbers, which only the RNN heeds."""
     kind, name, alpha, beta = kernel if len(kernel) == 4 else (*kernel, "tanh", 0.0, 0.0)
-    return getattr(native.Kind, kind), getattr(native.Activation, name), alpha, beta
+    return getattr(native.Kind, kind), (getattr(native.Activation, name), alpha, beta)

@@ -31,7 +31,7 @@ class Examples:
     y: Sequences
 
     def __len__(self) -> int:
-        return len(self.x)
+        return self.x.layout.count
 
     def batches(self, batch_size: int, order: Array | None = None) -> Iterator[tuple[Sequences, Array]]:
         """Inputs and packed targets, `batch_size` examples at a time, in the given order."""
