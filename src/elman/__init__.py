@@ -44,11 +44,11 @@ from elman.layers import (
     Tape,
 )
 from elman.network import Network
-from elman.saving import load
-from elman.streaming import Stream
 
 if TYPE_CHECKING:
     from elman.interop import CONVENTIONS, Convention, from_arrays, to_arrays
+    from elman.saving import load
+    from elman.streaming import Stream
     from elman.training import (
         SGD,
         AbsoluteError,
@@ -135,8 +135,10 @@ __all__ = [
     "to_arrays",
 ]
 
-# Rooms that a process which only runs a network does not need; each is loaded with the first of its names.
+# Rooms that not every process needs; each is loaded with the first of its names.
 _LATER = {
+    "elman.saving": ["load"],
+    "elman.streaming": ["Stream"],
     "elman.interop": ["CONVENTIONS", "Convention", "from_arrays", "to_arrays"],
     "elman.training": [
         "SGD",
