@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -203,3 +206,20 @@ def test_initial_weights():
     np.testing.assert_array_equal(layer.Wx, same.Wx)
     assert (layer.Wx != other.Wx).all()
     np.testing.assert_array_equal(elman.LSTM(7, 5, seed=3).Wx, layer.Wx.astype(np.float32))
+
+
+def through_pickle(layer):
+    return pickle.loads(pickle.dumps(layer))
+
+
+@pytest.mark.parametrize("copy_of", [copy.deepcopy, through_pickle])
+def test_copies_have_live_weights_of_their_own(copy_of):
+    net, x = make("dense"), ragged(np.random.default_rng(5))
+    before, _ = net(x)
+    twin = copy_of(net)
+    for a, b in zip(twin(x)[0], before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    twin.layers[0].Wx += 1
+    assert (twin(x)[0][0] != before[0]).any()
+    for a, b in zip(net(x)[0], before, strict=True):
+        np.testing.assert_array_equal(a, b)

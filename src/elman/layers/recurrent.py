@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -99,8 +100,10 @@ class Recurrent(Layer):
                 {name: self._parameters[name + suffix] for name in self.cell.weights}, self.cell, self._initializer, rng
             )
 
-    def _weights(self, suffix: str) -> Arrays:
-        return tuple([self._parameters[name + suffix] for name in self.cell.weights])
+    @functools.cached_property
+    def _by_direction(self) -> list[Arrays]:
+        """The weights of each direction, in the order of the cell. The arrays never change for others."""
+        return [tuple([self._parameters[name + suffix] for name in self.cell.weights]) for suffix in self._suffixes()]
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
         starts = self._read_state("state", state, x.layout)
@@ -108,10 +111,10 @@ class Recurrent(Layer):
         y = np.empty((len(x.values), H * self.directions), self.dtype)
         ends: list[Arrays] = []
         tapes: list[engine.Tape | None] = []
-        for d, suffix in enumerate(self._suffixes()):
+        for d, weights in enumerate(self._by_direction):
             out = y[:, d * H : (d + 1) * H] if self.bidirectional else y
             end, tape = engine.forward(
-                self.cell, self._weights(suffix), x.values, x.lengths, starts[d], out, reverse=d == 1, keep=keep
+                self.cell, weights, x.values, x.lengths, starts[d], out, reverse=d == 1, keep=keep
             )
             ends.append(end)
             tapes.append(tape)
@@ -135,7 +138,7 @@ class Recurrent(Layer):
 
     def _pack(self) -> stepping.Packed:
         """The weights made ready for streams."""
-        return engine.pack(self.cell, self._weights(""), self.hidden_size)
+        return engine.pack(self.cell, self._by_direction[0], self.hidden_size)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
         """For each direction the states of the cell, (batch, hidden) each, or None where none are given."""
