@@ -42,6 +42,7 @@ format: $(VENV)/lint.stamp
 
 wheel: $(VENV)/new.stamp
 	$(PIP) wheel --no-deps --wheel-dir dist .
+	ls -l dist
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -54,9 +55,11 @@ $(VENV)/new.stamp:
 
 # The built wheel is installed, not the source folder: what is tested and shown is what users get.
 $(VENV)/demo.stamp: $(VENV)/new.stamp $(SOURCES)
-	@echo "Installing elman into $(VENV) ..."
-	$(PIP) install --force-reinstall --no-deps .
-	$(PIP) install ".[cli,plot]"
+	@echo "Building elman and installing it into $(VENV), a minute or two ..."
+	rm -rf build/wheel
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	$(PIP) install "$$(ls build/wheel/*.whl)[cli,plot]"
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
