@@ -253,6 +253,22 @@ def test_the_binding_itself_keeps_within_its_arrays():
         native.forward(kind, x, lengths, False, layer.Wx, layer.Wh[:3], layer.b)
     with pytest.raises(ValueError, match="must"):
         native.forward(kind, x, lengths, False, *weights, None, np.ones((2, 4), np.float32))
+    wide = np.ones((3, 32), np.float32)[:, :16]  # rows apart, where the kernel takes them for packed
+    with pytest.raises(ValueError, match="Wx must"):
+        native.forward(kind, x, lengths, False, wide, layer.Wh, layer.b)
+    gates = np.ones((6, 16), np.float32)
+    for tape in ((gates, None), (gates[:5], gates[:, :4].copy()), (gates, gates[:, :4]), (gates[:, :8], gates)):
+        with pytest.raises(ValueError, match="must"):
+            native.forward(kind, x, lengths, False, *weights, None, None, None, None, *tape)
+
+
+def test_a_tape_of_another_cell_is_refused():
+    native, layer = kernels.native, elman.LSTM(3, 4)
+    x, y, gates, inner = (np.ones((6, n), np.float32) for n in (3, 4, 16, 4))
+    weights = (layer.Wx, layer.Wh, layer.b, None, None, None)
+    for tape in ((y, None, None), (None, gates, inner), (y, gates, None), (y, inner, inner), (y[:5], gates, inner)):
+        with pytest.raises(ValueError, match="must"):
+            native.backward(native.Kind.lstm, x, np.array([6]), False, *weights, *tape)
 
 
 def test_environment_variables():

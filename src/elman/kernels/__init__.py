@@ -52,11 +52,29 @@ def run(
         weights = tuple([w.copy() for w in weights])  # a tape is a value
     kind, activation = _native(cell.kernel)
     values = _rows(values)
-    _, h, c, gates, inner = native.forward(
-        kind, values, lengths, reverse, *_four(weights), *_two(state), keep, out, *activation
+    gates, inner = _tape_arrays(cell, out) if keep else (None, None)
+    _, h, c = native.forward(
+        kind, values, lengths, reverse, *_four(weights), *_two(state), out, gates, inner, *activation
     )
     end = (h,) if c is None else (h, c)
     return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
+
+
+#: For each kernel the widths of `gates` and `inner` in hidden units.
+_TAPE_WIDTHS = {"rnn": (0, 0), "lstm": (4, 1), "gru": (3, 1), "gru_reset_before": (3, 0)}
+
+
+def _tape_arrays(cell: Cell, y: Array) -> tuple[Array | None, Array | None]:
+    """The arrays `gates` and `inner` of a tape, in one piece of memory.
+
+    One piece, because an allocator that gives memory back to the system once twice its largest piece is free, as
+    that of glibc does, would else take a tape's pages anew in every step of a training.
+    """
+    many, few = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
+    rows, hidden = y.shape
+    memory = np.empty(rows * hidden * (many + few), y.dtype)
+    gates = memory[: rows * hidden * many].reshape(rows, -1) if many else None
+    return gates, memory[rows * hidden * many :].reshape(rows, -1) if few else None
 
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

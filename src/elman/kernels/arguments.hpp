@@ -37,7 +37,7 @@ struct LayerArguments {
         layer.kind = kind;
         layer.activation = activation, layer.alpha = T(alpha), layer.beta = T(beta);
         layer.weights = {
-            I, H, Wx.data<const T>({I, GH}), Wh.data<const T>({H, GH}), b.data<const T>({GH}), bn.data<const T>({H})};
+            I, H, Wx.packed<const T>({I, GH}), Wh.packed<const T>({H, GH}), b.packed<const T>({GH}), bn.packed<const T>({H})};
         return layer;
     }
 };

@@ -45,6 +45,12 @@ public:
         if (!fits) refuse(shape);
         return static_cast<T*>(view_.buf);
     }
+    // The same, all axes packed: for arrays whose stride nobody asks for.
+    template <class T> T* packed(std::initializer_list<index> shape) const {
+        T* const elements = data<T>(shape);
+        if (elements && view_.ndim == 2 && view_.shape[0] > 1 && row_stride() != view_.shape[1]) refuse(shape);
+        return elements;
+    }
     // Elements from one row to the next of an array with two axes.
     index row_stride() const { return !view_.obj || view_.ndim < 2 ? 0 : view_.strides[0] / view_.itemsize; }
 

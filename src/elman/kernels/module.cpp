@@ -55,7 +55,7 @@ struct BatchArguments {
 
     // The kernels trust the lengths: here they are held to the rows there are.
     Order order(bool reverse) const {
-        const index* const steps = lengths.data<const index>({-1});
+        const index* const steps = lengths.packed<const index>({-1});
         const index B = lengths.shape(0);
         index rows = 0;
         for (index b = 0; b < B; rows += steps[b++])
@@ -65,40 +65,40 @@ struct BatchArguments {
     }
 };
 
-template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse, bool tape,
-                                         nb::object y) {
+template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse,
+                                         nb::object y, const Array& gates, const Array& inner) {
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
     const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
+    if (gates && (rnn || bool(inner) != (in.kind != Kind::gru_reset_before)))
+        throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (y.is_none()) y = empty<T>({N, H});
     const nb::object h = empty<T>({B, H});
     const nb::object c = lstm ? empty<T>({B, H}) : nb::none();
-    const nb::object gates = tape && !rnn ? empty<T>({N, in.gates() * H}) : nb::none();
-    const nb::object inner = tape && (lstm || in.kind == Kind::gru) ? empty<T>({N, H}) : nb::none();
-    const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true), gates_(gates, "gates", true),
-        inner_(inner, "inner", true);
+    const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true);
     const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                      batch.x.row_stride(),
-                                     batch.h0.data<const T>({B, H}),
-                                     batch.c0.data<const T>({B, H}),
+                                     batch.h0.packed<const T>({B, H}),
+                                     batch.c0.packed<const T>({B, H}),
                                      y_.data<T>({N, H}),
                                      y_.row_stride(),
-                                     h_.data<T>({B, H}),
-                                     c_.data<T>({B, H}),
-                                     gates_.data<T>({N, in.gates() * H}),
-                                     inner_.data<T>({N, H})};
+                                     h_.packed<T>({B, H}),
+                                     c_.packed<T>({B, H}),
+                                     gates.packed<T>({N, in.gates() * H}),
+                                     inner.packed<T>({N, H})};
     run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
-    return nb::make_tuple(y, h, c, gates, inner);
+    return nb::make_tuple(y, h, c);
 }
 
 nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx,
-                        nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, bool tape,
-                        nb::object y, Activation activation, double alpha, double beta) {
+                        nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y,
+                        nb::handle gates, nb::handle inner, Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+    const Array gates_(gates, "gates", true), inner_(inner, "inner", true);
     const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
-    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, tape, y)
-                                : forward_of<double>(in, batch, reverse, tape, y);
+    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_)
+                                : forward_of<double>(in, batch, reverse, y, gates_, inner_);
 }
 
 struct TapeArguments {
@@ -111,7 +111,9 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
-    const bool lstm = in.kind == Kind::lstm;
+    const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
+    if (!tape.y || bool(tape.gates) == rnn || bool(tape.inner) != (lstm || in.kind == Kind::gru))
+        throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (dx.is_none()) dx = empty<T>({N, I});
     const nb::object dh0 = empty<T>({B, H}), dc0 = lstm ? empty<T>({B, H}) : nb::none();
     const nb::object dWx = empty<T>({I, GH}), dWh = empty<T>({H, GH}), db = empty<T>({GH});
@@ -120,24 +122,24 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
         dWh_(dWh, "dWh", true), db_(db, "db", true), dbn_(dbn, "dbn", true);
     const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                       batch.x.row_stride(),
-                                      batch.h0.data<const T>({B, H}),
-                                      batch.c0.data<const T>({B, H}),
+                                      batch.h0.packed<const T>({B, H}),
+                                      batch.c0.packed<const T>({B, H}),
                                       tape.y.data<const T>({N, H}),
                                       tape.y.row_stride(),
-                                      tape.gates.data<const T>({N, GH}),
-                                      tape.inner.data<const T>({N, H}),
+                                      tape.gates.packed<const T>({N, GH}),
+                                      tape.inner.packed<const T>({N, H}),
                                       tape.dy.data<const T>({N, H}),
                                       tape.dy.row_stride(),
-                                      tape.dh.data<const T>({B, H}),
-                                      tape.dc.data<const T>({B, H}),
+                                      tape.dh.packed<const T>({B, H}),
+                                      tape.dc.packed<const T>({B, H}),
                                       dx_.data<T>({N, I}),
                                       dx_.row_stride(),
-                                      dh0_.data<T>({B, H}),
-                                      dc0_.data<T>({B, H}),
-                                      dWx_.data<T>({I, GH}),
-                                      dWh_.data<T>({H, GH}),
-                                      db_.data<T>({GH}),
-                                      dbn_.data<T>({H})};
+                                      dh0_.packed<T>({B, H}),
+                                      dc0_.packed<T>({B, H}),
+                                      dWx_.packed<T>({I, GH}),
+                                      dWh_.packed<T>({H, GH}),
+                                      db_.packed<T>({GH}),
+                                      dbn_.packed<T>({H})};
     run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
     return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dbn);
 }
@@ -189,9 +191,10 @@ NB_MODULE(_native, m) {
     m.def("get_threads", []() { return threads.load(); });
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
-          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "tape"_a = false,
-          "y"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
-          "y, h, c, gates, inner of a packed batch; c, gates and inner are None where there are none.");
+          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(),
+          "y"_a.none() = nb::none(), "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(),
+          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "y, h, c of a packed batch; c is None where there is none. The tape goes into gates and inner.");
     m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "bn"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
           "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),

@@ -75,8 +75,8 @@ public:
     void set_state(nb::handle h, nb::handle c) override {
         const index B = state_.batch(), H = state_.units();
         const Array h_(h, "h"), c_(c, "c");
-        const T* const from_h = h_.data<const T>({B, H});
-        const T* const from_c = c_.data<const T>({B, H});
+        const T* const from_h = h_.packed<const T>({B, H});
+        const T* const from_c = c_.packed<const T>({B, H});
         if (!from_h || (state_.has_c() && !from_c)) throw nb::value_error("The state must be h, and c for an LSTM.");
         restore(from_h, from_c);
     }
