@@ -4,7 +4,8 @@ VENV := .venv
 CXX ?= g++
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SOURCES := $(shell find src -type f -not -name '*.pyc') pyproject.toml
+CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
+SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
 .PHONY: demo test test-peers bench sanitize lint format wheel clean
 
@@ -34,11 +35,13 @@ sanitize: $(VENV)/sanitize.stamp
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
 	$(BIN)/mypy
 
 format: $(VENV)/lint.stamp
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP)
 
 wheel: $(VENV)/new.stamp
 	$(PIP) wheel --no-deps --wheel-dir dist .

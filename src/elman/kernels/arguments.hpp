@@ -36,8 +36,12 @@ struct LayerArguments {
         Layer<T> layer;
         layer.kind = kind;
         layer.activation = activation, layer.alpha = T(alpha), layer.beta = T(beta);
-        layer.weights = {
-            I, H, Wx.packed<const T>({I, GH}), Wh.packed<const T>({H, GH}), b.packed<const T>({GH}), bn.packed<const T>({H})};
+        layer.weights = {I,
+                         H,
+                         Wx.packed<const T>({I, GH}),
+                         Wh.packed<const T>({H, GH}),
+                         b.packed<const T>({GH}),
+                         bn.packed<const T>({H})};
         return layer;
     }
 };

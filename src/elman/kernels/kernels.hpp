@@ -20,8 +20,19 @@ using index = std::int64_t;
 enum class Kind { rnn, lstm, gru, gru_reset_before, count };
 
 enum class Activation {
-    identity, relu, tanh, sigmoid, affine, leaky_relu, thresholded_relu, scaled_tanh, hard_sigmoid, elu, softsign,
-    softplus, count
+    identity,
+    relu,
+    tanh,
+    sigmoid,
+    affine,
+    leaky_relu,
+    thresholded_relu,
+    scaled_tanh,
+    hard_sigmoid,
+    elu,
+    softsign,
+    softplus,
+    count
 };
 
 struct Batch {

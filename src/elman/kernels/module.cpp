@@ -60,7 +60,8 @@ struct BatchArguments {
         index rows = 0;
         for (index b = 0; b < B; rows += steps[b++])
             if (steps[b] < 1 || steps[b] > x.shape(0) - rows) break;
-        if (B < 1 || rows != x.shape(0)) throw nb::value_error("lengths must be from 1 up and add up to the rows of x.");
+        if (B < 1 || rows != x.shape(0))
+            throw nb::value_error("lengths must be from 1 up and add up to the rows of x.");
         return Order(steps, B, reverse);
     }
 };
@@ -91,9 +92,9 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
     return nb::make_tuple(y, h, c);
 }
 
-nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx,
-                        nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y,
-                        nb::handle gates, nb::handle inner, Activation activation, double alpha, double beta) {
+nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
+                        nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
+                        nb::handle inner, Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
     const Array gates_(gates, "gates", true), inner_(inner, "inner", true);
     const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
@@ -144,9 +145,9 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dbn);
 }
 
-nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx,
-                         nb::handle Wh, nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y,
-                         nb::handle gates, nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
+nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
+                         nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
+                         nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
                          Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
     const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
@@ -191,14 +192,14 @@ NB_MODULE(_native, m) {
     m.def("get_threads", []() { return threads.load(); });
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
-          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(),
-          "y"_a.none() = nb::none(), "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(),
-          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "y"_a.none() = nb::none(),
+          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "activation"_a = Activation::tanh,
+          "alpha"_a = 0.0, "beta"_a = 0.0,
           "y, h, c of a packed batch; c is None where there is none. The tape goes into gates and inner.");
-    m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
-          "bn"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
-          "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),
-          "dx"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+    m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none(),
+          "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(), "dy"_a.none() = nb::none(),
+          "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(), "dx"_a.none() = nb::none(),
+          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
           "dx, dh0, dc0, dWx, dWh, db, dbn from the tape of forward; dc0 and dbn are None where there are none.");
     add_streams(m);
 }
