@@ -57,7 +57,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     result = {"machine": _machine(peers), "peak": peak, "rows": rows}
     (options.folder / "results.json").write_text(json.dumps(result, indent=1) + "\n")
-    _plot([row for row in rows if row.get("ratio")], options.folder / "ratios.png")
+    plot(rows, options.folder / "ratios.png")
     missed = [row["name"] for row in rows if row.get("ratio") and row["ratio"] < row["goal"]]
     print(f"\n{len(rows) - len(missed)} of {len(rows)} goals reached.", "Missed: " * bool(missed) + "; ".join(missed))
     print(f"Written: {options.folder / 'results.json'}, {options.folder / 'ratios.png'}")
@@ -225,10 +225,12 @@ def _write(seconds: float) -> str:
     return f"{seconds * 1e6:.2f} us" if seconds < 1e-4 else f"{seconds * 1e3:.2f} ms"
 
 
-def _plot(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Ratios as bars, the goal of each as a mark."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
+    rows = [row for row in rows if row.get("ratio")]
     figure = Figure(figsize=(9, 0.32 * len(rows) + 1.2), dpi=150, layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(rows))[::-1]
@@ -237,9 +239,13 @@ def _plot(rows: list[dict[str, Any]], path: Path) -> None:
     axes.plot([row["goal"] for row in rows], places, "|", color="black", markersize=12, label="goal")
     axes.axvline(1, color="gray", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator([1, 2, 5, 10, 20]))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.set_yticks(places, [f"{row['name']}  (vs {row['fastest']})" for row in rows], fontsize=8)
     axes.set_xlabel("the fastest peer's time / elman's time")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
 
