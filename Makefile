@@ -12,7 +12,10 @@ SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproj
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
 
+# What both run is tested on the plain equations too, then everything on the kernels.
 test: $(VENV)/test.stamp
+	ELMAN_PLAIN=1 $(BIN)/python -m pytest tests/test_gradients.py tests/test_golden.py tests/test_forms.py \
+	    tests/test_streaming.py
 	$(BIN)/python -m pytest -m "not peer"
 
 # PyTorch is large: only the comparisons with it need it.

@@ -78,6 +78,30 @@ def test_tokens():
         stream.step(6)
 
 
+def test_chunks_and_out():
+    net, x = make(), np.random.default_rng(2).normal(size=(3, 9, 3))
+    whole, _ = net(x)
+    stream, out = net.stream(3), np.empty((3, 2))
+    first = stream.run(x[:, :4])
+    assert stream.step(x[:, 4], out=out) is out
+    np.testing.assert_allclose(np.concatenate([first, out[:, None], stream.run(x[:, 5:])], 1), whole, atol=1e-14)
+    one = net.stream()
+    np.testing.assert_allclose(one.run(x[0]), whole[0], rtol=1e-12, atol=1e-14)
+    with pytest.raises(elman.ShapeError, match="at least one step"):
+        one.run(x[0, :0])
+    with pytest.raises(elman.ShapeError, match=r"x must have shape \(time, 3\)\. Got \(3,\)\."):
+        one.run(x[0, 0])
+
+
+def test_a_network_without_anything_to_do():
+    stream = elman.Network([elman.Dropout(0.5)]).stream()
+    x = np.ones(3, np.float32)
+    y = stream.step(x)
+    np.testing.assert_array_equal(y, x)
+    assert not np.shares_memory(y, x)
+    np.testing.assert_array_equal(stream.run(np.ones((2, 3))), np.ones((2, 3)))
+
+
 def test_what_is_refused():
     both = elman.Network([elman.GRU(3, 4, bidirectional=True)])
     for net in (both, elman.Network([both]), elman.Network([elman.LastStep()])):

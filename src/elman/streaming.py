@@ -84,17 +84,20 @@ class Stream:
         output's shape and dtype, the result is written there, and a network that ends in a recurrent layer
         allocates nothing.
         """
-        if self._only is not None:
-            try:
-                return self._only(x, out)
-            except (TypeError, ValueError, AttributeError, BufferError):
-                pass  # not an array as the layer takes it: converted or refused below
+        if self._only is None:
+            return self._step(x, out)
+        try:
+            return self._only(x, out)
+        except (TypeError, ValueError, AttributeError, BufferError):
+            return self._step(x, out)  # not an array as the layer takes it: to be converted, or refused in words
+
+    def _step(self, x: Any, out: Array | None) -> Array:
         rows = self._read(x, ())
         if out is not None:
             self._check_out(out)
         for stage in self._stages[:-1]:
             rows = stage(rows)
-        if self._walkers[-1] is not None:
+        if self._walkers and self._walkers[-1] is not None:
             return self._stages[-1](rows, out)
         y = self._stages[-1](rows) if self._stages else rows.copy()
         if out is None:
