@@ -30,11 +30,12 @@ def filled(spec: dict[str, Any]) -> np.ndarray:
     return np.linspace(*spec["linspace"], num=int(np.prod(spec["shape"]))).reshape(spec["shape"])
 
 
-def agrees(ours: np.ndarray, fact: dict[str, Any], prefix: str = "") -> None:
-    """Every printed value of a fact named `prefix`, to its printed digits."""
-    for item in fact["expected"]:
-        if item["array"] == prefix:
-            assert_printed(ours[tuple(item["index"])], item["value"])
+def agrees(ours: np.ndarray, fact: dict[str, Any], name: str) -> None:
+    """Every printed value of the array `name` of a fact, to its printed digits."""
+    printed = [item for item in fact["expected"] if item["array"] == name]
+    assert printed, f"{fact['name']} prints no {name}"
+    for item in printed:
+        assert_printed(ours[tuple(item["index"])], item["value"])
 
 
 def assert_printed(ours: Any, printed: Any) -> None:
