@@ -145,6 +145,11 @@ def test_a_layer_that_does_nothing_still_gives_a_copy(layer):
     x = np.ones((2, 3, 4))
     for y in (layer(x)[0], layer.forward(x)[0], layer(x[0])[0]):
         assert not np.shares_memory(y, x)
+    y, _, tape = layer.forward(x)
+    dy = np.ones_like(y)
+    dx, _, _ = layer.backward(tape, dy)
+    np.testing.assert_array_equal(dx, dy)
+    assert not np.shares_memory(dx, dy)
 
 
 def test_state_of_a_stateless_network_is_empty():

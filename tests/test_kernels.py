@@ -273,6 +273,14 @@ def test_a_tape_of_another_cell_is_refused():
             native.backward(native.Kind.lstm, x, np.array([6]), False, *weights, *tape)
 
 
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True, 10**12])
+def test_a_count_of_threads_that_is_none_changes_nothing(wrong):
+    before = elman.get_threads()
+    with pytest.raises(ValueError, match="count must be"):
+        elman.set_threads(wrong)
+    assert elman.get_threads() == before == kernels.native.get_threads()
+
+
 def test_environment_variables():
     wrong = subprocess.run(
         [sys.executable, "-c", "import elman"], capture_output=True, text=True, env={**os.environ, "ELMAN_ISA": "mmx"}
@@ -283,6 +291,13 @@ def test_environment_variables():
         capture_output=True,
         text=True,
         env={**os.environ, "ELMAN_NUM_THREADS": "none"},
+    )
+    assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
+    wrong = subprocess.run(
+        [sys.executable, "-c", "import elman"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ELMAN_NUM_THREADS": "0"},
     )
     assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
     for variables, want in (

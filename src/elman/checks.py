@@ -105,13 +105,6 @@ def float_dtype(value: Any) -> np.dtype[Any]:
     return dtype
 
 
-def finite(name: str, array: Array) -> None:
-    """Refuses NaN and infinity, and says where the first one stands."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} must be finite. Got {array[place]} at index {place}.")
-
-
 def size(name: str, value: Any) -> int:
     """A positive whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -23,7 +23,7 @@ def set_threads(count: int) -> None:
     """How many threads the kernels may use in one call, in this process; results do not depend on it.
 
     Small work stays on one thread. The count starts as the environment variable ELMAN_NUM_THREADS says, else as
-    the number of processors that this process may use. Raises `ValueError` for what is no whole number from 1 up.
+    the number of processors that this process may use. Raises `ValueError` for what is no whole number from 1 to 1024.
 
     >>> import elman
     >>> before = elman.get_threads()
@@ -33,7 +33,9 @@ def set_threads(count: int) -> None:
     >>> elman.set_threads(before)
     """
     global _threads
-    _threads = checks.size("count", count)
+    if checks.size("count", count) > 1024:
+        raise ValueError(f"count must be at most 1024. Got {count!r}.")
+    _threads = count
     if kernels.native is not None:
         kernels.native.set_threads(_threads)
 
@@ -63,7 +65,7 @@ def backend() -> str:
 def _first_threads() -> int:
     wanted = os.environ.get("ELMAN_NUM_THREADS", "")
     if wanted:
-        if not wanted.isdecimal():
+        if not wanted.isdecimal() or int(wanted) < 1:
             raise ValueError(f"ELMAN_NUM_THREADS must be a whole number from 1 up. Got {wanted!r}.")
         return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

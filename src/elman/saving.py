@@ -1,7 +1,7 @@
 """Networks in files: one safetensors file with a description in its header; no pickle, ever.
 
 The description is JSON under the key "elman": ``{"version": 1, "network": {"layers": [{"type": "LSTM", ...}]}}``.
-Everything in it is checked against the tensors' shapes before memory is taken for any of them.
+Every size in it is checked against the tensors of the file, so that no description can ask for more memory than those.
 """
 
 from __future__ import annotations

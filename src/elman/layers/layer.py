@@ -175,7 +175,9 @@ class Layer:
         self._check_state("dstate", dstate)
         packed = None if dy is None else tape.y.pack("dy", dy, tape.width, self.dtype)
         dx, dstate, gradients = self._run_back(tape.kept, packed, dstate)
-        return None if dx is None else tape.x.unpack(dx), dstate, {name: gradients[name] for name in self.parameters}
+        # A layer that did nothing hands dy on: it must not be the caller's array.
+        dx = None if dx is None else tape.x.unpack(dx, own=dx is packed)
+        return dx, dstate, {name: gradients[name] for name in self.parameters}
 
     def _check_state(self, name: str, state: Any) -> None:
         if state is not None and not self.stateful:

@@ -234,9 +234,9 @@ class LSTM(_BuiltIn):
     (batch, hidden).
 
     The forget gate's bias starts at `forget_bias` = 1, so that a new network remembers (Jozefowicz et al. 2015,
-    section 4). Keras and Flax's OptimizedLSTMCell differ among themselves: Keras starts it at 1, TensorFlow 1 adds
-    1 while running, PyTorch, Flax and Equinox start it like the other biases. `forget_bias=None` leaves it as the
-    `initializer` drew it. The other arguments are those of `elman.Recurrent`.
+    section 4). Others differ: Keras starts it at 1, TensorFlow 1 adds 1 while running, PyTorch, Flax and Equinox
+    start it like the other biases. `forget_bias=None` leaves it as the `initializer` drew it. The other arguments
+    are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> layer = elman.LSTM(3, 5, seed=0)
