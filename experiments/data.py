@@ -33,7 +33,9 @@ def _roll(piece: list[list[int]]) -> np.ndarray:
     return roll
 
 
-def sequences(name: str, folder: str | None = None) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray], np.ndarray]:
+def sequences(
+    name: str, folder: str | None = None
+) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray], np.ndarray]:
     """Training sequences (time, features) and labels, then those of the test."""
     with np.load(find(f"sequences/{name}.npz", folder), allow_pickle=False) as file:
         parts: list[Any] = []

@@ -351,8 +351,8 @@ def test_a_loss_that_is_not_finite_stops_with_the_weights_before_it():
     gradients = net.backward(tape, SquaredError().derivative(prediction, y) / 4)[2]
     largest = max(gradients, key=lambda name: np.abs(gradients[name]).max())
     message = (
-        r"loss and gradients must stay finite\. Got a loss of inf in epoch 1 of 20, batch 1 of 1; "
-        rf"the largest gradient is {re.escape(f'{np.abs(gradients[largest]).max():.6g}')}, of {largest}\."
+        r"loss and gradients must stay finite\. Got a loss of inf in epoch 1 of 20, batch 1 of 1; update 1 of "
+        rf"the run\. The largest gradient is {re.escape(f'{np.abs(gradients[largest]).max():.6g}')}, of {largest}\."
     )
     with pytest.raises(FloatingPointError, match=message):
         quiet(net, x, y, loss="squared_error", batch_size=4)
@@ -373,7 +373,8 @@ def test_the_batch_that_diverged_and_its_parameter_are_named():
     x, y = tags(np.random.default_rng(12), [4] * 6)
     net, twin = tagger(), tagger()
     with pytest.raises(
-        FloatingPointError, match=r"in epoch 2 of 9, batch 2 of 3; the largest gradient is (inf|nan), of \d\.W"
+        FloatingPointError,
+        match=r"in epoch 2 of 9, batch 2 of 3; update 5 of the run\. The largest gradient is (inf|nan), of \d\.W",
     ):
         quiet(net, x, y, loss=Spoiled(), epochs=9, batch_size=2, optimizer=SGD(0.1))
     with pytest.raises(StopAfter):  # the same four updates, without the fifth
@@ -550,7 +551,7 @@ REFUSED = {
     "patience alone": ({"patience": 3}, "validation must be given where patience is. Got None."),
     "validation": (
         {"validation": GOOD_X},
-        "validation must be (x, y) or (x, y, lengths). Got an array of shape (5, 4, 2).",
+        "validation must be (x, y), (x, y, lengths) or (x, y, lengths, mask). Got an array of shape (5, 4, 2).",
     ),
     "validation y": (
         {"validation": (GOOD_X, changed(LABELS, (0, 0), 7))},
@@ -677,10 +678,10 @@ def test_a_terminal_gets_a_bar():
 
     output = io.StringIO()
     console = rich.Console(file=output, force_terminal=True, width=100)
-    with _Bar(2, 3, console) as bar:
+    with _Bar(2, console) as bar:
         for epoch in range(2):
             for batch in range(3):
-                bar.batch(epoch, batch, 0.5)
+                bar.update(epoch, (batch + 1) / 3, 0.5)
             bar.epoch(epoch, 0.5, 0.75)
         bar.note("stopped")
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.getvalue())

@@ -3,7 +3,7 @@
 - steps: `rnn_step`, `lstm_step`, `gru_step`
 - layers: `RNN`, `LSTM`, `GRU`, `Recurrent` (with a `Cell` of your own), `Dense`, `Embedding`, `Dropout`, `LayerNorm`,
   `LastStep`, `MeanOverTime`, `MaxOverTime`; stacked in a `Network`, stepped in a `Stream`, read by `load`
-- training: `fit` and its `History`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
+- training: `fit`, its `History` and `Checkpoint`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
 - weights of other systems: `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
 - what runs: `backend`, `set_threads`, `get_threads`
 - functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         Adam,
         AdamW,
         BinaryCrossEntropy,
+        Checkpoint,
         CosineSchedule,
         CrossEntropy,
         History,
@@ -85,6 +86,7 @@ __all__ = [
     "AdamW",
     "BinaryCrossEntropy",
     "Cell",
+    "Checkpoint",
     "Convention",
     "CosineSchedule",
     "CrossEntropy",
@@ -146,6 +148,7 @@ _LATER = {
         "Adam",
         "AdamW",
         "BinaryCrossEntropy",
+        "Checkpoint",
         "CosineSchedule",
         "CrossEntropy",
         "History",

@@ -16,6 +16,7 @@ import numpy as np
 
 from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError
+from elman.layers import Layer
 from elman.network import Network
 
 VERSION = 1
@@ -25,9 +26,14 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
     from safetensors.numpy import save as to_bytes
 
-    description = json.dumps({"version": VERSION, "network": net.config}, default=_cell_config)
+    description = json.dumps({"version": VERSION, "network": describe_config(net)})
     tensors = {name: np.ascontiguousarray(array) for name, array in net.parameters.items()}
     replace(Path(path), to_bytes(tensors, metadata={"elman": description}))
+
+
+def describe_config(net: Layer) -> Any:
+    """The config of a network or a layer as plain JSON, its cells by their names and options."""
+    return json.loads(json.dumps(net.config, default=_cell_config))
 
 
 def replace(path: Path, content: bytes) -> None:

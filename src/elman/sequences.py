@@ -36,6 +36,11 @@ class Layout:
     time: int = 0  # T of an array
     real: Array | None = None  # (N,) of a padded array: the rows of (B*T, ...) that are real steps
 
+    @functools.cached_property
+    def starts(self) -> Array | None:
+        """(B,): the first row of each sequence; None for vectors."""
+        return None if self.lengths is None else np.cumsum(self.lengths) - self.lengths
+
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row a sequence."""
         return Layout(None, self.count, self.form)
@@ -93,15 +98,22 @@ class Sequences(NamedTuple):
         """Other values a step, the same sequences."""
         return Sequences(values, self.layout)
 
-    def take(self, indices: Array) -> Sequences:
-        """The chosen sequences, as a batch of its own."""
-        if self.layout.lengths is None:
+    def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Sequences:
+        """The chosen sequences as a batch of its own; of each its steps from `begin` up to `end` or its own end."""
+        if self.layout.starts is None:
             return Sequences(self.values[indices], Layout(None, len(indices), "array"))
         lengths = self.lengths[indices]
-        starts = (np.cumsum(self.lengths) - self.lengths)[indices]
+        lengths = (lengths if end is None else np.minimum(lengths, end)) - begin
+        starts = self.layout.starts[indices] + begin
         # Row numbers: each sequence's start, counted on from where the sequence begins in the new batch.
         rows = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
+
+    def split(self, parts: int) -> Sequences:
+        """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves."""
+        steps = int(self.lengths.sum())
+        ends = np.arange(1, parts + 1) * steps // parts
+        return Sequences(self.values, Layout(np.diff(ends, prepend=0), parts, "list"))
 
 
 def pack_features(

@@ -1,5 +1,6 @@
 """Training: losses, optimizers, schedules, and the loop that uses them."""
 
+from elman.training.checkpoints import Checkpoint
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.fitting import fit
 from elman.training.history import History
@@ -26,6 +27,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BinaryCrossEntropy",
+    "Checkpoint",
     "CosineSchedule",
     "CrossEntropy",
     "History",

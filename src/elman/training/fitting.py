@@ -1,37 +1,35 @@
-"""The loop that trains a network.
-
-In each epoch the examples are shuffled and cut into batches; for each batch, with N real rows (steps, or vectors):
-
-    p = net(x)                            forward
-    L = sum over rows of loss(p, y) / N
-    g = dL/dtheta                         backpropagation through time, then clipping
-    theta <- the optimizer's update
-"""
+"""The function that trains a network: it checks what it is asked, and hands over to a `Run`."""
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import json
+import os
+from dataclasses import fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array
-from elman.layers.layer import Gradients, Layer
-from elman.sequences import Sequences
-from elman.training.batches import Examples, read_examples
-from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
-from elman.training.history import History
-from elman.training.interrupt import HeldInterrupt
+from elman.layers.layer import Layer
+from elman.saving import describe_config
+from elman.training.checkpoints import (
+    Checkpoint,
+    Identity,
+    Keeper,
+    as_checkpoint,
+    check_folder,
+    digest,
+    read_checkpoint,
+    resume,
+)
+from elman.training.course import Course
+from elman.training.examples import Examples, read_examples
+from elman.training.history import History, Log
 from elman.training.losses import Loss, as_loss
-from elman.training.optimizers import Adam, Optimizer, State
-from elman.training.progress import Progress, reporter
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from elman.training.optimizers import Adam, Optimizer
+from elman.training.progress import reporter
+from elman.training.run import Run
+from elman.training.windows import Truncate, read_truncate
 
 
 def fit(
@@ -47,6 +45,15 @@ def fit(
     clip_norm: float | None = 1.0,
     clip_value: float | None = None,
     patience: int | None = None,
+    truncate: int | tuple[int, int] | None = None,
+    accumulate: int = 1,
+    group_by_length: bool = False,
+    weight_noise: float = 0.0,
+    mask: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    log: str | os.PathLike[str] | None = None,
     seed: int | None = 0,
     progress: bool = True,
 ) -> History:
@@ -75,16 +82,44 @@ def fit(
     lengths
         (batch,): how many steps of each row of a padded x and y are real. What stands behind them is never read.
     validation
-        (x, y) or (x, y, lengths): its loss is measured after every epoch.
+        (x, y), (x, y, lengths) or (x, y, lengths, mask): its loss is measured after every epoch.
     clip_norm, clip_value
         Limits for the norm of all gradients together and for each number of them, None for no limit; values are
         clipped first.
     patience
         Stops after so many epochs without a lower validation loss. The network ends with the weights of its best
         epoch, whether it stopped early or not.
+    truncate
+        Truncated backpropagation through time, for sequences too long to keep whole: k, or (k1, k2) for an update
+        every k1 steps through the last k2. The state goes on from window to window of each sequence; memory depends
+        on the window alone. One long sequence x (time, features), or (time,) of tokens, is laid out as `batch_size`
+        parallel streams. Source: Williams and Peng 1990. The network must give a value a step, and have no layer
+        of both directions.
+    accumulate
+        Batches, or windows of them, whose gradients are added up for one update: a larger batch in less memory.
+    group_by_length
+        Puts sequences of similar length into a batch. Batches still come in random order.
+    weight_noise
+        Deviation of the normal noise that is added to all matrices of weights while a gradient is computed, anew for
+        each (Graves 2011, section 3.2).
+    mask
+        Booleans, one a target, in the form of y without its last axis of values: where false, y is never read (NaN
+        and -1 may stand there) and does not count.
+    sample_weight
+        Numbers from 0 up, one an example (batch,), or one a target in the form of `mask`: how much each counts.
+    class_weight
+        For labels: a mapping class -> weight, 1 where none is named, or "balanced", as if all classes were equally
+        many. The loss is the mean weighted by all of these.
+    checkpoint
+        A path, or an `elman.Checkpoint`: the run is written there every minute and at its end. Where the file
+        exists, the run goes on from it, and ends with the same weights, bit by bit, as one that was never stopped.
+        A finished run gives its weights and history at once, or trains on where `epochs` has grown.
+    log
+        A path: the history as JSON lines, one an epoch, written as it runs; see `History.read`. A file that is
+        there is replaced.
     seed
-        Of the order of the examples and of dropout: the same seed gives the same weights, bit by bit. None draws
-        one.
+        Of the order of the examples, of dropout and of noise: the same seed gives the same weights, bit by bit.
+        None draws one.
     progress
         Shows how the run goes on stderr: a bar in a terminal or notebook (where rich is installed), else about ten
         lines.
@@ -98,7 +133,9 @@ def fit(
     ------
     ShapeError, DtypeError, ValueError, TypeError
         Before any weight is changed, where an argument does not fit; the message says where the first wrong value
-        stands.
+        stands. Also for a checkpoint of another run, with the arguments that differ.
+    FormatError
+        For a checkpoint that is cut short, or is none.
     FloatingPointError
         Where the loss or a gradient stops being finite. The weights are left as they were before that batch.
     KeyboardInterrupt
@@ -116,24 +153,38 @@ def fit(
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a Network or a layer. Got {checks.describe(net)}.")
     loss = as_loss(loss)
-    data = read_examples(net, x, y, lengths, loss)
+    weights = {"mask": mask, "sample_weight": sample_weight, "class_weight": class_weight}
+    data = read_examples(net, x, y, lengths, loss, **weights)
     judge = _read_validation(net, validation, loss)
-    run = _Run(
-        net,
-        loss,
-        _optimizer(optimizer),
-        data,
-        judge,
-        checks.size("epochs", epochs),
-        checks.size("batch_size", batch_size),
-        None if clip_norm is None else checks.number("clip_norm", clip_norm, 0, open_low=True),
-        None if clip_value is None else checks.number("clip_value", clip_value, 0, open_low=True),
-        _patience(patience, judge),
-        _seed(seed),
-    )
+    kept = as_checkpoint(checkpoint)
+    if log is not None:
+        check_folder("log", log)
+    given = checks.seed("seed", seed)
+    settings: dict[str, Any] = {
+        "optimizer": _optimizer(optimizer),
+        "epochs": checks.size("epochs", epochs),
+        "batch_size": checks.size("batch_size", batch_size),
+        "clip_norm": _limit("clip_norm", clip_norm),
+        "clip_value": _limit("clip_value", clip_value),
+        "patience": _patience(patience, judge),
+        "truncate": _truncate(truncate, net, data),
+        "accumulate": checks.size("accumulate", accumulate),
+        "group_by_length": checks.flag("group_by_length", group_by_length),
+        "weight_noise": checks.number("weight_noise", weight_noise, 0),
+    }
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {net!r}.")
-    return run.train(reporter(progress, run.epochs, run.batches))
+    identity = {} if kept is None else _identity(net, loss, data, judge, settings)
+    saved = None if kept is None else read_checkpoint(kept, identity, given)
+    drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
+    drawn = drawn if saved is None else saved[1]
+    if settings["truncate"] is not None and data.x.layout.form == "single":
+        data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
+    run = Run(net, loss, data=data, validation=judge, seed=drawn, **settings)
+    course = Course.start(dict(net.parameters), run.optimizer, drawn)
+    if saved is not None:
+        resume(course, saved[0])
+    return run.train(course, Keeper(kept, identity, drawn), Log(log, course.records), reporter(progress, run.epochs))
 
 
 def _optimizer(value: Any) -> Optimizer:
@@ -152,146 +203,52 @@ def _patience(value: Any, judge: Examples | None) -> int | None:
     return checks.size("patience", value)
 
 
-def _seed(value: Any) -> int:
-    seed = checks.seed("seed", value)
-    return int(np.random.default_rng().integers(2**63)) if seed is None else seed
+def _limit(name: str, value: Any) -> float | None:
+    return None if value is None else checks.number(name, value, 0, open_low=True)
+
+
+def _truncate(value: Any, net: Layer, data: Examples) -> Truncate | None:
+    truncate = read_truncate(value)
+    if truncate is not None and (net.needs_whole_sequences or not data.a_value_a_step):
+        raise ValueError(
+            f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
+            f"Got {value!r} for {net!r}."
+        )
+    return truncate
+
+
+def _identity(net: Layer, loss: Loss, data: Examples, judge: Examples | None, settings: dict[str, Any]) -> Identity:
+    """What must be the same for a run to go on: everything but `epochs`, unless the learning rate looks at it."""
+    scheduled = callable(settings["optimizer"].learning_rate)
+    told = {name: value for name, value in settings.items() if name != "epochs" or scheduled}
+    return {
+        "net": json.dumps(describe_config(net)),
+        "loss": _write(loss),
+        **{name: _write(value) for name, value in told.items()},
+        "data": digest(data),
+        "validation": digest(judge),
+    }
+
+
+def _write(value: Any) -> str:
+    """A text that is the same in every process: fields by name, and functions by theirs."""
+    if is_dataclass(value):
+        parts = [f"{field.name}={_write(getattr(value, field.name))}" for field in fields(value)]
+        return f"{type(value).__name__}({', '.join(parts)})"
+    if callable(value):
+        return str(getattr(value, "__qualname__", type(value).__name__))
+    return repr(value)
 
 
 def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:
     if value is None:
         return None
-    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3):
-        raise ValueError(f"validation must be (x, y) or (x, y, lengths). Got {checks.describe(value)}.")
-    x, y, lengths = (*value, None)[:3]
+    if not isinstance(value, (tuple, list)) or len(value) not in (2, 3, 4):
+        raise ValueError(
+            f"validation must be (x, y), (x, y, lengths) or (x, y, lengths, mask). Got {checks.describe(value)}."
+        )
+    x, y, lengths, mask = (*value, None, None)[:4]
     try:
-        return read_examples(net, x, y, lengths, loss)
+        return read_examples(net, x, y, lengths, loss, mask=mask)
     except (ValueError, TypeError) as error:
         raise type(error)(f"validation {error}") from None
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One call of `fit`: what it was asked, checked."""
-
-    net: Layer
-    loss: Loss
-    optimizer: Optimizer
-    data: Examples
-    validation: Examples | None
-    epochs: int
-    batch_size: int
-    clip_norm: float | None
-    clip_value: float | None
-    patience: int | None
-    seed: int
-
-    @property
-    def batches(self) -> int:
-        """Batches an epoch."""
-        return -(-len(self.data) // self.batch_size)
-
-    def train(self, show: Progress) -> History:
-        """All epochs; with patience the best weights are put back in the end."""
-        parameters = dict(self.net.parameters)
-        state = self.optimizer.start(parameters)
-        best = _Best(parameters if self.patience else {})
-        records: list[tuple[float, ...]] = []
-        try:
-            with HeldInterrupt() as held, show:
-                for epoch in range(self.epochs):
-                    start = time.perf_counter()
-                    loss, rate, norm = self._epoch(epoch, parameters, state, held, show)
-                    judged = self._judge(held)
-                    show.epoch(epoch, loss, judged)
-                    validation_loss = math.nan if judged is None else judged
-                    records.append((loss, validation_loss, rate, norm, time.perf_counter() - start))
-                    best.see(epoch, validation_loss)
-                    if self.patience and epoch - best.epoch >= self.patience:
-                        kept = f"; the weights are those after {best.epoch + 1}" if best.copies else ""
-                        show.note(f"stopped after {epoch + 1} epochs{kept}")
-                        break
-        except KeyboardInterrupt:
-            best.restore()
-            raise
-        best.restore()
-        losses, judgements, *others = np.array(records).T
-        return History(losses, None if self.validation is None else judgements, *others)
-
-    def _epoch(
-        self, epoch: int, parameters: Mapping[str, Array], state: State, held: HeldInterrupt, show: Progress
-    ) -> tuple[float, float, float]:
-        """One round over the data: its mean loss a row, and the means of learning rate and gradient norm."""
-        # Each epoch has generators of its own, so that a run could be taken up at any of them.
-        seeds = np.random.SeedSequence((self.seed, epoch)).spawn(2)
-        order, dropout = (np.random.default_rng(seed) for seed in seeds)
-        total, rows = 0.0, 0
-        rates, norms = [], []
-        for batch, (x, target) in enumerate(self.data.batches(self.batch_size, order.permutation(len(self.data)))):
-            loss, gradients, norm = self._gradients(x, target, dropout)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise self._diverged(epoch, batch, loss, gradients)
-            rate = self.optimizer.rate((epoch * self.batches + batch) / (self.epochs * self.batches))
-            self.optimizer.update(parameters, self._clip(gradients, norm), state, rate)
-            total, rows = total + loss * len(target), rows + len(target)
-            rates.append(rate)
-            norms.append(norm)
-            show.batch(epoch, batch, total / rows)
-            held.release()
-        return total / rows, float(np.mean(rates)), float(np.mean(norms))
-
-    def _gradients(self, x: Sequences, target: Array, dropout: Generator) -> tuple[float, Gradients, float]:
-        """The mean loss of a batch, its gradient by every parameter, and their norm."""
-        with np.errstate(all="ignore"):  # what is not finite is answered by an error of its own
-            y, _, kept = self.net._run(x, None, dropout, keep=True)
-            losses, dy = self.loss.both(y.values, target)
-            loss = float(losses.sum(dtype=np.float64)) / len(losses)
-            _, _, gradients = self.net._run_back(kept, dy / len(losses), None)
-            return loss, gradients, global_norm(gradients)
-
-    def _clip(self, gradients: Gradients, norm: float) -> Gradients:
-        if self.clip_value is not None:
-            gradients = clip_by_value(gradients, self.clip_value)
-        if self.clip_norm is not None and norm > self.clip_norm:  # clipped values only make the norm smaller
-            gradients, _ = clip_by_norm(gradients, self.clip_norm)
-        return gradients
-
-    def _judge(self, held: HeldInterrupt) -> float | None:
-        """The mean validation loss a row."""
-        if self.validation is None:
-            return None
-        total, rows = 0.0, 0
-        for x, target in self.validation.batches(self.batch_size):
-            with np.errstate(all="ignore"):
-                y, _, _ = self.net._run(x, None, None, keep=False)
-                total += float(self.loss.rows(y.values, target).sum(dtype=np.float64))
-            rows += len(target)
-            held.release()
-        return total / rows
-
-    def _diverged(self, epoch: int, batch: int, loss: float, gradients: Gradients) -> FloatingPointError:
-        sizes = {name: float(np.abs(g).max(initial=0)) for name, g in gradients.items()}
-        name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
-        return FloatingPointError(
-            f"loss and gradients must stay finite. Got a loss of {loss:.6g} in epoch {epoch + 1} of {self.epochs}, "
-            f"batch {batch + 1} of {self.batches}; the largest gradient is {sizes[name]:.6g}, of {name}. The weights "
-            "are those from before this batch; a smaller learning rate may help."
-        )
-
-
-class _Best:
-    """The weights of the epoch with the lowest validation loss; of no epoch, until one is seen."""
-
-    def __init__(self, parameters: Mapping[str, Array]) -> None:
-        self.parameters = parameters
-        self.copies: dict[str, Array] = {}
-        self.loss = math.inf
-        self.epoch = -1
-
-    def see(self, epoch: int, loss: float) -> None:
-        if loss < self.loss:
-            self.copies = {name: array.copy() for name, array in self.parameters.items()}
-            self.epoch, self.loss = epoch, loss
-
-    def restore(self) -> None:
-        for name, copy in self.copies.items():
-            self.parameters[name][...] = copy

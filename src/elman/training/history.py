@@ -1,19 +1,28 @@
-"""What a run of `fit` was like, epoch by epoch."""
+"""What a run of `fit` was like, epoch by epoch: as arrays, and as JSON lines written while it runs."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.saving import replace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+#: What is kept of each epoch, in the order of a record.
+COLUMNS = ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +48,30 @@ class History:
     learning_rate: Array
     gradient_norm: Array
     seconds: Array
+
+    @classmethod
+    def of_records(cls, records: Sequence[tuple[float, ...]], validated: bool) -> History:
+        """A history from one record an epoch."""
+        loss, validation_loss, *others = np.array(records, np.float64).reshape(-1, len(COLUMNS)).T
+        return cls(loss, validation_loss if validated else None, *others)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> History:
+        """The history in a file of JSON lines that `fit(log=path)` wrote, whole or still growing.
+
+        Raises `FormatError`, with the number of the line, for what is none.
+        """
+        records = []
+        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        for i, line in enumerate(lines[:-1], 1):  # what follows the last line end is empty, or half written
+            try:
+                entry = json.loads(line)
+                records.append(tuple(float(entry[name]) if name in entry else math.nan for name in COLUMNS))
+            except (ValueError, TypeError) as error:
+                raise checks.FormatError(
+                    f"{os.fspath(path)!r} must hold one epoch a line, as JSON. Got line {i}: {error}."
+                ) from None
+        return cls.of_records(records, any(not math.isnan(record[1]) for record in records))
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -90,6 +123,27 @@ class History:
         if path is not None:
             figure.savefig(path, dpi=150)
         return ax
+
+
+class Log:
+    """A file with one line of JSON an epoch, each written when its epoch ends."""
+
+    def __init__(self, path: str | os.PathLike[str] | None, records: Sequence[tuple[float, ...]]) -> None:
+        """Begins the file anew with the epochs that are already on record."""
+        self.path = path
+        if path is not None:
+            replace(Path(path), "".join(_line(i, record) for i, record in enumerate(records)).encode())
+
+    def write(self, epoch: int, record: tuple[float, ...]) -> None:
+        """Adds the line of an epoch."""
+        if self.path is not None:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(_line(epoch, record))
+
+
+def _line(epoch: int, record: tuple[float, ...]) -> str:
+    entry = {name: value for name, value in zip(COLUMNS, record, strict=True) if not math.isnan(value)}
+    return json.dumps({"epoch": epoch, **entry}) + "\n"
 
 
 def _write(name: str, value: Any) -> str:

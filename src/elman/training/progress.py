@@ -15,10 +15,10 @@ LINES = 10  #: about as many plain lines are written in a whole run
 
 
 class Progress:
-    """Shows nothing, and is what the others are: a context, told of every batch and every epoch."""
+    """Shows nothing, and is what the others are: a context, told of every update and every epoch."""
 
-    def __init__(self, epochs: int, batches: int) -> None:
-        self.epochs, self.batches = epochs, batches  # batches an epoch
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
 
     def __enter__(self) -> Self:
         return self
@@ -28,8 +28,8 @@ class Progress:
     ) -> None:
         pass
 
-    def batch(self, epoch: int, batch: int, loss: float) -> None:
-        """Batch number `batch` of an epoch is done, both from 0; `loss` is the mean so far in this epoch."""
+    def update(self, epoch: int, done: float, loss: float) -> None:
+        """The share `done` of an epoch, counted from 0, is over; `loss` is the mean so far in this epoch."""
 
     def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
         """An epoch is done."""
@@ -41,16 +41,21 @@ class Progress:
 class _Lines(Progress):
     """At most about `LINES` plain lines, evenly over the run."""
 
-    def __init__(self, epochs: int, batches: int) -> None:
-        super().__init__(epochs, batches)
+    def __init__(self, epochs: int) -> None:
+        super().__init__(epochs)
         self.start = time.perf_counter()
-        self.parts = max(1, min(LINES // epochs, batches))  # lines an epoch
+        self.from_share: float | None = None  # of the run that was over at the start: not 0 where it is taken up
+        self.parts = max(1, LINES // epochs)  # lines an epoch
+        self.told = 0  # of these parts, in this epoch
         self.stride = -(-epochs // LINES)  # epochs a line
 
-    def batch(self, epoch: int, batch: int, loss: float) -> None:
-        done = batch + 1
-        if done < self.batches and done * self.parts // self.batches > batch * self.parts // self.batches:
-            self._line(epoch, done / self.batches, loss, None)
+    def update(self, epoch: int, done: float, loss: float) -> None:
+        if self.from_share is None:
+            self.from_share = epoch / self.epochs
+        part = int(done * self.parts)
+        if self.told < part < self.parts:
+            self._line(epoch, done, loss, None)
+        self.told = part % self.parts
 
     def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
         if (epoch + 1) % self.stride == 0 or epoch + 1 == self.epochs:
@@ -58,7 +63,8 @@ class _Lines(Progress):
 
     def _line(self, epoch: int, part: float, loss: float, validation_loss: float | None) -> None:
         done = (epoch + part) / self.epochs
-        left = (time.perf_counter() - self.start) * (1 / done - 1)
+        here = done - (self.from_share or 0.0)
+        left = (time.perf_counter() - self.start) * (1 - done) / here
         count = f"{epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
         percent = f" {part:4.0%}" if self.parts > 1 else ""
         self.note(f"epoch {count}{percent}  {_losses(loss, validation_loss)}  {_clock(left)} left")
@@ -70,10 +76,10 @@ class _Lines(Progress):
 class _Bar(Progress):
     """A bar with the losses and the time left, drawn by rich."""
 
-    def __init__(self, epochs: int, batches: int, console: Any) -> None:
+    def __init__(self, epochs: int, console: Any) -> None:
         from rich import progress
 
-        super().__init__(epochs, batches)
+        super().__init__(epochs)
         self.bar = progress.Progress(
             progress.TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
             progress.BarColumn(),
@@ -85,7 +91,7 @@ class _Bar(Progress):
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self.task = self.bar.add_task("", total=epochs * batches, epoch=1, losses="")
+        self.task = self.bar.add_task("", total=epochs, epoch=1, losses="")
         self.validation_loss: float | None = None
 
     def __enter__(self) -> Self:
@@ -97,9 +103,8 @@ class _Bar(Progress):
     ) -> None:
         self.bar.stop()
 
-    def batch(self, epoch: int, batch: int, loss: float) -> None:
-        done = epoch * self.batches + batch + 1
-        self.bar.update(self.task, completed=done, epoch=epoch + 1, losses=_losses(loss, self.validation_loss))
+    def update(self, epoch: int, done: float, loss: float) -> None:
+        self.bar.update(self.task, completed=epoch + done, epoch=epoch + 1, losses=_losses(loss, self.validation_loss))
 
     def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
         self.validation_loss = validation_loss
@@ -109,18 +114,18 @@ class _Bar(Progress):
         self.bar.console.print(text, markup=False, highlight=False)
 
 
-def reporter(show: bool, epochs: int, batches: int) -> Progress:
+def reporter(show: bool, epochs: int) -> Progress:
     """What fits where the output goes: a bar, plain lines, or nothing where `show` is false."""
     if not show:
-        return Progress(epochs, batches)
+        return Progress(epochs)
     if find_spec("rich") is not None:
         from rich.console import Console
 
         if _in_notebook():
-            return _Bar(epochs, batches, Console())
+            return _Bar(epochs, Console())
         if sys.stderr.isatty():
-            return _Bar(epochs, batches, Console(stderr=True))
-    return _Lines(epochs, batches)
+            return _Bar(epochs, Console(stderr=True))
+    return _Lines(epochs)
 
 
 def _in_notebook() -> bool:

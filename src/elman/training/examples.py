@@ -1,4 +1,4 @@
-"""Inputs and targets as examples, and examples as batches of packed sequences.
+"""What a user gives to learn from, as examples: inputs, targets, and how much each target counts.
 
 What a network gives decides what its targets are: one a step where it gives a value a step, one a sequence where
 it ends in a pool. Targets are packed as inputs are, so no loss is computed for padding.
@@ -6,7 +6,6 @@ it ends in a pool. Targets are packed as inputs are, so no loss is computed for 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,82 +16,111 @@ from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer
 from elman.sequences import Layout, Sequences
 from elman.training.losses import Loss
+from elman.training.weights import read_class_weight, read_mask, read_sample_weight
 
 
 @dataclass(frozen=True)
 class Examples:
-    """B examples: inputs x, and targets y with one row a row of the network's output.
+    """B examples: inputs x, targets y with one row a row of the network's output, and the weights of these rows.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
-    or (B,) and (B, values) for targets that belong to whole sequences.
+    or (B,) and (B, values) for targets that belong to whole sequences. weight is (N,) or (B,), at least one over 0,
+    or None where all count alike.
     """
 
     x: Sequences
     y: Sequences
+    weight: Sequences | None = None
 
     def __len__(self) -> int:
         return self.x.layout.count
 
-    def batches(self, batch_size: int, order: Array | None = None) -> Iterator[tuple[Sequences, Array]]:
-        """Inputs and packed targets, `batch_size` examples at a time, in the given order."""
-        order = np.arange(len(self)) if order is None else order
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            yield self.x.take(chosen), self.y.take(chosen).values
+    @property
+    def a_value_a_step(self) -> bool:
+        """Whether targets belong to steps, not to whole sequences."""
+        return self.y.layout.lengths is not None
+
+    def split(self, parts: int) -> Examples:
+        """One long sequence as `parts` shorter ones."""
+        return Examples(*(None if part is None else part.split(parts) for part in (self.x, self.y, self.weight)))  # type: ignore[arg-type]
 
 
-def read_examples(net: Layer, x: Any, y: Any, lengths: Any, loss: Loss) -> Examples:
+def read_examples(
+    net: Layer,
+    x: Any,
+    y: Any,
+    lengths: Any,
+    loss: Loss,
+    *,
+    mask: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+) -> Examples:
     """x and y in the user's form as examples, everything about them checked; neither is modified.
 
     x is (batch, time, features), one sequence (time, features), or a list of (time_i, features), tokens without
     the last axis. y is (batch, time) or (batch, time, values) in the form of x, or (batch,) or (batch, values) for
-    a network that gives one vector a sequence. What stands behind `lengths` is never read. Raises `ShapeError`,
-    `DtypeError` or `ValueError`, which says where the first wrong value stands.
+    a network that gives one vector a sequence. What stands behind `lengths`, or where `mask` is false, is never
+    read. Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
     with np.errstate(over="ignore"):  # a number too large for float32 is answered below, as not finite
         inputs = net._take(x, lengths, own=False)
     _check_finite("x", inputs)
     layout, width = _output_layout(net, inputs)
     loss.check_width(width)
-    with np.errstate(over="ignore"):
-        targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype), layout)
+    counts = None if mask is None else read_mask(mask, layout)
+    with np.errstate(over="ignore", invalid="ignore"):
+        targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
     _check_finite("y", targets)
     _check_bounds(targets, loss, width)
-    return Examples(inputs, targets)
+    weight = None if counts is None else counts.astype(np.float64)
+    for more in (
+        None if sample_weight is None else read_sample_weight(sample_weight, layout),
+        None if class_weight is None else read_class_weight(class_weight, targets.values, counts, loss, width),
+    ):
+        weight = more if weight is None else weight if more is None else weight * more
+    if weight is not None and not weight.any():
+        raise ValueError("mask and weights must let at least one target count. Got none over 0.")
+    return Examples(inputs, targets, None if weight is None else Sequences(weight, layout))
 
 
 def _output_layout(net: Layer, x: Sequences) -> tuple[Layout, int]:
     """How the rows of the network's output belong together, and their width: told from its shortest sequence."""
     shortest = np.array([int(x.lengths.argmin())])
     with np.errstate(all="ignore"):
-        y, _, _ = net._run(x.take(shortest), None, None, keep=False)
+        y, _, _ = net._run(x.take(shortest, 0, 1), None, None, keep=False)
     layout = x.layout if y.layout.lengths is not None else x.layout.as_vectors()
     return layout, y.values.shape[1]
 
 
-def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Array:
-    """The targets of all rows: (N,) for labels, (N, values) for numbers."""
+def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, counts: Array | None) -> Array:
+    """The targets of all rows: (N,) for labels, (N, values) for numbers; 0 where `counts` is false."""
     if layout.lengths is not None and layout.form == "list":
-        return _pack_list(y, layout, loss, width, dtype)
-    array = _real("y", y)
-    outer = layout.outer_shape
-    if layout.form != "single" and array.ndim > 0:
-        _check_count(len(array), layout)
-    array = _convert("y", array, loss, dtype)
-    _check_shape("y", array, outer, loss.tails(width), layout)
-    tail = _tail(array, len(outer), loss)
-    rows = array.reshape(-1, *tail)
-    return rows if layout.real is None else rows.take(layout.real, axis=0)
+        rows = _pack_list(y, layout, loss, width, counts is not None)
+    else:
+        array = _real("y", y)
+        if layout.form != "single" and array.ndim > 0:
+            _check_count(len(array), layout)
+        _check_kind("y", array, loss, counts is not None)
+        _check_shape("y", array, layout.outer_shape, loss.tails(width), layout)
+        rows = array.reshape(-1, *_tail(array, len(layout.outer_shape), loss))
+        rows = rows if layout.real is None else rows.take(layout.real, axis=0)
+    if counts is not None:
+        rows = np.where(counts.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
+    if loss.integers:
+        _check_whole(rows, layout)
+    return rows.astype(np.int64 if loss.integers else dtype, copy=False)
 
 
-def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Array:
+def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, masked: bool) -> Array:
     if not isinstance(y, (list, tuple, np.ndarray)):
         raise ShapeError(f"y must be a list of {layout.count} sequences, as x is. Got {checks.describe(y)}.")
     _check_count(len(y), layout)
     assert layout.lengths is not None
     parts = []
     for i, (part, length) in enumerate(zip(y, layout.lengths, strict=True)):
-        array = _convert(f"y[{i}]", _real(f"y[{i}]", part), loss, dtype)
+        array = _real(f"y[{i}]", part)
+        _check_kind(f"y[{i}]", array, loss, masked)
         _check_shape(f"y[{i}]", array, (int(length),), loss.tails(width), layout)
         parts.append(array.reshape(-1, *_tail(array, 1, loss)))
         if parts[i].shape[1:] != parts[0].shape[1:]:
@@ -106,10 +134,18 @@ def _real(name: str, y: Any) -> Array:
     return np.asarray(y)
 
 
-def _convert(name: str, array: Array, loss: Loss, dtype: Any) -> Array:
-    if loss.integers and array.dtype.kind not in "iu":
+def _check_kind(name: str, array: Array, loss: Loss, masked: bool) -> None:
+    """Labels are integers; where a mask can leave out what is missing, an array of floats may hold them too."""
+    if loss.integers and array.dtype.kind not in ("iuf" if masked else "iu"):
         raise checks.DtypeError(f"{name} must hold integers. Got an array of dtype {array.dtype}.")
-    return array.astype(np.int64 if loss.integers else dtype, copy=False)
+
+
+def _check_whole(rows: Array, layout: Layout) -> None:
+    if rows.dtype.kind == "f":
+        wrong = ~(np.isfinite(rows) & (rows == np.floor(rows)))
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(f"y must hold integers where mask is true. Got {rows[row]} at {place(row, layout)}.")
 
 
 def _tail(array: Array, rank: int, loss: Loss) -> tuple[int, ...]:
@@ -130,13 +166,12 @@ def _check_shape(name: str, array: Array, outer: tuple[int, ...], tails: list[tu
     raise ShapeError(f"{name} must have shape {wanted}, as the network gives one output {what}. Got {array.shape}.")
 
 
-def _place(row: int, layout: Layout) -> str:
+def place(row: int, layout: Layout) -> str:
     """Where a packed row stands in what the user gave."""
-    if layout.lengths is None:
+    if layout.starts is None:
         return f"sequence {row}"
-    ends = np.cumsum(layout.lengths)
-    sequence = int(np.searchsorted(ends, row, side="right"))
-    return f"sequence {sequence}, step {row - int(ends[sequence] - layout.lengths[sequence])}"
+    sequence = int(np.searchsorted(layout.starts, row, side="right")) - 1
+    return f"sequence {sequence}, step {row - int(layout.starts[sequence])}"
 
 
 def _check_finite(name: str, packed: Sequences) -> None:
@@ -144,8 +179,8 @@ def _check_finite(name: str, packed: Sequences) -> None:
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return
     row, feature = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    place = _place(row, packed.layout)
-    raise ValueError(f"{name} must be finite. Got {values[row, feature]} at {place}, feature {feature}.")
+    where = place(row, packed.layout)
+    raise ValueError(f"{name} must be finite. Got {values[row, feature]} at {where}, feature {feature}.")
 
 
 def _check_bounds(targets: Sequences, loss: Loss, width: int) -> None:
@@ -158,5 +193,5 @@ def _check_bounds(targets: Sequences, loss: Loss, width: int) -> None:
         kind = "integers" if loss.integers else "numbers"
         raise ValueError(
             f"y must hold {kind} from {bounds[0]} to {bounds[1]}. "
-            f"Got {targets.values[tuple(first)]} at {_place(int(first[0]), targets.layout)}."
+            f"Got {targets.values[tuple(first)]} at {place(int(first[0]), targets.layout)}."
         )

@@ -1,0 +1,95 @@
+"""How much each target counts: masks, weights of samples and weights of classes, as one number a packed row.
+
+The loss of a batch is the weighted mean, sum of w L / sum of w, so that weights all doubled change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.sequences import Layout
+from elman.training.losses import Loss
+
+
+def read_mask(mask: Any, layout: Layout) -> Array:
+    """Booleans, one a target in the form of y, as packed rows (N,)."""
+    if layout.lengths is not None and layout.form == "list":
+        parts = _parts("mask", mask, layout)
+    else:
+        parts = [np.asarray(mask)]
+        checks.shape("mask", parts[0], layout.outer_shape)
+    for i, part in enumerate(parts):
+        if part.dtype != np.bool_:
+            name = "mask" if len(parts) == 1 and not isinstance(mask, (list, tuple)) else f"mask[{i}]"
+            raise checks.DtypeError(f"{name} must hold booleans. Got an array of dtype {part.dtype}.")
+    return _rows(parts, layout)
+
+
+def read_sample_weight(weight: Any, layout: Layout) -> Array:
+    """Numbers from 0 up, one an example (B,) or one a target in the form of y, as packed rows (N,) in float64."""
+    if layout.lengths is not None and layout.form == "list" and _nested(weight):
+        parts = [checks.real_array(f"sample_weight[{i}]", part) for i, part in enumerate(weight)]
+        rows = _rows(_parts("sample_weight", parts, layout), layout)
+    else:
+        array = checks.real_array("sample_weight", weight)
+        allowed = [layout.outer_shape] if layout.form != "list" or layout.lengths is None else []
+        if layout.form != "single" and (layout.count,) not in allowed:
+            allowed.append((layout.count,))
+        checks.shape("sample_weight", array, *allowed)
+        if layout.lengths is not None and layout.form != "single" and array.ndim == 1:
+            rows = np.repeat(array, layout.lengths)
+        else:
+            rows = _rows([array], layout)
+    wrong = ~(np.isfinite(rows) & (rows >= 0))
+    if wrong.any():
+        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {rows[wrong][0]}.")
+    return rows.astype(np.float64)
+
+
+def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Loss, width: int) -> Array:
+    """The weight of the class of each row (N,), in float64.
+
+    `value` is a mapping class -> weight (1 for a class that is not named), or "balanced": a class with n of the N
+    rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
+    """
+    if not loss.integers:
+        raise ValueError(f"class_weight must be left out where targets are numbers, as of {loss!r}. Got {value!r}.")
+    weights = np.ones(width)
+    if isinstance(value, str):
+        checks.choice("class_weight", value, ["balanced"])
+        seen = np.bincount(labels if counts is None else labels[counts], minlength=width)
+        weights = seen.sum() / (np.count_nonzero(seen) * np.maximum(seen, 1.0))
+    elif isinstance(value, Mapping):
+        for label, weight in value.items():
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < width:
+                raise ValueError(f"class_weight must name classes from 0 to {width - 1}. Got {label!r}.")
+            weights[label] = checks.number(f"class_weight[{label}]", weight, 0)
+    else:
+        raise TypeError(f"class_weight must be 'balanced' or a mapping class -> weight. Got {checks.describe(value)}.")
+    return np.asarray(weights[labels])
+
+
+def _nested(value: Any) -> bool:
+    """Whether a value is a list of arrays, one a sequence, rather than one number a sequence."""
+    return isinstance(value, (list, tuple)) and any(np.ndim(part) > 0 for part in value)
+
+
+def _parts(name: str, value: Any, layout: Layout) -> list[Array]:
+    """One array (time_i,) a sequence."""
+    assert layout.lengths is not None
+    if not isinstance(value, (list, tuple)) or len(value) != layout.count:
+        raise ShapeError(f"{name} must be a list of {layout.count} arrays, as x is. Got {checks.describe(value)}.")
+    parts = [np.asarray(part) for part in value]
+    for i, (part, length) in enumerate(zip(parts, layout.lengths, strict=True)):
+        checks.shape(f"{name}[{i}]", part, (int(length),))
+    return parts
+
+
+def _rows(parts: list[Array], layout: Layout) -> Array:
+    rows = np.concatenate([part.reshape(-1) for part in parts])
+    return rows if layout.real is None else rows.take(layout.real)

@@ -1,0 +1,103 @@
+"""Which rows go into one pass forward and backward: batches of sequences, and windows of long ones.
+
+Truncated backpropagation through time (Williams and Peng 1990) cuts each batch into windows. With (k1, k2) there is
+an update every k1 steps, through the last k2:
+
+    steps     0 ........ k1 ....... 2 k1 ...... 3 k1
+    window 2        [ carried | fresh       ]           ends at 2 k1, begins k2 earlier; the loss of its last k1
+    window 3                     [ carried | fresh ]    steps counts. The state at its beginning comes from before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.sequences import Sequences
+from elman.training.examples import Examples
+
+Truncate = tuple[int, int]
+
+POOL = 50  #: batches among which sequences are sorted by length
+
+
+class Window(NamedTuple):
+    """The steps `begin` to `end` of some sequences, of which those from `fresh` on count."""
+
+    sequences: Array  # indices of those that have fresh steps
+    begin: int
+    fresh: int
+    end: int | None  # None: as far as each sequence goes
+    onward: int  # where the next window of these sequences begins; 0: it needs no state
+
+    def cut(self, examples: Examples) -> tuple[Sequences, Array, Array | None]:
+        """Inputs, packed targets and their weights (None: 1 each)."""
+        x = examples.x.take(self.sequences, self.begin, self.end)
+        y = examples.y.take(self.sequences, self.begin, self.end)
+        weight = None if examples.weight is None else examples.weight.take(self.sequences, self.begin, self.end).values
+        if self.fresh > self.begin:
+            starts = y.layout.starts
+            assert starts is not None
+            step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
+            fresh = (step >= self.fresh).astype(np.float64)
+            weight = fresh if weight is None else weight * fresh
+        return x, y.values, weight
+
+
+def batches(lengths: Array, size: int, rng: np.random.Generator | None, by_length: bool) -> list[Array]:
+    """Indices of the sequences of each batch of an epoch: in the order given without `rng`, else shuffled.
+
+    With `by_length` sequences of similar length come together: they are sorted within pools of `POOL` batches, and
+    the batches are shuffled again.
+    """
+    order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    if rng is None or not by_length:
+        return [order[start : start + size] for start in range(0, len(order), size)]
+    found = []
+    for start in range(0, len(order), POOL * size):
+        pool = order[start : start + POOL * size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        found += [pool[i : i + size] for i in range(0, len(pool), size)]
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def windows(chosen: list[Array], lengths: Array, truncate: Truncate | None) -> Iterator[Window]:
+    """The windows of each batch in turn; without `truncate` one a batch."""
+    for batch in chosen:
+        if truncate is None:
+            yield Window(batch, 0, 0, None, 0)
+            continue
+        every, through = truncate
+        longest = int(lengths[batch].max())
+        for fresh in range(0, longest, every):
+            onward = fresh + 2 * every - through if fresh + every < longest else 0
+            begin = max(0, fresh + every - through)
+            yield Window(batch[lengths[batch] > fresh], begin, fresh, fresh + every, max(0, onward))
+
+
+def read_truncate(value: Any) -> Truncate | None:
+    """`truncate` of the user: k or (k1, k2), k2 from k1 up; None for whole sequences."""
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)):
+        every = checks.size("truncate", value)
+        return every, every
+    if len(value) != 2:
+        raise ValueError(f"truncate must be k or (k1, k2). Got {value!r}.")
+    every, through = checks.size("k1 of truncate", value[0]), checks.size("k2 of truncate", value[1])
+    if through < every:
+        raise ValueError(f"truncate must be (k1, k2) with k2 from k1 up. Got {value!r}.")
+    return every, through
+
+
+def select(state: Any, rows: Array) -> Any:
+    """The rows of a state (batch, hidden), of a tuple of them, or of a list of these; None stays None."""
+    if state is None:
+        return None
+    if isinstance(state, (tuple, list)):
+        return type(state)([select(part, rows) for part in state])
+    return state[rows]
