@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench sanitize lint format wheel clean
+.PHONY: demo test test-peers bench results sanitize lint format wheel clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -26,6 +26,13 @@ test-peers: $(VENV)/peers.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/page.py
+
+# Runs every experiment beside PyTorch, about an hour, and writes docs/results.md. DATA: the folder of the data.
+RESULTS := sequence_classification jsb_chorales adding_problem reber ragged_cost airline_sunspots m4_hourly ett \
+    tiny_shakespeare
+results: $(VENV)/results.stamp
+	for name in $(RESULTS); do $(BIN)/python experiments/$$name.py $(if $(DATA),--data $(DATA)) || exit 1; done
+	$(BIN)/python experiments/page.py
 
 # The kernels' tests with the compiler's checks of addresses and of undefined behavior built in.
 sanitize: $(VENV)/sanitize.stamp
@@ -69,7 +76,7 @@ $(VENV)/demo.stamp: $(VENV)/new.stamp $(SOURCES)
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(PIP) install --group test
+	$(PIP) install "$$(ls build/wheel/*.whl)[all]" --group test
 	touch $@
 
 $(VENV)/peers.stamp: $(VENV)/test.stamp
@@ -78,6 +85,10 @@ $(VENV)/peers.stamp: $(VENV)/test.stamp
 
 $(VENV)/bench.stamp: $(VENV)/peers.stamp
 	$(PIP) install --group bench
+	touch $@
+
+$(VENV)/results.stamp: $(VENV)/peers.stamp
+	$(PIP) install --group experiments
 	touch $@
 
 $(VENV)/sanitize.stamp: $(VENV)/test.stamp

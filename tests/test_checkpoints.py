@@ -268,7 +268,7 @@ def checkpoint(tmp_path, monkeypatch):
 )
 def test_a_checkpoint_of_another_run_is_refused(checkpoint, options, names):
     net, content = network(), checkpoint.read_bytes()
-    message = f"of a run with another {names}."
+    message = f"of a run that differs in {names}."
     with pytest.raises(ValueError, match=re.escape(message)):
         train(net, checkpoint=checkpoint, **options)
     assert_same(net, network())
@@ -278,7 +278,7 @@ def test_a_checkpoint_of_another_run_is_refused(checkpoint, options, names):
 def test_a_checkpoint_of_another_model_is_refused(checkpoint):
     net = Network([Embedding(7, 5, seed=0), GRU(5, 6, seed=1), Dense(6, 7, seed=2)])
     with pytest.raises(
-        ValueError, match=r"must be of this run, or of none yet\. Got '.*run', of a run with another net"
+        ValueError, match=r"must be of this run, or of none yet\. Got '.*run', of a run that differs in net"
     ):
         train(net, checkpoint=checkpoint)
 

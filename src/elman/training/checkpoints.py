@@ -178,7 +178,7 @@ def read_checkpoint(checkpoint: Checkpoint, identity: Identity, seed: int | None
     differing = [key for key in identity if identity[key] != theirs.get(key)]
     if differing:
         raise ValueError(
-            f"checkpoint must be of this run, or of none yet. Got {name!r}, of a run with another "
+            f"checkpoint must be of this run, or of none yet. Got {name!r}, of a run that differs in "
             f"{', '.join(differing)}."
         )
     return {**header, "tensors": tensors, "name": name}, their_seed

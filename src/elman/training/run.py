@@ -59,13 +59,15 @@ class Run:
         """All epochs that are left; with patience the best weights are put back in the end."""
         try:
             with HeldInterrupt() as held, show:
+                if course.epoch or course.update:
+                    show.note(f"goes on after epoch {course.epoch}, update {course.update} of the next")
                 while course.epoch < self.epochs and not self._has_waited_enough(course):
                     self._epoch(course, keeper, held, show)
                     judged = self._judge(course, held)
                     show.epoch(course.epoch, course.mean_loss(), judged)
                     course.end_epoch(judged, self.seed, keep_best=self.patience is not None)
                     log.write(course.epoch - 1, course.records[-1])
-                if course.epoch < self.epochs:
+                if self._has_waited_enough(course):
                     kept = f"; the weights are those after {course.best_epoch + 1}" if course.best else ""
                     show.note(f"stopped after {course.epoch} epochs{kept}")
         except KeyboardInterrupt:
