@@ -1,0 +1,179 @@
+"""X in the forms in which users have it, read as a list of sequences; nothing is copied that need not be.
+
+list     a list (or an object array) of sequences: arrays or frames (time_i, features), or (time_i,)
+array    (n, time, features)
+table    (n, time): a row is one sequence of one feature; an array, nested lists, or a frame
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.estimators.extra import check_array, narwhals, validate_data
+
+Form = Literal["list", "array", "table"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """n sequences (time_i, features) of finite real numbers, and the form in which they came."""
+
+    parts: list[Array]
+    form: Form
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    @property
+    def features(self) -> int:
+        """Features a step."""
+        return int(self.parts[0].shape[1])
+
+    @property
+    def lengths(self) -> Array:
+        """(n,): the number of steps of each sequence."""
+        return np.array([len(part) for part in self.parts], np.int64)
+
+    def take(self, indices: Array) -> Inputs:
+        """The chosen sequences."""
+        return Inputs([self.parts[i] for i in indices], self.form)
+
+    def chunks(self, steps: int) -> Iterator[list[Array]]:
+        """The sequences in their order, as many at a time as have no more than so many steps together."""
+        chunk: list[Array] = []
+        count = 0
+        for part in self.parts:
+            if chunk and count + len(part) > steps:
+                yield chunk
+                chunk, count = [], 0
+            chunk.append(part)
+            count += len(part)
+        yield chunk
+
+
+def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
+    """X as `Inputs`, everything about it checked.
+
+    With `reset` its number of features is kept as the estimator's `n_features_in_`, as in fit; without it, it must
+    be that of fit. A table follows the rules of scikit-learn for tables: its columns are the features, and their
+    number and names must be the same again.
+    """
+    X = _unwrap(X)
+    if isinstance(X, list):
+        inputs = Inputs(_read_list(X), "list")
+    elif getattr(X, "ndim", 0) == 3:
+        inputs = Inputs(_read_array(X), "array")
+    else:
+        inputs = Inputs(_read_table(estimator, X, reset), "table")
+    if reset:
+        if inputs.form != "table":
+            estimator.n_features_in_ = inputs.features
+            vars(estimator).pop("feature_names_in_", None)  # of a table in a fit before
+    elif inputs.features != estimator.network_.input_size:
+        raise ShapeError(
+            f"X must have {estimator.network_.input_size} features a step, as in fit. Got {inputs.features}."
+        )
+    return inputs
+
+
+def _unwrap(X: Any) -> Any:
+    """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and any(_rank(part) for part in X):
+        X = list(X)
+    if not isinstance(X, (list, tuple)):
+        return X
+    if len(X) == 0:
+        raise ShapeError("X must hold at least one sequence. Got an empty list.")
+    if any(not isinstance(part, (list, tuple)) and _rank(part) for part in X):
+        return list(X)
+    try:
+        return np.asarray(X)
+    except ValueError:  # lists of unequal length
+        return list(X)
+
+
+def _rank(part: Any) -> int:
+    """The rank of an array, a list or a frame; 0 for a number."""
+    if isinstance(part, (list, tuple)):
+        return 1 + (_rank(part[0]) if len(part) else 0)
+    rank = getattr(part, "ndim", None)
+    return len(getattr(part, "shape", ())) if rank is None else int(rank)
+
+
+def _read_list(X: list[Any]) -> list[Array]:
+    parts: list[Array] = []
+    columns: list[str] | None = None
+    for i, value in enumerate(X):
+        name = f"X[{i}]"
+        frame = as_frame(value)
+        if frame is not None:
+            if columns not in (None, frame.columns):
+                raise ValueError(f"{name} must have the columns {columns}, as the frames before. Got {frame.columns}.")
+            columns, value = frame.columns, frame.to_numpy()
+        part = checks.real_array(name, to_numpy(value))
+        part = part[:, None] if part.ndim == 1 else part
+        if part.ndim != 2:
+            raise ShapeError(f"{name} must have shape (time, features) or (time,). Got {part.shape}.")
+        if part.size == 0:
+            raise ShapeError(f"{name} must have at least one step and one feature. Got {part.shape}.")
+        if parts and part.shape[1] != parts[0].shape[1]:
+            raise ShapeError(f"{name} must have {parts[0].shape[1]} features, as X[0] has. Got {part.shape}.")
+        if not np.isfinite(part).all():
+            raise _not_finite(part, i)
+        parts.append(part)
+    return parts
+
+
+def _read_array(X: Any) -> list[Array]:
+    array = checks.real_array("X", to_numpy(X))
+    if array.size == 0:
+        raise ShapeError(f"X must have at least one sequence, one step and one feature. Got {array.shape}.")
+    return _finite_parts(array)
+
+
+def _read_table(estimator: Any, X: Any, reset: bool) -> list[Array]:
+    frame = as_frame(X)
+    if frame is None:
+        table = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
+    else:
+        validate_data(estimator, X, reset=reset, skip_check_array=True)  # the names of the columns
+        table = check_array(frame.to_numpy(), ensure_all_finite=False, estimator=estimator, input_name="X")
+    return _finite_parts(checks.real_array("X", table)[:, :, None])
+
+
+def _finite_parts(array: Array) -> list[Array]:
+    parts = list(array)
+    if not np.isfinite(array).all():
+        for i, part in enumerate(parts):
+            if not np.isfinite(part).all():
+                raise _not_finite(part, i)
+    return parts
+
+
+def _not_finite(part: Array, sequence: int) -> ValueError:
+    step, feature = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
+    value = part[step, feature]
+    got = "NaN" if np.isnan(value) else value
+    return ValueError(f"X must be finite. Got {got} at sequence {sequence}, step {step}, feature {feature}.")
+
+
+def as_frame(value: Any) -> Any:
+    """A narwhals DataFrame of a pandas, polars or Arrow table; None where `value` is none."""
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return None
+    frame = narwhals.from_native(value, pass_through=True, eager_only=True)
+    return frame if isinstance(frame, narwhals.DataFrame) else None
+
+
+def to_numpy(value: Any) -> Any:
+    """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return value
+    native = narwhals.from_native(value, pass_through=True, allow_series=True)
+    return native.to_numpy() if isinstance(native, (narwhals.DataFrame, narwhals.Series)) else value

@@ -1,0 +1,123 @@
+"""One number a sequence, or several."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.estimators.extra import RegressorMixin, StandardScaler, check_array
+from elman.estimators.inputs import to_numpy
+from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.training.schedules import Schedule
+
+LOSSES = ("squared_error", "absolute_error", "huber")
+
+
+class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Tells a number of a sequence, or several, in scikit-learn's manner.
+
+    y is (n,), or (n, values); it is standardized for training, and predictions come in its own units. `loss` is
+    "squared_error", "absolute_error" or "huber", taken on standardized values. The other arguments, and X, are those
+    of `elman.SequenceClassifier`, and so are the attributes but `classes_`; `target_scaler_` is the
+    `sklearn.preprocessing.StandardScaler` of y.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(n, 2)) for n in rng.integers(4, 13, size=120)]
+    >>> y = [100 + part[:, 0].max() for part in X]
+    >>> regressor = SequenceRegressor(hidden=16, epochs=30, random_state=0).fit(X[:90], y[:90])
+    >>> regressor.predict(X[90:]).shape
+    (30,)
+    >>> regressor.score(X[90:], y[90:]) > 0.7  # R squared
+    True
+    """
+
+    target_scaler_: Any
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden: int | tuple[int, ...] = (64,),
+        *,
+        bidirectional: bool = True,
+        pool: str = "max",
+        loss: str = "squared_error",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        learning_rate: float | Schedule = 5e-3,
+        epochs: int = 50,
+        batch_size: int = 16,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        clip_norm: float | None = 1.0,
+        weight_decay: float = 0.0,
+        standardize: bool = True,
+        dtype: Any = "float32",
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden = hidden
+        self.bidirectional = bidirectional
+        self.pool = pool
+        self.loss = loss
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.clip_norm = clip_norm
+        self.weight_decay = weight_decay
+        self.standardize = standardize
+        self.dtype = dtype
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Trains on sequences X and their numbers y, (n,) or (n, values); `sample_weight` (n,) counts sequences."""
+        inputs = self._read(X, y)
+        loss = checks.choice("loss", self.loss, LOSSES)
+        targets = _read_targets(y)
+        check_count(len(targets), inputs)
+        weight = read_weight(sample_weight, len(inputs))
+        columns = targets.reshape(len(targets), -1)
+        scaler = StandardScaler().fit(columns, sample_weight=weight)
+        self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
+        self.target_scaler_, self._one_number = scaler, targets.ndim == 1
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """(n,) or (n, values), as y was in fit: float64, in the units of y."""
+        values = self._run(self._read_again(X)) * self.target_scaler_.scale_ + self.target_scaler_.mean_
+        return values[:, 0] if self._one_number else values
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R squared: 1 where all is told right, 0 for the mean of y; the mean over the values where y has several."""
+        return float(super().score(X, to_numpy(y), sample_weight))
+
+
+def _read_targets(y: Any) -> Array:
+    targets = check_array(
+        to_numpy(y), ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y", estimator="elman"
+    )
+    targets = np.ascontiguousarray(checks.real_array("y", targets, np.float64))
+    if targets.ndim not in (1, 2):
+        raise ShapeError(f"y must have shape (n,) or (n, values). Got {targets.shape}.")
+    if not np.isfinite(targets).all():
+        first = tuple(np.argwhere(~np.isfinite(targets))[0])
+        place = f"sequence {first[0]}" + (f", value {first[1]}" if len(first) > 1 else "")
+        raise ValueError(f"y must be finite. Got {'NaN' if np.isnan(targets[first]) else targets[first]} at {place}.")
+    return targets

@@ -1,0 +1,151 @@
+"""One label a step."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Self
+
+import numpy as np
+
+from elman.cells.activations import softmax
+from elman.checks import Array, ShapeError
+from elman.estimators import labels
+from elman.estimators.extra import accuracy_score
+from elman.estimators.inputs import Inputs, to_numpy
+from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.training.schedules import Schedule
+
+
+class SequenceTagger(SequenceEstimator):
+    """Tells a label for every step of a sequence, in scikit-learn's manner.
+
+    y is a list of (time_i,) labels, strings or numbers, or (n, time) where X is an array or a table. Predictions come
+    in the form of X: a list of arrays, or an array (n, time).
+
+    `truncate` is k or (k1, k2): truncated backpropagation for long sequences, an update every k1 steps through the
+    last k2; it needs ``bidirectional=False``. There is no pool. The other arguments, X and the attributes are those of
+    `elman.SequenceClassifier`; `class_weight` counts steps.
+
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = [rng.normal(size=(n, 1)) for n in rng.integers(4, 13, size=120)]
+    >>> y = [np.where(np.diff(part[:, 0], prepend=0) > 0, "up", "down") for part in X]
+    >>> tagger = SequenceTagger(hidden=16, epochs=20, random_state=0).fit(X[:90], y[:90])
+    >>> tagger.score(X[90:], y[90:]) > 0.9
+    True
+    >>> [tags.shape for tags in tagger.predict([np.zeros((3, 1)), np.zeros((5, 1))])]
+    [(3,), (5,)]
+    """
+
+    classes_: Array
+
+    def __init__(
+        self,
+        cell: str = "gru",
+        hidden: int | tuple[int, ...] = (64,),
+        *,
+        bidirectional: bool = True,
+        dropout: float = 0.2,
+        recurrent_dropout: float = 0.0,
+        learning_rate: float | Schedule = 5e-3,
+        epochs: int = 50,
+        batch_size: int = 16,
+        patience: int | None = None,
+        validation_fraction: float = 0.1,
+        class_weight: Any = None,
+        clip_norm: float | None = 1.0,
+        weight_decay: float = 0.0,
+        standardize: bool = True,
+        dtype: Any = "float32",
+        truncate: int | tuple[int, int] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.cell = cell
+        self.hidden = hidden
+        self.bidirectional = bidirectional
+        self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.class_weight = class_weight
+        self.clip_norm = clip_norm
+        self.weight_decay = weight_decay
+        self.standardize = standardize
+        self.dtype = dtype
+        self.truncate = truncate
+        self.checkpoint = checkpoint
+        self.progress = progress
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.one_d_labels = False
+        tags.target_tags.two_d_labels = True  # and ragged lists, for which scikit-learn has no word
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Trains on sequences X and the labels y of their steps; `sample_weight` (n,) counts sequences."""
+        inputs = self._read(X, y)
+        tags = np.concatenate(_read_tags(y, inputs))
+        weight = read_weight(sample_weight, len(inputs))
+        repeated = None if weight is None else np.repeat(weight, inputs.lengths)
+        classes, codes = labels.encode(tags, repeated)
+        by_step = labels.product(repeated, labels.weigh(self.class_weight, classes, tags))
+        weights = None if by_step is None else _split(by_step, inputs)
+        self._train(inputs, _split(codes, inputs), len(classes), "cross_entropy", weight, weights)
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """The probability of each class at each step: a list of (time_i, classes), or (n, time, classes)."""
+        inputs = self._read_again(X)
+        return _in_form(softmax(self._run(inputs), axis=-1), inputs)
+
+    def predict(self, X: Any) -> Any:
+        """The most probable label of each step: a list of (time_i,), or (n, time)."""
+        inputs = self._read_again(X)
+        scores = self._run(inputs)
+        return _in_form(self.classes_[scores.argmax(axis=1)], inputs)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The share of steps, over all sequences, whose label is told right.
+
+        A label that fit has not seen counts as an error. `sample_weight` (n,) counts the steps of each sequence.
+        """
+        inputs = self._read_again(X)
+        tags = np.concatenate(_read_tags(y, inputs))
+        weight = read_weight(sample_weight, len(inputs))
+        by_step = None if weight is None else np.repeat(weight, inputs.lengths)
+        told = self.classes_[self._run(inputs).argmax(axis=1)]
+        return float(accuracy_score(tags, told, sample_weight=by_step))
+
+
+def _read_tags(y: Any, inputs: Inputs) -> list[Array]:
+    """The labels of each sequence, one a step."""
+    y = to_numpy(y)
+    if not hasattr(y, "__len__"):
+        raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {y!r}.")
+    check_count(len(y), inputs)
+    parts = []
+    for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):
+        part = np.asarray(to_numpy(value))
+        if part.shape != (len(sequence),):
+            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), a label a step of X[{i}]. Got {part.shape}.")
+        parts.append(part)
+    return parts
+
+
+def _split(values: Array, inputs: Inputs) -> list[Array]:
+    return np.split(values, np.cumsum(inputs.lengths)[:-1])
+
+
+def _in_form(values: Array, inputs: Inputs) -> Any:
+    """Values a step (N, ...) in the form of X."""
+    if inputs.form == "list":
+        return _split(values, inputs)
+    return values.reshape(len(inputs), -1, *values.shape[1:])
