@@ -72,7 +72,8 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     else:
         inputs = Inputs(_read_table(estimator, X, reset), "table")
     if reset:
-        if inputs.form != "table":
+        estimator._on_table = inputs.form == "table"
+        if not estimator._on_table:
             estimator.n_features_in_ = inputs.features
             vars(estimator).pop("feature_names_in_", None)  # of a table in a fit before
     elif inputs.features != estimator.network_.input_size:
@@ -139,11 +140,10 @@ def _read_array(X: Any) -> list[Array]:
 
 def _read_table(estimator: Any, X: Any, reset: bool) -> list[Array]:
     frame = as_frame(X)
-    if frame is None:
-        table = validate_data(estimator, X, reset=reset, ensure_all_finite=False)
-    else:
-        validate_data(estimator, X, reset=reset, skip_check_array=True)  # the names of the columns
-        table = check_array(frame.to_numpy(), ensure_all_finite=False, estimator=estimator, input_name="X")
+    table = X if frame is None else frame.to_numpy()
+    table = check_array(table, ensure_all_finite=False, estimator=estimator, input_name="X")
+    if reset or estimator._on_table:  # the number of the columns, and their names
+        validate_data(estimator, X if frame is not None else table, reset=reset, skip_check_array=True)
     return _finite_parts(checks.real_array("X", table)[:, :, None])
 
 

@@ -19,9 +19,9 @@ def encode(labels: Array, weight: Array | None = None) -> tuple[Array, Array]:
     if labels.dtype.kind == "f" and not np.isfinite(labels).all():
         at = int((~np.isfinite(labels)).argmax())
         raise ValueError(f"y must hold labels, strings or numbers. Got {labels[at]} at index {at}.")
-    kinds = sorted({type(label).__name__ for label in labels.tolist()}) if labels.dtype == object else []
+    kinds = sorted({_kind(label) for label in labels.tolist()}) if labels.dtype == object else []
     if len(kinds) > 1:
-        raise TypeError(f"y must hold labels of one kind, all strings or all numbers. Got {', '.join(kinds)}.")
+        raise TypeError(f"y must hold labels of one kind, all strings or all numbers. Got {' and '.join(kinds)}.")
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     present = np.unique(codes if weight is None else codes[weight > 0])
@@ -50,3 +50,9 @@ def product(weight: Array | None, other: Array | None) -> Array | None:
     if weight is None or other is None:
         return other if weight is None else weight
     return weight * other
+
+
+def _kind(label: Any) -> str:
+    """The kind of a label, in a word."""
+    kinds = ((str, "strings"), ((int, float, np.number, np.bool_), "numbers"))
+    return next((word for types, word in kinds if isinstance(label, types)), type(label).__name__)

@@ -111,7 +111,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
 
 def _read_targets(y: Any) -> Array:
     targets = check_array(
-        to_numpy(y), ensure_2d=False, dtype="numeric", ensure_all_finite=False, input_name="y", estimator="elman"
+        to_numpy(y), ensure_2d=False, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0, input_name="y"
     )
     targets = np.ascontiguousarray(checks.real_array("y", targets, np.float64))
     if targets.ndim not in (1, 2):
