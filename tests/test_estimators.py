@@ -150,6 +150,7 @@ def test_every_form_of_ragged_lists_gives_the_same(kind, y):
     names = ["a", "b", "c"]
     objects = np.empty(len(X), object)
     objects[:] = X
+    assert objects.shape == (40,)
     forms = [
         X,
         tuple(X),
@@ -219,6 +220,7 @@ def test_a_tagger_answers_in_the_form_of_x():
     tagger = SequenceTagger(**TINY).fit(array, tags)
     assert tagger.predict(array).shape == (12, 5)
     assert tagger.predict_proba(array).shape == (12, 5, 2)
+    assert (np.stack(tagger.predict(array.astype(object))) == tagger.predict(array)).all()
     listed = tagger.predict(list(array))
     assert isinstance(listed, list)
     assert (np.stack(listed) == tagger.predict(array)).all()

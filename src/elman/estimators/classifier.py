@@ -28,6 +28,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     pool
         How the outputs of all steps become one vector: "max" over time, "mean" over time, or the "last" step, which
         is for networks in one direction: of the other direction the last step has seen one step only.
+    input_dropout
+        The share of input values, after standardization, set to 0 in training.
     dropout
         The share of values set to 0 in training, between recurrent layers and before the output.
     recurrent_dropout
@@ -103,6 +105,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         *,
         bidirectional: bool = True,
         pool: str = "max",
+        input_dropout: float = 0.0,
         dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         learning_rate: float | Schedule = 5e-3,
@@ -123,6 +126,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         self.hidden = hidden
         self.bidirectional = bidirectional
         self.pool = pool
+        self.input_dropout = input_dropout
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.learning_rate = learning_rate

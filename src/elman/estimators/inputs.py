@@ -85,8 +85,8 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
 
 def _unwrap(X: Any) -> Any:
     """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and any(_rank(part) for part in X):
-        X = list(X)
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 2 and any(_rank(part) for part in X):
+        X = [part.tolist() if getattr(part, "dtype", None) == np.dtype(object) else part for part in X]
     if not isinstance(X, (list, tuple)):
         return X
     if len(X) == 0:

@@ -46,6 +46,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         bidirectional: bool = True,
         pool: str = "max",
         loss: str = "squared_error",
+        input_dropout: float = 0.0,
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         learning_rate: float | Schedule = 5e-3,
@@ -66,6 +67,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self.bidirectional = bidirectional
         self.pool = pool
         self.loss = loss
+        self.input_dropout = input_dropout
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.learning_rate = learning_rate

@@ -45,7 +45,8 @@ class SequenceTagger(SequenceEstimator):
         hidden: int | tuple[int, ...] = (64,),
         *,
         bidirectional: bool = True,
-        dropout: float = 0.2,
+        input_dropout: float = 0.0,
+        dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         learning_rate: float | Schedule = 5e-3,
         epochs: int = 50,
@@ -65,6 +66,7 @@ class SequenceTagger(SequenceEstimator):
         self.cell = cell
         self.hidden = hidden
         self.bidirectional = bidirectional
+        self.input_dropout = input_dropout
         self.dropout = dropout
         self.recurrent_dropout = recurrent_dropout
         self.learning_rate = learning_rate

@@ -1,6 +1,6 @@
 """What the estimators of sequences share: their parameters, the network made of them, training, running.
 
-    x -> (x - mean) / deviation -> recurrent layers, dropout between -> pool over time -> dropout -> Dense
+    x -> (x - mean) / deviation -> dropout -> recurrent layers, dropout between -> pool over time -> dropout -> Dense
 
 The pool stands only where a sequence has one answer; a tagger has none.
 """
@@ -41,6 +41,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     hidden: Any
     bidirectional: bool
     pool: str | None = None
+    input_dropout: float
     dropout: float
     recurrent_dropout: float
     learning_rate: Any
@@ -76,7 +77,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             checks.choice("pool", self.pool, POOLS)
         for i, size in enumerate(self._hidden):
             checks.size(f"hidden[{i}]" if len(self._hidden) > 1 else "hidden", size)
-        for name in ("dropout", "recurrent_dropout"):
+        for name in ("input_dropout", "dropout", "recurrent_dropout"):
             if checks.number(name, getattr(self, name), 0, 1) == 1:
                 raise ValueError(f"{name} must be under 1, or nothing is left. Got {getattr(self, name)!r}.")
         for name in ("bidirectional", "standardize", "progress"):
@@ -110,7 +111,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), **common}
         if self.recurrent_dropout:
             options["recurrent_dropout"] = self.recurrent_dropout
-        layers: list[Layer] = []
+        layers: list[Layer] = [Dropout(self.input_dropout, **common)] if self.input_dropout else []
         width = features
         for i, size in enumerate(self._hidden):
             if i and self.dropout:
