@@ -237,3 +237,16 @@ def test_tape_is_a_value():
         np.testing.assert_array_equal(dh, want[1])
         for name, gradient in gradients.items():
             np.testing.assert_array_equal(gradient, want[2][name])
+
+
+@pytest.mark.parametrize("tokens", [[3, 0, 3, 3, 6, 0, 3], [2], [6, 6, 6, 6], [0, 1, 2, 3, 4, 5, 6]])
+def test_the_gradient_of_an_embedding_sums_over_equal_tokens(tokens):
+    layer = elman.Embedding(7, 3, seed=0, **F64)
+    for seed in (1, 2):
+        _, _, tape = layer.forward(tokens)
+        dy = np.random.default_rng(seed).standard_normal((len(tokens), 3))
+        expected = np.zeros((7, 3))
+        for token, row in zip(tokens, dy, strict=True):
+            expected[token] += row
+        np.testing.assert_allclose(layer.backward(tape, dy)[2]["W"], expected, rtol=1e-14, atol=1e-15)
+        assert not layer.backward(tape)[2]["W"].any()

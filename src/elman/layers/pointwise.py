@@ -71,7 +71,10 @@ class Dense(Layer):
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         x, W, y = kept
-        da = np.zeros_like(y) if dy is None else dy * self.activation.derivative(y)
+        if dy is None:
+            da = np.zeros_like(y)
+        else:
+            da = dy if self.activation.name == "identity" else dy * self.activation.derivative(y)
         return da @ W.T, None, {"W": x.T @ da, "b": da.sum(0)}
 
 
@@ -115,7 +118,11 @@ class Embedding(Layer):
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[None, None, Gradients]:
         dW = np.zeros_like(self._parameters["W"])
         if dy is not None:
-            np.add.at(dW, kept, dy)  # a token that comes twice counts twice
+            # A token that comes twice counts twice: the rows are sorted by token, and those of each summed.
+            order = kept.argsort(kind="stable")
+            tokens = kept[order]
+            first = np.flatnonzero(np.diff(tokens, prepend=-1))
+            dW[tokens[first]] = np.add.reduceat(dy[order], first, axis=0)
         return None, None, {"W": dW}
 
 

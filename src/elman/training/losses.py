@@ -181,15 +181,16 @@ class CrossEntropy(Loss):
         return self.both(prediction, target)[1]
 
     def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        index = target[..., None]
-        shifted = prediction - prediction.max(axis=-1, keepdims=True)  # (..., K), at most 0
-        chosen = np.take_along_axis(shifted, index, axis=-1)[..., 0]
-        e = np.exp(shifted)
+        p = prediction.reshape(-1, prediction.shape[-1])
+        label = np.arange(len(p)), target.reshape(-1)
+        e = p - p.max(axis=-1, keepdims=True)  # (N, K), at most 0; what follows goes on in its memory
+        chosen = e[label]
+        np.exp(e, out=e)
         total = e.sum(axis=-1, keepdims=True)
-        loss = np.asarray(np.log(total[..., 0]) - chosen)
-        gradient = e / total  # softmax(p), and 1 less at the label
-        np.put_along_axis(gradient, index, np.take_along_axis(gradient, index, axis=-1) - 1, axis=-1)
-        return loss, gradient
+        loss = np.log(total[:, 0]) - chosen
+        e /= total  # softmax(p), and 1 less at the label
+        e[label] -= 1
+        return loss.reshape(target.shape), e.reshape(prediction.shape)
 
     def tails(self, width: int) -> list[tuple[int, ...]]:
         return [()]

@@ -202,12 +202,17 @@ class Adam(Optimizer):
 
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         m, v = moments
+        part = np.empty_like(m)  # one array for all terms: fresh memory for each costs more than the arithmetic
         m *= self.beta1
-        m += (1 - self.beta1) * g
+        m += np.multiply(g, 1 - self.beta1, out=part)
         v *= self.beta2
-        v += (1 - self.beta2) * g * g
-        root = np.sqrt(v / (1 - self.beta2**t)) + self.epsilon
-        theta -= eta / (1 - self.beta1**t) * m / root
+        np.multiply(g, 1 - self.beta2, out=part)
+        v += np.multiply(part, g, out=part)
+        root = np.sqrt(np.divide(v, 1 - self.beta2**t, out=part), out=part)
+        root += self.epsilon
+        step = m * (eta / (1 - self.beta1**t))
+        step /= root
+        theta -= step
 
 
 @dataclass(frozen=True)
