@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -223,3 +225,28 @@ def test_measuring_what_does_not_fit_is_refused(writer, namer):
 def test_nothing_goes_before_fit(call):
     with pytest.raises(NotFittedError):
         getattr(TextGenerator(), call)(*() if call == "generate" else (LINE,))
+
+
+def test_without_scikit_learn_the_error_names_the_command():
+    code = "import sys; sys.modules['sklearn'] = None\nimport elman.estimators.text"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "MissingExtraError" in result.stderr
+    assert 'pip install "elman[sklearn]"' in result.stderr
+
+
+@pytest.mark.parametrize(("characters", "streams"), [(300, 4), (139, 1), (20, 1), (700, 10)])
+def test_a_short_text_is_cut_into_fewer_streams(characters, streams, monkeypatch):
+    seen = {}
+
+    def fit(net, x, y, **options):
+        seen.update(options, x=x, y=y)
+
+    monkeypatch.setattr(module, "fit", fit)
+    text = (LINE * 20)[:characters]
+    TextGenerator(**{**SMALL, "batch_size": 10}).fit(text)
+    assert seen["batch_size"] == streams
+    np.testing.assert_array_equal(seen["x"][1:], seen["y"][:-1])
+    assert len(seen["x"]) == characters - 1
+    assert seen["optimizer"].rate(0.02) == pytest.approx(0.01)
+    assert seen["optimizer"].rate(1.0) == 0

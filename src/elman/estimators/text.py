@@ -56,8 +56,8 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     epochs
         Rounds over the text.
     learning_rate
-        Of Adam. A number falls to 0 over the run in a line; a schedule such as `elman.CosineSchedule` goes its own
-        way.
+        Of Adam. A number is reached over the first fiftieth of the run and falls to 0 in a line; a schedule such as
+        `elman.CosineSchedule` goes its own way.
     weight_decay
         With a number over 0 the optimizer is `elman.AdamW`.
     clip_norm
@@ -324,7 +324,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return train, judged
 
     def _optimizer(self) -> Optimizer:
-        rate = self.learning_rate if callable(self.learning_rate) else LinearSchedule(self.learning_rate)
+        rate = self.learning_rate if callable(self.learning_rate) else LinearSchedule(self.learning_rate, warmup=0.02)
         return AdamW(rate, weight_decay=self.weight_decay) if self.weight_decay else Adam(rate)
 
     def _losses(self, sequences: list[Array]) -> Iterator[Array]:
