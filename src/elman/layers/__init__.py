@@ -1,5 +1,6 @@
 """Layers: recurrent, and what stands before and behind them."""
 
+from elman.layers.last_steps import LastSteps
 from elman.layers.layer import Layer, Tape
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, MaxOverTime, MeanOverTime
@@ -8,7 +9,20 @@ from elman.layers.recurrent import GRU, LSTM, RNN, Recurrent
 #: The layers by the name that files call them.
 LAYERS: dict[str, type[Layer]] = {
     cls.__name__: cls
-    for cls in (Dense, Dropout, Embedding, GRU, LSTM, LastStep, LayerNorm, MaxOverTime, MeanOverTime, RNN, Recurrent)
+    for cls in (
+        Dense,
+        Dropout,
+        Embedding,
+        GRU,
+        LSTM,
+        LastStep,
+        LastSteps,
+        LayerNorm,
+        MaxOverTime,
+        MeanOverTime,
+        RNN,
+        Recurrent,
+    )
 }
 
 __all__ = [
@@ -20,6 +34,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "LastStep",
+    "LastSteps",
     "Layer",
     "LayerNorm",
     "MaxOverTime",

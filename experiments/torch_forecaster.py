@@ -1,0 +1,73 @@
+"""PyTorch's side of the forecasting experiments: the same windows, model, batches and updates."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+
+def windows(
+    series: Sequence[np.ndarray], window: int, horizon: int, segment: int, stride: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (n, window / segment, segment) and targets (n, horizon), less the last value of each window."""
+    both = [np.lib.stride_tricks.sliding_window_view(z, window + horizon)[::-stride] for z in series]
+    rows = np.concatenate(both).astype(np.float32)
+    last = rows[:, window - 1 : window].copy()
+    rows -= last
+    return np.ascontiguousarray(rows[:, :window]).reshape(len(rows), -1, segment), rows[:, window:].copy()
+
+
+class Model(torch.nn.Module):
+    """A GRU, its last state, dropout, and a dense layer for all steps ahead."""
+
+    def __init__(self, segment: int, hidden: int, horizon: int, dropout: float) -> None:
+        super().__init__()
+        self.gru = torch.nn.GRU(segment, hidden, batch_first=True)
+        self.dropout = torch.nn.Dropout(dropout)
+        self.dense = torch.nn.Linear(hidden, horizon)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, h = self.gru(x)
+        return self.dense(self.dropout(h[0]))
+
+
+def seconds(
+    x: np.ndarray,
+    y: np.ndarray,
+    hidden: int,
+    dropout: float,
+    learning_rate: float,
+    batch_size: int,
+    epochs: int,
+    most: float = 60.0,
+) -> tuple[float, str]:
+    """Seconds of training, on as many threads as are set; timed for `most` seconds at least one fifth of an epoch.
+
+    Where the run would take longer, the share that was timed is scaled up, and the second value says so.
+    """
+    torch.manual_seed(0)
+    model = Model(x.shape[2], hidden, y.shape[1], dropout)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    xs, ys = torch.from_numpy(x), torch.from_numpy(y)
+    batches = math.ceil(len(x) / batch_size)
+    total, done = epochs * batches, 0
+    start = time.perf_counter()
+    for _ in range(epochs):
+        order = torch.randperm(len(xs))
+        for first in range(0, len(xs), batch_size):
+            optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * done / total)) / 2
+            rows = order[first : first + batch_size]
+            loss = torch.nn.functional.l1_loss(model(xs[rows]), ys[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            done += 1
+            spent = time.perf_counter() - start
+            if spent > most and done < total and done >= batches / 5:
+                return spent * total / done, f"PyTorch: {done} of {total} updates timed"
+    return time.perf_counter() - start, ""

@@ -1,0 +1,202 @@
+"""Forecasts from many origins beside what came, and beside the seasonal naive value; how far they were off.
+
+Notation: y what came, f the forecast, n the seasonal naive value: that of the last season known. Means are over
+origins, variables and series:
+
+    MAE  = mean |y - f|          RMSE = sqrt(mean (y - f)^2)        sMAPE = mean 200 |y - f| / (|y| + |f|)
+    MASE = mean |y - f| / (mean |y_t - y_(t-season)| of the series before the first origin)
+
+sMAPE and MASE as in the M4 competition (Makridakis et al. 2020, section 2). Coverage is the share of y from the lowest
+quantile to the highest.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.estimators.series import Form, Panel
+from elman.estimators.windows import Plan
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEASURES = ("MAE", "RMSE", "MASE", "sMAPE")
+ROWS = 8  # of a printed table, besides the mean
+
+
+@dataclass(frozen=True, repr=False)
+class Backtest:
+    """What `Forecaster.backtest` found.
+
+    Arrays are those of one series, or lists of them where there are many; the axis of the variables is left out
+    where there is one.
+
+    Attributes
+    ----------
+    origins
+        (origins,): the index of the first step forecast.
+    forecasts, actuals, naive
+        (origins, horizon, variables): forecasts, what came, and the seasonal naive value.
+    quantiles
+        (origins, horizon, variables, levels), or None.
+    levels
+        The levels of the quantiles.
+    season
+        That of the naive value; 1 repeats the last value.
+    table
+        Column -> values, a row a step ahead and last their mean: "step", "MAE", "RMSE", "MASE", "sMAPE", the same
+        of the naive value, "coverage" where there are quantiles. ``pandas.DataFrame(backtest.table)`` shows it all.
+    """
+
+    origins: Any
+    forecasts: Any
+    actuals: Any
+    naive: Any
+    quantiles: Any
+    levels: tuple[float, ...]
+    season: int
+    table: dict[str, Array]
+    _parts: tuple[Any, ...]  # what `plot` draws: the forecasts of the first variable of the first series
+
+    def __getitem__(self, measure: str) -> float:
+        """A measure over all steps ahead: backtest["MASE"], backtest["naive MASE"], backtest["coverage"]."""
+        return float(self.table[checks.choice("measure", measure, [name for name in self.table if name != "step"])][-1])
+
+    def __repr__(self) -> str:
+        steps = len(self.table["MAE"]) - 1
+        shown = [*np.unique(np.linspace(0, steps - 1, min(steps, ROWS)).round().astype(int)), steps]
+        widths = [max(len(name), 9) + 2 for name in self.table]
+        rows = [list(self.table), *([_cell(values[row]) for values in self.table.values()] for row in shown)]
+        lines = ["".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        title = f"Backtest of {self._count} forecasts, {steps} steps ahead; naive: season {self.season}"
+        return "\n".join([title, *lines])
+
+    @property
+    def _count(self) -> int:
+        return sum(len(part) for part in (self.origins if isinstance(self.origins, list) else [self.origins]))
+
+    def plot(self, path: str | os.PathLike[str] | None = None, origin: int = -1) -> Figure:
+        """Draws the forecast from one origin of the first series beside what came, and the errors by step ahead.
+
+        `origin` counts the origins; the last one if left out. With `path` the figure is written there. Returns the
+        matplotlib Figure. Raises `MissingExtraError` where matplotlib is not installed.
+        """
+        try:
+            from matplotlib import pyplot
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise checks.missing_extra("Backtest.plot", "plot") from None
+        figure = (pyplot.figure if path is None else Figure)(figsize=(9, 3.6), layout="constrained")
+        left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+        forecasts, actuals, naive, quantiles = self._parts
+        steps = np.arange(1, forecasts.shape[1] + 1)
+        left.plot(steps, actuals[origin], color="0.3", label="what came")
+        left.plot(steps, forecasts[origin], color="#4c72b0", label="forecast")
+        left.plot(steps, naive[origin], color="#dd8452", linestyle=":", label="seasonal naive")
+        if quantiles is not None:
+            low, high = quantiles[origin][:, 0], quantiles[origin][:, -1]
+            label = f"{self.levels[0]:g} to {self.levels[-1]:g}"
+            left.fill_between(steps, low, high, color="#4c72b0", alpha=0.2, label=label)
+        right.plot(steps, self.table["MAE"][:-1], color="#4c72b0", label="forecast")
+        right.plot(steps, self.table["naive MAE"][:-1], color="#dd8452", linestyle=":", label="seasonal naive")
+        for axes, title in ((left, "value"), (right, "MAE")):
+            axes.set_xlabel("steps ahead")
+            axes.set_ylabel(title)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+
+def origins(panel: Panel, i: int, plan: Plan, start: Any, step: int, season: int) -> Array:
+    """The ends of the windows of series i from `start` on, every `step` steps."""
+    if isinstance(start, bool) or not isinstance(start, (int, np.integer)):
+        raise ValueError(f"start must be a whole number. Got {start!r}.")
+    count = len(panel.values[i])
+    first = int(start) + (count if start < 0 else 0)
+    least, most = max(plan.first_end, season + 1), count - plan.horizon
+    if not least <= first <= most:
+        raise ValueError(
+            f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
+            f"Got {start!r} of {count} steps."
+        )
+    return np.arange(first, most + 1, step)
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"
+
+
+def seasonal_naive(y: Array, ends: Array, horizon: int, season: int) -> Array:
+    """The value of the last season known, (n, horizon, V)."""
+    ahead = np.arange(horizon)
+    return np.asarray(y[ends[:, None] + ahead - season * (ahead // season + 1)])
+
+
+def judge(
+    form: Form,
+    series: Sequence[Array],
+    ends: Sequence[Array],
+    forecasts: Sequence[Array],
+    levels: tuple[float, ...],
+    point: int,
+    season: int,
+) -> Backtest:
+    """A `Backtest` of forecasts (n, horizon, V, Q) from the given ends, of which number `point` is the forecast."""
+    horizon = forecasts[0].shape[1]
+    actuals = [y[e[:, None] + np.arange(horizon)] for y, e in zip(series, ends, strict=True)]
+    naive = [seasonal_naive(y, e, horizon, season) for y, e in zip(series, ends, strict=True)]
+    points = [f[..., point] for f in forecasts]
+    scales = [np.abs(y[season : e[0]] - y[: e[0] - season]).mean(0) for y, e in zip(series, ends, strict=True)]
+    steps = [*map(str, range(1, horizon + 1)), "mean"]
+    table: dict[str, Array] = {"step": np.array(steps, dtype=object)}
+    table |= _measures(points, actuals, scales)
+    table |= {f"naive {name}": values for name, values in _measures(naive, actuals, scales).items()}
+    if levels:
+        inside = [(f[..., 0] <= y) & (y <= f[..., -1]) for f, y in zip(forecasts, actuals, strict=True)]
+        table["coverage"] = _by_step([part.astype(float) for part in inside])
+
+    def write(parts: Sequence[Array]) -> Any:
+        return form.arrays(parts, 2)
+
+    drawn = (points[0][..., 0], actuals[0][..., 0], naive[0][..., 0], forecasts[0][:, :, 0] if levels else None)
+    return Backtest(
+        list(ends) if form.many else ends[0],
+        write(points),
+        write(actuals),
+        write(naive),
+        write(forecasts) if levels else None,
+        levels,
+        season,
+        table,
+        drawn,
+    )
+
+
+def _by_step(parts: Sequence[Array]) -> Array:
+    """Means over series, origins and variables of parts (n, horizon, V): of each step ahead, and of all together."""
+    count = sum(part.shape[0] * part.shape[2] for part in parts)
+    means = np.sum([part.sum((0, 2)) for part in parts], axis=0) / count
+    return np.append(means, means.mean())
+
+
+def _measures(forecasts: Sequence[Array], actuals: Sequence[Array], scales: Sequence[Array]) -> dict[str, Array]:
+    errors = [np.abs(y - f) for y, f in zip(actuals, forecasts, strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = [e / np.where(s > 0, s, np.nan) for e, s in zip(errors, scales, strict=True)]
+        sizes = [np.abs(y) + np.abs(f) for y, f in zip(actuals, forecasts, strict=True)]
+        shares = [np.where(size > 0, 200 * e / size, 0) for e, size in zip(errors, sizes, strict=True)]
+    return {
+        "MAE": _by_step(errors),
+        "RMSE": np.sqrt(_by_step([e * e for e in errors])),
+        "MASE": _by_step(scaled),
+        "sMAPE": _by_step(shares),
+    }

@@ -1,0 +1,370 @@
+"""Forecasts of one or many series, all steps of the horizon at once, by recurrent networks over windows.
+
+A network reads a window of the series, a segment of steps at a time, and a dense layer turns its last state into the
+forecasts of all steps ahead. Sources: direct forecasts and windows freed of their level as in Lin et al. 2023 (SegRNN),
+sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network shared by all variables as in Nie et al.
+2023 (channel independence), section 3.1.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.estimators import windows
+from elman.estimators.backtest import Backtest, judge, origins
+from elman.estimators.members import Recipe
+from elman.estimators.reading import read, read_future, read_like
+from elman.estimators.series import Panel
+from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
+from elman.network import Network
+from elman.training.history import History
+from elman.training.losses import Loss
+
+try:
+    from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+    from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
+    from sklearn.utils import check_random_state  # type: ignore[import-untyped]
+except ImportError:
+    raise checks.missing_extra("elman.Forecaster", "sklearn") from None
+
+
+class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Forecasts of one series, of several variables, or of many series, `horizon` steps ahead.
+
+    Parameters
+    ----------
+    horizon
+        Steps ahead, all forecast at once.
+    season
+        Steps after which the series repeats: 24 for hours of a day, 12 for months of a year. For the naive value and
+        the default window; None where there is none.
+    window
+        Steps that a forecast is made from; if left out two seasons, or two horizons without a season, at least the
+        horizon, and a multiple of `segment`.
+    cell, hidden
+        "gru", "lstm" or "rnn", and its hidden units; a tuple of sizes stacks several.
+    segment
+        Steps taken as one recurrent step; they must divide the window, and the horizon where `exogenous` columns are
+        known ahead. 1 reads step by step; a long window is quicker and often better in segments.
+    level
+        What is taken off each window and put back on its forecast: its "last" value, its "mean", or None.
+    spread
+        Also divides each window by its standard deviation.
+    difference
+        Forecasts the difference to the value so many steps before, the season as a rule; None does not.
+    log
+        Works on the logarithm, for series whose changes grow with them. Values must be over 0.
+    standardize
+        Brings each series (each variable of one) to mean 0 and deviation 1, measured on the training part. A constant
+        series keeps deviation 1.
+    shared
+        True: one network forecasts each variable by itself. False: it reads all variables and forecasts all of them.
+    quantiles
+        Levels such as (0.1, 0.5, 0.9), ascending, 0.5 among them: trains by the quantile loss, the median being the
+        forecast. None: forecasts alone.
+    loss
+        "absolute_error", "squared_error", "huber" or an `elman` loss; not used with quantiles.
+    members
+        Networks that differ by their seed; the forecast is the mean of theirs.
+    dropout
+        Of the last state.
+    learning_rate
+        Of Adam; a number falls to 0 in half a cosine, a schedule does what it says.
+    epochs, batch_size
+        Rounds over the windows, and windows an update.
+    stride
+        Steps from one training window to the next. Windows take 4 (window + horizon) bytes each.
+    validation_fraction
+        The last part of each series, at least a horizon, on which the best epoch is found; 0 trains on everything.
+    patience
+        Epochs without a lower validation loss after which training stops; None goes on, with the last weights.
+    fill
+        "forward" or "interpolate" fills NaN and missing rows of a table; None refuses them.
+    random_state
+        An integer gives the same weights each time.
+    progress
+        Shows how training goes.
+    checkpoint
+        A path, for one member, as in `elman.fit`.
+
+    Attributes
+    ----------
+    network_, networks_
+        The first `elman.Network`, and those of all members.
+    history_, histories_
+        The first `elman.History`, and all.
+    window_
+        The window in use.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, `predict` and `backtest`, before any work, where an argument does not fit, a series is too short
+        or has gaps or values that are not finite, or its stamps are not in equal steps. The message names the place.
+
+    >>> import numpy as np, elman
+    >>> t = np.arange(200)
+    >>> y = 10 + np.sin(2 * np.pi * t / 12) + 0.02 * t
+    >>> forecaster = elman.Forecaster(horizon=6, season=12, hidden=16, epochs=30, learning_rate=0.02, random_state=0)
+    >>> test = forecaster.backtest(y, start=-36)  # trains on what stands before the last 36 values
+    >>> bool(test["MAE"] < test["naive MAE"])
+    True
+    >>> forecaster.fit(y).predict().shape
+    (6,)
+    """
+
+    network_: Network
+    networks_: list[Network]
+    history_: History
+    histories_: list[History]
+
+    def __init__(
+        self,
+        horizon: int = 1,
+        *,
+        season: int | None = None,
+        window: int | None = None,
+        cell: str = "gru",
+        hidden: int | tuple[int, ...] = 64,
+        segment: int = 1,
+        level: str | None = "last",
+        spread: bool = False,
+        difference: int | None = None,
+        log: bool = False,
+        standardize: bool = True,
+        shared: bool = True,
+        quantiles: tuple[float, ...] | None = None,
+        loss: str | Loss = "absolute_error",
+        members: int = 1,
+        dropout: float = 0.0,
+        learning_rate: Any = 1e-3,
+        epochs: int = 20,
+        batch_size: int = 64,
+        stride: int = 1,
+        validation_fraction: float = 0.1,
+        patience: int | None = 5,
+        fill: str | None = None,
+        random_state: Any = None,
+        progress: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.horizon = horizon
+        self.season = season
+        self.window = window
+        self.cell = cell
+        self.hidden = hidden
+        self.segment = segment
+        self.level = level
+        self.spread = spread
+        self.difference = difference
+        self.log = log
+        self.standardize = standardize
+        self.shared = shared
+        self.quantiles = quantiles
+        self.loss = loss
+        self.members = members
+        self.dropout = dropout
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.stride = stride
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.fill = fill
+        self.random_state = random_state
+        self.progress = progress
+        self.checkpoint = checkpoint
+
+    def fit(
+        self,
+        series: Any,
+        y: None = None,
+        *,
+        exogenous: Any = None,
+        past: Any = None,
+        target: str | Sequence[str] | None = None,
+        time: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Self:
+        """Trains on the windows of the series.
+
+        Parameters
+        ----------
+        series
+            One series (time,), variables of one clock (time, variables), or a list of series of unequal length, for
+            which one network is trained. Or a table of pandas, Polars or Arrow, or a column of one.
+        y
+            Not used; scikit-learn's tools pass it.
+        exogenous
+            Columns that are known ahead: (time, columns), a list of such for many series, or names of a table. The
+            network reads them through the window and through the horizon; `predict` takes those of the horizon as
+            `future`.
+        past
+            The same for columns that are known up to the present only: they are read in the window.
+        target, time, id
+            Columns of a table: what is forecast (if left out, all columns without another role), when (dates or whole
+            numbers, in equal steps; a pandas index of dates is taken by itself), and which series a row belongs to.
+        """
+        settings = self.get_params(deep=False)
+        recipe = Recipe.read(settings)
+        panel = read(series, exogenous, past, (target, time, id), self.fill)
+        self._train(recipe, panel, Plan.read(settings, panel.widths))
+        return self
+
+    def predict(self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None) -> Any:
+        """Forecasts of the `horizon` steps after the end of the series.
+
+        Parameters
+        ----------
+        series, exogenous, past
+            In the form of `fit`, at least a window (and `difference`) long; a table needs the columns it had. If left
+            out, those of the training are continued.
+        future
+            The exogenous columns of the horizon: (horizon, columns), a list of such, or a table of the rows that
+            follow.
+
+        Returns
+        -------
+        forecasts
+            (horizon,), (horizon, variables), a list of such, or a table with the stamps that follow.
+        """
+        panel, forecasts = self._ahead(series, exogenous, past, future)
+        return panel.form.write([part[0, :, :, self._recipe.point] for part in forecasts])
+
+    def predict_quantiles(
+        self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None
+    ) -> Any:
+        """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column a level: "load_0.1"."""
+        self._check_fitted()
+        if not self._recipe.levels:
+            raise ValueError("quantiles must be given to a Forecaster that predicts them. Got None.")
+        panel, forecasts = self._ahead(series, exogenous, past, future)
+        return panel.form.write([part[0] for part in forecasts], self._recipe.levels)
+
+    def backtest(
+        self,
+        series: Any,
+        start: int,
+        *,
+        step: int = 1,
+        refit: bool = True,
+        exogenous: Any = None,
+        past: Any = None,
+        target: str | Sequence[str] | None = None,
+        time: str | None = None,
+        id: str | None = None,  # noqa: A002
+    ) -> Backtest:
+        """Forecasts from rolling origins, beside what came and the seasonal naive value.
+
+        Parameters
+        ----------
+        series, exogenous, past, target, time, id
+            As for `fit`; exogenous columns are taken as known over each horizon.
+        start
+            The first step to forecast, counted from the end of each series where it is under 0.
+        step
+            Steps from one origin to the next; the last horizon ends with the series or before.
+        refit
+            True trains on what stands before `start`, and leaves this forecaster as it is. False takes this
+            forecaster, which must have been trained on nothing from `start` on.
+        """
+        model = self
+        if checks.flag("refit", refit):
+            settings = self.get_params(deep=False)
+            model, recipe = Forecaster(**settings), Recipe.read(settings)
+            panel = read(series, exogenous, past, (target, time, id), self.fill)
+            plan = Plan.read(settings, panel.widths)
+        else:
+            panel = self._read_again(series, exogenous, past)
+            plan = self._plan
+        step, season = checks.size("step", step), naive_season(self.season)
+        ends = [origins(panel, i, plan, start, step, season) for i in range(len(panel.values))]
+        firsts = [int(e[0]) for e in ends]
+        if refit:
+            model._train(recipe, panel.cut(firsts), plan)
+        parts = model._scale(panel, firsts)
+        forecasts = [model._recipe.forecast(model.networks_, *each) for each in _each(parts, plan, ends)]
+        levels, point = model._recipe.levels, model._recipe.point
+        return judge(panel.form, panel.values, ends, forecasts, levels, point, season)
+
+    def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:
+        """1 - MAE / MAE of the seasonal naive value, over all origins that the given series allow.
+
+        1 for perfect forecasts, 0 for as good as naive ones. The series should not be those of the training.
+        """
+        self._check_fitted()
+        start = max(self._plan.first_end, naive_season(self.season) + 1)
+        test = self.backtest(series, start, refit=False, exogenous=exogenous, past=past)
+        return 1 - test["MAE"] / test["naive MAE"]
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "networks_"):
+            raise NotFittedError("a Forecaster must be fitted before it forecasts: call fit. Got one that is not.")
+
+    def _read_again(self, series: Any, exogenous: Any, past: Any) -> Panel:
+        """Series like those of the training."""
+        self._check_fitted()
+        panel = read_like(self._end.form, series, exogenous, past, self.fill)
+        for name, got, want in zip(
+            ("variables", "exogenous columns", "past columns"), panel.widths, self._plan.widths, strict=True
+        ):
+            if got != want:
+                raise ShapeError(f"series must have {want} {name}, as in fit. Got {got}.")
+        return panel
+
+    def _train(self, recipe: Recipe, panel: Panel, plan: Plan) -> None:
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        statistics, networks, histories = recipe.train(panel, plan, seed)
+        self._recipe, self._plan, self._statistics = recipe, plan, statistics
+        self.networks_, self.network_ = networks, networks[0]
+        self.histories_, self.history_ = histories, histories[0]
+        self.window_ = plan.window
+        self._end = panel.cut([len(part) for part in panel.values], plan.first_end)
+
+    def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:
+        """Series made ready. One series is scaled as in the training, each of many as it is before its end."""
+        statistics = self._statistics
+        if panel.form.many or self._end.form.many:
+            own = windows.measure(panel, self._plan, ends, self._recipe.standardize)
+            statistics = Statistics(own.values, statistics.known, statistics.past)
+        return windows.scale(panel, self._plan, statistics)
+
+    def _ahead(self, series: Any, exogenous: Any, past: Any, future: Any) -> tuple[Panel, list[Array]]:
+        """The panel that is continued, and forecasts (1, horizon, V, Q) of each of its series."""
+        self._check_fitted()
+        plan = self._plan
+        panel = self._end if series is None else self._read_again(series, exogenous, past)
+        for i, values in enumerate(panel.values):
+            if len(values) < plan.first_end:
+                raise ShapeError(f"{panel.form.name(i)} must have at least {plan.first_end} steps. Got {len(values)}.")
+        panel = replace(panel, known=self._known(panel, future))
+        ends = [len(values) for values in panel.values]
+        parts = windows.scale(panel, plan, self._statistics) if series is None else self._scale(panel, ends)
+        lasts = [np.array([end]) for end in ends]
+        return panel, [self._recipe.forecast(self.networks_, *each) for each in _each(parts, plan, lasts)]
+
+    def _known(self, panel: Panel, future: Any) -> list[Array]:
+        """The exogenous columns, those of the horizon included."""
+        columns = self._plan.widths[1]
+        if not columns:
+            if future is not None:
+                raise ValueError(f"future must be left out without exogenous columns. Got {checks.describe(future)}.")
+            return panel.known
+        if future is None:
+            raise ValueError(f"future must hold {columns} exogenous columns of the horizon. Got None.")
+        horizon, count = self._plan.horizon, len(panel.values)
+        ahead = read_future(panel.form, future, horizon, count, self.fill)
+        for part in ahead:
+            checks.shape("future", part, (horizon, columns))
+        return [np.concatenate(pair) for pair in zip(panel.known, ahead, strict=True)]
+
+
+def _each(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> Iterator[tuple[Scaled, Plan, Array]]:
+    return ((part, plan, own) for part, own in zip(parts, ends, strict=True))
