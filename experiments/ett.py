@@ -64,7 +64,7 @@ def main() -> None:
             goal=f"at most {goal:.3f}" if goal else "",
             reached=mean <= goal if goal else None,
             published=published,
-            model=f"GRU {SETTINGS['hidden']} over segments of {SETTINGS['segment']} hours, dropout {SETTINGS['dropout']}",
+            model=f"GRU {SETTINGS['hidden']} over segments of {SETTINGS['segment']} h, dropout {SETTINGS['dropout']}",
             parameters=results[0][3].network_.parameter_count,
             seconds=float(np.mean([result[2] for result in results])),
             note="MAE " + ", ".join(f"{result[1]:.3f}" for result in results) + ".",

@@ -169,8 +169,8 @@ def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
         u = (_difference(v, plan.difference) - mean) / deviation
         known = (panel.known[i] - statistics.known[0]) / statistics.known[1]
         past = (panel.past[i] - statistics.past[0]) / statistics.past[1]
-        u, known, past = (np.asarray(array, np.float32) for array in (u, known, past))
-        parts.append(Scaled(v, u, known, past, mean, deviation))
+        single = [array.astype(np.float32) for array in (u, known, past)]
+        parts.append(Scaled(v, single[0], single[1], single[2], mean, deviation))
     return parts
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, ShapeError
+from elman.checks import Array
 from elman.layers.pooling import _Pool
 
 
@@ -15,7 +15,7 @@ class LastSteps(_Pool):
     """The last `count` real steps of each sequence, one after another in one vector (batch, count x features).
 
     A network that reads on through a horizon, over which some inputs are known ahead, forecasts from these steps.
-    Raises `ShapeError` where a sequence is shorter than `count`. For a single step see `elman.LastStep`.
+    Where a sequence is shorter, zeros stand before its steps. For a single step see `elman.LastStep`.
 
     >>> import numpy as np, elman
     >>> from elman.layers import LastSteps
@@ -33,13 +33,12 @@ class LastSteps(_Pool):
         self.dtype = checks.float_dtype(dtype)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
-        if lengths.min() < self.count:
-            short = int(lengths.argmin())
-            raise ShapeError(
-                f"each sequence must have at least {self.count} steps. Got {lengths[short]} in sequence {short}."
-            )
-        steps = np.cumsum(lengths)[:, None] - np.arange(self.count, 0, -1)  # (B, count)
-        return values[steps].reshape(len(lengths), -1), steps
+        back = np.arange(self.count, 0, -1)
+        real = back <= lengths[:, None]  # (B, count)
+        steps = np.where(real, np.cumsum(lengths)[:, None] - back, 0)
+        y = values[steps] * real[..., None].astype(self.dtype)
+        return y.reshape(len(lengths), -1), (steps[real], real)
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        dx[kept] = dy.reshape(*kept.shape, -1)
+        steps, real = kept
+        dx[steps] = dy.reshape(*real.shape, -1)[real]

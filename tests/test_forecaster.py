@@ -1,0 +1,422 @@
+"""The Forecaster: windows and their inverse, forms of series, tables, exogenous columns, back-tests, and refusals."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
+
+from elman.estimators import Forecaster, windows
+from elman.estimators.backtest import seasonal_naive
+from elman.estimators.clock import Clock
+from elman.estimators.series import read_arrays
+from elman.estimators.windows import Plan
+
+SMALL = {"hidden": 5, "epochs": 2, "learning_rate": 0.01, "random_state": 0}
+rng = np.random.default_rng(7)
+
+
+def wave(count=90, variables=None):
+    t = np.arange(count)
+    y = 20 + 3 * np.sin(2 * np.pi * t / 6) + 0.05 * t + 0.3 * rng.standard_normal(count)
+    return y if variables is None else np.stack([y + 5 * v for v in range(variables)], 1)
+
+
+def small(horizon=4, **settings):
+    return Forecaster(horizon, **{"season": 6, **SMALL, **settings})
+
+
+def plan(**settings):
+    defaults = {
+        "window": 8, "horizon": 5, "segment": 2, "level": "last", "spread": False, "shared": True, "difference": 0,
+        "log": False, "widths": (3, 0, 0),
+    }  # fmt: skip
+    return Plan(**{**defaults, **settings})
+
+
+# Windows.
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("level", ["last", "mean", None])
+@pytest.mark.parametrize(("difference", "log", "spread"), [(0, False, True), (2, False, False), (6, True, True)])
+def test_targets_come_back_as_the_values(shared, level, difference, log, spread):
+    p = plan(shared=shared, level=level, difference=difference, log=log, spread=spread)
+    y = rng.uniform(1, 9, size=(31, 3))
+    panel = read_arrays(y)
+    part = windows.scale(panel, p, windows.measure(panel, p, [20], True))[0]
+    ends = np.array([p.first_end, 17, 26])
+    each = 3 if shared else 1
+    for _ in range(2):
+        x = np.zeros((len(ends) * each, p.steps, p.features), np.float32)
+        f = np.empty((len(ends) * each, p.horizon, p.together), np.float32)
+        at = windows.inputs(part, p, ends, x)
+        windows.targets(part, p, ends, *at, f)
+        found = windows.restore(f[..., None], part, p, ends, *at)[..., 0]
+        np.testing.assert_allclose(found, y[ends[:, None] + np.arange(5)], rtol=2e-5)
+    np.testing.assert_array_equal(panel.values[0], y)
+
+
+def test_what_a_window_holds():
+    p = plan(widths=(2, 1, 3), horizon=4, level=None)
+    y, known, past = rng.normal(size=(30, 2)), rng.normal(size=(30, 1)), rng.normal(size=(30, 3))
+    panel = read_arrays(y, known, past)
+    part = windows.scale(panel, p, windows.measure(panel, p, [30], True))[0]
+    x, target = windows.examples([part], p, [np.array([11, 20])])
+    assert x.dtype == target.dtype == np.float32
+    steps = x.reshape(2, 2, 12, 6)  # (ends, variables, window + horizon, value + known + past + mark)
+    np.testing.assert_array_equal(steps[1, 0, :8, 0], part.u[12:20, 0])
+    np.testing.assert_array_equal(steps[1, 1, :8, 0], part.u[12:20, 1])
+    np.testing.assert_array_equal(steps[0, 1, :8, 1:4], part.past[3:11])
+    np.testing.assert_array_equal(steps[0, 1, :, 4], part.known[3:15, 0])
+    assert not steps[:, :, 8:, :4].any(), "nothing of the horizon may be seen"
+    np.testing.assert_array_equal(steps[0, 0, :, 5], [0] * 8 + [1] * 4)
+    np.testing.assert_array_equal(target.reshape(2, 2, 4)[1, 0], part.u[20:24, 0])
+
+
+def test_nothing_after_the_end_of_a_window_changes_its_forecast():
+    y, temperature, wind = wave(80), rng.normal(size=80), rng.normal(size=80)
+    forecaster = small().fit(y, exogenous=temperature, past=wind)
+    first = forecaster.backtest(y, 70, refit=False, exogenous=temperature, past=wind).forecasts[0]
+    y[70:], wind[70:] = 0, 0
+    temperature[74:] = 0
+    again = forecaster.backtest(y, 70, refit=False, exogenous=temperature, past=wind).forecasts[0]
+    np.testing.assert_array_equal(first, again)
+    temperature[70:74] += 1
+    other = forecaster.backtest(y, 70, refit=False, exogenous=temperature, past=wind).forecasts[0]
+    assert np.abs(other - first).max() > 1e-4, "what is known ahead is read"
+
+
+def test_exogenous_columns_are_used():
+    drive = rng.normal(size=(400, 1))
+    y = 5 + 2 * drive[:, 0] + 0.1 * rng.standard_normal(400)
+    settings = {"window": 6, "epochs": 30, "hidden": 12, "learning_rate": 0.02, "level": None, "random_state": 0}
+    test = Forecaster(3, **settings).backtest(y, -60, exogenous=drive)
+    assert test["MAE"] < 0.3 < 1.2 < test["naive MAE"]
+    blind = Forecaster(3, **settings).backtest(y, -60, past=drive)
+    assert blind["MAE"] > 1.2
+
+
+# Forms.
+
+
+def test_a_series_variables_and_many_series():
+    one, three = wave(), wave(variables=3)
+    many = [wave(70), wave(85)]
+    for _ in range(2):
+        assert small().fit(one).predict().shape == (4,)
+        assert small().fit(three).predict().shape == (4, 3)
+        assert small(shared=False).fit(three).predict().shape == (4, 3)
+        found = small().fit(many).predict()
+        assert [part.shape for part in found] == [(4,), (4,)]
+    assert [part.shape for part in small().fit([three, three[:80]]).predict()] == [(4, 3)] * 2
+    quantiles = small(quantiles=(0.2, 0.5, 0.9)).fit(three).predict_quantiles()
+    assert quantiles.shape == (4, 3, 3)
+    assert (np.diff(quantiles, axis=-1) >= 0).all()
+
+
+def test_the_training_series_is_continued():
+    for series in (wave(), wave(variables=2), [wave(70), wave(85)]):
+        forecaster = small(difference=6, quantiles=(0.1, 0.5, 0.9)).fit(series)
+        np.testing.assert_allclose(forecaster.predict(), forecaster.predict(), rtol=0)
+        if not isinstance(series, list):
+            np.testing.assert_array_equal(forecaster.predict(), forecaster.predict(series))
+            np.testing.assert_array_equal(forecaster.predict(), forecaster.predict(series[-forecaster.window_ - 6 :]))
+            np.testing.assert_array_equal(forecaster.predict_quantiles()[..., 1], forecaster.predict())
+
+
+def test_the_same_seed_gives_the_same_forecasts_and_members_are_averaged():
+    y = wave()
+    two = small(members=2).fit(y)
+    np.testing.assert_array_equal(two.predict(), small(members=2).fit(y).predict())
+    assert (two.predict() != small(members=2, random_state=1).fit(y).predict()).any()
+    means = []
+    for net in two.networks_:
+        alone = pickle.loads(pickle.dumps(two))
+        alone.networks_ = [net]
+        means.append(alone.predict())
+    assert (means[0] != means[1]).any()
+    np.testing.assert_allclose(np.mean(means, axis=0), two.predict(), rtol=1e-12)
+    assert len(two.histories_) == 2
+    assert two.history_ is two.histories_[0]
+
+
+@pytest.mark.parametrize("settings", [{"cell": "lstm"}, {"cell": "rnn", "hidden": (4, 3)}, {"segment": 3, "window": 9}])
+def test_cells_and_segments(settings):
+    forecaster = small(**settings, dropout=0.2).fit(wave())
+    assert np.isfinite(forecaster.predict()).all()
+    assert type(forecaster.network_.layers[0]).__name__ == settings.get("cell", "gru").upper()
+
+
+def test_a_network_learns_a_season():
+    t = np.arange(300)
+    y = 10 + np.sin(2 * np.pi * t / 12) + 0.02 * t
+    test = Forecaster(6, season=12, hidden=16, epochs=30, learning_rate=0.02, random_state=0).backtest(y, -60)
+    assert test["MAE"] < 0.2 * test["naive MAE"]
+
+
+def test_a_constant_series_is_forecast_as_it_is():
+    forecaster = small(spread=True, quantiles=(0.1, 0.5, 0.9)).fit(np.full(60, 3.0))
+    assert np.isfinite(forecaster.predict_quantiles()).all()
+    assert np.abs(forecaster.predict() - 3).max() < 2
+    found = forecaster.backtest(np.full(60, 3.0), 50, refit=False)
+    assert found["naive MAE"] == 0
+    assert np.isnan(found["MASE"])
+
+
+# scikit-learn's habits.
+
+
+def test_clone_pickle_and_search():
+    forecaster = small(quantiles=(0.1, 0.5, 0.9))
+    assert clone(forecaster).get_params() == forecaster.get_params()
+    y = wave(120)
+    forecaster.fit(y)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(forecaster)).predict(), forecaster.predict())
+    assert "Forecaster" in forecaster._repr_html_()
+    search = GridSearchCV(small(), {"hidden": [3, 6]}, cv=TimeSeriesSplit(2)).fit(y)
+    assert search.predict(y).shape == (4,)
+    assert forecaster.score(y) == pytest.approx(
+        1 - (b := forecaster.backtest(y, 12, refit=False))["MAE"] / b["naive MAE"]
+    )
+
+
+# Back-tests.
+
+
+def test_backtest_measures():
+    y = wave(80)
+    forecaster = small(quantiles=(0.1, 0.5, 0.9)).fit(y[:60])
+    found = forecaster.backtest(y, 60, step=3, refit=False)
+    np.testing.assert_array_equal(found.origins, np.arange(60, 77, 3))
+    for i, origin in enumerate(found.origins):
+        np.testing.assert_allclose(found.forecasts[i], forecaster.predict(y[:origin]), rtol=1e-6)
+        np.testing.assert_array_equal(found.actuals[i], y[origin : origin + 4])
+        np.testing.assert_array_equal(found.naive[i], y[origin - 6 : origin - 2])
+    e = found.actuals - found.forecasts
+    np.testing.assert_allclose(found.table["MAE"][:-1], np.abs(e).mean(0))
+    np.testing.assert_allclose(found["RMSE"], np.sqrt((e**2).mean()))
+    np.testing.assert_allclose(found["MASE"], np.abs(e).mean() / np.abs(y[6:60] - y[:54]).mean())
+    shares = 200 * np.abs(e) / (np.abs(found.actuals) + np.abs(found.forecasts))
+    np.testing.assert_allclose(found["sMAPE"], shares.mean())
+    low, high = found.quantiles[..., 0], found.quantiles[..., -1]
+    np.testing.assert_allclose(found["coverage"], ((low <= found.actuals) & (found.actuals <= high)).mean())
+    np.testing.assert_allclose(found["naive MAE"], np.abs(found.actuals - found.naive).mean())
+    assert "naive MASE" in repr(found)
+    assert len(pd.DataFrame(found.table)) == 5
+    with pytest.raises(ValueError, match="measure must be one of"):
+        found["MSE"]
+
+
+def test_backtest_trains_on_what_stands_before_its_start():
+    y = wave(80)
+    forecaster = small()
+    found = forecaster.backtest(y, -20)
+    assert not hasattr(forecaster, "networks_")
+    again = small().fit(y[:60]).backtest(y, 60, refit=False)
+    np.testing.assert_array_equal(found.forecasts, again.forecasts)
+    many = small().backtest([wave(70), wave(85)], -10)
+    assert [part.shape for part in many.forecasts] == [(7, 4), (7, 4)]
+
+
+def test_a_plot_of_a_backtest(tmp_path):
+    found = small(quantiles=(0.1, 0.5, 0.9)).backtest(wave(80), -12)
+    found.plot(tmp_path / "test.png")
+    assert (tmp_path / "test.png").stat().st_size > 1000
+
+
+def test_seasonal_naive_goes_on_past_a_season():
+    y = np.arange(10.0)[:, None]
+    assert seasonal_naive(y, np.array([9]), 5, 3)[0, :, 0].tolist() == [6, 7, 8, 6, 7]
+    assert seasonal_naive(y, np.array([4, 5]), 2, 1)[..., 0].tolist() == [[3, 3], [4, 4]]
+
+
+# Time stamps.
+
+
+@pytest.mark.parametrize(
+    ("stamps", "following"),
+    [
+        (pd.date_range("2020-01-01", periods=4, freq="h"), ["2020-01-01T04", "2020-01-01T05"]),
+        (pd.date_range("2020-01-31", periods=4, freq="ME"), ["2020-05-31", "2020-06-30"]),
+        (pd.date_range("2020-01-15", periods=4, freq="MS") + pd.Timedelta(days=14), ["2020-06-15", "2020-07-15"]),
+        (pd.date_range("2019-10-01", periods=4, freq="QS"), ["2020-10-01", "2021-01-01"]),
+        (pd.date_range("2017-12-31", periods=4, freq="YE"), ["2021-12-31", "2022-12-31"]),
+        (pd.date_range("2020-02-03", periods=4, freq="W-MON"), ["2020-03-02", "2020-03-09"]),
+    ],
+)
+def test_stamps_that_follow(stamps, following):
+    array = stamps.to_numpy()
+    clock = Clock.read("time", array)
+    np.testing.assert_array_equal(clock.following(array[-1:], 2), np.array(following, array.dtype))
+
+
+def test_numbered_steps():
+    clock = Clock.read("time", np.array([1700, 1702, 1704]))
+    assert clock.following(np.array([1704]), 2).tolist() == [1706, 1708]
+    assert clock.describe(np.array([1700])) == "2"
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        ([0, 1, 1, 2], "must ascend. Got the same again, 2020-01-02.* at step 2"),
+        ([0, 2, 1], "must ascend. Got an earlier one"),
+        ([0, 1, 2, 5], "equal steps, of 1 day here. Got 2020-01-06.* after 2020-01-03.*, at step 3; fill="),
+    ],
+)
+def test_stamps_that_are_refused(days, message):
+    with pytest.raises(ValueError, match=message):
+        Clock.read("time", np.datetime64("2020-01-01") + np.array(days))
+
+
+# Tables.
+
+
+def table(count=90):
+    dates = pd.date_range("2021-03-01", periods=count, freq="D")
+    return pd.DataFrame({"date": dates, "load": wave(count), "temp": rng.normal(size=count)})
+
+
+def test_tables_of_every_kind_give_the_same_forecasts():
+    frame = table()
+    forms = [frame, pl.from_pandas(frame), pa.Table.from_pandas(frame, preserve_index=False)]
+    found = [small().fit(form, target="load", time="date").predict() for form in forms]
+    assert [type(form) for form in found] == [type(form) for form in forms]
+    for one in (found[0], found[1].to_pandas(), found[2].to_pandas()):
+        assert list(one.columns) == ["date", "load"]
+        assert (one["date"] == pd.date_range("2021-05-30", periods=4)).all()
+        np.testing.assert_array_equal(one["load"], small().fit(frame["load"].to_numpy()).predict())
+    indexed = small().fit(frame.set_index("date")["load"]).predict()
+    assert isinstance(indexed, pd.Series)
+    assert (indexed.index == pd.date_range("2021-05-30", periods=4)).all()
+    assert indexed.index.name == "date"
+
+
+def test_a_table_of_many_series_with_columns_known_ahead():
+    frame = table()
+    long = pd.concat([frame.assign(site="b"), frame.assign(site="a", load=frame["load"] * 2)[30:]])
+    shuffled = pl.from_pandas(long.sort_values("date", kind="stable"))
+    roles = {"target": "load", "time": "date", "id": "site", "exogenous": ["temp"]}
+    forecaster = small(quantiles=(0.1, 0.5, 0.9)).fit(long, **roles)
+    future = pd.DataFrame(
+        {"date": list(pd.date_range("2021-05-30", periods=4)) * 2, "site": list("aaaabbbb"), "temp": np.arange(8.0)}
+    )
+    found = forecaster.predict(future=future)
+    assert found["site"].tolist() == list("bbbbaaaa")
+    assert list(forecaster.predict_quantiles(future=future).columns) == ["site", "date", *(f"load_{q}" for q in (0.1, 0.5, 0.9))]  # fmt: skip
+    other = small(quantiles=(0.1, 0.5, 0.9)).fit(shuffled, **roles).predict(future=pl.from_pandas(future))
+    np.testing.assert_array_equal(other["load"].to_numpy(), found["load"])
+    parts = [long[long["site"] == s] for s in "ba"]
+    arrays = small(quantiles=(0.1, 0.5, 0.9)).fit(
+        [part["load"].to_numpy() for part in parts], exogenous=[part["temp"].to_numpy() for part in parts]
+    )
+    forecasts = arrays.predict(future=[np.arange(4.0, 8), np.arange(4.0)])
+    np.testing.assert_array_equal(np.concatenate(forecasts), found["load"])
+    with pytest.raises(ValueError, match="future must go on where series 'b' ends, at 2021-05-30"):
+        forecaster.predict(future=future.assign(date=future["date"] + pd.Timedelta(days=1)))
+    with pytest.raises(ValueError, match="future must hold every series. Got no rows of series 'b'"):
+        forecaster.predict(future=future[:4])
+    with pytest.raises(ValueError, match="future must hold 1 exogenous columns of the horizon. Got None"):
+        forecaster.predict()
+
+
+def test_gaps_are_refused_or_filled():
+    frame = table()
+    holes = frame.drop(index=[40, 41]).assign(load=lambda f: f["load"].where(f.index != 50))
+    with pytest.raises(ValueError, match="equal steps, of 1 day here"):
+        small().fit(holes, target="load", time="date")
+    with pytest.raises(ValueError, match="the table must be finite. Got nan at step 48, column 'load'; fill="):
+        small().fit(holes[["load"]].reset_index(drop=True))
+    straight = frame["load"].to_numpy().copy()
+    straight[[40, 41, 50]] = np.nan
+    for fill, want in (("interpolate", pd.Series(straight).interpolate()), ("forward", pd.Series(straight).ffill())):
+        found = small(fill=fill).fit(holes, target="load", time="date").predict()
+        np.testing.assert_array_equal(found["load"], small().fit(want.to_numpy()).predict())
+    straight[0] = np.nan
+    with pytest.raises(ValueError, match="series must be finite. Got nan at step 0"):
+        small(fill="forward").fit(straight)
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("series", "message"),
+    [
+        (wave(20), "series must have at least 20 steps, for a window of 12, .*Got"),
+        ([wave(90), wave(18)], r"series\[1\] must have at least 20 steps"),
+        (np.where(np.arange(90) == 33, np.nan, wave()), "series must be finite. Got nan at step 33; fill="),
+        (np.where(np.arange(90) == 33, np.inf, wave()), "series must be finite. Got inf at step 33"),
+        (np.zeros((4, 5, 6)), r"series must have shape \(time,\) or \(time, variables\). Got \(4, 5, 6\)"),
+        (np.array(["a", "b"]), "series must hold real numbers"),
+        ([wave(90), wave(90, 2)], r"series\[1\] must have 1 variables, as series\[0\] has. Got 2"),
+    ],
+)
+def test_series_that_are_refused(series, message):
+    if series is not None and len(series) == 20:
+        series = series[:19]
+    with pytest.raises((ValueError, TypeError), match=message):
+        small().fit(series)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"horizon": 0}, "horizon must be a whole number from 1 up. Got 0"),
+        ({"window": 10, "segment": 4}, "window must be a multiple of segment, 4. Got 10"),
+        ({"cell": "gruu"}, "cell must be one of .* Did you mean 'gru'"),
+        ({"level": "first"}, "level must be one of"),
+        ({"quantiles": (0.1, 0.9)}, "quantiles must ascend, .* with 0.5 among them"),
+        ({"quantiles": (0.9, 0.5)}, "quantiles must ascend"),
+        ({"log": 1}, "log must be True or False"),
+        ({"fill": "zero"}, "fill must be one of"),
+        ({"members": 2, "checkpoint": "x"}, "checkpoint must be left out where members is over 1"),
+        ({"learning_rate": 0}, "learning_rate must be a number over 0"),
+    ],
+)
+def test_settings_that_are_refused(settings, message):
+    horizon = settings.pop("horizon", 4)
+    with pytest.raises((ValueError, TypeError), match=message):
+        small(horizon, **settings).fit(wave())
+
+
+def test_other_refusals():
+    y = wave()
+    with pytest.raises(NotFittedError, match="must be fitted"):
+        small().predict()
+    with pytest.raises(ValueError, match="series must be over 0 where log is True. Got -1.0 at step 3"):
+        small(log=True).fit(np.where(np.arange(90) == 3, -1, y))
+    fitted = small().fit(wave(variables=2))
+    with pytest.raises(ValueError, match="series must have 2 variables, as in fit. Got 3"):
+        fitted.predict(wave(variables=3))
+    with pytest.raises(ValueError, match="series must have at least 12 steps. Got 5"):
+        fitted.predict(wave(5, 2))
+    with pytest.raises(TypeError, match="series must be arrays, as in fit"):
+        fitted.predict(table())
+    with pytest.raises(ValueError, match="future must be left out without exogenous columns"):
+        fitted.predict(future=np.ones(4))
+    with pytest.raises(ValueError, match="start must leave 12 steps before it and 4 after it in series. Got 88 of 90"):
+        fitted.backtest(wave(variables=2), 88)
+    with pytest.raises(ValueError, match="target must be left out where series is no table"):
+        small().fit(y, target="load")
+    with pytest.raises(ValueError, match="quantiles must be given"):
+        fitted.predict_quantiles()
+    with pytest.raises(ValueError, match=r"exogenous must have shape \(90, columns\). Got \(80, 2\)"):
+        small().fit(y, exogenous=np.ones((80, 2)))
+    frame = table()
+    with pytest.raises(ValueError, match="the table must have the column 'loaf'. Got date, load, temp"):
+        small().fit(frame, target="loaf", time="date")
+    with pytest.raises(TypeError, match="the column 'load' must hold numbers. Got String"):
+        small().fit(frame.assign(load="a"), time="date")
+    with pytest.raises(TypeError, match="the column 'date' must hold dates or whole numbers. Got String"):
+        small().fit(frame.assign(date=frame["date"].astype(str)), target="load", time="date")
+    with pytest.raises(ValueError, match="the table must have the column 'temp'. Got date, load"):
+        small().fit(frame, target=["load", "temp"], time="date").predict(frame[["date", "load"]])
