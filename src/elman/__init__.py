@@ -4,6 +4,8 @@
 - layers: `RNN`, `LSTM`, `GRU`, `Recurrent` (with a `Cell` of your own), `Dense`, `Embedding`, `Dropout`, `LayerNorm`,
   `LastStep`, `MeanOverTime`, `MaxOverTime`; stacked in a `Network`, stepped in a `Stream`, read by `load`
 - training: `fit`, its `History` and `Checkpoint`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
+- estimators for scikit-learn: `SequenceClassifier`, `SequenceRegressor`, `SequenceTagger`, `Forecaster`,
+  `TextGenerator`
 - weights of other systems: `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
 - what runs: `backend`, `set_threads`, `get_threads`
 - functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
@@ -46,6 +48,13 @@ from elman.layers import (
 from elman.network import Network
 
 if TYPE_CHECKING:
+    from elman.estimators import (
+        Forecaster,
+        SequenceClassifier,
+        SequenceRegressor,
+        SequenceTagger,
+        TextGenerator,
+    )
     from elman.interop import CONVENTIONS, Convention, from_arrays, to_arrays
     from elman.saving import load
     from elman.streaming import Stream
@@ -94,6 +103,7 @@ __all__ = [
     "Dropout",
     "DtypeError",
     "Embedding",
+    "Forecaster",
     "FormatError",
     "History",
     "Huber",
@@ -108,11 +118,15 @@ __all__ = [
     "Quantile",
     "RMSprop",
     "Recurrent",
+    "SequenceClassifier",
+    "SequenceRegressor",
+    "SequenceTagger",
     "ShapeError",
     "SquaredError",
     "StepSchedule",
     "Stream",
     "Tape",
+    "TextGenerator",
     "__version__",
     "backend",
     "clip_by_norm",
@@ -139,6 +153,7 @@ __all__ = [
 
 # Rooms that not every process needs; each is loaded with the first of its names.
 _LATER = {
+    "elman.estimators": ["Forecaster", "SequenceClassifier", "SequenceRegressor", "SequenceTagger", "TextGenerator"],
     "elman.saving": ["load"],
     "elman.streaming": ["Stream"],
     "elman.interop": ["CONVENTIONS", "Convention", "from_arrays", "to_arrays"],
