@@ -41,7 +41,7 @@ BOUND = {dtype: 32 * float(np.finfo(dtype).eps) for dtype in ("float32", "float6
 class Problem:
     """A layer with random weights, a ragged batch with initial states, and gradients from outside."""
 
-    def __init__(self, cell, inputs, hidden, lengths, dtype, seed, scale=1.0):
+    def __init__(self, cell, inputs, hidden, lengths, dtype, seed, scale=1.0, masked=False):
         rng = np.random.default_rng(seed)
         self.layer = CELLS[cell](inputs, hidden, dtype=dtype) if isinstance(cell, str) else cell
         self.lengths = np.array(lengths, np.int64)
@@ -53,16 +53,17 @@ class Problem:
         self.x, self.dy = draw(rows, inputs), draw(rows, hidden)
         self.state = tuple(draw(batch, hidden) for _ in range(states))
         self.dstate = tuple(draw(batch, hidden) for _ in range(states))
+        self.mask = ((rng.random((batch, hidden)) < 0.7) / 0.7).astype(dtype) if masked else None
 
     def run(self, how, reverse=False):
         """All results of forward and backward by name, by "kernel" or by "equations"."""
         cell, args = self.layer.cell, (self.weights, self.x, self.lengths, self.state)
         y = np.full((len(self.x), self.state[0].shape[1]), np.nan, self.x.dtype)
         if how == "kernel":
-            end, tape = kernels.run(cell, *args, reverse, True, y)
+            end, tape = kernels.run(cell, *args, reverse, True, y, self.mask)
             dx, dstart, dweights = kernels.run_derivative(tape, self.dy, self.dstate)
         else:
-            end, tape = unroll.unroll(cell, *args, y, reverse=reverse)
+            end, tape = unroll.unroll(cell, *args, y, reverse=reverse, mask=self.mask)
             dx, dstart, dweights = unroll.unroll_derivative(tape, self.dy, self.dstate)
         names = cell.states
         return (
@@ -88,24 +89,27 @@ PROBLEMS = {
     "lengths": st.lists(st.integers(1, 9), min_size=1, max_size=15),
     "dtype": st.sampled_from(["float64", "float32"]),
     "reverse": st.booleans(),
+    "masked": st.booleans(),
     "seed": st.integers(0, 10**6),
 }
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(**PROBLEMS)
-@example("lstm", 1, 1, [1], "float32", False, 0)
-@example("gru before", 300, 33, [3, 40, 7], "float64", True, 1)
-@example("lstm", 8, 130, [30] * 13, "float32", False, 2)
-def test_kernel_equals_equations(cell, inputs, hidden, lengths, dtype, reverse, seed):
-    problem = Problem(cell, inputs, hidden, lengths, dtype, seed)
-    copies = [a.copy() for a in (problem.x, problem.dy, *problem.state, *problem.dstate, *problem.weights)]
+@example("lstm", 1, 1, [1], "float32", False, False, 0)
+@example("gru before", 300, 33, [3, 40, 7], "float64", True, False, 1)
+@example("lstm", 8, 130, [30] * 13, "float32", False, False, 2)
+@example("gru", 8, 130, [400, 3, 300] * 4, "float64", True, True, 3)
+@example("gru before", 8, 33, [600, 700], "float32", True, True, 4)
+@example("lstm", 300, 33, [3, 40, 7], "float64", False, True, 5)
+def test_kernel_equals_equations(cell, inputs, hidden, lengths, dtype, reverse, masked, seed):
+    problem = Problem(cell, inputs, hidden, lengths, dtype, seed, masked=masked)
+    arrays = (problem.x, problem.dy, *problem.state, *problem.dstate, *problem.weights, *[problem.mask] * masked)
+    copies = [a.copy() for a in arrays]
     want = problem.run("equations", reverse)
     for _ in range(2):
         assert_close(problem.run("kernel", reverse), want, BOUND[dtype])
-    for before, after in zip(
-        copies, (problem.x, problem.dy, *problem.state, *problem.dstate, *problem.weights), strict=True
-    ):
+    for before, after in zip(copies, arrays, strict=True):
         np.testing.assert_array_equal(before, after)
 
 
@@ -140,10 +144,11 @@ def test_activation_parameters_reach_the_kernel(activation):
 BIG = [("lstm", "float32"), ("gru", "float32"), ("gru before", "float64"), ("rnn tanh", "float64"), ("lstm", "float64")]
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize(("cell", "dtype"), BIG)
-def test_threads_change_nothing(cell, dtype):
+def test_threads_change_nothing(cell, dtype, masked):
     """Work large enough to be shared out, with every number of threads: the same bits."""
-    problem = Problem(cell, 33, 70, np.random.default_rng(0).integers(20, 60, size=29), dtype, 0)
+    problem = Problem(cell, 33, 70, np.random.default_rng(0).integers(20, 60, size=29), dtype, 0, masked=masked)
     before = elman.get_threads()
     try:
         results = []
@@ -214,12 +219,14 @@ for dtype in ("float32", "float64"):
         for seed in range(12):
             rng = np.random.default_rng(seed)
             inputs, hidden = (int(n) for n in rng.integers(1, 70, size=2))
-            problem = t.Problem(cell, inputs, hidden, rng.integers(1, 13, size=1 + seed), dtype, seed)
+            lengths = rng.integers(1, 13, size=1 + seed)
+            problem = t.Problem(cell, inputs, hidden, lengths, dtype, seed, masked=seed % 3 == 0)
             reverse = bool(seed % 2)
             t.assert_close(problem.run("kernel", reverse), problem.run("equations", reverse), t.BOUND[dtype])
     t.test_stream_equals_chunk_equals_whole_to_the_bit("lstm", dtype)
     t.test_stream_equals_chunk_equals_whole_to_the_bit("gru", dtype)
-    t.test_threads_change_nothing("lstm", dtype)
+    t.test_threads_change_nothing("lstm", dtype, False)
+    t.test_threads_change_nothing("gru before", dtype, True)
 import elman
 print(json.dumps(elman.backend()))
 """
@@ -262,6 +269,22 @@ def test_the_binding_itself_keeps_within_its_arrays():
     for tape in ((gates, None), (gates[:5], gates[:, :4].copy()), (gates, gates[:, :4]), (gates[:, :8], gates)):
         with pytest.raises(ValueError, match="must"):
             native.forward(kind, x, lengths, False, *weights, None, None, None, None, *tape)
+    nothing = (None,) * 6  # bn, h0, c0, y, gates, inner
+    frozen = np.ones((1, 4), np.float32)
+    frozen.flags.writeable = False
+    native.forward(kind, x, lengths, False, *weights, *nothing, frozen)
+    for mask in (frozen[:, :3], np.ones((2, 4), np.float32), frozen[0], frozen.astype(float), np.ones((1, 4), bool)):
+        with pytest.raises(ValueError, match="mask must"):
+            native.forward(kind, x, lengths, False, *weights, *nothing, mask)
+    with pytest.raises(ValueError, match="mask must"):
+        native.forward(kind, x, np.array([2, 4]), False, *weights, *nothing, np.ones((2, 8), np.float32)[:, :4])
+    y, inner = np.ones((2, 6, 4), np.float32)
+    native.backward(
+        kind, x, lengths, False, *weights, None, None, None, y, gates, inner, None, None, None, None, frozen
+    )
+    tape = (y, gates, inner, None, None, None, None, frozen[:, :3])
+    with pytest.raises(ValueError, match="mask must"):
+        native.backward(kind, x, lengths, False, *weights, None, None, None, *tape)
 
 
 def test_a_tape_of_another_cell_is_refused():

@@ -75,9 +75,9 @@ _threads = 1
 set_threads(_first_threads())
 
 
-def compiled(cell: Cell) -> bool:
-    """Whether a kernel runs this cell."""
-    return cell.kernel is not None and not _plain
+def compiled(cell: Cell, zones: unroll.Zones | None = None) -> bool:
+    """Whether a kernel runs this cell. Zoneout has none: the plain equations run it, many times slower."""
+    return cell.kernel is not None and zones is None and not _plain
 
 
 def forward(
@@ -90,18 +90,20 @@ def forward(
     *,
     reverse: bool = False,
     keep: bool = True,
+    mask: Array | None = None,
+    zones: unroll.Zones | None = None,
 ) -> tuple[Arrays, Tape | None]:
-    """A cell over a packed batch, its outputs into `out`; shapes as in `elman.cells.unroll.unroll`."""
-    if compiled(cell):
-        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out)
-    return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep)
+    """A cell over a packed batch, its outputs into `out`; arguments as those of `elman.cells.unroll.unroll`."""
+    if compiled(cell, zones):
+        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out, mask)
+    return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
 
 
-def pack(cell: Cell, weights: Arrays, hidden_size: int) -> stepping.Packed:
+def pack(cell: Cell, weights: Arrays, hidden_size: int, zones: unroll.Zones | None = None) -> stepping.Packed:
     """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
-    if compiled(cell):
+    if compiled(cell, zones):
         return kernels.pack(cell, weights)
-    return stepping.Packed(cell, tuple(w.copy() for w in weights), hidden_size, weights[0].dtype)
+    return stepping.Packed(cell, tuple(w.copy() for w in weights), hidden_size, weights[0].dtype, zones)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

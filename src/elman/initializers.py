@@ -57,9 +57,13 @@ def recurrent(parameters: Mapping[str, Array], cell: Cell, name: str, rng: Gener
     """Fills the weights of one direction of a cell, each gate drawn by itself.
 
     "glorot": input weights Glorot, recurrent weights orthogonal, biases 0. "orthogonal": both orthogonal, biases 0.
-    "uniform": everything uniform in +-1/sqrt(hidden), as PyTorch does.
+    "uniform": everything uniform in +-1/sqrt(hidden), as PyTorch does. What the cell names in `starts`, such as gains,
+    starts as it says.
     """
     for weight, axes in cell.weights.items():
+        if weight in cell.starts:
+            parameters[weight][...] = cell.starts[weight]
+            continue
         blocks = len(cell.gates) if axes[-1] == "gates" else 1
         for block in np.split(parameters[weight], blocks, axis=-1):
             block[...] = _recurrent_block(name, block.shape, axes, rng)

@@ -11,8 +11,9 @@ from elman.checks import Array
 
 Arrays: TypeAlias = tuple[Array, ...]
 Kept: TypeAlias = dict[str, Array]
-Step: TypeAlias = Callable[[Array, Arrays, Arrays], tuple[Arrays, Kept]]
-StepDerivative: TypeAlias = Callable[[Array, Arrays, Arrays, Kept, Arrays], tuple[Array, Arrays, Arrays]]
+# Further arguments: the mask, where the cell takes one.
+Step: TypeAlias = Callable[..., tuple[Arrays, Kept]]
+StepDerivative: TypeAlias = Callable[..., tuple[Array, Arrays, Arrays]]
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Cell:
     inner_biases
         Bias name -> gate, for a bias (hidden,) added to the recurrent product of that gate alone, as the `bn` of
         the GRU.
+    starts
+        Weight name -> the number all of it starts at, for a weight that is not drawn, as a gain.
+    takes_mask
+        Whether both functions take one argument more, ``mask`` (batch, hidden) or None, that multiplies the hidden
+        state wherever it enters a product with weights, and nowhere else. Recurrent dropout needs it.
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
     kernel
@@ -73,6 +79,8 @@ class Cell:
     inner_biases: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     kernel: tuple[Any, ...] | None = None
+    starts: Mapping[str, float] = field(default_factory=dict)
+    takes_mask: bool = False
 
     def __post_init__(self) -> None:
         for weight, axes in self.weights.items():
@@ -91,3 +99,11 @@ class Cell:
         """Weight name -> shape."""
         sizes = {"input": input_size, "hidden": hidden_size, "gates": len(self.gates) * hidden_size}
         return {name: tuple(sizes[axis] for axis in axes) for name, axes in self.weights.items()}
+
+
+def masked(h: Array, mask: Array | None) -> Array:
+    """m h, the hidden state as it enters the products under recurrent dropout; h itself without.
+
+    The derivative by h is the same function of the gradient by m h.
+    """
+    return h if mask is None else h * mask

@@ -9,7 +9,8 @@
     h' = (1 - z) n + z h
 
 x (B, I), h (B, H); the gates stand side by side: Wx (I, 3H), Wh (H, 3H), b (3H,), in the order r, z, n; bn (H,).
-Cho et al. write the paper's z for what keeps the old state, as here.
+Cho et al. write the paper's z for what keeps the old state, as here. Under recurrent dropout m h stands for h in the
+products, with a mask m (B, H), and h alone in z h, as in Keras.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept
+from elman.cells.cell import Arrays, Cell, Kept, masked
 from elman.checks import Array
 
 
-def step_reset_after(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+def step_reset_after(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b, bn = weights
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)  # (B, H) each
-    hr, hz, hn = np.split(h @ Wh, 3, axis=-1)
+    hr, hz, hn = np.split(masked(h, mask) @ Wh, 3, axis=-1)
     r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + bn
     n = tanh(xn + r * m)
     return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n, "m": m}
 
 
 def step_reset_after_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b, bn = weights
@@ -47,34 +48,35 @@ def step_reset_after_derivative(
     da = np.concatenate([dr, dz, dn], axis=-1)  # (B, 3H), of x Wx + b
     dm = dn * r
     dp = np.concatenate([dr, dz, dm], axis=-1)  # (B, 3H), of h Wh
-    return da @ Wx.T, (dp @ Wh.T + dh * z,), (x.T @ da, h.T @ dp, da.sum(0), dm.sum(0))
+    dWh = masked(h, mask).T @ dp
+    return da @ Wx.T, (masked(dp @ Wh.T, mask) + dh * z,), (x.T @ da, dWh, da.sum(0), dm.sum(0))
 
 
-def step_reset_before(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+def step_reset_before(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b = weights
-    H = h.shape[-1]
+    H, mh = h.shape[-1], masked(h, mask)
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)
-    hr, hz = np.split(h @ Wh[:, : 2 * H], 2, axis=-1)
+    hr, hz = np.split(mh @ Wh[:, : 2 * H], 2, axis=-1)
     r, z = sigmoid(xr + hr), sigmoid(xz + hz)
-    n = tanh(xn + (r * h) @ Wh[:, 2 * H :])
+    n = tanh(xn + (r * mh) @ Wh[:, 2 * H :])
     return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}
 
 
 def step_reset_before_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
-    r, z, n, H = kept["r"], kept["z"], kept["n"], h.shape[-1]
+    r, z, n, H, mh = kept["r"], kept["z"], kept["n"], h.shape[-1], masked(h, mask)
     dn = dh * (1 - z) * tanh_derivative(n)
-    drh = dn @ Wh[:, 2 * H :].T  # (B, H), of r h
-    dr = drh * h * sigmoid_derivative(r)
+    drh = dn @ Wh[:, 2 * H :].T  # (B, H), of r m h
+    dr = drh * mh * sigmoid_derivative(r)
     dz = dh * (h - n) * sigmoid_derivative(z)
     drz = np.concatenate([dr, dz], axis=-1)
     da = np.concatenate([drz, dn], axis=-1)  # (B, 3H)
-    dh = dh * z + drh * r + drz @ Wh[:, : 2 * H].T
-    dWh = np.concatenate([h.T @ drz, (r * h).T @ dn], axis=-1)
+    dh = dh * z + masked(drh * r + drz @ Wh[:, : 2 * H].T, mask)
+    dWh = np.concatenate([mh.T @ drz, (r * mh).T @ dn], axis=-1)
     return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0))
 
 
@@ -91,6 +93,7 @@ def gru(reset_after: bool = True) -> Cell:
         step_derivative=step_reset_after_derivative if reset_after else step_reset_before_derivative,
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after)},
+        takes_mask=True,
         kernel=("gru",) if reset_after else ("gru_reset_before",),
     )
 

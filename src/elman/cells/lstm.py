@@ -8,6 +8,7 @@
     h' = o tanh(c')
 
 x (B, I), h and c (B, H); the gates stand side by side: Wx (I, 4H), Wh (H, 4H), b (4H,), in the order i, f, g, o.
+Under recurrent dropout m h stands for h in the products, with a mask m (B, H); c is never masked.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept
+from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.lstm_layer_norm import lstm_layer_norm
 from elman.checks import Array
 
 
-def step(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
     h, c = state
     Wx, Wh, b = weights
-    i, f, g, o = np.split(x @ Wx + h @ Wh + b, 4, axis=-1)  # (B, H) each
+    i, f, g, o = np.split(x @ Wx + masked(h, mask) @ Wh + b, 4, axis=-1)  # (B, H) each
     i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
     c_next = f * c + i * g
     tanh_c = tanh(c_next)
@@ -33,7 +36,7 @@ def step(x: Array, state: Arrays, weights: Arrays) -> tuple[Arrays, Kept]:
 
 
 def step_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
 ) -> tuple[Array, Arrays, Arrays]:
     (h, c), (dh, dc) = state, dnext
     Wx, Wh, b = weights
@@ -48,11 +51,13 @@ def step_derivative(
         ],
         axis=-1,
     )  # (B, 4H), of what stands inside the gates
-    return da @ Wx.T, (da @ Wh.T, dc * f), (x.T @ da, h.T @ da, da.sum(0))
+    return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
-def lstm() -> Cell:
-    """The LSTM cell."""
+def lstm(layer_norm: bool = False) -> Cell:
+    """The LSTM cell, or the one of `elman.cells.lstm_layer_norm`."""
+    if checks.flag("layer_norm", layer_norm):
+        return lstm_layer_norm()
     return Cell(
         name="lstm",
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
@@ -61,6 +66,7 @@ def lstm() -> Cell:
         step=step,
         step_derivative=step_derivative,
         kernel=("lstm",),
+        takes_mask=True,
     )
 
 

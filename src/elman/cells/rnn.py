@@ -2,7 +2,8 @@
 
     h' = act(x Wx + h Wh + b)
 
-x (B, I) input, h (B, H) hidden state, Wx (I, H), Wh (H, H), b (H,); B examples are rows.
+x (B, I) input, h (B, H) hidden state, Wx (I, H), Wh (H, H), b (H,); B examples are rows. Under recurrent dropout m h
+stands for h in the product, with a mask m (B, H).
 """
 
 from __future__ import annotations
@@ -12,24 +13,26 @@ from typing import Any
 
 from elman.cells.activations import Activation, as_activation
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept
+from elman.cells.cell import Arrays, Cell, Kept, masked
 from elman.checks import Array
 
 
-def step(x: Array, state: Arrays, weights: Arrays, act: Activation) -> tuple[Arrays, Kept]:
+def step(
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Activation
+) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b = weights
-    h_next = act(x @ Wx + h @ Wh + b)  # (B, H)
+    h_next = act(x @ Wx + masked(h, mask) @ Wh + b)  # (B, H)
     return (h_next,), {"h": h_next}
 
 
 def step_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, act: Activation
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Activation
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
     da = dh * act.derivative(kept["h"])  # (B, H), of what stands inside act
-    return da @ Wx.T, (da @ Wh.T,), (x.T @ da, h.T @ da, da.sum(0))
+    return da @ Wx.T, (masked(da @ Wh.T, mask),), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
 def rnn(activation: str | dict[str, Any] | Activation = "tanh") -> Cell:
@@ -43,6 +46,7 @@ def rnn(activation: str | dict[str, Any] | Activation = "tanh") -> Cell:
         step=partial(step, act=act),
         step_derivative=partial(step_derivative, act=act),
         options={"activation": act.to_config()},
+        takes_mask=True,
         kernel=("rnn", act.name, *act.slopes),
     )
 

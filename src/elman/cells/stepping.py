@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells.cell import Arrays, Cell
+from elman.cells.unroll import Zones, zone_out
 from elman.checks import Array
 
 
@@ -22,6 +23,7 @@ class Packed:
     weights: Arrays
     hidden_size: int
     dtype: np.dtype[Any]
+    zones: Zones | None = None  # the rates of zoneout: a stream gives its expectation
 
     def stream(self, batch: int) -> Stepper:
         """A stream of `batch` rows in the state 0."""
@@ -39,7 +41,9 @@ class Stepper:
 
     def step(self, x: Array, out: Array | None = None) -> Array:
         """y (H,) of x (I,), or y (B, H) of x (B, I)."""
-        self._state, _ = self.packed.cell.step(np.atleast_2d(x), self._state, self.packed.weights)
+        after, _ = self.packed.cell.step(np.atleast_2d(x), self._state, self.packed.weights)
+        zones = self.packed.zones
+        self._state = after if zones is None else zone_out(self._state, after, zones)
         y = self._state[0].reshape(*x.shape[:-1], -1)
         if out is None:
             return y.copy()

@@ -5,18 +5,26 @@ recurrent step t only the sequences that still have a step t are touched, so an 
 its state stays that of its own last step. The reverse direction walks each sequence from its own end.
 
 Backpropagation through time: Werbos 1990, "Backpropagation Through Time: What It Does and How to Do It".
+
+Two things may act on the states besides the cell:
+
+    mask   (B, H), one a sequence: multiplies h where it enters the products (recurrent dropout; Gal and Ghahramani
+           2016, section 4.1)
+    zones  one a state, (N, H) or one number: s' = z s + (1 - z) s_new (zoneout; Krueger et al. 2017, section 3)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman.cells.cell import Arrays, Cell, Kept
 from elman.checks import Array
+
+Zones: TypeAlias = tuple[Array | float, ...]
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Tape:
     weights: Arrays
     values: Array  # (N, I)
     steps: list[TapeStep]
+    mask: Array | None = None
+    zones: Zones | None = None
 
 
 def walk(lengths: Array, reverse: bool = False) -> Iterator[tuple[Array, Array]]:
@@ -57,6 +67,8 @@ def unroll(
     *,
     reverse: bool = False,
     keep: bool = True,
+    mask: Array | None = None,
+    zones: Zones | None = None,
 ) -> tuple[Arrays, Tape | None]:
     """Runs `cell` over a packed batch, and writes its outputs into `out`.
 
@@ -67,14 +79,37 @@ def unroll(
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = tuple(s[alive] for s in state)
-        after, kept = cell.step(values[rows], before, weights)
+        after, kept = cell.step(values[rows], before, weights, *_mask_of(mask, alive))
+        if zones is not None:
+            after = zone_out(before, after, _zones_of(zones, rows))
         for s, new in zip(state, after, strict=True):
             s[alive] = new
         out[rows] = after[0]
         if keep:
             steps.append(TapeStep(alive, rows, before, kept))
-    tape = Tape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
+    tape = Tape(cell, tuple(w.copy() for w in weights), values, steps, mask, zones) if keep else None
     return state, tape
+
+
+def zone_out(before: Arrays, after: Arrays, zones: Zones) -> Arrays:
+    """Zoneout of every state: s' = z s + (1 - z) s_new."""
+    return tuple(z * old + (1 - z) * new for old, new, z in zip(before, after, zones, strict=True))
+
+
+def zone_out_derivative(zones: Zones, dnext: Arrays) -> tuple[Arrays, Arrays]:
+    """The gradients that pass the step by, and those of what it computed."""
+    past = tuple(z * d for d, z in zip(dnext, zones, strict=True))
+    return past, tuple((1 - z) * d for d, z in zip(dnext, zones, strict=True))
+
+
+def _zones_of(zones: Zones, rows: Array) -> Zones:
+    """The zones of one step."""
+    return tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
+
+
+def _mask_of(mask: Array | None, alive: Array) -> tuple[Array, ...]:
+    """What a step takes besides its usual arguments: the mask of its sequences, if there is one."""
+    return () if mask is None else (mask[alive],)
 
 
 def _start(cell: Cell, state: Arrays | None, shape: tuple[int, int], dtype: Any) -> Arrays:
@@ -96,9 +131,13 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
         dnext = tuple(d[step.alive] for d in dstate)
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
+        if tape.zones is not None:
+            past, dnext = zone_out_derivative(_zones_of(tape.zones, step.rows), dnext)
         dx, dbefore, parts = tape.cell.step_derivative(
-            tape.values[step.rows], step.state, tape.weights, step.kept, dnext
+            tape.values[step.rows], step.state, tape.weights, step.kept, dnext, *_mask_of(tape.mask, step.alive)
         )
+        if tape.zones is not None:
+            dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))
         dvalues[step.rows] = dx
         for d, new in zip(dstate, dbefore, strict=True):
             d[step.alive] = new

@@ -35,6 +35,7 @@ class Tape(NamedTuple):
     y: Array  # (N, H)
     gates: Array | None  # (N, G*H) after their activations; the RNN needs none
     inner: Array | None  # (N, H): the cell state of the LSTM, h Wh_n + bn of the GRU with the reset after
+    mask: Array | None = None  # (B, H), of recurrent dropout
 
 
 def run(
@@ -46,6 +47,7 @@ def run(
     reverse: bool,
     keep: bool,
     out: Array,
+    mask: Array | None = None,
 ) -> tuple[Arrays, Tape | None]:
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
@@ -54,10 +56,10 @@ def run(
     values = _rows(values)
     gates, inner = _tape_arrays(cell, out) if keep else (None, None)
     _, h, c = native.forward(
-        kind, values, lengths, reverse, *_four(weights), *_two(state), out, gates, inner, *activation
+        kind, values, lengths, reverse, *_four(weights), *_two(state), out, gates, inner, mask, *activation
     )
     end = (h,) if c is None else (h, c)
-    return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner) if keep else None
+    return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner, mask) if keep else None
 
 
 #: For each kernel the widths of `gates` and `inner` in hidden units.
@@ -93,6 +95,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         None if dy is None else _rows(dy),
         *_two(dstate),
         None,
+        tape.mask,
         *activation,
     )
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)

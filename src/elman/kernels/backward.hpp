@@ -1,6 +1,7 @@
 // A cell through time, backward.
 //
-//   dh_t = (what came past the products) + dz_(t+1) Wh^T      sums (R, B) in registers
+//   dh_t = (what came past the products) + dz_(t+1) Wh^T      sums (R, B) in registers; the product times the mask,
+//                                                            if there is one
 //   dz_t = Cell::backward_row(dh_t)                          gradients of the pre-activations, one row at a time
 //
 // dz is written twice: in dz_rows, one step at a time, for the product of the step before; and in dz, panel by
@@ -73,11 +74,30 @@ private:
     }
 };
 
-// dh of step t for sequences from b on, from dz of step t + 1; without it (`ends`) what was put into dh beforehand.
-template <class Cell, class T = typename Cell::T>
-ELMAN_INLINE RowsProduct<T> hidden_gradient(const Backward<T>& f, index t, index b, bool ends) {
+// dh of step t for sequences b0..b1, from dz of step t + 1; without it (`ends`) what was put into dh beforehand. Calls
+// done(r, j, dh) for every sequence b0 + r and unit vector j.
+template <class Cell, class F, class T = typename Cell::T>
+ELMAN_INLINE void hidden_gradient(const Backward<T>& f, index t, index b0, index b1, bool ends, F done) {
     const index Hp = padded<Cell>(f.units), depth = Hp * Cell::h_gates;
-    return {f.dh + b * Hp, Hp, dz_row(f, t + 1, b), f.ldz, f.packed_h, ends ? 0 : depth, depth};
+    const T* const past = f.dh + b0 * Hp;
+    const RowsProduct<T> product = {f.mask ? nullptr : past, Hp,   dz_row(f, t + 1, b0), f.ldz, f.packed_h,
+                                    ends ? 0 : depth,        depth};
+    product.run(b1 - b0, f.units, [&](index r, index j, vec<T> dh) {
+        const index at = r * Hp + j * Lanes<T>::count;
+        if (f.mask) dh = fma(dh, load(f.mask + b0 * Hp + at), load(past + at));
+        done(r, j, dh);
+    });
+}
+
+// h before step t of sequence b as the products had it, for the weight gradients.
+template <class Cell, class T = typename Cell::T> void keep_masked(const Backward<T>& f, index t, index b) {
+    const T* const h = h_before(f, t, b);
+    const T* const mask = f.mask + b * padded<Cell>(f.units);
+    T* const to = f.masked_h + (f.batch.slot[t] + b) * f.units;
+    for (index unit = 0; unit < f.units; unit += Lanes<T>::count) {
+        const index n = f.units - unit;
+        store(to + unit, load(h + unit, n) * load(mask + unit), n);
+    }
 }
 
 template <class Cell, class T = typename Cell::T> void backward(const Backward<T>& f, Range range) {
@@ -87,6 +107,7 @@ template <class Cell, class T = typename Cell::T> void backward(const Backward<T
         // Sequences that end with this step have no step after it to multiply.
         const index going_on = clipped(t + 1 < batch.steps ? batch.active[t + 1] : 0);
         const index active = clipped(batch.active[t]);
+        for (index b = range.b0; f.mask && b < active; ++b) keep_masked<Cell>(f, t, b);
         Cell::backward_step(f, t, range.b0, going_on, false);
         Cell::backward_step(f, t, going_on, active, true);
     }
@@ -94,9 +115,8 @@ template <class Cell, class T = typename Cell::T> void backward(const Backward<T
 
 template <class Cell, class T = typename Cell::T> void initial_gradient(const Backward<T>& f, index b0, index b1) {
     const index Hp = padded<Cell>(f.units);
-    hidden_gradient<Cell>(f, -1, b0, false).run(b1 - b0, f.units, [&](index r, index j, vec<T> dh) {
-        store(f.dh + (b0 + r) * Hp + j * Lanes<T>::count, dh);
-    });
+    hidden_gradient<Cell>(f, -1, b0, b1, false,
+                          [&](index r, index j, vec<T> dh) { store(f.dh + (b0 + r) * Hp + j * Lanes<T>::count, dh); });
 }
 
 }  // namespace ELMAN_ISA

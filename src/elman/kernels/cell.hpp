@@ -34,9 +34,8 @@ template <class Cell, class T> struct OnePass {
     }
 
     static void backward_step(const Backward<T>& f, index t, index b0, index b1, bool ends) {
-        hidden_gradient<Cell>(f, t, b0, ends).run(b1 - b0, f.units, [&](index r, index j, vec<T> dh) {
-            Cell::backward_row(f, t, b0 + r, j, dh);
-        });
+        hidden_gradient<Cell>(f, t, b0, b1, ends,
+                              [&](index r, index j, vec<T> dh) { Cell::backward_row(f, t, b0 + r, j, dh); });
     }
 
     static void weight_gradient(const Backward<T>& f, index p) {

@@ -73,6 +73,20 @@ template <class T> ELMAN_INLINE T* state_after(const Forward<T>& f, index t, ind
     return f.h + ((~t & 1) * f.batch.sequences + b) * f.ldh;
 }
 
+// The state before step t of sequence b as it enters the products.
+template <class T> ELMAN_INLINE const T* product_before(const Forward<T>& f, index t, index b) {
+    return (f.mask ? f.masked_h : f.h) + ((t & 1) * f.batch.sequences + b) * f.ldh;
+}
+
+// Puts the units from `unit` on of the state after step t of sequence b in their place.
+template <class T> ELMAN_INLINE void put_state(const Forward<T>& f, index t, index b, index unit, vec<T> h) {
+    store(state_after(f, t, b) + unit, h);
+    if (f.mask) {
+        const index row = (~t & 1) * f.batch.sequences + b;
+        store(f.masked_h + row * f.ldh + unit, h * load(f.mask + b * f.ldh + unit));
+    }
+}
+
 // Panel p of the pre-activations at step t for sequences from b on, all of it: bias, x and h.
 template <class Cell, class T = typename Cell::T>
 ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>& f, index t, index b, index p,
@@ -83,7 +97,7 @@ ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>&
     const T* const wx = bias + A * L;
     const T* const wh = wx + f.inputs * Shape::x_vectors * L;
     const T* const x = f.x + t * f.batch.direction * f.ldx;
-    const T* const h = state_before(f, t, b);
+    const T* const h = product_before(f, t, b);
     if (!f.x_product) return {bias, 0, x, f.batch.first + b, f.ldx, f.inputs, wx, h, f.ldh, f.units, wh, sums};
     const T* const start = f.x_product + (p * f.slots + f.batch.slot[t] + b) * A * L;
     return {start, A * L, x, f.batch.first + b, f.ldx, 0, wx, h, f.ldh, f.units, wh, sums};

@@ -41,7 +41,7 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         const vec<T> z = sigmoid<T>(load(sums + 2 * L));
         const vec<T> n = tanh<T>(fma(r, q, load(sums + 3 * L)));
         const vec<T> h = fma(z, load(state_before(s, t, b) + unit), (T(1) - z) * n);
-        store(state_after(s, t, b) + unit, h);
+        put_state(s, t, b, unit, h);
         store(y, h, n_lanes);
         if (s.gates) {
             T* const gates = s.gates + row * G * units + unit;

@@ -87,7 +87,7 @@ template <class Scalar> struct GruResetBefore {
         const index unit = p * L, n = s.units - unit;
         const vec<T> r = sigmoid<T>(load(sums));
         const vec<T> z = sigmoid<T>(load(sums + L));
-        store(s.reset_h + b * s.ldh + unit, r * load(state_before(s, t, b) + unit));
+        store(s.reset_h + b * s.ldh + unit, r * load(product_before(s, t, b) + unit));
         store(candidate(s, b) + unit, load(sums + 2 * L));
         store(update(s, b) + unit, z);
         if (s.gates) {
@@ -106,16 +106,15 @@ template <class Scalar> struct GruResetBefore {
         const vec<T> h = fma(z, load(state_before(s, t, b) + unit), (T(1) - z) * n);
         T* const y = s.y + row * s.ldy + unit;
         will_write(y + s.batch.direction * s.ldy);
-        store(state_after(s, t, b) + unit, h);
+        put_state(s, t, b, unit, h);
         store(y, h, n_lanes);
         if (s.gates) store(s.gates + row * G * s.units + 2 * s.units + unit, n, n_lanes);
     }
 
     static void backward_step(const Backward<T>& s, index t, index b0, index b1, bool ends) {
         const index Hp = padded<GruResetBefore>(s.units);
-        hidden_gradient<GruResetBefore>(s, t, b0, ends).run(b1 - b0, s.units, [&](index r, index j, vec<T> dh) {
-            candidate_row_back(s, t, b0 + r, j, dh);
-        });
+        hidden_gradient<GruResetBefore>(s, t, b0, b1, ends,
+                                        [&](index r, index j, vec<T> dh) { candidate_row_back(s, t, b0 + r, j, dh); });
         const RowsProduct<T> through_candidate = {
             nullptr, 0, dz_row(s, t, b0) + h_gates * Hp, s.ldz, s.packed_h + packed_candidate(s.units), Hp, Hp};
         through_candidate.run(b1 - b0, s.units,
@@ -152,10 +151,16 @@ template <class Scalar> struct GruResetBefore {
         const index unit = j * L, n_lanes = s.units - unit;
         const index row = s.batch.first[b] + t * s.batch.direction;
         const vec<T> r = load(s.gates + row * G * s.units + unit, n_lanes);
-        const vec<T> h = load(h_before(s, t, b) + unit, n_lanes);
+        const index padded_row = b * padded<GruResetBefore>(s.units);
+        vec<T> h = load(h_before(s, t, b) + unit, n_lanes), dmasked = g;
+        if (s.mask) {
+            const vec<T> mask = load(s.mask + padded_row + unit);
+            h = h * mask;
+            dmasked = g * mask;
+        }
         const vec<T> dr = g * h * r * (T(1) - r);
-        T* const dh = s.dh + b * padded<GruResetBefore>(s.units) + unit;
-        store(dh, fma(g, r, load(dh)));
+        T* const dh = s.dh + padded_row + unit;
+        store(dh, fma(dmasked, r, load(dh)));
         store(dz_row(s, t, b) + j * h_gates * L, dr);
         store(dz_panel<GruResetBefore>(s, t, b, j), dr);
         store(s.reset_h + (s.batch.slot[t] + b) * s.units + unit, r * h, n_lanes);

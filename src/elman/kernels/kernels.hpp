@@ -72,6 +72,8 @@ struct Forward {
     index slots;                // rows of the block
     T* h;                       // (2, B, ldh) the state before step t stands in half t % 2
     index ldh;                  // at least Hp
+    const T* mask;              // (B, ldh) what h is multiplied by where it enters the products, or null
+    T* masked_h;                // (2, B, ldh) h times the mask, if there is one
     T* c;                       // (B, Hp) cell state, LSTM only
     T* reset_h;                 // (3, B, ldh) what waits between the two passes of GRU, reset before
     T* y;                       // (N, H)
@@ -88,7 +90,7 @@ struct Backward {
     T alpha, beta;
     const T* packed_h;          // Wh transposed, as laid out by pack_backward
     const T* packed_x;          // Wx transposed
-    const T* const* h_before;   // (slots) row of h before the step, for the weight gradients
+    const T* const* h_before;   // (slots) row of h before the step as the products had it, for the weight gradients
     const T* const* x_rows;     // (slots) row of x
     const T* y;                 // (N, H)
     index ldy;
@@ -108,6 +110,8 @@ struct Backward {
     index slots;                // rows of the block
     T* reset_h;                 // [slots][H] r*h of the block, GRU with the reset before only
     const T* const* reset_rows; // (slots) its rows
+    const T* mask;              // (B, Hp) or null
+    T* masked_h;                // [slots][H] h before the steps of the block times the mask, if there is one
     T* const* dx_rows;          // (slots) row of dx
     T* dWx;                     // [panel][I][gates][L] sums so far
     T* dWh;                     // [panel][H][gates][L]

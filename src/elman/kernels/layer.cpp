@@ -103,6 +103,8 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     const Memory<T> packed = layer.packed ? Memory<T>() : Memory<T>(sizes.packed_forward);
     if (!layer.packed) kernels.pack_forward(layer.weights, packed.get());
     const Memory<T> h(2 * B * sizes.ldh);
+    const Memory<T> mask = a.mask ? Memory<T>::zeros(B * sizes.ldh) : Memory<T>();
+    const Memory<T> masked_h = a.mask ? Memory<T>(2 * B * sizes.ldh) : Memory<T>();
     const Memory<T> c = layer.kind == Kind::lstm ? Memory<T>::zeros(B * sizes.padded_units) : Memory<T>();
     const Memory<T> reset_h = layer.kind == Kind::gru_reset_before ? Memory<T>(3 * B * sizes.ldh) : Memory<T>();
     const Memory<T> x_product = ahead ? Memory<T>(most_rows * product_row) : Memory<T>();
@@ -112,6 +114,11 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
             for (index b = 0; b < order.active(t); ++b) rows_of_x.push_back(order.first(b) + t * order.direction());
     gather(order, a.h0, units, h.get(), sizes.ldh);
     if (c.get() && a.c0) gather(order, a.c0, units, c.get(), sizes.padded_units);
+    if (a.mask) {
+        gather(order, a.mask, units, mask.get(), sizes.ldh);
+        for (index b = 0; b < B; ++b)
+            for (index j = b * sizes.ldh; j < b * sizes.ldh + units; ++j) masked_h[j] = h[j] * mask[j];
+    }
 
     Forward<T> f{};
     f.batch = order.batch(slot.data());
@@ -121,6 +128,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     f.x = a.x, f.ldx = a.ldx;
     f.x_product = x_product.get();
     f.h = h.get(), f.ldh = sizes.ldh;
+    f.mask = mask.get(), f.masked_h = masked_h.get();
     f.c = c.get();
     f.reset_h = reset_h.get();
     f.y = a.y, f.ldy = a.ldy;
@@ -188,15 +196,20 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     const Memory<T> dh = Memory<T>::zeros(B * Hp), dc = Memory<T>::zeros(B * Hp);
     if (a.dh) gather(order, a.dh, units, dh.get(), Hp);
     if (a.dc) gather(order, a.dc, units, dc.get(), Hp);
+    const Memory<T> mask = a.mask ? Memory<T>::zeros(B * Hp) : Memory<T>();
+    if (a.mask) gather(order, a.mask, units, mask.get(), Hp);
     const Memory<T> dz_rows = Memory<T>::zeros(2 * B * sizes.ldz);
     const Memory<T> dz = Memory<T>::zeros(most_rows * dz_row);
     const Memory<T> reset_h = layer.kind == Kind::gru_reset_before ? Memory<T>(most_rows * units) : Memory<T>();
+    const Memory<T> masked_h = a.mask ? Memory<T>(most_rows * units) : Memory<T>();
     const index panel_row = sizes.gates * sizes.lanes * sizes.panels;
     const Memory<T> dWx = Memory<T>::zeros(inputs * panel_row), dWh = Memory<T>::zeros(units * panel_row);
     const Memory<T> db = Memory<T>::zeros(dz_row);
 
     const Memory<const T*> x_rows(rows), h_before(rows), reset_rows(reset_h.get() ? most_rows : 0);
     for (index s = 0; reset_h.get() && s < most_rows; ++s) reset_rows[s] = reset_h.get() + s * units;
+    const Memory<const T*> masked_rows(a.mask ? most_rows : 0);
+    for (index s = 0; a.mask && s < most_rows; ++s) masked_rows[s] = masked_h.get() + s * units;
     const Memory<T*> dx_rows(rows);
     index s = 0;
     for (index t = order.steps() - 1; t >= 0; --t)
@@ -221,6 +234,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     f.dz_rows = dz_rows.get(), f.ldz = sizes.ldz;
     f.dz = dz.get();
     f.reset_h = reset_h.get(), f.reset_rows = reset_rows.get();
+    f.mask = mask.get(), f.masked_h = masked_h.get();
     f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get();
 
     const int threads = team_size(order, 3 * flops_per_row(layer, sizes) * rows, running);
@@ -237,7 +251,8 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
         for (std::size_t i = 1; i < begins.size(); ++i) {
             const index before = rows - order.rows_before(begins[i - 1]);
             mine.slots = order.rows_before(begins[i - 1]) - order.rows_before(begins[i]);
-            mine.x_rows = x_rows.get() + before, mine.h_before = h_before.get() + before;
+            mine.x_rows = x_rows.get() + before;
+            mine.h_before = a.mask ? masked_rows.get() : h_before.get() + before;
             mine.dx_rows = dx_rows.get() + before;
             for (index end = begins[i - 1]; end > begins[i] && !look();) {
                 const index begin = std::max(begins[i], order.block_begin(end, rows_for_clock));

@@ -23,6 +23,7 @@ struct ForwardArrays {
     index ldx;
     const T* h0;            // (B, H) or null for zeros
     const T* c0;
+    const T* mask;          // (B, H) or null: multiplies h where it enters the products
     T* y;                   // (N, H)
     index ldy;
     T* h;                   // (B, H) last state of each sequence
@@ -37,6 +38,7 @@ struct BackwardArrays {
     index ldx;
     const T* h0;            // (B, H) or null for zeros
     const T* c0;
+    const T* mask;          // (B, H) or null: multiplies h where it enters the products
     const T* y;             // (N, H)
     index ldy;
     const T* gates;         // (N, G*H)

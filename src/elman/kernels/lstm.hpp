@@ -40,7 +40,7 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         const vec<T> c = fma(f, load(cell), i * g);
         const vec<T> h = o * tanh<T>(c);
         store(cell, c);
-        store(state_after(s, t, b) + unit, h);
+        put_state(s, t, b, unit, h);
         store(s.y + row * s.ldy + unit, h, n);
         if (s.gates) {
             T* const gates = s.gates + row * G * s.units + unit;

@@ -49,9 +49,9 @@ void run_unlocked(const std::function<bool(const Running&)>& work) {
 
 namespace {
 
-// A batch and its first states, as forward and backward both take them.
+// A batch, its first states and the mask of its sequences, as forward and backward both take them.
 struct BatchArguments {
-    Array x, lengths, h0, c0;
+    Array x, lengths, h0, c0, mask;
 
     // The kernels trust the lengths: here they are held to the rows there are.
     Order order(bool reverse) const {
@@ -82,6 +82,7 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
                                      batch.x.row_stride(),
                                      batch.h0.packed<const T>({B, H}),
                                      batch.c0.packed<const T>({B, H}),
+                                     batch.mask.packed<const T>({B, H}),
                                      y_.data<T>({N, H}),
                                      y_.row_stride(),
                                      h_.packed<T>({B, H}),
@@ -94,10 +95,10 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
 
 nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                         nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
-                        nb::handle inner, Activation activation, double alpha, double beta) {
+                        nb::handle inner, nb::handle mask, Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
     const Array gates_(gates, "gates", true), inner_(inner, "inner", true);
-    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}, {mask, "mask"}};
     return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_)
                                 : forward_of<double>(in, batch, reverse, y, gates_, inner_);
 }
@@ -125,6 +126,7 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       batch.x.row_stride(),
                                       batch.h0.packed<const T>({B, H}),
                                       batch.c0.packed<const T>({B, H}),
+                                      batch.mask.packed<const T>({B, H}),
                                       tape.y.data<const T>({N, H}),
                                       tape.y.row_stride(),
                                       tape.gates.packed<const T>({N, GH}),
@@ -147,10 +149,10 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
 
 nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                          nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
-                         nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
+                         nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx, nb::handle mask,
                          Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}};
+    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}, {mask, "mask"}};
     const TapeArguments tape = {{y, "y"}, {gates, "gates"}, {inner, "inner"}, {dy, "dy"}, {dh, "dh"}, {dc, "dc"}};
     return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx)
                                 : backward_of<double>(in, batch, reverse, tape, dx);
@@ -193,13 +195,13 @@ NB_MODULE(_native, m) {
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "y"_a.none() = nb::none(),
-          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "activation"_a = Activation::tanh,
-          "alpha"_a = 0.0, "beta"_a = 0.0,
+          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "mask"_a.none() = nb::none(),
+          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
           "y, h, c of a packed batch; c is None where there is none. The tape goes into gates and inner.");
     m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none(),
           "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(), "dy"_a.none() = nb::none(),
           "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(), "dx"_a.none() = nb::none(),
-          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "mask"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
           "dx, dh0, dc0, dWx, dWh, db, dbn from the tape of forward; dc0 and dbn are None where there are none.");
     add_streams(m);
 }

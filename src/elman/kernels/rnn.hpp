@@ -26,12 +26,11 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
 
     static ELMAN_INLINE void forward_row(const Forward<T>& s, index t, index b, index p, const T* sums) {
         const index row = s.batch.first[b] + t * s.batch.direction;
-        T* const h_after = state_after(s, t, b);
         T* const y = s.y + row * s.ldy;
         for (index unit = p * U * L; unit < (p + 1) * U * L && unit < s.units; unit += L, sums += L) {
             will_write(y + s.batch.direction * s.ldy + unit);
             const vec<T> h = activate<T>(s.activation, s.alpha, s.beta, load(sums));
-            store(h_after + unit, h);
+            put_state(s, t, b, unit, h);
             store(y + unit, h, s.units - unit);
         }
     }

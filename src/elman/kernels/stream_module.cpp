@@ -59,7 +59,8 @@ public:
         const index ldx = one ? x_.row_stride() : I, ldy = one ? y.row_stride() : H;
         run_unlocked([&](const Running& running) {
             return forward<T>(state_.packed()->layer(), order,
-                              {from, ldx, h.get(), c.get(), to, ldy, h.get(), c.get(), nullptr, nullptr}, running);
+                              {from, ldx, h.get(), c.get(), nullptr, to, ldy, h.get(), c.get(), nullptr, nullptr},
+                              running);
         });
         restore(h.get(), c.get());
         return out;

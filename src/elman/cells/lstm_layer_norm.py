@@ -1,0 +1,100 @@
+"""The layer-normalized LSTM (Ba, Kiros, Hinton 2016, "Layer Normalization", supplementary equations 20-22).
+
+    LN(a) = (a - mean(a)) / sqrt(variance(a) + 1e-5)        over all units of a, row by row
+    a = gain_x LN(x Wx) + gain_h LN(h Wh) + b
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
+    c' = f c + i g
+    h' = o tanh(gain_c LN(c') + bias_c)
+
+x (B, I), h and c (B, H); Wx (I, 4H), Wh (H, 4H), gain_x, gain_h and b (4H,), gates side by side in the order i, f, g,
+o; gain_c and bias_c (H,). As in the paper, each product is normalized over all 4H units together, and c' itself goes on
+as it is. The paper's biases of the first two normalizations stand in one sum with b, so b alone is kept. Others differ:
+TensorFlow 1 (LayerNormBasicLSTMCell) normalizes each gate by itself, x Wx and h Wh already added; TensorFlow Addons
+and PyTorch's example `custom_lstms.py` hand the normalized c' on as the next state. Under recurrent dropout m h stands
+for h in the product, with a mask m (B, H).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.normalization import normalize, normalize_derivative
+from elman.checks import Array
+
+EPSILON = 1e-5
+
+
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
+    h, c = state
+    Wx, Wh, b, gain_x, gain_h, gain_c, bias_c = weights
+    nx, sx = normalize(x @ Wx, EPSILON)  # (B, 4H), (B, 1)
+    nh, sh = normalize(masked(h, mask) @ Wh, EPSILON)
+    i, f, g, o = np.split(gain_x * nx + gain_h * nh + b, 4, axis=-1)  # (B, H) each
+    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    c_next = f * c + i * g
+    nc, sc = normalize(c_next, EPSILON)
+    tanh_c = tanh(gain_c * nc + bias_c)
+    kept = {
+        "i": i,
+        "f": f,
+        "g": g,
+        "o": o,
+        "tanh_c": tanh_c,
+        "nx": nx,
+        "sx": sx,
+        "nh": nh,
+        "sh": sh,
+        "nc": nc,
+        "sc": sc,
+    }
+    return (o * tanh_c, c_next), kept
+
+
+def step_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
+) -> tuple[Array, Arrays, Arrays]:
+    (h, c), (dh, dc) = state, dnext
+    Wx, Wh, b, gain_x, gain_h, gain_c, bias_c = weights
+    i, f, g, o, tanh_c = kept["i"], kept["f"], kept["g"], kept["o"], kept["tanh_c"]
+    nx, nh, nc = kept["nx"], kept["nh"], kept["nc"]
+    dlc = dh * o * tanh_derivative(tanh_c)  # (B, H), of gain_c LN(c') + bias_c
+    dc = dc + normalize_derivative(nc, kept["sc"], dlc * gain_c)
+    da = np.concatenate(
+        [
+            dc * g * sigmoid_derivative(i),
+            dc * c * sigmoid_derivative(f),
+            dc * i * tanh_derivative(g),
+            dh * tanh_c * sigmoid_derivative(o),
+        ],
+        axis=-1,
+    )  # (B, 4H)
+    dpx = normalize_derivative(nx, kept["sx"], da * gain_x)  # of x Wx
+    dph = normalize_derivative(nh, kept["sh"], da * gain_h)  # of h Wh
+    dgains = ((da * nx).sum(0), (da * nh).sum(0), (dlc * nc).sum(0))
+    dweights = (x.T @ dpx, masked(h, mask).T @ dph, da.sum(0), *dgains, dlc.sum(0))
+    return dpx @ Wx.T, (masked(dph @ Wh.T, mask), dc * f), dweights
+
+
+def lstm_layer_norm() -> Cell:
+    """The cell of the layer-normalized LSTM. It has no compiled kernel."""
+    return Cell(
+        name="lstm",
+        weights={
+            "Wx": ("input", "gates"),
+            "Wh": ("hidden", "gates"),
+            "b": ("gates",),
+            "gain_x": ("gates",),
+            "gain_h": ("gates",),
+            "gain_c": ("hidden",),
+            "bias_c": ("hidden",),
+        },
+        states=("h", "c"),
+        gates=("i", "f", "g", "o"),
+        step=step,
+        step_derivative=step_derivative,
+        starts={"gain_x": 1.0, "gain_h": 1.0, "gain_c": 1.0, "bias_c": 0.0},
+        options={"layer_norm": True},
+        takes_mask=True,
+    )
