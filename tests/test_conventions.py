@@ -793,7 +793,7 @@ class TestOptions:
         assert layer.config["activation"] == "relu"
         with pytest.raises(TypeError, match=r"options of 'rnn' must be activation. Got 'activaton'"):
             from_arrays("rnn", {}, "keras", activaton="relu")
-        with pytest.raises(TypeError, match=r"options of 'lstm' must be none. Got 'activation'"):
+        with pytest.raises(TypeError, match=r"options of 'lstm' must be layer_norm. Got 'activation'"):
             from_arrays("lstm", {}, "keras", activation="relu")
 
     @pytest.mark.parametrize("form", [True, False])

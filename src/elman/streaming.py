@@ -68,6 +68,7 @@ class Stream:
             layer._rows if walker is None else walker.step
             for layer, walker in zip(plan.layers, self._walkers, strict=True)
         ]
+        self.reset()
         # A single recurrent layer is one call away; it refuses, before it changes anything, what does not fit.
         only = len(self._stages) == 1 and self._walkers[0] is not None
         self._only: Callable[..., Array] | None = self._stages[0] if only else None
@@ -116,16 +117,22 @@ class Stream:
         return rows if self._stages else rows.copy()
 
     def reset(self, rows: Any = None) -> None:
-        """Back to the state 0; with `rows`, indices or a mask over the batch, those rows alone."""
-        for walker in self._walkers:
-            if walker is None:
-                continue
-            if rows is None:
-                walker.reset()
-                continue
+        """Back to the state before the first step, 0 or the learned one; with `rows`, indices or a mask over the
+        batch, those rows alone."""
+        for layer, walker in zip(self._plan.layers, self._walkers, strict=True):
+            if walker is not None:
+                self._reset(layer, walker, rows)
+
+    def _reset(self, layer: Any, walker: Any, rows: Any = None) -> None:
+        first = layer._first_state(0, self._count)
+        if rows is None and first is None:
+            walker.reset()
+        elif rows is None:
+            walker.set_state(*first)
+        else:
             state = walker.state()
-            for array in state:
-                array[rows] = 0
+            for i, array in enumerate(state):
+                array[rows] = 0 if first is None else first[i][rows]
             walker.set_state(*state)
 
     @property
@@ -139,9 +146,12 @@ class Stream:
     def state(self, value: list[Any]) -> None:
         read: list[Any] = []
         self._collect(self.net, value, read)  # all of it is checked before any is taken over
-        for walker, state in zip([w for w in self._walkers if w is not None], read, strict=True):
+        for layer, walker in zip(self._plan.layers, self._walkers, strict=True):
+            if walker is None:
+                continue
+            state = read.pop(0)
             if state is None:
-                walker.reset()
+                self._reset(layer, walker)
             else:
                 walker.set_state(*state)
 

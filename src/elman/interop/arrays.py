@@ -36,7 +36,8 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     convention
         A name of the table, see `elman.interop.CONVENTIONS`, or an `elman.Convention`.
     options
-        Those of the cell, which arrays do not tell: `activation` of "rnn", `reset_after` of "gru".
+        Those of the cell, which arrays do not tell: `activation` of "rnn", `reset_after` of "gru", `layer_norm` of
+        "lstm", which only the convention "elman" can hold.
 
     Returns
     -------
@@ -103,7 +104,10 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
         the sum and the second 0, but for what stands inside a reset product (`bn`). Options of the cell (an
         activation, the reset form) are in no array; they are in ``layer.config``.
 
-    Raises `FormatError` for what the convention cannot hold, `TypeError` for what is no recurrent layer.
+    Dropout acts in training alone, so a layer with `recurrent_dropout` is written like one without.
+
+    Raises `FormatError` for what the convention cannot hold, a learned state, zoneout or layer normalization among
+    it; `TypeError` for what is no recurrent layer.
 
     >>> import elman
     >>> from elman.interop import to_arrays
@@ -114,6 +118,7 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer must be a recurrent layer. Got {checks.describe(layer)}.")
     rule = _convention(convention)
+    _check_options(layer)
     _check_reset_form(rule, layer.cell)
     slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
     inputs, hidden = layer.input_size or 0, layer.hidden_size
@@ -190,6 +195,19 @@ def _check_reset_form(rule: Convention, cell: Cell) -> None:
         raise FormatError(
             f"reset_after must be {rule.reset_after} for the convention {rule.name!r}, which has no other form. "
             f"Got {form}."
+        )
+
+
+def _check_options(layer: Recurrent) -> None:
+    """Refuses what no array of a convention can hold and what would change the outputs if it were left out."""
+    if layer.learned_state:
+        raise FormatError(
+            "learned_state must be False: a convention holds the weights of a cell, and no states. Got True."
+        )
+    if layer.zoneout is not None:
+        raise FormatError(
+            f"zoneout must be 0: it changes what a layer computes after training too, and no convention has it. "
+            f"Got {layer.config['zoneout']}."
         )
 
 

@@ -1,10 +1,11 @@
 """Layers: recurrent, and what stands before and behind them."""
 
+from elman.layers.built_in import GRU, LSTM, RNN
 from elman.layers.last_steps import LastSteps
 from elman.layers.layer import Layer, Tape
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, MaxOverTime, MeanOverTime
-from elman.layers.recurrent import GRU, LSTM, RNN, Recurrent
+from elman.layers.recurrent import Recurrent
 
 #: The layers by the name that files call them.
 LAYERS: dict[str, type[Layer]] = {

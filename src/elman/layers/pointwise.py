@@ -11,8 +11,10 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import Activation, as_activation
+from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
 from elman.initializers import glorot
+from elman.layers import noise
 from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences, pack_tokens
 
@@ -130,7 +132,9 @@ class Dropout(Layer):
     """Sets each value to 0 with probability `rate` and scales the others by 1 / (1 - rate).
 
     It acts only where `forward` is given a generator, as `fit` does; elsewhere y = x. Source: Srivastava et al.
-    2014, section 4, with the scaling moved from use to training.
+    2014, section 4, with the scaling moved from use to training. With `per_sequence` each sequence of a batch has one
+    mask, the same at all its steps (Gal and Ghahramani 2016, section 4.1); vectors have one each, as without it.
+    Raises `ValueError` for a rate that is not from 0 to under 1.
 
     >>> import numpy as np, elman
     >>> layer = elman.Dropout(0.5)
@@ -140,20 +144,23 @@ class Dropout(Layer):
     [[[2.0, 0.0, 0.0], [0.0, 2.0, 2.0]]]
     """
 
-    def __init__(self, rate: float, dtype: Any = "float32") -> None:
-        super().__init__(rate=rate, dtype=str(checks.float_dtype(dtype)))
+    def __init__(self, rate: float, dtype: Any = "float32", *, per_sequence: bool = False) -> None:
+        chosen = {"per_sequence": True} if checks.flag("per_sequence", per_sequence) else {}
+        super().__init__(rate=rate, dtype=str(checks.float_dtype(dtype)), **chosen)
 
-    def _setup(self, *, rate: float, dtype: Any) -> None:
-        self.rate = checks.number("rate", rate, 0, 1)
-        if self.rate == 1:
-            raise ValueError(f"rate must be under 1, or nothing is left. Got {rate!r}.")
+    def _setup(self, *, rate: float, dtype: Any, per_sequence: bool = False) -> None:
+        self.rate = noise.dropout_rate("rate", rate)
+        self.per_sequence = checks.flag("per_sequence", per_sequence)
         self.dtype = checks.float_dtype(dtype)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         if rng is None or self.rate == 0:
             return x, None, None
-        survives = np.asarray(rng.random(x.values.shape) >= self.rate, self.dtype)
-        scale = survives / self.dtype.type(1 - self.rate)
+        if self.per_sequence and x.layout.lengths is not None:
+            mask = noise.dropout_mask(rng, self.rate, (len(x.lengths), x.values.shape[1]), self.dtype)
+            scale = mask.repeat(x.lengths, axis=0)
+        else:
+            scale = noise.dropout_mask(rng, self.rate, x.values.shape, self.dtype)
         return x.with_values(x.values * scale), None, scale
 
     def _rows(self, rows: Array) -> Array:
@@ -190,23 +197,16 @@ class LayerNorm(Layer):
         self._parameters["bias"][...] = 0
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        normal, scale = self._normalize(x.values)
+        normal, scale = normalize(x.values, self.epsilon)
         gain = self._parameters["gain"]
         y = gain * normal + self._parameters["bias"]
         return x.with_values(y), None, (normal, scale, gain.copy()) if keep else None
 
     def _rows(self, rows: Array) -> Array:
-        return self._parameters["gain"] * self._normalize(rows)[0] + self._parameters["bias"]
-
-    def _normalize(self, rows: Array) -> tuple[Array, Array]:
-        """Rows with mean 0 and variance 1, and what they were multiplied by."""
-        centered = rows - rows.mean(-1, keepdims=True)
-        scale = 1 / np.sqrt((centered * centered).mean(-1, keepdims=True) + self.epsilon)
-        return centered * scale, scale
+        return self._parameters["gain"] * normalize(rows, self.epsilon)[0] + self._parameters["bias"]
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         normal, scale, gain = kept
         dy = np.zeros_like(normal) if dy is None else dy
-        dn = dy * gain
-        dx = scale * (dn - dn.mean(-1, keepdims=True) - normal * (dn * normal).mean(-1, keepdims=True))
+        dx = normalize_derivative(normal, scale, dy * gain)
         return dx, None, {"gain": (dy * normal).sum(0), "bias": dy.sum(0)}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks, engine
-from elman.cells import Cell, gru, lstm, rnn, stepping
-from elman.cells.activations import Activation
+from elman.cells import Cell, stepping
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.initializers import RECURRENT, recurrent
+from elman.layers import noise
 from elman.layers.layer import Gradients, Layer
 from elman.sequences import Layout, Sequences
 
@@ -40,9 +39,26 @@ class Recurrent(Layer):
     initializer
         "glorot" (input weights Glorot, recurrent weights orthogonal, biases 0; each gate by itself), "orthogonal"
         (both orthogonal), or "uniform" (everything uniform in +-1/sqrt(hidden), PyTorch's way).
+    recurrent_dropout
+        From 0 to under 1. Where `forward` is given a generator, as in training, the hidden state enters the products
+        with weights times a mask: 0 with this probability, else 1 / (1 - recurrent_dropout). Each sequence has one
+        mask, the same for all gates and at all steps, and each direction its own (Gal and Ghahramani 2016, section
+        4.1). What goes past the products, the cell state of an LSTM and z h of a GRU, is not masked. PyTorch has no
+        such option; Keras's GRU draws one mask for each gate.
+    zoneout
+        From 0 to under 1, or a tuple of one for each state, (h, c) for an LSTM. Where `forward` is given a generator,
+        each unit of a state keeps its value with this probability p, drawn anew at each step; elsewhere, and in
+        streams, the expectation takes its place: s' = p s + (1 - p) s_new (Krueger et al. 2017, section 3). It runs
+        on the plain equations, which are many times slower than the compiled kernels.
+    learned_state
+        Makes the state before the first step a parameter, (hidden,) for each state and direction: "h0", "c0", with
+        "_reverse" for the second direction. It starts at 0 and counts wherever no state is given; streams start
+        with it. Where a state is given, its gradient is 0.
 
     State: one array (batch, hidden) a state of the cell, a tuple of them where there are several; (hidden,) for a
     single sequence; with a leading axis of 2 for both directions.
+
+    Raises `ValueError` for a rate or a size that cannot be, and for `recurrent_dropout` with a cell that takes no mask.
 
     Example: see `elman.Cell`.
     """
@@ -61,6 +77,10 @@ class Recurrent(Layer):
         dtype: Any = "float32",
         seed: int | None = None,
         initializer: str = "glorot",
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, ...] = 0.0,
+        learned_state: bool = False,
     ) -> None:
         self._initializer = checks.choice("initializer", initializer, RECURRENT)
         if not isinstance(cell, Cell):
@@ -72,15 +92,32 @@ class Recurrent(Layer):
             hidden_size=hidden_size,
             bidirectional=bidirectional,
             dtype=str(checks.float_dtype(dtype)),
+            **chosen(cell, recurrent_dropout, zoneout, learned_state),
         )
 
-    def _setup(self, *, cell: Cell, input_size: int, hidden_size: int, bidirectional: bool, dtype: Any) -> None:
+    def _setup(
+        self,
+        *,
+        cell: Cell,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool,
+        dtype: Any,
+        recurrent_dropout: float = 0.0,
+        zoneout: Any = 0.0,
+        learned_state: bool = False,
+    ) -> None:
+        chosen(cell, recurrent_dropout, zoneout, learned_state)  # a file may hold anything
         self.cell = cell
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
         self.output_size = self.hidden_size * self.directions
         self.dtype = checks.float_dtype(dtype)
+        self.recurrent_dropout = float(recurrent_dropout)
+        rates = noise.zone_rates(zoneout, cell.states)
+        self.zoneout = rates if any(rates) else None  #: the rate of each state; None: no zoneout
+        self.learned_state = bool(learned_state)
 
     @property
     def directions(self) -> int:
@@ -89,7 +126,12 @@ class Recurrent(Layer):
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = self.cell.shapes(self.input_size or 0, self.hidden_size)
+        shapes |= dict.fromkeys(self._learned_names(), (self.hidden_size,))
         return {name + suffix: shape for suffix in self._suffixes() for name, shape in shapes.items()}
+
+    def _learned_names(self) -> tuple[str, ...]:
+        """The parameters of one direction that are states before the first step."""
+        return tuple(f"{name}0" for name in self.cell.states) if self.learned_state else ()
 
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse")[: self.directions]
@@ -99,6 +141,8 @@ class Recurrent(Layer):
             recurrent(
                 {name: self._parameters[name + suffix] for name in self.cell.weights}, self.cell, self._initializer, rng
             )
+            for name in self._learned_names():
+                self._parameters[name + suffix][...] = 0
 
     @functools.cached_property
     def _by_direction(self) -> list[Arrays]:
@@ -114,14 +158,36 @@ class Recurrent(Layer):
         for d, weights in enumerate(self._by_direction):
             out = y[:, d * H : (d + 1) * H] if self.bidirectional else y
             end, tape = engine.forward(
-                self.cell, weights, x.values, x.lengths, starts[d], out, reverse=d == 1, keep=keep
+                self.cell,
+                weights,
+                x.values,
+                x.lengths,
+                self._first_state(d, x.layout.count) if starts[d] is None else starts[d],
+                out,
+                reverse=d == 1,
+                keep=keep,
+                mask=self._draw_mask(rng, x.layout.count),
+                zones=self.zoneout and noise.zones(rng, self.zoneout, out.shape, self.dtype),
             )
             ends.append(end)
             tapes.append(tape)
-        return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes)
+        return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes, state is None)
+
+    def _first_state(self, direction: int, count: int) -> Arrays | None:
+        """The state of `count` sequences before their first step where none is given, (count, hidden) each.
+
+        None stands for 0, where it is not learned.
+        """
+        names = [name + self._suffixes()[direction] for name in self._learned_names()]
+        return tuple([np.tile(self._parameters[name], (count, 1)) for name in names]) or None
+
+    def _draw_mask(self, rng: Generator | None, count: int) -> Array | None:
+        if rng is None or self.recurrent_dropout == 0:
+            return None
+        return noise.dropout_mask(rng, self.recurrent_dropout, (count, self.hidden_size), self.dtype)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
-        layout, tapes = kept
+        layout, tapes, from_learned = kept
         dends = self._read_state("dstate", dstate, layout)
         H = self.hidden_size
         dx: Array | None = None
@@ -133,12 +199,14 @@ class Recurrent(Layer):
             dx = dvalues if dx is None else dx + dvalues
             dstarts.append(dstart)
             gradients |= {name + suffix: dweight for name, dweight in zip(self.cell.weights, dweights, strict=True)}
+            for name, d0 in zip(self._learned_names(), dstart, strict=False):
+                gradients[name + suffix] = d0.sum(0) if from_learned else np.zeros(self.hidden_size, self.dtype)
         assert dx is not None
         return dx, self._write_state(dstarts, layout), gradients
 
     def _pack(self) -> stepping.Packed:
         """The weights made ready for streams."""
-        return engine.pack(self.cell, self._by_direction[0], self.hidden_size)
+        return engine.pack(self.cell, self._by_direction[0], self.hidden_size, self.zoneout)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
         """For each direction the states of the cell, (batch, hidden) each, or None where none are given."""
@@ -171,137 +239,20 @@ class Recurrent(Layer):
         return arrays[0] if len(arrays) == 1 else arrays
 
 
-class _BuiltIn(Recurrent):
-    """A recurrent layer whose cell is made from its own arguments; they are its config."""
-
-    _cell: Callable[..., Cell]
-
-    def __init__(self, seed: int | None, initializer: str, **config: Any) -> None:
-        self._initializer = checks.choice("initializer", initializer, RECURRENT)
-        Layer.__init__(self, seed, **{**config, "dtype": str(checks.float_dtype(config["dtype"]))})
-
-    def _setup(self, *, input_size: int, hidden_size: int, bidirectional: bool, dtype: Any, **options: Any) -> None:
-        super()._setup(
-            cell=self._cell(**options),
-            input_size=input_size,
-            hidden_size=hidden_size,
-            bidirectional=bidirectional,
-            dtype=dtype,
+def chosen(cell: Cell, recurrent_dropout: Any, zoneout: Any, learned_state: Any) -> dict[str, Any]:
+    """The options that differ from their defaults, checked, for a layer's config."""
+    rate = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
+    if rate and not cell.takes_mask:
+        raise ValueError(
+            f"recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell. Got {rate} for {cell!r}."
         )
-
-
-class RNN(_BuiltIn):
-    """The simple recurrent network of Elman 1990, h' = act(x Wx + h Wh + b).
-
-    Parameters `Wx` (input, hidden), `Wh` (hidden, hidden), `b` (hidden,); state h (batch, hidden). `activation` is
-    a name of the table or an `elman.Activation`; the other arguments are those of `elman.Recurrent`.
-
-    >>> import numpy as np, elman
-    >>> layer = elman.RNN(3, 5, activation="relu", seed=0)
-    >>> y, h = layer(np.ones((2, 7, 3)))
-    >>> y.shape, h.shape, list(layer.parameters)
-    ((2, 7, 5), (2, 5), ['Wx', 'Wh', 'b'])
-    """
-
-    _cell = staticmethod(rnn)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        activation: str | Activation = "tanh",
-        bidirectional: bool = False,
-        dtype: Any = "float32",
-        seed: int | None = None,
-        initializer: str = "glorot",
-    ) -> None:
-        config = rnn(activation).options["activation"]
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            activation=config,
-            bidirectional=bidirectional,
-            dtype=dtype,
-        )
-
-
-class LSTM(_BuiltIn):
-    """Long short-term memory, equations in `elman.cells.lstm` (Gers et al. 2000). Gate blocks i, f, g, o.
-
-    Parameters `Wx` (input, 4 hidden), `Wh` (hidden, 4 hidden), `b` (4 hidden,); state the pair (h, c), each
-    (batch, hidden).
-
-    The forget gate's bias starts at `forget_bias` = 1, so that a new network remembers (Jozefowicz et al. 2015,
-    section 4). Others differ: Keras starts it at 1, TensorFlow 1 adds 1 while running, PyTorch, Flax and Equinox
-    start it like the other biases. `forget_bias=None` leaves it as the `initializer` drew it. The other arguments
-    are those of `elman.Recurrent`.
-
-    >>> import numpy as np, elman
-    >>> layer = elman.LSTM(3, 5, seed=0)
-    >>> y, (h, c) = layer(np.ones((2, 7, 3)))
-    >>> y.shape, h.shape, c.shape
-    ((2, 7, 5), (2, 5), (2, 5))
-    >>> layer.b[5:10].tolist()
-    [1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-
-    _cell = staticmethod(lstm)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bidirectional: bool = False,
-        dtype: Any = "float32",
-        seed: int | None = None,
-        initializer: str = "glorot",
-        forget_bias: float | None = 1.0,
-    ) -> None:
-        super().__init__(
-            seed, initializer, input_size=input_size, hidden_size=hidden_size, bidirectional=bidirectional, dtype=dtype
-        )
-        if forget_bias is not None:
-            checks.number("forget_bias", forget_bias)
-            block = self.cell.gates.index("f")
-            for suffix in self._suffixes():
-                self._parameters["b" + suffix][block * hidden_size : (block + 1) * hidden_size] = forget_bias
-
-
-class GRU(_BuiltIn):
-    """The gated recurrent unit, equations in `elman.cells.gru` (Cho et al. 2014). Gate blocks r, z, n.
-
-    Parameters `Wx` (input, 3 hidden), `Wh` (hidden, 3 hidden), `b` (3 hidden,) and, with `reset_after`, `bn`
-    (hidden,), the bias inside the reset product; state h (batch, hidden). `reset_after=True` applies the reset gate
-    after the recurrent product, as PyTorch, cuDNN and Keras 3 do; False before it, as in the paper. The other
-    arguments are those of `elman.Recurrent`.
-
-    >>> import numpy as np, elman
-    >>> y, h = elman.GRU(3, 5, bidirectional=True, seed=0)([np.ones((4, 3)), np.ones((6, 3))])
-    >>> [part.shape for part in y], h.shape
-    ([(4, 10), (6, 10)], (2, 2, 5))
-    """
-
-    _cell = staticmethod(gru)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        reset_after: bool = True,
-        bidirectional: bool = False,
-        dtype: Any = "float32",
-        seed: int | None = None,
-        initializer: str = "glorot",
-    ) -> None:
-        config = gru(reset_after).options["reset_after"]
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            reset_after=config,
-            bidirectional=bidirectional,
-            dtype=dtype,
-        )
+    rates = noise.zone_rates(zoneout, cell.states)
+    config: dict[str, Any] = {"recurrent_dropout": rate} if rate else {}
+    if any(rates):
+        config["zoneout"] = rates[0] if len(set(rates)) == 1 else list(rates)
+    if checks.flag("learned_state", learned_state):
+        for name in cell.states:
+            if {f"{name}0", f"{name}0_reverse"} & set(cell.weights):
+                raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
+        config["learned_state"] = True
+    return config

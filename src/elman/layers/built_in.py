@@ -1,0 +1,184 @@
+"""The recurrent layers with a name of their own: RNN, LSTM, GRU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from elman import checks
+from elman.cells import Cell, gru, lstm, rnn
+from elman.cells.activations import Activation
+from elman.initializers import RECURRENT
+from elman.layers.layer import Layer
+from elman.layers.recurrent import Recurrent, chosen
+
+_LAYER = ("input_size", "hidden_size", "bidirectional", "dtype")
+_EVERY_CELL = ("recurrent_dropout", "zoneout", "learned_state")
+
+
+class _BuiltIn(Recurrent):
+    """A recurrent layer whose cell is made from its own arguments; they are its config."""
+
+    _cell: Callable[..., Cell]
+
+    def __init__(self, seed: int | None, initializer: str, **config: Any) -> None:
+        self._initializer = checks.choice("initializer", initializer, RECURRENT)
+        given = {name: config.pop(name) for name in _EVERY_CELL}
+        config["dtype"] = str(checks.float_dtype(config["dtype"]))
+        cell = self._cell(**{name: value for name, value in config.items() if name not in _LAYER})
+        Layer.__init__(self, seed, **config, **chosen(cell, **given))
+
+    def _setup(self, **config: Any) -> None:
+        of_layer = {name: config.pop(name) for name in (*_LAYER, *_EVERY_CELL) if name in config}
+        super()._setup(cell=self._cell(**config), **of_layer)
+
+
+class RNN(_BuiltIn):
+    """The simple recurrent network of Elman 1990, h' = act(x Wx + h Wh + b).
+
+    Parameters `Wx` (input, hidden), `Wh` (hidden, hidden), `b` (hidden,); state h (batch, hidden). `activation` is
+    a name of the table or an `elman.Activation`; the other arguments are those of `elman.Recurrent`.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.RNN(3, 5, activation="relu", seed=0)
+    >>> y, h = layer(np.ones((2, 7, 3)))
+    >>> y.shape, h.shape, list(layer.parameters)
+    ((2, 7, 5), (2, 5), ['Wx', 'Wh', 'b'])
+    """
+
+    _cell = staticmethod(rnn)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        activation: str | Activation = "tanh",
+        bidirectional: bool = False,
+        dtype: Any = "float32",
+        seed: int | None = None,
+        initializer: str = "glorot",
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        learned_state: bool = False,
+    ) -> None:
+        config = rnn(activation).options["activation"]
+        super().__init__(
+            seed,
+            initializer,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            activation=config,
+            bidirectional=bidirectional,
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+        )
+
+
+class LSTM(_BuiltIn):
+    """Long short-term memory, equations in `elman.cells.lstm` (Gers et al. 2000). Gate blocks i, f, g, o.
+
+    Parameters `Wx` (input, 4 hidden), `Wh` (hidden, 4 hidden), `b` (4 hidden,); state the pair (h, c), each
+    (batch, hidden).
+
+    The forget gate's bias starts at `forget_bias` = 1, so that a new network remembers (Jozefowicz et al. 2015,
+    section 4). Others differ: Keras starts it at 1, TensorFlow 1 adds 1 while running, PyTorch, Flax and Equinox
+    start it like the other biases. `forget_bias=None` leaves it as the `initializer` drew it.
+
+    `layer_norm=True` is the layer-normalized LSTM, equations in `elman.cells.lstm_layer_norm` (Ba, Kiros, Hinton 2016,
+    supplementary equations 20-22), which has the parameters `gain_x`, `gain_h` (4 hidden,), `gain_c` and `bias_c`
+    (hidden,) besides. x Wx and h Wh are normalized apart from each other, each over all 4 hidden units together, as in
+    the paper, and c on its way to h. Others differ: TensorFlow 1 normalizes each gate by itself, TensorFlow Addons and
+    PyTorch's example hand the normalized c on. It runs on the plain equations, which are many times slower than the
+    compiled kernels. The other arguments are those of `elman.Recurrent`.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.LSTM(3, 5, seed=0)
+    >>> y, (h, c) = layer(np.ones((2, 7, 3)))
+    >>> y.shape, h.shape, c.shape
+    ((2, 7, 5), (2, 5), (2, 5))
+    >>> layer.b[5:10].tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0]
+    """
+
+    _cell = staticmethod(lstm)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bidirectional: bool = False,
+        dtype: Any = "float32",
+        seed: int | None = None,
+        initializer: str = "glorot",
+        forget_bias: float | None = 1.0,
+        layer_norm: bool = False,
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        learned_state: bool = False,
+    ) -> None:
+        super().__init__(
+            seed,
+            initializer,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            **lstm(layer_norm).options,
+            bidirectional=bidirectional,
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+        )
+        if forget_bias is not None:
+            checks.number("forget_bias", forget_bias)
+            block = self.cell.gates.index("f")
+            for suffix in self._suffixes():
+                self._parameters["b" + suffix][block * hidden_size : (block + 1) * hidden_size] = forget_bias
+
+
+class GRU(_BuiltIn):
+    """The gated recurrent unit, equations in `elman.cells.gru` (Cho et al. 2014). Gate blocks r, z, n.
+
+    Parameters `Wx` (input, 3 hidden), `Wh` (hidden, 3 hidden), `b` (3 hidden,) and, with `reset_after`, `bn`
+    (hidden,), the bias inside the reset product; state h (batch, hidden). `reset_after=True` applies the reset gate
+    after the recurrent product, as PyTorch, cuDNN and Keras 3 do; False before it, as in the paper. The other
+    arguments are those of `elman.Recurrent`.
+
+    >>> import numpy as np, elman
+    >>> y, h = elman.GRU(3, 5, bidirectional=True, seed=0)([np.ones((4, 3)), np.ones((6, 3))])
+    >>> [part.shape for part in y], h.shape
+    ([(4, 10), (6, 10)], (2, 2, 5))
+    """
+
+    _cell = staticmethod(gru)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        reset_after: bool = True,
+        bidirectional: bool = False,
+        dtype: Any = "float32",
+        seed: int | None = None,
+        initializer: str = "glorot",
+        *,
+        recurrent_dropout: float = 0.0,
+        zoneout: float = 0.0,
+        learned_state: bool = False,
+    ) -> None:
+        config = gru(reset_after).options["reset_after"]
+        super().__init__(
+            seed,
+            initializer,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            reset_after=config,
+            bidirectional=bidirectional,
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
+        )

@@ -1,0 +1,55 @@
+"""What layers draw in training, dropout masks and zones, and the checks of their rates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+def dropout_rate(name: str, value: Any) -> float:
+    """A probability from 0 to under 1."""
+    rate = checks.number(name, value, 0, 1)
+    if rate == 1:
+        raise ValueError(f"{name} must be under 1, or nothing is left. Got {value!r}.")
+    return rate
+
+
+def dropout_mask(rng: Generator, rate: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1."""
+    survives = np.asarray(rng.random(shape) >= rate, dtype)
+    survives /= dtype.type(1 - rate)
+    return survives
+
+
+def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
+    """The rate of zoneout of each state, from one number for all or a tuple of one each."""
+    if not isinstance(value, (tuple, list)):
+        return (_zone_rate("zoneout", value),) * len(states)
+    if len(value) != len(states):
+        raise ValueError(
+            f"zoneout must be a number, or a tuple of {len(states)}, ({', '.join(states)}). Got {len(value)} numbers."
+        )
+    return tuple(_zone_rate(f"{name} of zoneout", part) for name, part in zip(states, value, strict=True))
+
+
+def _zone_rate(name: str, value: Any) -> float:
+    rate = checks.number(name, value, 0, 1)
+    if rate == 1:
+        raise ValueError(f"{name} must be under 1, or the state never changes. Got {value!r}.")
+    return rate
+
+
+def zones(
+    rng: Generator | None, rates: tuple[float, ...], shape: tuple[int, int], dtype: np.dtype[Any]
+) -> tuple[Array | float, ...]:
+    """For each state 1 where a unit keeps its value in a step, else 0; without a generator the rates, their mean."""
+    if rng is None:
+        return rates
+    return tuple(np.asarray(rng.random(shape) < rate, dtype) if rate else 0.0 for rate in rates)
