@@ -41,7 +41,7 @@ BOUND = {dtype: 32 * float(np.finfo(dtype).eps) for dtype in ("float32", "float6
 class Problem:
     """A layer with random weights, a ragged batch with initial states, and gradients from outside."""
 
-    def __init__(self, cell, inputs, hidden, lengths, dtype, seed, scale=1.0, masked=False):
+    def __init__(self, cell, inputs, hidden, lengths, dtype, seed, scale=1.0, masked=False, zones=None):
         rng = np.random.default_rng(seed)
         self.layer = CELLS[cell](inputs, hidden, dtype=dtype) if isinstance(cell, str) else cell
         self.lengths = np.array(lengths, np.int64)
@@ -53,6 +53,11 @@ class Problem:
         self.x, self.dy = draw(rows, inputs), draw(rows, hidden)
         self.state = tuple(draw(batch, hidden) for _ in range(states))
         self.dstate = tuple(draw(batch, hidden) for _ in range(states))
+        self.zones = None
+        if zones == "drawn":
+            self.zones = tuple((rng.random((rows, hidden)) < 0.3).astype(dtype) for _ in range(states))
+        if zones == "rates":
+            self.zones = tuple(0.1 + 0.3 * i for i in range(states))
         self.mask = ((rng.random((batch, hidden)) < 0.7) / 0.7).astype(dtype) if masked else None
 
     def run(self, how, reverse=False):
@@ -60,10 +65,10 @@ class Problem:
         cell, args = self.layer.cell, (self.weights, self.x, self.lengths, self.state)
         y = np.full((len(self.x), self.state[0].shape[1]), np.nan, self.x.dtype)
         if how == "kernel":
-            end, tape = kernels.run(cell, *args, reverse, True, y, self.mask)
+            end, tape = kernels.run(cell, *args, reverse, True, y, self.mask, self.zones)
             dx, dstart, dweights = kernels.run_derivative(tape, self.dy, self.dstate)
         else:
-            end, tape = unroll.unroll(cell, *args, y, reverse=reverse, mask=self.mask)
+            end, tape = unroll.unroll(cell, *args, y, reverse=reverse, mask=self.mask, zones=self.zones)
             dx, dstart, dweights = unroll.unroll_derivative(tape, self.dy, self.dstate)
         names = cell.states
         return (
@@ -90,21 +95,23 @@ PROBLEMS = {
     "dtype": st.sampled_from(["float64", "float32"]),
     "reverse": st.booleans(),
     "masked": st.booleans(),
+    "zones": st.sampled_from([None, None, "drawn", "rates"]),
     "seed": st.integers(0, 10**6),
 }
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(**PROBLEMS)
-@example("lstm", 1, 1, [1], "float32", False, False, 0)
-@example("gru before", 300, 33, [3, 40, 7], "float64", True, False, 1)
-@example("lstm", 8, 130, [30] * 13, "float32", False, False, 2)
-@example("gru", 8, 130, [400, 3, 300] * 4, "float64", True, True, 3)
-@example("gru before", 8, 33, [600, 700], "float32", True, True, 4)
-@example("lstm", 300, 33, [3, 40, 7], "float64", False, True, 5)
-def test_kernel_equals_equations(cell, inputs, hidden, lengths, dtype, reverse, masked, seed):
-    problem = Problem(cell, inputs, hidden, lengths, dtype, seed, masked=masked)
+@example("lstm", 1, 1, [1], "float32", False, False, None, 0)
+@example("gru before", 300, 33, [3, 40, 7], "float64", True, False, None, 1)
+@example("lstm", 8, 130, [30] * 13, "float32", False, False, None, 2)
+@example("gru", 8, 130, [400, 3, 300] * 4, "float64", True, True, None, 3)
+@example("gru before", 8, 33, [600, 700], "float32", True, True, "drawn", 4)
+@example("lstm", 300, 33, [3, 40, 7], "float64", False, True, "rates", 5)
+def test_kernel_equals_equations(cell, inputs, hidden, lengths, dtype, reverse, masked, zones, seed):
+    problem = Problem(cell, inputs, hidden, lengths, dtype, seed, masked=masked, zones=zones)
     arrays = (problem.x, problem.dy, *problem.state, *problem.dstate, *problem.weights, *[problem.mask] * masked)
+    arrays += problem.zones if zones == "drawn" else ()
     copies = [a.copy() for a in arrays]
     want = problem.run("equations", reverse)
     for _ in range(2):
@@ -144,11 +151,21 @@ def test_activation_parameters_reach_the_kernel(activation):
 BIG = [("lstm", "float32"), ("gru", "float32"), ("gru before", "float64"), ("rnn tanh", "float64"), ("lstm", "float64")]
 
 
-@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("noisy", [False, True])
 @pytest.mark.parametrize(("cell", "dtype"), BIG)
-def test_threads_change_nothing(cell, dtype, masked):
+def test_threads_change_nothing(cell, dtype, noisy):
     """Work large enough to be shared out, with every number of threads: the same bits."""
-    problem = Problem(cell, 33, 70, np.random.default_rng(0).integers(20, 60, size=29), dtype, 0, masked=masked)
+    problem = Problem(
+        cell,
+        33,
+        70,
+        np.random.default_rng(0).integers(20, 60, size=29),
+        dtype,
+        0,
+        1.0,
+        noisy,
+        "drawn" if noisy else None,
+    )
     before = elman.get_threads()
     try:
         results = []
@@ -162,14 +179,16 @@ def test_threads_change_nothing(cell, dtype, masked):
             np.testing.assert_array_equal(array, other[name], err_msg=name)
 
 
-def net_of(cell, dtype, inputs=6):
-    return elman.Network([CELLS[cell](inputs, 21, dtype=dtype, seed=1), CELLS[cell](21, 10, dtype=dtype, seed=2)])
+def net_of(cell, dtype, inputs=6, **options):
+    options["dtype"] = dtype
+    return elman.Network([CELLS[cell](inputs, 21, seed=1, **options), CELLS[cell](21, 10, seed=2, **options)])
 
 
+@pytest.mark.parametrize("zoneout", [0.0, 0.3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "gru before", "rnn tanh", "rnn softsign"])
-def test_stream_equals_chunk_equals_whole_to_the_bit(cell, dtype):
-    net = net_of(cell, dtype)
+def test_stream_equals_chunk_equals_whole_to_the_bit(cell, dtype, zoneout):
+    net = net_of(cell, dtype, zoneout=zoneout)
     x = np.random.default_rng(0).normal(size=(13, 40, 6)).astype(dtype)
     whole, end = net(x)
     one_by_one = np.stack([net(row)[0] for row in x])
@@ -220,11 +239,12 @@ for dtype in ("float32", "float64"):
             rng = np.random.default_rng(seed)
             inputs, hidden = (int(n) for n in rng.integers(1, 70, size=2))
             lengths = rng.integers(1, 13, size=1 + seed)
-            problem = t.Problem(cell, inputs, hidden, lengths, dtype, seed, masked=seed % 3 == 0)
+            zones = (None, "drawn", "rates", None)[seed % 4]
+            problem = t.Problem(cell, inputs, hidden, lengths, dtype, seed, 1.0, seed % 3 == 0, zones)
             reverse = bool(seed % 2)
             t.assert_close(problem.run("kernel", reverse), problem.run("equations", reverse), t.BOUND[dtype])
-    t.test_stream_equals_chunk_equals_whole_to_the_bit("lstm", dtype)
-    t.test_stream_equals_chunk_equals_whole_to_the_bit("gru", dtype)
+    t.test_stream_equals_chunk_equals_whole_to_the_bit("lstm", dtype, 0.2)
+    t.test_stream_equals_chunk_equals_whole_to_the_bit("gru", dtype, 0.0)
     t.test_threads_change_nothing("lstm", dtype, False)
     t.test_threads_change_nothing("gru before", dtype, True)
 import elman
@@ -269,22 +289,55 @@ def test_the_binding_itself_keeps_within_its_arrays():
     for tape in ((gates, None), (gates[:5], gates[:, :4].copy()), (gates, gates[:, :4]), (gates[:, :8], gates)):
         with pytest.raises(ValueError, match="must"):
             native.forward(kind, x, lengths, False, *weights, None, None, None, None, *tape)
-    nothing = (None,) * 6  # bn, h0, c0, y, gates, inner
-    frozen = np.ones((1, 4), np.float32)
-    frozen.flags.writeable = False
-    native.forward(kind, x, lengths, False, *weights, *nothing, frozen)
-    for mask in (frozen[:, :3], np.ones((2, 4), np.float32), frozen[0], frozen.astype(float), np.ones((1, 4), bool)):
-        with pytest.raises(ValueError, match="mask must"):
-            native.forward(kind, x, lengths, False, *weights, *nothing, mask)
-    with pytest.raises(ValueError, match="mask must"):
-        native.forward(kind, x, np.array([2, 4]), False, *weights, *nothing, np.ones((2, 8), np.float32)[:, :4])
-    y, inner = np.ones((2, 6, 4), np.float32)
-    native.backward(
-        kind, x, lengths, False, *weights, None, None, None, y, gates, inner, None, None, None, None, frozen
+
+
+def test_masks_and_zones_that_do_not_fit_are_refused():
+    native, layer = kernels.native, elman.LSTM(3, 4)
+    kind, x, lengths, weights = (
+        native.Kind.lstm,
+        np.ones((6, 3), np.float32),
+        np.array([6]),
+        (layer.Wx, layer.Wh, layer.b),
     )
-    tape = (y, gates, inner, None, None, None, None, frozen[:, :3])
+    single = lambda *shape: np.full(shape, 0.5, np.float32)  # noqa: E731
+    row, rows = single(1, 4), single(6, 4)
+    row.flags.writeable = False
+    nothing = (None,) * 7  # bn, h0, c0, y, gates, inner, fresh
+    tape = (None, None, None, rows, single(6, 16), rows, rows)
+    tail = (None,) * 4  # dy, dh, dc, dx
+    calls = (
+        lambda *noise: native.forward(kind, x, lengths, False, *weights, *nothing, *noise),
+        lambda *noise: native.backward(kind, x, lengths, False, *weights, *tape, *tail, *noise),
+    )
+    for call in calls:
+        for zones in ((row, row), (rows, row), (row, rows)):
+            call(row, *zones)
+        for mask in (row[:, :3], single(2, 4), row[0], row.astype(float), np.ones((1, 4), bool)):
+            with pytest.raises(ValueError, match="mask must"):
+                call(mask, row, row)
+        for zone in (row[:, :3], single(2, 4), row[0], row.astype(float), single(6, 8)[:, ::2], single(6, 8)[:, :4]):
+            with pytest.raises(ValueError, match="zone_h must"):
+                call(None, zone, rows)
+            with pytest.raises(ValueError, match="zone_c must"):
+                call(None, rows, zone)
+        for zones in ((row, None), (None, row)):
+            with pytest.raises(ValueError, match="must be those of the"):
+                call(None, *zones)
+    two = np.array([2, 4])
     with pytest.raises(ValueError, match="mask must"):
-        native.backward(kind, x, lengths, False, *weights, None, None, None, *tape)
+        native.forward(kind, x, two, False, *weights, *nothing, single(2, 8)[:, :4])
+    with pytest.raises(ValueError, match="The arrays of the tape"):  # fresh is missing, or too much
+        native.forward(
+            kind, x, lengths, False, *weights, None, None, None, None, single(6, 16), rows, None, None, row, row
+        )
+    with pytest.raises(ValueError, match="The arrays of the tape"):
+        native.forward(kind, x, lengths, False, *weights, None, None, None, None, single(6, 16), rows, single(6, 4))
+    with pytest.raises(ValueError, match="The arrays of the tape"):
+        native.backward(kind, x, lengths, False, *weights, *tape, *tail)
+    for zones in ((rows, row), (row, None)):
+        with pytest.raises(ValueError, match=r"zones must be those|zone_h must"):
+            native.pack(kind, *weights, None, *zones)
+    native.pack(kind, *weights, None, row, row)
 
 
 def test_a_tape_of_another_cell_is_refused():

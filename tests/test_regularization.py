@@ -376,7 +376,7 @@ def test_what_runs():
     compiled = engine.compiled(elman.LSTM(1, 1).cell)
     assert engine.compiled(elman.LSTM(1, 1, recurrent_dropout=0.5).cell) == compiled
     assert not engine.compiled(elman.LSTM(1, 1, layer_norm=True).cell)
-    assert not engine.compiled(elman.LSTM(1, 1).cell, (0.1, 0.2))
+    assert engine.compiled(elman.LSTM(1, 1, zoneout=0.5).cell) == compiled
 
 
 @pytest.mark.parametrize("make", [elman.RNN, elman.GRU, elman.LSTM])

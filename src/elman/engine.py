@@ -75,9 +75,9 @@ _threads = 1
 set_threads(_first_threads())
 
 
-def compiled(cell: Cell, zones: unroll.Zones | None = None) -> bool:
-    """Whether a kernel runs this cell. Zoneout has none: the plain equations run it, many times slower."""
-    return cell.kernel is not None and zones is None and not _plain
+def compiled(cell: Cell) -> bool:
+    """Whether a kernel runs this cell; the plain equations, that run the others, are several times slower."""
+    return cell.kernel is not None and not _plain
 
 
 def forward(
@@ -94,15 +94,15 @@ def forward(
     zones: unroll.Zones | None = None,
 ) -> tuple[Arrays, Tape | None]:
     """A cell over a packed batch, its outputs into `out`; arguments as those of `elman.cells.unroll.unroll`."""
-    if compiled(cell, zones):
-        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out, mask)
+    if compiled(cell):
+        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out, mask, zones)
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
 
 
 def pack(cell: Cell, weights: Arrays, hidden_size: int, zones: unroll.Zones | None = None) -> stepping.Packed:
     """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
-    if compiled(cell, zones):
-        return kernels.pack(cell, weights)
+    if compiled(cell):
+        return kernels.pack(cell, weights, zones)
     return stepping.Packed(cell, tuple(w.copy() for w in weights), hidden_size, weights[0].dtype, zones)
 
 

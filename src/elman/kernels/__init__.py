@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from elman.cells.cell import Arrays, Cell
+from elman.cells.unroll import Zones
 from elman.checks import Array
 
 try:
@@ -35,7 +36,9 @@ class Tape(NamedTuple):
     y: Array  # (N, H)
     gates: Array | None  # (N, G*H) after their activations; the RNN needs none
     inner: Array | None  # (N, H): the cell state of the LSTM, h Wh_n + bn of the GRU with the reset after
+    fresh: Array | None = None  # (N, H), with zoneout: c before it for the LSTM, h before it for the RNN
     mask: Array | None = None  # (B, H), of recurrent dropout
+    zones: Arrays | None = None  # (N, H) or (1, H) each, of zoneout
 
 
 def run(
@@ -48,35 +51,57 @@ def run(
     keep: bool,
     out: Array,
     mask: Array | None = None,
+    zones: Zones | None = None,
 ) -> tuple[Arrays, Tape | None]:
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
     kind, activation = _native(cell.kernel)
     values = _rows(values)
-    gates, inner = _tape_arrays(cell, out) if keep else (None, None)
+    gates, inner, fresh = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
+    zone_rows = _zone_rows(zones, out.shape[1], out.dtype)
     _, h, c = native.forward(
-        kind, values, lengths, reverse, *_four(weights), *_two(state), out, gates, inner, mask, *activation
+        kind,
+        values,
+        lengths,
+        reverse,
+        *_four(weights),
+        *_two(state),
+        out,
+        gates,
+        inner,
+        fresh,
+        mask,
+        *_two(zone_rows),
+        *activation,
     )
     end = (h,) if c is None else (h, c)
-    return end, Tape(cell, weights, values, lengths, reverse, state, out, gates, inner, mask) if keep else None
+    tape = (cell, weights, values, lengths, reverse, state, out, gates, inner, fresh, mask, zone_rows)
+    return end, Tape(*tape) if keep else None
 
 
-#: For each kernel the widths of `gates` and `inner` in hidden units.
-_TAPE_WIDTHS = {"rnn": (0, 0), "lstm": (4, 1), "gru": (3, 1), "gru_reset_before": (3, 0)}
+#: For each kernel the widths of `gates`, `inner` and, with zoneout, `fresh` in hidden units.
+_TAPE_WIDTHS = {"rnn": (0, 0, 1), "lstm": (4, 1, 1), "gru": (3, 1, 0), "gru_reset_before": (3, 0, 0)}
 
 
-def _tape_arrays(cell: Cell, y: Array) -> tuple[Array | None, Array | None]:
-    """The arrays `gates` and `inner` of a tape, in one piece of memory.
+def _tape_arrays(cell: Cell, y: Array, zoned: bool) -> list[Array | None]:
+    """The arrays `gates`, `inner` and `fresh` of a tape, in one piece of memory.
 
     One piece, because an allocator that gives memory back to the system once twice its largest piece is free, as
     that of glibc does, would else take a tape's pages anew in every step of a training.
     """
-    many, few = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
+    gates, inner, fresh = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
+    widths = (gates, inner, fresh * zoned)
     rows, hidden = y.shape
-    memory = np.empty(rows * hidden * (many + few), y.dtype)
-    gates = memory[: rows * hidden * many].reshape(rows, -1) if many else None
-    return gates, memory[rows * hidden * many :].reshape(rows, -1) if few else None
+    parts = np.split(np.empty(rows * hidden * sum(widths), y.dtype), rows * hidden * np.cumsum(widths[:-1]))
+    return [part.reshape(rows, -1) if width else None for part, width in zip(parts, widths, strict=True)]
+
+
+def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays | None:
+    """Zones as rows: one row where one number stands for all."""
+    if zones is None:
+        return None
+    return tuple([z if isinstance(z, np.ndarray) else np.full((1, hidden), z, dtype) for z in zones])
 
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
@@ -92,19 +117,23 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         tape.y,
         tape.gates,
         tape.inner,
+        tape.fresh,
         None if dy is None else _rows(dy),
         *_two(dstate),
         None,
         tape.mask,
+        *_two(tape.zones),
         *activation,
     )
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)
 
 
-def pack(cell: Cell, weights: Arrays) -> Any:
+def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
     kind, activation = _native(cell.kernel)
-    return native.pack(kind, *_four(weights), *activation)
+    return native.pack(
+        kind, *_four(weights), *_two(_zone_rows(zones, weights[1].shape[0], weights[1].dtype)), *activation
+    )
 
 
 def _rows(array: Array) -> Array:

@@ -28,6 +28,7 @@ public:
     explicit operator bool() const { return view_.obj != nullptr; }
     index dimensions() const { return view_.ndim; }
     index shape(int axis) const { return view_.shape[axis]; }
+    bool is_one_row() const { return view_.obj && view_.ndim == 2 && view_.shape[0] == 1; }
     bool is_float32() const { return view_.obj && std::string("f") == view_.format; }
 
     // The elements; -1 in the shape allows any length. All axes but the first must be packed.

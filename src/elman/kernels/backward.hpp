@@ -33,6 +33,14 @@ template <class T> ELMAN_INLINE const T* h_before(const Backward<T>& f, index t,
     return t ? f.y + row * f.ldy : f.h0 + b * f.ld_h0;
 }
 
+// Takes the part of a state's gradient that zoneout lets past the step out of it.
+template <class T> ELMAN_INLINE vec<T> zoned_past(const T* zones, index ld, index row, index unit, index n, vec<T>& d) {
+    if (!zones) return vec<T>{};
+    const vec<T> z = load(zones + row * ld + unit, n), past = z * d;
+    d = (T(1) - z) * d;
+    return past;
+}
+
 // start + a w, with a (rows, depth) and w (depth, units) packed by pack_transposed.
 template <class T> struct RowsProduct {
     static constexpr int L = Lanes<T>::count;

@@ -87,6 +87,13 @@ template <class T> ELMAN_INLINE void put_state(const Forward<T>& f, index t, ind
     }
 }
 
+// Zoneout of units from `unit` on in a row of all steps.
+template <class T> ELMAN_INLINE vec<T> zone_out(const T* zones, index ld, index row, index unit, index n, vec<T> before,
+                                                vec<T> fresh) {
+    const vec<T> z = load(zones + row * ld + unit, n);
+    return fma(z, before, (T(1) - z) * fresh);
+}
+
 // Panel p of the pre-activations at step t for sequences from b on, all of it: bias, x and h.
 template <class Cell, class T = typename Cell::T>
 ELMAN_INLINE ForwardPanel<T, typename Cell::Shape> whole_panel(const Forward<T>& f, index t, index b, index p,

@@ -40,7 +40,9 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         const vec<T> r = sigmoid<T>(load(sums + L));
         const vec<T> z = sigmoid<T>(load(sums + 2 * L));
         const vec<T> n = tanh<T>(fma(r, q, load(sums + 3 * L)));
-        const vec<T> h = fma(z, load(state_before(s, t, b) + unit), (T(1) - z) * n);
+        const vec<T> before = load(state_before(s, t, b) + unit);
+        vec<T> h = fma(z, before, (T(1) - z) * n);
+        if (s.zones.h) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
         put_state(s, t, b, unit, h);
         store(y, h, n_lanes);
         if (s.gates) {
@@ -69,6 +71,7 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
             will_read(dy - dir * s.lddy);
             dh += load(dy, n_lanes);
         }
+        const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n_lanes, dh);
         const vec<T> one = splat(T(1));
         const vec<T> r = load(gates, n_lanes), z = load(gates + units, n_lanes), n = load(gates + 2 * units, n_lanes);
         const vec<T> dn = dh * (one - z) * fma(-n, n, one);
@@ -84,7 +87,7 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         store(to_panel + L, dr);
         store(to_panel + 2 * L, dz);
         store(to_panel + 3 * L, dn);
-        store(s.dh + b * padded<Gru>(units) + unit, dh * z);
+        store(s.dh + b * padded<Gru>(units) + unit, fma(dh, z, past));
     }
 };
 

@@ -103,7 +103,9 @@ template <class Scalar> struct GruResetBefore {
         const index row = s.batch.first[b] + t * s.batch.direction;
         const vec<T> n = tanh<T>(load(sums));
         const vec<T> z = load(update(s, b) + unit);
-        const vec<T> h = fma(z, load(state_before(s, t, b) + unit), (T(1) - z) * n);
+        const vec<T> before = load(state_before(s, t, b) + unit);
+        vec<T> h = fma(z, before, (T(1) - z) * n);
+        if (s.zones.h) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
         T* const y = s.y + row * s.ldy + unit;
         will_write(y + s.batch.direction * s.ldy);
         put_state(s, t, b, unit, h);
@@ -133,6 +135,7 @@ template <class Scalar> struct GruResetBefore {
             will_read(dy - dir * s.lddy);
             dh += load(dy, n_lanes);
         }
+        const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n_lanes, dh);
         const vec<T> one = splat(T(1));
         const vec<T> z = load(gates + units, n_lanes), n = load(gates + 2 * units, n_lanes);
         const vec<T> dn = dh * (one - z) * fma(-n, n, one);
@@ -144,7 +147,7 @@ template <class Scalar> struct GruResetBefore {
         T* const to_panel = dz_panel<GruResetBefore>(s, t, b, j);
         store(to_panel + L, dz);
         store(to_panel + 2 * L, dn);
-        store(s.dh + b * Hp + unit, dh * z);
+        store(s.dh + b * Hp + unit, fma(dh, z, past));
     }
 
     static ELMAN_INLINE void gates_row_back(const Backward<T>& s, index t, index b, index j, vec<T> g) {

@@ -59,6 +59,15 @@ struct Weights {
     const T* bn;            // (H), GRU with the reset after the product only
 };
 
+// Zoneout: z of each state, s' = z s + (1 - z) s_new; null without it.
+template <class T>
+struct Zones {
+    const T* h;                 // (N, H), or one row for all of them at distance 0
+    index ldh;
+    const T* c;                 // LSTM only
+    index ldc;
+};
+
 template <class T>
 struct Forward {
     Batch batch;
@@ -74,12 +83,14 @@ struct Forward {
     index ldh;                  // at least Hp
     const T* mask;              // (B, ldh) what h is multiplied by where it enters the products, or null
     T* masked_h;                // (2, B, ldh) h times the mask, if there is one
+    Zones<T> zones;
     T* c;                       // (B, Hp) cell state, LSTM only
     T* reset_h;                 // (3, B, ldh) what waits between the two passes of GRU, reset before
     T* y;                       // (N, H)
     index ldy;
     T* gates;                   // (N, G*H) tape, or null
     T* inner;                   // (N, H) tape: LSTM the cell state, GRU (reset after) h Un + bn; or null
+    T* fresh;                   // (N, H) tape of zoneout: LSTM c_new, RNN h_new; or null
 };
 
 template <class T>
@@ -100,6 +111,8 @@ struct Backward {
     index ld_c0;
     const T* gates;             // (N, G*H) tape
     const T* inner;             // (N, H) tape
+    const T* fresh;             // (N, H) tape of zoneout
+    Zones<T> zones;
     const T* dy;                // (N, H) or null
     index lddy;
     T* dh;                      // (B, Hp) in: gradient of each last h; out: of h0; between: what passes no product

@@ -129,6 +129,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     f.x_product = x_product.get();
     f.h = h.get(), f.ldh = sizes.ldh;
     f.mask = mask.get(), f.masked_h = masked_h.get();
+    f.zones = a.zones, f.fresh = a.fresh;
     f.c = c.get();
     f.reset_h = reset_h.get();
     f.y = a.y, f.ldy = a.ldy;
@@ -235,6 +236,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     f.dz = dz.get();
     f.reset_h = reset_h.get(), f.reset_rows = reset_rows.get();
     f.mask = mask.get(), f.masked_h = masked_h.get();
+    f.zones = a.zones, f.fresh = a.fresh;
     f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get();
 
     const int threads = team_size(order, 3 * flops_per_row(layer, sizes) * rows, running);

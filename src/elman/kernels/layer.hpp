@@ -24,12 +24,14 @@ struct ForwardArrays {
     const T* h0;            // (B, H) or null for zeros
     const T* c0;
     const T* mask;          // (B, H) or null: multiplies h where it enters the products
+    Zones<T> zones;
     T* y;                   // (N, H)
     index ldy;
     T* h;                   // (B, H) last state of each sequence
     T* c;
     T* gates;               // (N, G*H) or null
     T* inner;               // (N, H) or null
+    T* fresh;               // (N, H) or null
 };
 
 template <class T>
@@ -39,10 +41,12 @@ struct BackwardArrays {
     const T* h0;            // (B, H) or null for zeros
     const T* c0;
     const T* mask;          // (B, H) or null: multiplies h where it enters the products
+    Zones<T> zones;
     const T* y;             // (N, H)
     index ldy;
     const T* gates;         // (N, G*H)
     const T* inner;         // (N, H)
+    const T* fresh;         // (N, H) with zones, LSTM and RNN
     const T* dy;            // (N, H) or null
     index lddy;
     const T* dh;            // (B, H) or null

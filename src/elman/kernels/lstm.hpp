@@ -6,6 +6,7 @@
 //
 //   do = dh' tanh(c')        dc' += dh' o (1 - tanh(c')^2)
 //   di = dc' g    df = dc' c    dg = dc' i      dc = dc' f
+//   (with zoneout what goes past the step is taken out of dh' and dc' first)
 //   dz = di i (1 - i),  df f (1 - f),  dg (1 - g^2),  do o (1 - o)
 #pragma once
 #include "cell.hpp"
@@ -37,8 +38,13 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         const vec<T> f = sigmoid<T>(load(sums + L));
         const vec<T> g = tanh<T>(load(sums + 2 * L));
         const vec<T> o = sigmoid<T>(load(sums + 3 * L));
-        const vec<T> c = fma(f, load(cell), i * g);
-        const vec<T> h = o * tanh<T>(c);
+        vec<T> c = fma(f, load(cell), i * g);
+        vec<T> h = o * tanh<T>(c);
+        if (s.zones.h) {
+            if (s.fresh) store(s.fresh + row * s.units + unit, c, n);
+            c = zone_out(s.zones.c, s.zones.ldc, row, unit, n, load(cell), c);
+            h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
+        }
         store(cell, c);
         put_state(s, t, b, unit, h);
         store(s.y + row * s.ldy + unit, h, n);
@@ -62,7 +68,7 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         const T* const before = t ? s.inner + (row - s.batch.direction) * s.units : s.c0 + b * s.ld_c0;
         const vec<T> i = load(gates, n), f = load(gates + s.units, n);
         const vec<T> g = load(gates + 2 * s.units, n), o = load(gates + 3 * s.units, n);
-        const vec<T> tanh_c = tanh<T>(load(s.inner + row * s.units + unit, n));
+        const vec<T> tanh_c = tanh<T>(load((s.zones.h ? s.fresh : s.inner) + row * s.units + unit, n));
         T* const cell = s.dc + b * rounded_up(s.units, L) + unit;
         const index next = s.batch.direction;
         for (int gate = 0; gate < G; ++gate) will_read(gates - next * G * s.units + gate * s.units);
@@ -70,11 +76,14 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         if (s.dy) will_read(s.dy + (row - next) * s.lddy + unit);
         if (s.dy) dh += load(s.dy + row * s.lddy + unit, n);
         const vec<T> one = splat(T(1));
-        const vec<T> dc = fma(dh * o, fma(-tanh_c, tanh_c, one), load(cell));
+        vec<T> dc = load(cell);
+        const vec<T> past_h = zoned_past(s.zones.h, s.zones.ldh, row, unit, n, dh);
+        const vec<T> past_c = zoned_past(s.zones.c, s.zones.ldc, row, unit, n, dc);
+        dc = fma(dh * o, fma(-tanh_c, tanh_c, one), dc);
         const vec<T> dz[G] = {dc * g * i * (one - i), dc * load(before + unit, n) * f * (one - f),
                               dc * i * fma(-g, g, one), dh * tanh_c * o * (one - o)};
-        store(cell, dc * f);
-        store(s.dh + b * rounded_up(s.units, L) + unit, vec<T>{});
+        store(cell, fma(dc, f, past_c));
+        store(s.dh + b * rounded_up(s.units, L) + unit, past_h);
         T* const to_row = dz_row(s, t, b) + j * G * L;
         T* const to_panel = dz_panel<Lstm>(s, t, b, j);
 #pragma GCC unroll 4

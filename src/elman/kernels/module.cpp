@@ -49,9 +49,9 @@ void run_unlocked(const std::function<bool(const Running&)>& work) {
 
 namespace {
 
-// A batch, its first states and the mask of its sequences, as forward and backward both take them.
+// A batch, its first states, and what acts on its states besides the cell, as forward and backward both take them.
 struct BatchArguments {
-    Array x, lengths, h0, c0, mask;
+    Array x, lengths, h0, c0, mask, zone_h, zone_c;
 
     // The kernels trust the lengths: here they are held to the rows there are.
     Order order(bool reverse) const {
@@ -64,15 +64,26 @@ struct BatchArguments {
             throw nb::value_error("lengths must be from 1 up and add up to the rows of x.");
         return Order(steps, B, reverse);
     }
+
+    template <class T> Zones<T> zones(Kind kind, index units) const {
+        if (bool(zone_c) != (zone_h && kind == Kind::lstm))
+            throw nb::value_error("The zones must be those of the states of the kind of cell.");
+        const auto rows = [&](const Array& zone) { return zone.is_one_row() ? 1 : x.shape(0); };
+        const auto distance = [&](const Array& zone) { return zone.is_one_row() ? 0 : units; };
+        return {zone_h.packed<const T>({rows(zone_h), units}), distance(zone_h),
+                zone_c.packed<const T>({rows(zone_c), units}), distance(zone_c)};
+    }
 };
 
 template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse,
-                                         nb::object y, const Array& gates, const Array& inner) {
+                                         nb::object y, const Array& gates, const Array& inner, const Array& fresh) {
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
     const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
     if (gates && (rnn || bool(inner) != (in.kind != Kind::gru_reset_before)))
+        throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
+    if (rnn ? fresh && !batch.zone_h : bool(fresh) != (lstm && gates && batch.zone_h))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (y.is_none()) y = empty<T>({N, H});
     const nb::object h = empty<T>({B, H});
@@ -83,28 +94,32 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
                                      batch.h0.packed<const T>({B, H}),
                                      batch.c0.packed<const T>({B, H}),
                                      batch.mask.packed<const T>({B, H}),
+                                     batch.zones<T>(in.kind, H),
                                      y_.data<T>({N, H}),
                                      y_.row_stride(),
                                      h_.packed<T>({B, H}),
                                      c_.packed<T>({B, H}),
                                      gates.packed<T>({N, in.gates() * H}),
-                                     inner.packed<T>({N, H})};
+                                     inner.packed<T>({N, H}),
+                                     fresh.packed<T>({N, H})};
     run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
     return nb::make_tuple(y, h, c);
 }
 
 nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                         nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
-                        nb::handle inner, nb::handle mask, Activation activation, double alpha, double beta) {
+                        nb::handle inner, nb::handle fresh, nb::handle mask, nb::handle zone_h, nb::handle zone_c,
+                        Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    const Array gates_(gates, "gates", true), inner_(inner, "inner", true);
-    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}, {mask, "mask"}};
-    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_)
-                                : forward_of<double>(in, batch, reverse, y, gates_, inner_);
+    const Array gates_(gates, "gates", true), inner_(inner, "inner", true), fresh_(fresh, "fresh", true);
+    const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
+                                  {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
+    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_, fresh_)
+                                : forward_of<double>(in, batch, reverse, y, gates_, inner_, fresh_);
 }
 
 struct TapeArguments {
-    Array y, gates, inner, dy, dh, dc;
+    Array y, gates, inner, fresh, dy, dh, dc;
 };
 
 template <class T>
@@ -114,7 +129,8 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
     const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
-    if (!tape.y || bool(tape.gates) == rnn || bool(tape.inner) != (lstm || in.kind == Kind::gru))
+    if (!tape.y || bool(tape.gates) == rnn || bool(tape.inner) != (lstm || in.kind == Kind::gru) ||
+        bool(tape.fresh) != (batch.zone_h && (lstm || rnn)))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (dx.is_none()) dx = empty<T>({N, I});
     const nb::object dh0 = empty<T>({B, H}), dc0 = lstm ? empty<T>({B, H}) : nb::none();
@@ -127,10 +143,12 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       batch.h0.packed<const T>({B, H}),
                                       batch.c0.packed<const T>({B, H}),
                                       batch.mask.packed<const T>({B, H}),
+                                      batch.zones<T>(in.kind, H),
                                       tape.y.data<const T>({N, H}),
                                       tape.y.row_stride(),
                                       tape.gates.packed<const T>({N, GH}),
                                       tape.inner.packed<const T>({N, H}),
+                                      tape.fresh.packed<const T>({N, H}),
                                       tape.dy.data<const T>({N, H}),
                                       tape.dy.row_stride(),
                                       tape.dh.packed<const T>({B, H}),
@@ -149,11 +167,14 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
 
 nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                          nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
-                         nb::handle inner, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx, nb::handle mask,
-                         Activation activation, double alpha, double beta) {
+                         nb::handle inner, nb::handle fresh, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
+                         nb::handle mask, nb::handle zone_h, nb::handle zone_c, Activation activation, double alpha,
+                         double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    const BatchArguments batch = {{x, "x"}, {lengths, "lengths"}, {h0, "h0"}, {c0, "c0"}, {mask, "mask"}};
-    const TapeArguments tape = {{y, "y"}, {gates, "gates"}, {inner, "inner"}, {dy, "dy"}, {dh, "dh"}, {dc, "dc"}};
+    const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
+                                  {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
+    const TapeArguments tape = {{y, "y"},   {gates, "gates"}, {inner, "inner"}, {fresh, "fresh"},
+                                {dy, "dy"}, {dh, "dh"},       {dc, "dc"}};
     return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx)
                                 : backward_of<double>(in, batch, reverse, tape, dx);
 }
@@ -195,13 +216,15 @@ NB_MODULE(_native, m) {
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "y"_a.none() = nb::none(),
-          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "mask"_a.none() = nb::none(),
+          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "fresh"_a.none() = nb::none(),
+          "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(),
           "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
-          "y, h, c of a packed batch; c is None where there is none. The tape goes into gates and inner.");
+          "y, h, c of a packed batch; c is None where there is none. The tape goes into gates, inner and fresh.");
     m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none(),
-          "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(), "dy"_a.none() = nb::none(),
-          "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(), "dx"_a.none() = nb::none(),
-          "mask"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(), "fresh"_a.none() = nb::none(),
+          "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),
+          "dx"_a.none() = nb::none(), "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
+          "zone_c"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
           "dx, dh0, dc0, dWx, dWh, db, dbn from the tape of forward; dc0 and dbn are None where there are none.");
     add_streams(m);
 }

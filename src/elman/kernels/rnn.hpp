@@ -29,9 +29,14 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
         T* const y = s.y + row * s.ldy;
         for (index unit = p * U * L; unit < (p + 1) * U * L && unit < s.units; unit += L, sums += L) {
             will_write(y + s.batch.direction * s.ldy + unit);
-            const vec<T> h = activate<T>(s.activation, s.alpha, s.beta, load(sums));
+            const index n = s.units - unit;
+            vec<T> h = activate<T>(s.activation, s.alpha, s.beta, load(sums));
+            if (s.zones.h) {
+                if (s.fresh) store(s.fresh + row * s.units + unit, h, n);
+                h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
+            }
             put_state(s, t, b, unit, h);
-            store(y + unit, h, s.units - unit);
+            store(y + unit, h, n);
         }
     }
 
@@ -45,8 +50,10 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
             will_read(dy - s.batch.direction * s.lddy);
             dh += load(dy, n);
         }
-        const vec<T> dz = dh * derivative<T>(s.activation, s.alpha, s.beta, load(y, n));
-        store(s.dh + b * padded<Rnn>(s.units) + unit, vec<T>{});
+        const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n, dh);
+        const T* const h = s.zones.h ? s.fresh + row * s.units + unit : y;
+        const vec<T> dz = dh * derivative<T>(s.activation, s.alpha, s.beta, load(h, n));
+        store(s.dh + b * padded<Rnn>(s.units) + unit, past);
         store(dz_row(s, t, b) + unit, dz);
         store(dz_panel<Rnn>(s, t, b, j), dz);
     }

@@ -1,6 +1,7 @@
 // A layer one step at a time: weights packed once and shared by any number of streams, each with its own state.
 // A step is the same kernel as a whole sequence, so the numbers are the same to the bit.
 #pragma once
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -15,24 +16,30 @@ namespace elman {
 template <class T>
 class PackedLayer {
 public:
-    explicit PackedLayer(const Layer<T>& layer)
+    // The rates of zoneout, (H) each, or null.
+    PackedLayer(const Layer<T>& layer, const T* zone_h, const T* zone_c)
         : kernels(cell_kernels<T>(layer.kind, layer.weights.units)),
           sizes(kernels.sizes(layer.weights.inputs, layer.weights.units)),
           layer_(layer),
-          packed_(sizes.packed_forward) {
+          packed_(sizes.packed_forward),
+          rates_(2 * layer.weights.units) {
         kernels.pack_forward(layer.weights, packed_.get());
         layer_.weights = {layer.weights.inputs, layer.weights.units, nullptr, nullptr, nullptr, nullptr};
         layer_.packed = packed_.get();
+        const index units = layer.weights.units;
+        if (zone_h) zones.h = std::copy_n(zone_h, units, rates_.get()) - units;
+        if (zone_c) zones.c = std::copy_n(zone_c, units, rates_.get() + units) - units;
     }
     PackedLayer(const PackedLayer&) = delete;
 
     const Layer<T>& layer() const { return layer_; }
     const CellKernels<T> kernels;
     const Sizes sizes;
+    Zones<T> zones = {nullptr, 0, nullptr, 0};  // at distance 0: the same for every row
 
 private:
     Layer<T> layer_;
-    const Memory<T> packed_;
+    const Memory<T> packed_, rates_;
 };
 
 template <class T>
@@ -53,6 +60,7 @@ public:
         f_.inputs = layer.weights.inputs, f_.units = layer.weights.units;
         f_.activation = layer.activation, f_.alpha = layer.alpha, f_.beta = layer.beta;
         f_.packed = layer.packed;
+        f_.zones = packed_->zones;
         f_.h = h_.get(), f_.ldh = packed_->sizes.ldh;
         f_.c = c_.get();
         f_.reset_h = reset_h_.get();

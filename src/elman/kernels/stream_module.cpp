@@ -59,7 +59,8 @@ public:
         const index ldx = one ? x_.row_stride() : I, ldy = one ? y.row_stride() : H;
         run_unlocked([&](const Running& running) {
             return forward<T>(state_.packed()->layer(), order,
-                              {from, ldx, h.get(), c.get(), nullptr, to, ldy, h.get(), c.get(), nullptr, nullptr},
+                              {from, ldx, h.get(), c.get(), nullptr, state_.packed()->zones, to, ldy, h.get(), c.get(),
+                               nullptr, nullptr, nullptr},
                               running);
         });
         restore(h.get(), c.get());
@@ -127,21 +128,29 @@ public:
 template <class T>
 class TypedPacked final : public Packed {
 public:
-    explicit TypedPacked(const Layer<T>& layer) : packed_(std::make_shared<const PackedLayer<T>>(layer)) {}
+    TypedPacked(const LayerArguments& in, const Array& zone_h, const Array& zone_c) {
+        const Layer<T> layer = in.layer<T>();
+        const index H = in.units();
+        if (bool(zone_c) != (zone_h && in.kind == Kind::lstm))
+            throw nb::value_error("The zones must be those of the states of the kind of cell.");
+        packed_ = std::make_shared<const PackedLayer<T>>(layer, zone_h.packed<const T>({1, H}),
+                                                         zone_c.packed<const T>({1, H}));
+    }
     std::unique_ptr<Stream> stream(index batch) override {
         if (batch < 1) throw nb::value_error("batch must be at least 1.");
         return std::make_unique<TypedStream<T>>(packed_, batch);
     }
 
 private:
-    const std::shared_ptr<const PackedLayer<T>> packed_;
+    std::shared_ptr<const PackedLayer<T>> packed_;
 };
 
-std::unique_ptr<Packed> pack(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle bn,
-                             Activation activation, double alpha, double beta) {
+std::unique_ptr<Packed> pack(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle bn, nb::handle zone_h,
+                             nb::handle zone_c, Activation activation, double alpha, double beta) {
     const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
-    if (in.Wx.is_float32()) return std::make_unique<TypedPacked<float>>(in.layer<float>());
-    return std::make_unique<TypedPacked<double>>(in.layer<double>());
+    const Array zone_h_(zone_h, "zone_h"), zone_c_(zone_c, "zone_c");
+    if (in.Wx.is_float32()) return std::make_unique<TypedPacked<float>>(in, zone_h_, zone_c_);
+    return std::make_unique<TypedPacked<double>>(in, zone_h_, zone_c_);
 }
 
 }  // namespace
@@ -159,8 +168,8 @@ void add_streams(nb::module_& m) {
         .def("copy", &Stream::copy, "A stream of the same weights that goes on from the same state.");
     nb::class_<Packed>(m, "Packed", "Weights of a layer packed for streams; shared by all of them.")
         .def("stream", &Packed::stream, "batch"_a = 1);
-    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none() = nb::none(), "activation"_a = Activation::tanh,
-          "alpha"_a = 0.0, "beta"_a = 0.0);
+    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
+          "zone_c"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0);
 }
 
 }  // namespace elman

@@ -48,8 +48,8 @@ class Recurrent(Layer):
     zoneout
         From 0 to under 1, or a tuple of one for each state, (h, c) for an LSTM. Where `forward` is given a generator,
         each unit of a state keeps its value with this probability p, drawn anew at each step; elsewhere, and in
-        streams, the expectation takes its place: s' = p s + (1 - p) s_new (Krueger et al. 2017, section 3). It runs
-        on the plain equations, which are many times slower than the compiled kernels.
+        streams, the expectation takes its place: s' = p s + (1 - p) s_new (Krueger et al. 2017, section 3). The
+        next h of an LSTM comes of the new c, before c itself is zoned out, as in the paper.
     learned_state
         Makes the state before the first step a parameter, (hidden,) for each state and direction: "h0", "c0", with
         "_reverse" for the second direction. It starts at 0 and counts wherever no state is given; streams start
