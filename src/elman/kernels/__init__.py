@@ -93,8 +93,14 @@ def _tape_arrays(cell: Cell, y: Array, zoned: bool) -> list[Array | None]:
     gates, inner, fresh = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
     widths = (gates, inner, fresh * zoned)
     rows, hidden = y.shape
-    parts = np.split(np.empty(rows * hidden * sum(widths), y.dtype), rows * hidden * np.cumsum(widths[:-1]))
-    return [part.reshape(rows, -1) if width else None for part, width in zip(parts, widths, strict=True)]
+    memory = np.empty(rows * hidden * sum(widths), y.dtype)
+    arrays: list[Array | None] = []
+    begin = 0
+    for width in widths:
+        end = begin + rows * hidden * width
+        arrays.append(memory[begin:end].reshape(rows, -1) if width else None)
+        begin = end
+    return arrays
 
 
 def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays | None:

@@ -35,7 +35,7 @@ template <class T> ELMAN_INLINE const T* h_before(const Backward<T>& f, index t,
 
 // Takes the part of a state's gradient that zoneout lets past the step out of it.
 template <class T> ELMAN_INLINE vec<T> zoned_past(const T* zones, index ld, index row, index unit, index n, vec<T>& d) {
-    if (!zones) return vec<T>{};
+    if (!is_there(zones)) return vec<T>{};
     const vec<T> z = load(zones + row * ld + unit, n), past = z * d;
     d = (T(1) - z) * d;
     return past;
@@ -92,7 +92,7 @@ ELMAN_INLINE void hidden_gradient(const Backward<T>& f, index t, index b0, index
                                     ends ? 0 : depth,        depth};
     product.run(b1 - b0, f.units, [&](index r, index j, vec<T> dh) {
         const index at = r * Hp + j * Lanes<T>::count;
-        if (f.mask) dh = fma(dh, load(f.mask + b0 * Hp + at), load(past + at));
+        if (is_there(f.mask)) dh = fma(dh, load(f.mask + b0 * Hp + at), load(past + at));
         done(r, j, dh);
     });
 }

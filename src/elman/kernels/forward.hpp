@@ -65,6 +65,9 @@ template <class T, class Shape> struct ForwardPanel {
     }
 };
 
+// Whether a mask or zones act: told to be rare, so that code for them stands apart from the loops without.
+template <class T> ELMAN_INLINE bool is_there(const T* noise) { return __builtin_expect(noise != nullptr, 0); }
+
 // Where the state before step t of sequence b stands, and where the one after it goes.
 template <class T> ELMAN_INLINE const T* state_before(const Forward<T>& f, index t, index b) {
     return f.h + ((t & 1) * f.batch.sequences + b) * f.ldh;
@@ -75,13 +78,13 @@ template <class T> ELMAN_INLINE T* state_after(const Forward<T>& f, index t, ind
 
 // The state before step t of sequence b as it enters the products.
 template <class T> ELMAN_INLINE const T* product_before(const Forward<T>& f, index t, index b) {
-    return (f.mask ? f.masked_h : f.h) + ((t & 1) * f.batch.sequences + b) * f.ldh;
+    return (is_there(f.mask) ? f.masked_h : f.h) + ((t & 1) * f.batch.sequences + b) * f.ldh;
 }
 
 // Puts the units from `unit` on of the state after step t of sequence b in their place.
 template <class T> ELMAN_INLINE void put_state(const Forward<T>& f, index t, index b, index unit, vec<T> h) {
     store(state_after(f, t, b) + unit, h);
-    if (f.mask) {
+    if (is_there(f.mask)) {
         const index row = (~t & 1) * f.batch.sequences + b;
         store(f.masked_h + row * f.ldh + unit, h * load(f.mask + b * f.ldh + unit));
     }

@@ -42,7 +42,7 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         const vec<T> n = tanh<T>(fma(r, q, load(sums + 3 * L)));
         const vec<T> before = load(state_before(s, t, b) + unit);
         vec<T> h = fma(z, before, (T(1) - z) * n);
-        if (s.zones.h) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
+        if (is_there(s.zones.h)) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
         put_state(s, t, b, unit, h);
         store(y, h, n_lanes);
         if (s.gates) {

@@ -105,7 +105,7 @@ template <class Scalar> struct GruResetBefore {
         const vec<T> z = load(update(s, b) + unit);
         const vec<T> before = load(state_before(s, t, b) + unit);
         vec<T> h = fma(z, before, (T(1) - z) * n);
-        if (s.zones.h) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
+        if (is_there(s.zones.h)) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
         T* const y = s.y + row * s.ldy + unit;
         will_write(y + s.batch.direction * s.ldy);
         put_state(s, t, b, unit, h);
@@ -156,7 +156,7 @@ template <class Scalar> struct GruResetBefore {
         const vec<T> r = load(s.gates + row * G * s.units + unit, n_lanes);
         const index padded_row = b * padded<GruResetBefore>(s.units);
         vec<T> h = load(h_before(s, t, b) + unit, n_lanes), dmasked = g;
-        if (s.mask) {
+        if (is_there(s.mask)) {
             const vec<T> mask = load(s.mask + padded_row + unit);
             h = h * mask;
             dmasked = g * mask;

@@ -40,7 +40,7 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         const vec<T> o = sigmoid<T>(load(sums + 3 * L));
         vec<T> c = fma(f, load(cell), i * g);
         vec<T> h = o * tanh<T>(c);
-        if (s.zones.h) {
+        if (is_there(s.zones.h)) {
             if (s.fresh) store(s.fresh + row * s.units + unit, c, n);
             c = zone_out(s.zones.c, s.zones.ldc, row, unit, n, load(cell), c);
             h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
@@ -68,7 +68,7 @@ template <class Scalar> struct Lstm : OnePass<Lstm<Scalar>, Scalar> {
         const T* const before = t ? s.inner + (row - s.batch.direction) * s.units : s.c0 + b * s.ld_c0;
         const vec<T> i = load(gates, n), f = load(gates + s.units, n);
         const vec<T> g = load(gates + 2 * s.units, n), o = load(gates + 3 * s.units, n);
-        const vec<T> tanh_c = tanh<T>(load((s.zones.h ? s.fresh : s.inner) + row * s.units + unit, n));
+        const vec<T> tanh_c = tanh<T>(load((is_there(s.zones.h) ? s.fresh : s.inner) + row * s.units + unit, n));
         T* const cell = s.dc + b * rounded_up(s.units, L) + unit;
         const index next = s.batch.direction;
         for (int gate = 0; gate < G; ++gate) will_read(gates - next * G * s.units + gate * s.units);

@@ -31,7 +31,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
             will_write(y + s.batch.direction * s.ldy + unit);
             const index n = s.units - unit;
             vec<T> h = activate<T>(s.activation, s.alpha, s.beta, load(sums));
-            if (s.zones.h) {
+            if (is_there(s.zones.h)) {
                 if (s.fresh) store(s.fresh + row * s.units + unit, h, n);
                 h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
             }
@@ -51,7 +51,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
             dh += load(dy, n);
         }
         const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n, dh);
-        const T* const h = s.zones.h ? s.fresh + row * s.units + unit : y;
+        const T* const h = is_there(s.zones.h) ? s.fresh + row * s.units + unit : y;
         const vec<T> dz = dh * derivative<T>(s.activation, s.alpha, s.beta, load(h, n));
         store(s.dh + b * padded<Rnn>(s.units) + unit, past);
         store(dz_row(s, t, b) + unit, dz);
