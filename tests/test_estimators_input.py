@@ -223,7 +223,15 @@ def test_bad_weights(kind, y):
 @pytest.mark.parametrize(("kind", "y"), ALL)
 def test_a_weight_is_as_many_copies(kind, y):
     """In one batch of float64, without dropout."""
-    settings = {"dropout": 0.0, "dtype": "float64", "batch_size": 100, "hidden": 4, "epochs": 4, "random_state": 1}
+    settings = {
+        "input_dropout": 0.0,
+        "dropout": 0.0,
+        "dtype": "float64",
+        "batch_size": 100,
+        "hidden": 4,
+        "epochs": 4,
+        "random_state": 1,
+    }
     count = np.random.default_rng(5).integers(0, 3, size=40)
     many = np.repeat(np.arange(40), count)
     weighted = kind(**settings).fit(X, y, sample_weight=count)
@@ -237,7 +245,14 @@ def test_a_weight_is_as_many_copies(kind, y):
 
 def test_class_weights():
     rare = np.where(np.random.default_rng(1).uniform(size=40) < 0.3, "rare", "usual")  # nothing in X tells which
-    settings = {"hidden": 4, "epochs": 12, "dropout": 0.0, "random_state": 1, "learning_rate": 0.02}
+    settings = {
+        "hidden": 4,
+        "epochs": 12,
+        "input_dropout": 0.0,
+        "dropout": 0.0,
+        "random_state": 1,
+        "learning_rate": 0.02,
+    }
     heavy = SequenceClassifier(class_weight={"rare": 1000}, **settings).fit(X, rare).predict(X)
     light = SequenceClassifier(class_weight={"rare": 1e-3}, **settings).fit(X, rare).predict(X)
     assert (heavy == "rare").mean() > 0.9
@@ -302,7 +317,7 @@ def test_targets_are_standardized():
 
 
 def test_truncated_training_of_a_tagger():
-    settings = {**TINY, "bidirectional": False, "dropout": 0.0}
+    settings = {**TINY, "bidirectional": False, "input_dropout": 0.0, "dropout": 0.0}
     whole, cut = (SequenceTagger(truncate=k, **settings).fit(X, TAGS) for k in (None, 2))
     assert cut.score(X, TAGS) >= 0
     assert (whole.network_.parameters["0.Wx"] != cut.network_.parameters["0.Wx"]).any()

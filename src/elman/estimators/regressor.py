@@ -50,7 +50,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         learning_rate: float | Schedule = 5e-3,
-        epochs: int = 50,
+        epochs: int = 100,
         batch_size: int = 16,
         patience: int | None = None,
         validation_fraction: float = 0.1,

@@ -49,7 +49,7 @@ class SequenceTagger(SequenceEstimator):
         dropout: float = 0.5,
         recurrent_dropout: float = 0.0,
         learning_rate: float | Schedule = 5e-3,
-        epochs: int = 50,
+        epochs: int = 100,
         batch_size: int = 16,
         patience: int | None = None,
         validation_fraction: float = 0.1,
