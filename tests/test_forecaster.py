@@ -13,11 +13,15 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 
+from central import central_gradient, relative_error
 from elman.estimators import Forecaster, windows
 from elman.estimators.backtest import seasonal_naive
 from elman.estimators.clock import Clock
 from elman.estimators.series import read_arrays
 from elman.estimators.windows import Plan
+from elman.layers import GRU, Dense, LastSteps
+from elman.network import Network
+from elman.saving import load
 
 SMALL = {"hidden": 5, "epochs": 2, "learning_rate": 0.01, "random_state": 0}
 rng = np.random.default_rng(7)
@@ -311,7 +315,8 @@ def test_a_table_of_many_series_with_columns_known_ahead():
     )
     found = forecaster.predict(future=future)
     assert found["site"].tolist() == list("bbbbaaaa")
-    assert list(forecaster.predict_quantiles(future=future).columns) == ["site", "date", *(f"load_{q}" for q in (0.1, 0.5, 0.9))]  # fmt: skip
+    names = list(forecaster.predict_quantiles(future=future).columns)
+    assert names == ["site", "date", "load_0.1", "load_0.5", "load_0.9"]
     other = small(quantiles=(0.1, 0.5, 0.9)).fit(shuffled, **roles).predict(future=pl.from_pandas(future))
     np.testing.assert_array_equal(other["load"].to_numpy(), found["load"])
     parts = [long[long["site"] == s] for s in "ba"]
@@ -322,9 +327,9 @@ def test_a_table_of_many_series_with_columns_known_ahead():
     np.testing.assert_array_equal(np.concatenate(forecasts), found["load"])
     with pytest.raises(ValueError, match="future must go on where series 'b' ends, at 2021-05-30"):
         forecaster.predict(future=future.assign(date=future["date"] + pd.Timedelta(days=1)))
-    with pytest.raises(ValueError, match="future must hold every series. Got no rows of series 'b'"):
+    with pytest.raises(ValueError, match=r"future must hold every series. Got no rows of series 'b'"):
         forecaster.predict(future=future[:4])
-    with pytest.raises(ValueError, match="future must hold 1 exogenous columns of the horizon. Got None"):
+    with pytest.raises(ValueError, match=r"future must hold 1 exogenous columns of the horizon. Got None"):
         forecaster.predict()
 
 
@@ -333,7 +338,7 @@ def test_gaps_are_refused_or_filled():
     holes = frame.drop(index=[40, 41]).assign(load=lambda f: f["load"].where(f.index != 50))
     with pytest.raises(ValueError, match="equal steps, of 1 day here"):
         small().fit(holes, target="load", time="date")
-    with pytest.raises(ValueError, match="the table must be finite. Got nan at step 48, column 'load'; fill="):
+    with pytest.raises(ValueError, match=r"the table must be finite. Got nan at step 48, column 'load'; fill="):
         small().fit(holes[["load"]].reset_index(drop=True))
     straight = frame["load"].to_numpy().copy()
     straight[[40, 41, 50]] = np.nan
@@ -341,7 +346,7 @@ def test_gaps_are_refused_or_filled():
         found = small(fill=fill).fit(holes, target="load", time="date").predict()
         np.testing.assert_array_equal(found["load"], small().fit(want.to_numpy()).predict())
     straight[0] = np.nan
-    with pytest.raises(ValueError, match="series must be finite. Got nan at step 0"):
+    with pytest.raises(ValueError, match=r"series must be finite. Got nan at step 0"):
         small(fill="forward").fit(straight)
 
 
@@ -390,20 +395,20 @@ def test_settings_that_are_refused(settings, message):
 
 def test_other_refusals():
     y = wave()
-    with pytest.raises(NotFittedError, match="must be fitted"):
+    with pytest.raises(NotFittedError, match="not fitted"):
         small().predict()
-    with pytest.raises(ValueError, match="series must be over 0 where log is True. Got -1.0 at step 3"):
+    with pytest.raises(ValueError, match=r"series must be over 0 where log is True. Got -1.0 at step 3"):
         small(log=True).fit(np.where(np.arange(90) == 3, -1, y))
     fitted = small().fit(wave(variables=2))
-    with pytest.raises(ValueError, match="series must have 2 variables, as in fit. Got 3"):
+    with pytest.raises(ValueError, match=r"series must have 2 variables, as in fit. Got 3"):
         fitted.predict(wave(variables=3))
-    with pytest.raises(ValueError, match="series must have at least 12 steps. Got 5"):
+    with pytest.raises(ValueError, match=r"series must have at least 12 steps. Got 5"):
         fitted.predict(wave(5, 2))
     with pytest.raises(TypeError, match="series must be arrays, as in fit"):
         fitted.predict(table())
     with pytest.raises(ValueError, match="future must be left out without exogenous columns"):
         fitted.predict(future=np.ones(4))
-    with pytest.raises(ValueError, match="start must leave 12 steps before it and 4 after it in series. Got 88 of 90"):
+    with pytest.raises(ValueError, match=r"start must leave 12 steps before it and 4 after it in series. Got 88 of 90"):
         fitted.backtest(wave(variables=2), 88)
     with pytest.raises(ValueError, match="target must be left out where series is no table"):
         small().fit(y, target="load")
@@ -412,11 +417,40 @@ def test_other_refusals():
     with pytest.raises(ValueError, match=r"exogenous must have shape \(90, columns\). Got \(80, 2\)"):
         small().fit(y, exogenous=np.ones((80, 2)))
     frame = table()
-    with pytest.raises(ValueError, match="the table must have the column 'loaf'. Got date, load, temp"):
+    with pytest.raises(ValueError, match=r"the table must have the column 'loaf'. Got date, load, temp"):
         small().fit(frame, target="loaf", time="date")
-    with pytest.raises(TypeError, match="the column 'load' must hold numbers. Got String"):
+    with pytest.raises(TypeError, match=r"the column 'load' must hold numbers. Got String"):
         small().fit(frame.assign(load="a"), time="date")
-    with pytest.raises(TypeError, match="the column 'date' must hold dates or whole numbers. Got String"):
+    with pytest.raises(TypeError, match=r"the column 'date' must hold dates or whole numbers. Got String"):
         small().fit(frame.assign(date=frame["date"].astype(str)), target="load", time="date")
-    with pytest.raises(ValueError, match="the table must have the column 'temp'. Got date, load"):
+    with pytest.raises(ValueError, match=r"the table must have the column 'temp'. Got date, load"):
         small().fit(frame, target=["load", "temp"], time="date").predict(frame[["date", "load"]])
+
+
+# The layer.
+
+
+def test_last_steps(tmp_path):
+    net = Network(
+        [GRU(3, 4, dtype="float64", seed=0), LastSteps(4, 2, "float64"), Dense(8, 2, dtype="float64", seed=1)]
+    )
+    x = [rng.normal(size=(n, 3)) for n in (5, 1, 2)]
+    state = [rng.normal(size=(3, 4))]
+    weights = rng.normal(size=(3, 2))
+    h, _ = net.layers[0](x, state[0])
+    pooled, _ = LastSteps(4, 2, "float64")(h)
+    np.testing.assert_array_equal(pooled[0], h[0][3:].ravel())
+    np.testing.assert_array_equal(pooled[1], np.concatenate([np.zeros(4), h[1][0]]))
+    _, _, tape = net.forward(x, state)
+    for _ in range(2):
+        dx, dstate, gradients = net.backward(tape, weights)
+        for exact, array in zip((*dx, *dstate), (*x, *state), strict=True):
+            central = central_gradient(lambda: float((net(x, state)[0] * weights).sum()), array, True)
+            assert relative_error(exact, central) < 1e-7
+        for name, array in net.parameters.items():
+            central = central_gradient(lambda: float((net(x, state)[0] * weights).sum()), array, True)
+            assert relative_error(gradients[name], central) < 1e-7
+    net.save(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(load(tmp_path / "net.safetensors")(x)[0], net(x)[0])
+    with pytest.raises(ValueError, match=r"count must be a whole number from 1 up. Got 0"):
+        LastSteps(4, 0)

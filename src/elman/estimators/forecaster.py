@@ -19,6 +19,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
+from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state
 from elman.estimators.members import Recipe
 from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.series import Panel
@@ -26,13 +27,6 @@ from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
 from elman.training.history import History
 from elman.training.losses import Loss
-
-try:
-    from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
-    from sklearn.exceptions import NotFittedError  # type: ignore[import-untyped]
-    from sklearn.utils import check_random_state  # type: ignore[import-untyped]
-except ImportError:
-    raise checks.missing_extra("elman.Forecaster", "sklearn") from None
 
 
 class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -242,7 +236,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None
     ) -> Any:
         """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column a level: "load_0.1"."""
-        self._check_fitted()
+        check_is_fitted(self, "networks_")
         if not self._recipe.levels:
             raise ValueError("quantiles must be given to a Forecaster that predicts them. Got None.")
         panel, forecasts = self._ahead(series, exogenous, past, future)
@@ -299,18 +293,14 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
         1 for perfect forecasts, 0 for as good as naive ones. The series should not be those of the training.
         """
-        self._check_fitted()
+        check_is_fitted(self, "networks_")
         start = max(self._plan.first_end, naive_season(self.season) + 1)
         test = self.backtest(series, start, refit=False, exogenous=exogenous, past=past)
         return 1 - test["MAE"] / test["naive MAE"]
 
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "networks_"):
-            raise NotFittedError("a Forecaster must be fitted before it forecasts: call fit. Got one that is not.")
-
     def _read_again(self, series: Any, exogenous: Any, past: Any) -> Panel:
         """Series like those of the training."""
-        self._check_fitted()
+        check_is_fitted(self, "networks_")
         panel = read_like(self._end.form, series, exogenous, past, self.fill)
         for name, got, want in zip(
             ("variables", "exogenous columns", "past columns"), panel.widths, self._plan.widths, strict=True
@@ -338,7 +328,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _ahead(self, series: Any, exogenous: Any, past: Any, future: Any) -> tuple[Panel, list[Array]]:
         """The panel that is continued, and forecasts (1, horizon, V, Q) of each of its series."""
-        self._check_fitted()
+        check_is_fitted(self, "networks_")
         plan = self._plan
         panel = self._end if series is None else self._read_again(series, exogenous, past)
         for i, values in enumerate(panel.values):

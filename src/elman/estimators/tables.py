@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import narwhals as nw
 import numpy as np
 
-from elman import checks
 from elman.checks import Array, DtypeError, ShapeError
 from elman.estimators.clock import Clock
 from elman.estimators.series import Form, Panel, without_gaps
-
-if TYPE_CHECKING:
-    import narwhals as nw
 
 INDEX = "__index__"  # the column into which an index of dates is put
 
@@ -68,8 +65,6 @@ class TableForm(Form):
         return self.stamps[i].clock.following(self.stamps[i].last, count)
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
-        import narwhals as nw
-
         count = len(forecasts[0])
         columns: dict[str, Any] = {}
         if self.roles.id is not None:
@@ -92,8 +87,6 @@ class TableForm(Form):
         return native
 
     def _time_column(self, stamps: Array) -> nw.Series[Any]:
-        import narwhals as nw
-
         name, first = str(self.roles.time), self.stamps[0]
         if first.zone is None:
             return nw.new_series(name, stamps, self.time_dtype, backend=self.backend)
@@ -112,10 +105,6 @@ def is_table(value: Any) -> bool:
 
 def as_frame(table: Any) -> tuple[nw.DataFrame[Any], bool, str | None]:
     """The table for narwhals, whether it was a single column, and the name of its index of dates, if it has one."""
-    try:
-        import narwhals as nw
-    except ImportError:
-        raise checks.missing_extra("a Forecaster of tables", "sklearn") from None
     column = hasattr(table, "to_frame") and not hasattr(table, "columns")
     if column:
         table = table.to_frame(table.name or "value") if hasattr(table, "index") else table.to_frame()
@@ -220,8 +209,6 @@ def _groups(frame: nw.DataFrame[Any], roles: Roles) -> tuple[list[Array], tuple[
 
 
 def _numbers(frame: nw.DataFrame[Any], name: str) -> Array:
-    import narwhals as nw
-
     column = frame[name]
     if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
         raise DtypeError(f"the column {name!r} must hold numbers. Got {column.dtype}.")
@@ -230,8 +217,6 @@ def _numbers(frame: nw.DataFrame[Any], name: str) -> Array:
 
 def _times(frame: nw.DataFrame[Any], roles: Roles) -> tuple[Any, str | None, Any]:
     """The stamps (rows,) in UTC, the time zone they were in, and the stamps in that zone; None without a time."""
-    import narwhals as nw
-
     if roles.time is None:
         return None, None, None
     column = frame[roles.time]
