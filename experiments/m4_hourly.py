@@ -18,7 +18,7 @@ import elman
 HORIZON, SEASON = 48, 24
 SETTINGS = {
     "window": 168, "segment": 24, "hidden": 128, "log": True, "learning_rate": 4e-3, "epochs": 12, "batch_size": 256,
-    "stride": 6, "members": 3, "validation_fraction": 0,
+    "dropout": 0.0, "stride": 6, "members": 3, "validation_fraction": 0,
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def time_peer(row: report.Row, train: list[np.ndarray]) -> None:
     scaled = [(np.log(y) - np.log(y).mean()) / np.log(y).std() for y in train]
     x, y = windows(scaled, SETTINGS["window"], HORIZON, SETTINGS["segment"], SETTINGS["stride"])
     spent, note = seconds(
-        x, y, SETTINGS["hidden"], 0.0, *(SETTINGS[k] for k in ("learning_rate", "batch_size", "epochs"))
+        x, y, SETTINGS["hidden"], SETTINGS["dropout"], *(SETTINGS[k] for k in ("learning_rate", "batch_size", "epochs"))
     )
     row.peer_seconds = spent * SETTINGS["members"]
     row.note = f"{row.note} One of the members was timed for PyTorch. {note}".strip()

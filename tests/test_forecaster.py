@@ -166,6 +166,21 @@ def test_a_network_learns_a_season():
     assert test["MAE"] < 0.2 * test["naive MAE"]
 
 
+def test_the_defaults_beat_the_naive_value():
+    t = np.arange(150)
+    y = np.exp(2 + 0.01 * t) * (1 + 0.3 * np.sin(2 * np.pi * t / 12)) + rng.normal(size=150)
+    test = Forecaster(12, season=12, random_state=0).backtest(y, -36)
+    assert test["MASE"] < test["naive MASE"]
+
+
+def test_a_checkpoint_goes_on_where_it_stopped(tmp_path):
+    y = wave()
+    whole = small(epochs=6, patience=None).fit(y)
+    small(epochs=6, patience=None, checkpoint=tmp_path / "run").fit(y)
+    again = small(epochs=6, patience=None, checkpoint=tmp_path / "run").fit(y)
+    np.testing.assert_array_equal(again.predict(), whole.predict())
+
+
 def test_a_constant_series_is_forecast_as_it_is():
     forecaster = small(spread=True, quantiles=(0.1, 0.5, 0.9)).fit(np.full(60, 3.0))
     assert np.isfinite(forecaster.predict_quantiles()).all()

@@ -137,10 +137,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         quantiles: tuple[float, ...] | None = None,
         loss: str | Loss = "absolute_error",
         members: int = 1,
-        dropout: float = 0.0,
-        learning_rate: Any = 1e-3,
-        epochs: int = 20,
-        batch_size: int = 64,
+        dropout: float = 0.2,
+        learning_rate: Any = 5e-3,
+        epochs: int = 30,
+        batch_size: int = 32,
         stride: int = 1,
         validation_fraction: float = 0.1,
         patience: int | None = 5,
@@ -260,7 +260,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Parameters
         ----------
         series, exogenous, past, target, time, id
-            As for `fit`; exogenous columns are taken as known over each horizon.
+            As for `fit`; exogenous columns are taken as known over each horizon. Without `refit` the columns of a
+            table are those of `fit`.
         start
             The first step to forecast, counted from the end of each series where it is under 0.
         step

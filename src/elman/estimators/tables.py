@@ -20,7 +20,7 @@ INDEX = "__index__"  # the column into which an index of dates is put
 class Roles:
     """Which column of a table is what."""
 
-    target: tuple[str, ...] = ()  #: none: all columns of numbers that have no other role
+    target: tuple[str, ...] = ()  #: none: all columns that have no other role
     time: str | None = None
     id: str | None = None
     exogenous: tuple[str, ...] = ()
