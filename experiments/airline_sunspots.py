@@ -79,7 +79,7 @@ def peer(y: np.ndarray, first: int, settings: dict[str, Any]) -> float:
     if "difference" in settings:
         z = np.log(z[12:]) - np.log(z[:-12])
     x, target = windows([(z - z.mean()) / z.std()], settings["window"], settings["horizon"], 1)
-    keys = ("hidden", "dropout", "learning_rate", "batch_size", "epochs")
+    keys = ("hidden", "dropout", "learning_rate", "batch_size", "epochs", "loss")
     return sum(seconds(x, target, *(settings[key] for key in keys))[0] for _ in range(settings["members"]))
 
 
