@@ -64,7 +64,7 @@ def main() -> None:
             goal=f"at most {goal:.3f}" if goal else "",
             reached=mean <= goal if goal else None,
             published=published,
-            model=f"mean of {SETTINGS['members']} GRU {SETTINGS['hidden']} over segments of {SETTINGS['segment']} h, dropout {SETTINGS['dropout']}",
+            model="mean of {members} GRU {hidden} over segments of {segment} h, dropout {dropout}".format(**SETTINGS),
             parameters=results[0][3].network_.parameter_count * SETTINGS["members"],
             seconds=float(np.mean([result[2] for result in results])),
             note="MAE " + ", ".join(f"{result[1]:.3f}" for result in results) + ".",
