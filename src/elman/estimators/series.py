@@ -82,8 +82,6 @@ class Panel:
 def read_arrays(series: Any, exogenous: Any = None, past: Any = None, fill: str | None = None) -> Panel:
     """A panel from arrays; see `elman.Forecaster.fit` for their shapes."""
     many = isinstance(series, (list, tuple)) and any(np.ndim(part) > 0 for part in series)
-    if many and len(series) == 0:
-        raise ShapeError("series must hold at least one series. Got an empty list.")
     parts = list(series) if many else [series]
     form = ArrayForm(many, np.ndim(parts[0]) == 1)
     values: list[Array] = []
