@@ -143,10 +143,13 @@ def test_a_part_is_set_aside_for_validation(X):
 
 def test_layers_and_dtype_are_as_asked():
     model = TextGenerator("rnn", (5, 4), **{k: v for k, v in SMALL.items() if k != "hidden"})
-    net = model.set_params(dtype="float64", dropout=0.5, weight_decay=0.01).fit(LINE * 2).network_
+    net = (
+        model.set_params(dtype="float64", dropout=0.5, recurrent_dropout=0.3, weight_decay=0.01).fit(LINE * 2).network_
+    )
     kinds = [type(layer).__name__ for layer in net.layers]
     assert kinds == ["Embedding", "RNN", "Dropout", "RNN", "Dropout", "Dense"]
     assert net.dtype == np.float64
+    assert net.layers[1].config["recurrent_dropout"] == net.layers[3].config["recurrent_dropout"] == 0.3
     assert (net.layers[1].hidden_size, net.layers[3].hidden_size) == (5, 4)
 
 
@@ -175,6 +178,7 @@ def test_texts_that_do_not_fit_are_refused(X, error, message):
         ("hidden", (3, 0), "hidden must be a whole number from 1 up. Got 0"),
         ("embedding", 0, "embedding must be a whole number"),
         ("dropout", 1, "dropout must be under 1"),
+        ("recurrent_dropout", 1.0, "recurrent_dropout must be under 1"),
         ("truncate", None, r"truncate must be k or \(k1, k2\). Got None"),
         ("truncate", (9, 5), "k2 from k1 up"),
         ("epochs", 0, "epochs must be a whole number"),

@@ -48,6 +48,8 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         Numbers that stand for a character.
     dropout
         The share of values set to 0 in training, between recurrent layers and before the output.
+    recurrent_dropout
+        The share of hidden units that a layer does not see of its own last step, the same all along a window.
     truncate
         Characters through which gradients go back: k, or (k1, k2), see `elman.fit`. The state goes on without end.
     batch_size
@@ -111,6 +113,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         *,
         embedding: int = 32,
         dropout: float = 0.1,
+        recurrent_dropout: float = 0.0,
         truncate: int | tuple[int, int] = 64,
         batch_size: int = 32,
         epochs: int = 10,
@@ -128,6 +131,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.hidden = hidden
         self.embedding = embedding
         self.dropout = dropout
+        self.recurrent_dropout = recurrent_dropout
         self.truncate = truncate
         self.batch_size = batch_size
         self.epochs = epochs
@@ -260,8 +264,9 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             checks.size("hidden", size)
         for name in ("embedding", "batch_size", "epochs"):
             checks.size(name, getattr(self, name))
-        if checks.number("dropout", self.dropout, 0, 1) == 1:
-            raise ValueError("dropout must be under 1, or nothing is left. Got 1.")
+        for name in ("dropout", "recurrent_dropout"):
+            if checks.number(name, getattr(self, name), 0, 1) == 1:
+                raise ValueError(f"{name} must be under 1, or nothing is left. Got 1.")
         if self.truncate is None:
             raise ValueError("truncate must be k or (k1, k2). Got None.")
         read_truncate(self.truncate)
@@ -286,10 +291,11 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     def _build(self, symbols: int, rng: np.random.RandomState) -> Network:
         """A new network from tokens to a score a token."""
         dtype = str(checks.float_dtype(self.dtype))
+        options = {"recurrent_dropout": self.recurrent_dropout, "dtype": dtype}
         layers: list[Layer] = [Embedding(symbols, self.embedding, seed=_seed(rng), dtype=dtype)]
         width = self.embedding
         for size in self._hidden:
-            layers.append(CELLS[self.cell](width, int(size), seed=_seed(rng), dtype=dtype))
+            layers.append(CELLS[self.cell](width, int(size), seed=_seed(rng), **options))
             if self.dropout:
                 layers.append(Dropout(self.dropout, dtype=dtype))
             width = int(size)
