@@ -4,8 +4,8 @@ Strings of a small automaton (Reber 1967) stand between two symbols T or P, whic
 B P ... P E. The network reads a string symbol by symbol and tells the next one. A string is right where, at every
 step, the symbols that the grammar allows next are the most likely ones; before the second last symbol that is the one
 of T and P that stood at the start, 6 or more steps back. Task and criterion: Hochreiter and Schmidhuber 1997,
-section 5.1. They train on 256 strings, many times each, and test on 256 others. Here 1,024 strings are seen 8 times
-each, about as many presentations as their fastest runs took; with 256 strings the network learns them by heart.
+section 5.1. They train on 256 strings, many times each, and test on 256 others. Here 2,048 strings are seen 6 times
+each, 12,288 presentations where theirs took from 8,440; with 256 strings the network learns them by heart.
 
 Settings were chosen on strings drawn from other seeds than those of the test.
 """
@@ -30,8 +30,8 @@ REBER = (
     (("P", 4), ("V", 6)),
     (("E", 7),),
 )
-HIDDEN, RATE, EPOCHS, BATCH = 16, 0.02, 8, 4
-STRINGS, TESTED = 1024, 256
+HIDDEN, RATE, NOISE, EPOCHS, BATCH = 24, 0.02, 0.05, 6, 4
+STRINGS, TESTED = 2048, 256
 
 
 def draw(rng: np.random.Generator) -> str:
@@ -86,7 +86,9 @@ def train(seed: int, count: int = STRINGS) -> tuple[elman.Network, float, list[s
     x, y = encode(strings)
     start = time.perf_counter()
     optimizer = elman.Adam(elman.LinearSchedule(RATE))
-    elman.fit(net, x, y, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH, seed=seed, progress=False)
+    elman.fit(
+        net, x, y, optimizer=optimizer, epochs=EPOCHS, batch_size=BATCH, weight_noise=NOISE, seed=seed, progress=False
+    )
     return net, time.perf_counter() - start, strings
 
 
@@ -95,7 +97,7 @@ def main() -> None:
     figures, seconds, sizes = [], [], []
     for seed in range(args.seeds):
         net, spent, strings = train(seed)
-        test = draw_many(np.random.default_rng((seed, 1)), TESTED, set(strings))
+        test = draw_many(np.random.default_rng((seed, 2)), TESTED, set(strings))
         figures.append(right(net, test))
         seconds.append(spent)
         sizes.append(net.parameter_count)
@@ -106,11 +108,13 @@ def main() -> None:
         goal="1",
         reached=min(figures) == 1,
         published="1 in 97 to 100 % of runs, after 8,440 to 39,740 strings (LSTM, Hochreiter and Schmidhuber 1997)",
-        model=f"LSTM {HIDDEN}, {STRINGS:,} strings {EPOCHS} times, batch {BATCH}, Adam {RATE:g} falling to 0",
+        model=f"LSTM {HIDDEN}, {STRINGS:,} strings {EPOCHS} times, batch {BATCH}, Adam {RATE:g} falling to 0, "
+        f"weight noise {NOISE:g}",
         parameters=sizes[0],
         seconds=float(np.mean(seconds)),
         peer_seconds=None if args.no_peer else _peer(),
-        note="Right: the allowed symbols, one or two, are the most likely ones. The paper trains on 256 strings.",
+        note="Right: the allowed symbols, one or two, are the most likely ones. The paper trains on 256 strings. "
+        "PyTorch trains without the noise.",
         seeds=list(range(args.seeds)),
     )
     publish("reber", [row])
