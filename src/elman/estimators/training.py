@@ -107,7 +107,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
 
     def _build(self, features: int, outputs: int, rng: np.random.RandomState) -> Network:
         """A new network from `features` a step to `outputs` values."""
-        common = {"dtype": str(checks.float_dtype(self.dtype))}
+        common: dict[str, Any] = {"dtype": str(checks.float_dtype(self.dtype))}
         options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), **common}
         if self.recurrent_dropout:
             options["recurrent_dropout"] = self.recurrent_dropout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,9 +24,14 @@ def dropout_rate(name: str, value: Any) -> float:
 
 def dropout_mask(rng: Generator, rate: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1."""
-    survives = np.asarray(rng.random(shape) >= rate, dtype)
-    survives /= dtype.type(1 - rate)
-    return survives
+    return np.multiply(~_happens(rng, rate, shape), dtype.type(1 / (1 - rate)), dtype=dtype)
+
+
+def _happens(rng: Generator, rate: float, shape: tuple[int, ...]) -> Array:
+    """True with probability `rate`, to within 2^-32: twice as fast as drawing a float for each."""
+    count = math.prod(shape)
+    halves = rng.integers(0, 2**64, -(-count // 2), np.uint64).view(np.uint32)[:count]
+    return np.asarray(halves.reshape(shape) < np.uint32(rate * 2**32))
 
 
 def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
@@ -52,4 +58,4 @@ def zones(
     """For each state 1 where a unit keeps its value in a step, else 0; without a generator the rates, their mean."""
     if rng is None:
         return rates
-    return tuple(np.asarray(rng.random(shape) < rate, dtype) if rate else 0.0 for rate in rates)
+    return tuple(_happens(rng, rate, shape).astype(dtype) if rate else 0.0 for rate in rates)

@@ -142,7 +142,7 @@ class Dropout(Layer):
     >>> layer(np.ones((1, 2, 3)))[0].tolist()
     [[[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]]
     >>> layer.forward(np.ones((1, 2, 3)), rng=np.random.default_rng(0))[0].tolist()
-    [[[2.0, 0.0, 0.0], [0.0, 2.0, 2.0]]]
+    [[[2.0, 2.0, 2.0], [0.0, 0.0, 0.0]]]
     """
 
     def __init__(self, rate: float, dtype: Any = "float32", *, per_sequence: bool = False) -> None:
