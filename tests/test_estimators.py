@@ -246,6 +246,16 @@ def test_a_tagger_answers_in_the_form_of_x():
     assert table.predict(array[:, :, 0]).shape == (12, 5)
 
 
+@pytest.mark.parametrize(("kind", "y"), ALL)
+def test_dropouts_reach_the_layers(kind, y):
+    estimator = kind(**{**TINY, "hidden": (5, 4)}, input_dropout=0.1, dropout=0.2, recurrent_dropout=0.3).fit(X, y)
+    layers = estimator.network_.layers
+    assert [layer.rate for layer in layers if isinstance(layer, elman.Dropout)] == [0.1, 0.2, 0.2]
+    assert [layer.recurrent_dropout for layer in layers if layer.stateful] == [0.3, 0.3]
+    for one, other in zip(estimator.predict(X), estimator.predict(X), strict=True):  # nothing random in use
+        assert np.array_equal(one, other)
+
+
 def test_cross_val_predict_of_probabilities():
     told = cross_val_predict(SequenceClassifier(**LEARNS), X, Y, cv=2, method="predict_proba")
     assert told.shape == (40, 2)
