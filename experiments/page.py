@@ -19,11 +19,13 @@ ORDER = (
 HEAD = """# Results
 
 Made by `make results` from the scripts in [experiments](../experiments), one a row or two. Settings were chosen on
-validation data; the test part was read once. A figure is the mean over the seeds, with the lowest and the highest in
-brackets; a goal counts for the mean, except where the row says otherwise. {goals}
+validation data. A figure is the mean over the seeds, on test data, with the lowest and the highest in brackets; a goal
+counts for the mean, except where a note says otherwise.
+
+**{goals}**
 
 Seconds are those of training alone. Beside them stand PyTorch's: the same model, the same batches and number of
-updates, as many threads, in its faster form of padding or packing; the ratio is its time over elman's. Where a note
+updates, as many threads, padded or packed, whichever is faster; the ratio is its time over elman's. Where a note
 says so, a share of PyTorch's updates was timed and scaled. Published figures are those of their sources; they had other
 machines and often other settings.
 
@@ -93,7 +95,8 @@ def _ratio(row: dict[str, Any]) -> str:
 
 def _note(row: dict[str, Any]) -> str:
     threads = "1 thread" if row["threads"] == 1 else f"{row['threads']} threads"
-    seeds = "1 seed" if len(row["seeds"]) == 1 else f"{len(row['seeds'])} seeds"
+    count = len(row["seeds"])
+    seeds = f"measured {len(row['figures'])} times" if count == 0 else "1 seed" if count == 1 else f"{count} seeds"
     return f"- {row['task']}: {row['model']}; {seeds}, {threads}. {row['note']}".rstrip()
 
 
@@ -107,7 +110,7 @@ def _text(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.4g}" if abs(value) >= 0.001 or value == 0 else f"{value:.2g}"
+    return f"{value:.4g}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
 
 
 def _time(seconds: float) -> str:

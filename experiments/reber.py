@@ -113,7 +113,8 @@ def main() -> None:
         parameters=sizes[0],
         seconds=float(np.mean(seconds)),
         peer_seconds=None if args.no_peer else _peer(),
-        note="Right: the allowed symbols, one or two, are the most likely ones. The paper trains on 256 strings. "
+        note="The goal counts for every seed. "
+        "Right: the allowed symbols, one or two, are the most likely ones. The paper trains on 256 strings. "
         "PyTorch trains without the noise.",
         seeds=list(range(args.seeds)),
     )
