@@ -97,6 +97,6 @@ $(VENV)/sanitize.stamp: $(VENV)/test.stamp
 	    --config-settings=cmake.define.ELMAN_SANITIZE=ON --config-settings=build-dir=build/sanitize-objects
 	touch $@
 
-$(VENV)/lint.stamp: $(VENV)/demo.stamp
+$(VENV)/lint.stamp: $(VENV)/test.stamp
 	$(PIP) install --group lint
 	touch $@

@@ -175,7 +175,7 @@ def test_texts_that_do_not_fit_are_refused(X, error, message):
     [
         ("cell", "lstn", "cell must be one of .* Did you mean 'lstm'"),
         ("hidden", (), "hidden must hold at least one size"),
-        ("hidden", (3, 0), "hidden must be a whole number from 1 up. Got 0"),
+        ("hidden", (3, 0), r"hidden\[1\] must be a whole number from 1 up. Got 0"),
         ("embedding", 0, "embedding must be a whole number"),
         ("dropout", 1, "dropout must be under 1"),
         ("recurrent_dropout", 1.0, "recurrent_dropout must be under 1"),

@@ -10,28 +10,23 @@ a mark around it, so that the network learns how texts begin and where they end:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, ShapeError, missing_extra
+from elman.checks import Array, ShapeError
+from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
-from elman.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Layer
+from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state
+from elman.layers import Dense, Dropout, Embedding
+from elman.layers.noise import dropout_rate
 from elman.network import Network
-from elman.training import Adam, AdamW, CrossEntropy, History, LinearSchedule, Optimizer, fit
+from elman.training import CrossEntropy, History, LinearSchedule, fit
 from elman.training.schedules import Schedule
 from elman.training.windows import read_truncate
 
-try:
-    from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
-    from sklearn.utils import check_random_state  # type: ignore[import-untyped]
-    from sklearn.utils.validation import check_is_fitted  # type: ignore[import-untyped]
-except ImportError:
-    raise missing_extra("elman.TextGenerator", "sklearn") from None
-
-CELLS: dict[str, Callable[..., Layer]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 STEPS = 1 << 13  #: steps computed at a time in `nats`, so that its memory does not grow with the text
 
 
@@ -162,7 +157,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         vocabulary = "".join(sorted(set().union(*texts)))
         rng = check_random_state(self.random_state)
         symbols = len(vocabulary) + ends
-        network = self._build(symbols, rng)
+        network = self._build(symbols, stack.draw_seeds(rng))
         sequences = [encode(place(X, i), text, vocabulary, ends) for i, text in enumerate(texts)]
         counts = np.bincount(np.concatenate([part[int(ends) :] for part in sequences]), minlength=symbols)
         train, judged = self._set_aside(sequences, ends, rng)
@@ -170,7 +165,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         history = fit(
             network,
             *_shifted(train, ends),
-            optimizer=self._optimizer(),
+            optimizer=stack.adam(self.learning_rate, self.weight_decay, _falling),
             epochs=self.epochs,
             batch_size=streams,
             validation=_shifted(judged, ends) if judged else None,
@@ -178,7 +173,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             patience=self.patience,
             truncate=self.truncate,
             checkpoint=self.checkpoint,
-            seed=_seed(rng),
+            seed=next(stack.draw_seeds(rng)),
             progress=self.progress,
         )
         self.vocabulary_, self.frequencies_, self.ends_ = vocabulary, counts / counts.sum(), ends
@@ -259,14 +254,12 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return self.truncate if isinstance(self.truncate, (int, np.integer)) else self.truncate[1]
 
     def _check_arguments(self) -> None:
-        checks.choice("cell", self.cell, CELLS)
-        for size in self._hidden:
-            checks.size("hidden", size)
+        checks.choice("cell", self.cell, stack.CELLS)
+        stack.sizes(self.hidden)
         for name in ("embedding", "batch_size", "epochs"):
             checks.size(name, getattr(self, name))
         for name in ("dropout", "recurrent_dropout"):
-            if checks.number(name, getattr(self, name), 0, 1) == 1:
-                raise ValueError(f"{name} must be under 1, or nothing is left. Got 1.")
+            dropout_rate(name, getattr(self, name))
         if self.truncate is None:
             raise ValueError("truncate must be k or (k1, k2). Got None.")
         read_truncate(self.truncate)
@@ -281,25 +274,17 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         checks.flag("progress", self.progress)
         checks.float_dtype(self.dtype)
 
-    @property
-    def _hidden(self) -> tuple[Any, ...]:
-        sizes = tuple(self.hidden) if isinstance(self.hidden, (tuple, list)) else (self.hidden,)
-        if not sizes:
-            raise ValueError("hidden must hold at least one size. Got ().")
-        return sizes
-
-    def _build(self, symbols: int, rng: np.random.RandomState) -> Network:
+    def _build(self, symbols: int, seeds: Iterator[int]) -> Network:
         """A new network from tokens to a score a token."""
         dtype = str(checks.float_dtype(self.dtype))
         options = {"recurrent_dropout": self.recurrent_dropout, "dtype": dtype}
-        layers: list[Layer] = [Embedding(symbols, self.embedding, seed=_seed(rng), dtype=dtype)]
-        width = self.embedding
-        for size in self._hidden:
-            layers.append(CELLS[self.cell](width, int(size), seed=_seed(rng), **options))
-            if self.dropout:
-                layers.append(Dropout(self.dropout, dtype=dtype))
-            width = int(size)
-        return Network([*layers, Dense(width, symbols, seed=_seed(rng), dtype=dtype)])
+        first = Embedding(symbols, self.embedding, seed=next(seeds), dtype=dtype)
+        layers, width = stack.recurrent_layers(
+            self.cell, self.embedding, stack.sizes(self.hidden), seeds, self.dropout, **options
+        )
+        if self.dropout:
+            layers.append(Dropout(self.dropout, dtype=dtype))
+        return Network([first, *layers, Dense(width, symbols, seed=next(seeds), dtype=dtype)])
 
     def _set_aside(
         self, sequences: list[Array], ends: bool, rng: np.random.RandomState
@@ -329,10 +314,6 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             train, judged = [sequences[i] for i in order[count:]], [sequences[i] for i in order[:count]]
         return train, judged
 
-    def _optimizer(self) -> Optimizer:
-        rate = self.learning_rate if callable(self.learning_rate) else LinearSchedule(self.learning_rate, warmup=0.02)
-        return AdamW(rate, weight_decay=self.weight_decay) if self.weight_decay else Adam(rate)
-
     def _losses(self, sequences: list[Array]) -> Iterator[Array]:
         """The loss of every character, a chunk of steps at a time: short texts together, a long one in pieces."""
         loss, together, steps = CrossEntropy(), [], 0
@@ -357,6 +338,10 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             yield CrossEntropy().rows(np.concatenate(scores), np.concatenate([tokens[1:] for tokens in sequences]))
 
 
+def _falling(learning_rate: float) -> Schedule:
+    return LinearSchedule(learning_rate, warmup=0.02)
+
+
 def _shifted(sequences: list[Array], ends: bool) -> tuple[Any, Any]:
     """Inputs and targets, in the form that fit takes: a list of texts, or one sequence."""
     x, y = [tokens[:-1] for tokens in sequences], [tokens[1:] for tokens in sequences]
@@ -372,7 +357,3 @@ def _draw(scores: Array, temperature: float, top_k: int | None, rng: np.random.G
     with np.errstate(over="ignore"):  # a temperature near 0 leaves the likeliest alone
         bounds = np.exp((scores - scores.max()) / temperature).cumsum()
     return int(np.searchsorted(bounds, rng.random() * bounds[-1], side="right"))
-
-
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(np.iinfo(np.int32).max))

@@ -7,7 +7,7 @@ The pool stands only where a sequence has one answer; a tagger has none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.estimators import stack
 from elman.estimators.extra import BaseEstimator, StandardScaler, check_is_fitted, check_random_state, train_test_split
 from elman.estimators.inputs import Inputs, read_inputs, to_numpy
-from elman.layers import GRU, LSTM, RNN, Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
+from elman.layers import Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
+from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
-from elman.training import Adam, AdamW, CosineSchedule, History, Optimizer, fit
+from elman.training import CosineSchedule, History, fit
 
-CELLS: dict[str, Callable[..., Layer]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 POOLS: dict[str, Callable[..., Layer]] = {"max": MaxOverTime, "mean": MeanOverTime, "last": LastStep}
 STEPS = 1 << 14  #: steps computed at a time in prediction, so that its memory does not grow with X
 
@@ -72,14 +73,12 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         return read_inputs(self, X, reset=True)
 
     def _check_arguments(self) -> None:
-        checks.choice("cell", self.cell, CELLS)
+        checks.choice("cell", self.cell, stack.CELLS)
         if self.pool is not None:
             checks.choice("pool", self.pool, POOLS)
-        for i, size in enumerate(self._hidden):
-            checks.size(f"hidden[{i}]" if len(self._hidden) > 1 else "hidden", size)
+        stack.sizes(self.hidden)
         for name in ("input_dropout", "dropout", "recurrent_dropout"):
-            if checks.number(name, getattr(self, name), 0, 1) == 1:
-                raise ValueError(f"{name} must be under 1, or nothing is left. Got {getattr(self, name)!r}.")
+            dropout_rate(name, getattr(self, name))
         for name in ("bidirectional", "standardize", "progress"):
             checks.flag(name, getattr(self, name))
         for name in ("epochs", "batch_size"):
@@ -98,31 +97,22 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if self.truncate is not None and self.bidirectional:
             raise ValueError("bidirectional must be False where truncate is given. Got True.")
 
-    @property
-    def _hidden(self) -> tuple[Any, ...]:
-        sizes = tuple(self.hidden) if isinstance(self.hidden, (tuple, list, np.ndarray)) else (self.hidden,)
-        if not sizes:
-            raise ValueError("hidden must hold at least one size. Got ().")
-        return sizes
-
-    def _build(self, features: int, outputs: int, rng: np.random.RandomState) -> Network:
+    def _build(self, features: int, outputs: int, seeds: Iterator[int]) -> Network:
         """A new network from `features` a step to `outputs` values."""
         common: dict[str, Any] = {"dtype": str(checks.float_dtype(self.dtype))}
         options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), **common}
         if self.recurrent_dropout:
             options["recurrent_dropout"] = self.recurrent_dropout
         layers: list[Layer] = [Dropout(self.input_dropout, **common)] if self.input_dropout else []
-        width = features
-        for i, size in enumerate(self._hidden):
-            if i and self.dropout:
-                layers.append(Dropout(self.dropout, **common))
-            layers.append(CELLS[self.cell](width, int(size), seed=_seed(rng), **options))
-            width = layers[-1].output_size or 0
+        recurrent, width = stack.recurrent_layers(
+            self.cell, features, stack.sizes(self.hidden), seeds, self.dropout, **options
+        )
+        layers += recurrent
         if self.pool is not None:
             layers.append(POOLS[self.pool](**common))
         if self.dropout:
             layers.append(Dropout(self.dropout, **common))
-        layers.append(Dense(width, outputs, seed=_seed(rng), **common))
+        layers.append(Dense(width, outputs, seed=next(seeds), **common))
         return Network(layers)
 
     def _train(
@@ -134,7 +124,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         (n,), or a list of (time_i,). `classes` (n,) are kept in proportion where a part is set aside for validation.
         """
         rng = check_random_state(self.random_state)
-        network = self._build(inputs.features, outputs, rng)
+        network = self._build(inputs.features, outputs, stack.draw_seeds(rng))
         train = np.arange(len(inputs)) if sample_weight is None else np.flatnonzero(sample_weight)
         judged = None
         if self.patience is not None:
@@ -155,11 +145,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             self._sequences(inputs.take(train), scaler),
             _take(y, train),
             loss=loss,
-            optimizer=self._optimizer(),
+            optimizer=stack.adam(self.learning_rate, self.weight_decay, CosineSchedule),
             epochs=self.epochs,
             batch_size=self.batch_size,
             clip_norm=self.clip_norm,
-            seed=_seed(rng),
+            seed=next(stack.draw_seeds(rng)),
             progress=bool(self.progress),
             **options,
         )
@@ -180,10 +170,6 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             )
         train, judged = train_test_split(indices, test_size=count, random_state=rng, stratify=strata)
         return np.sort(train), np.sort(judged)
-
-    def _optimizer(self) -> Optimizer:
-        rate = self.learning_rate if callable(self.learning_rate) else CosineSchedule(self.learning_rate)
-        return AdamW(rate, weight_decay=self.weight_decay) if self.weight_decay else Adam(rate)
 
     def _scaled(self, rows: Array, scaler: Any) -> Array:
         """Rows (N, features) as the network takes them."""
@@ -230,10 +216,6 @@ def check_count(got: int, inputs: Inputs) -> None:
     """Refuses a y that has not one entry a sequence."""
     if got != len(inputs):
         raise ShapeError(f"y must hold {len(inputs)} entries, one a sequence of X. Got {got}.")
-
-
-def _seed(rng: np.random.RandomState) -> int:
-    return int(rng.randint(np.iinfo(np.int32).max))
 
 
 def _take(values: Any, indices: Array) -> Any:
