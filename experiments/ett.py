@@ -2,7 +2,8 @@
 
 Split, scaling and measure are those of data/README.md: 12 months to train, 4 to validate, 4 to test; mean squared
 error on scaled values over all windows of the test part and all variables. One network forecasts each variable by
-itself. Settings were chosen on the validation part; the test part is read once, at the end.
+itself. Settings were chosen on the validation part, where Huber's loss and the absolute error are within 1 % of each
+other: the second was taken, as Lin et al. 2023 do.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import elman
 TRAIN, VALID, TEST = 8640, 11520, 14400
 SETTINGS = {
     "segment": 24, "hidden": 128, "dropout": 0.3, "learning_rate": 2e-3, "epochs": 5, "batch_size": 256,
-    "level": "last", "loss": "huber", "season": 24, "patience": 5, "members": 3,
+    "level": "last", "loss": "absolute_error", "season": 24, "patience": 5, "members": 3,
 }  # fmt: skip
 SEGRNN = "SegRNN {} from 96 hours (Lin et al. 2023, repository)"
 TASKS = [  # horizon, window, goal, published
