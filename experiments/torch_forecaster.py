@@ -79,3 +79,22 @@ def seconds(
             if spent > most and done < total and done >= batches / 5:
                 return spent * total / done, f"PyTorch: {done} of {total} updates timed"
     return time.perf_counter() - start, ""
+
+
+def seconds_step_by_step(x: np.ndarray, y: np.ndarray, settings: dict[str, float]) -> float:
+    """Seconds of a GRU on one sequence x (time, features) with a target y (time,) a step."""
+    torch.manual_seed(0)
+    hidden, epochs = int(settings["hidden"]), int(settings["epochs"])
+    gru, dense = torch.nn.GRU(x.shape[1], hidden, batch_first=True), torch.nn.Linear(hidden, 1)
+    parameters = [*gru.parameters(), *dense.parameters()]
+    optimizer = torch.optim.AdamW(parameters, settings["learning_rate"], weight_decay=settings["weight_decay"])
+    xs, ys = torch.from_numpy(x.astype(np.float32))[None], torch.from_numpy(y.astype(np.float32))[None, :, None]
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        optimizer.param_groups[0]["lr"] = settings["learning_rate"] * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        loss = torch.nn.functional.mse_loss(dense(gru(xs)[0]), ys)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+    return time.perf_counter() - start
