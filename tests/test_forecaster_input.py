@@ -153,7 +153,7 @@ def test_series_that_are_refused(series, message):
     if series is not None and len(series) == 20:
         series = series[:19]
     with pytest.raises((ValueError, TypeError), match=message):
-        small().fit(series)
+        small(validation_fraction=0.1).fit(series)
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     stride
         Steps from one training window to the next. Windows take 4 (window + horizon) bytes each.
     validation_fraction
-        The last part of each series, at least a horizon, on which the best epoch is found; 0 trains on everything.
+        The last part of each series, at least a horizon, on which the best epoch is found; 0 trains on everything,
+        and None, where the series together have at most 10,000 steps; else it is 0.1.
     patience
-        Epochs without a lower validation loss after which training stops; None goes on, with the last weights.
+        Epochs without a lower loss on the validation part after which training stops; None goes on, with the last
+        weights.
     fill
         "forward" or "interpolate" fills NaN and missing rows of a table; None refuses them.
     random_state
@@ -139,10 +141,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         members: int = 1,
         dropout: float = 0.2,
         learning_rate: Any = 5e-3,
-        epochs: int = 30,
+        epochs: int = 50,
         batch_size: int = 32,
         stride: int = 1,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         patience: int | None = 5,
         fill: str | None = None,
         random_state: Any = None,

@@ -16,10 +16,11 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.estimators import windows
+from elman.estimators import stack, windows
 from elman.estimators.series import Panel
 from elman.estimators.windows import Plan, Scaled
-from elman.layers import GRU, LSTM, RNN, Dense, Dropout, LastStep, LastSteps, Layer
+from elman.layers import Dense, Dropout, LastStep, LastSteps
+from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.training.fitting import fit
 from elman.training.history import History
@@ -27,7 +28,7 @@ from elman.training.losses import Loss, Quantile, as_loss
 from elman.training.optimizers import Adam
 from elman.training.schedules import CosineSchedule
 
-CELLS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
+MANY = 10_000  # steps; of fewer none can be spared for validation, as in scikit-learn's gradient boosting
 AT_ONCE = 2048  # windows that a network reads at a time when it forecasts
 
 
@@ -43,17 +44,14 @@ class Recipe:
     members: int
     stride: int
     standardize: bool
-    validation_fraction: float
+    validation_fraction: float | None  # None: as many steps decide
+    patience: int | None
     learning_rate: Any
     options: dict[str, Any]  # handed on to `elman.fit`
 
     @classmethod
     def read(cls, settings: dict[str, Any]) -> Recipe:
         """From the parameters of a `Forecaster`, checked."""
-        hidden = settings["hidden"]
-        sizes = tuple(hidden) if isinstance(hidden, (tuple, list)) else (hidden,)
-        if not sizes:
-            raise ValueError("hidden must hold at least one size. Got none.")
         members, checkpoint = checks.size("members", settings["members"]), settings["checkpoint"]
         options = {
             "epochs": checks.size("epochs", settings["epochs"]),
@@ -64,20 +62,19 @@ class Recipe:
             if members > 1:
                 raise ValueError(f"checkpoint must be left out where members is over 1. Got {checkpoint!r}.")
             options["checkpoint"] = checkpoint
-        fraction = checks.number("validation_fraction", settings["validation_fraction"], 0, 0.9)
-        if fraction and settings["patience"] is not None:
-            options["patience"] = checks.size("patience", settings["patience"])
+        fraction, patience = settings["validation_fraction"], settings["patience"]
         rate = settings["learning_rate"]
         return cls(
-            cell=checks.choice("cell", settings["cell"], CELLS),
-            hidden=tuple(checks.size("hidden", size) for size in sizes),
-            dropout=checks.number("dropout", settings["dropout"], 0, 0.99),
+            cell=checks.choice("cell", settings["cell"], stack.CELLS),
+            hidden=stack.sizes(settings["hidden"]),
+            dropout=dropout_rate("dropout", settings["dropout"]),
             levels=_levels(settings["quantiles"]),
             loss=as_loss(settings["loss"]),
             members=members,
             stride=checks.size("stride", settings["stride"]),
             standardize=checks.flag("standardize", settings["standardize"]),
-            validation_fraction=fraction,
+            validation_fraction=None if fraction is None else checks.number("validation_fraction", fraction, 0, 0.9),
+            patience=None if patience is None else checks.size("patience", patience),
             learning_rate=rate
             if callable(rate)
             else CosineSchedule(checks.number("learning_rate", rate, 0, open_low=True)),
@@ -91,18 +88,14 @@ class Recipe:
 
     def network(self, plan: Plan, seed: int) -> Network:
         """A new network for the windows of a plan."""
-        seeds = [int(s) for s in np.random.SeedSequence(seed).generate_state(len(self.hidden) + 1)]
-        width = plan.segment * plan.features
-        layers: list[Layer] = []
-        for size, own in zip(self.hidden, seeds, strict=False):
-            layers.append(CELLS[self.cell](width, size, seed=own))
-            width = size
+        seeds = iter([int(s) for s in np.random.SeedSequence(seed).generate_state(len(self.hidden) + 1)])
+        layers, width = stack.recurrent_layers(self.cell, plan.segment * plan.features, self.hidden, seeds)
         ahead = plan.horizon // plan.segment if plan.widths[1] else 0
         layers.append(LastSteps(width, ahead) if ahead else LastStep())
         if self.dropout:
             layers.append(Dropout(self.dropout))
         outputs = plan.horizon * plan.together * max(1, len(self.levels))
-        layers.append(Dense(width * max(1, ahead), outputs, seed=seeds[-1]))
+        layers.append(Dense(width * max(1, ahead), outputs, seed=next(seeds)))
         return Network(layers)
 
     def train(self, panel: Panel, plan: Plan, seed: int) -> tuple[windows.Statistics, list[Network], list[History]]:
@@ -113,7 +106,8 @@ class Recipe:
         last = [split - plan.horizon for split in splits]
         x, y = self._examples(parts, plan, [np.arange(e, plan.first_end - 1, -self.stride)[::-1] for e in last])
         options: dict[str, Any] = dict(self.options)
-        if self.validation_fraction:
+        if self._fraction(panel):
+            options["patience"] = self.patience
             ends = [
                 np.arange(split, len(part.v) - plan.horizon + 1, self.stride)
                 for part, split in zip(parts, splits, strict=True)
@@ -134,11 +128,17 @@ class Recipe:
         x, y = windows.examples(parts, plan, ends)
         return x, np.repeat(y, len(self.levels), axis=1) if self.levels else y
 
+    def _fraction(self, panel: Panel) -> float:
+        """The share of each series that is held back for validation."""
+        if self.validation_fraction is not None:
+            return self.validation_fraction
+        return 0.1 if sum(len(values) for values in panel.values) > MANY else 0.0
+
     def _splits(self, panel: Panel, plan: Plan) -> list[int]:
         """Where the validation part of each series begins; refuses series that are too short."""
         splits = []
         for i, values in enumerate(panel.values):
-            held = math.ceil(self.validation_fraction * len(values))
+            held = math.ceil(self._fraction(panel) * len(values))
             held = max(held, plan.horizon) if held else 0
             needed = plan.first_end + plan.horizon + held
             if len(values) < needed:
