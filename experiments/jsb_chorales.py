@@ -109,8 +109,9 @@ def _row(setting: Setting, rolls: dict[str, list[np.ndarray]], seeds: int, peer:
         goal=f"at most {setting.goal:.2f}",
         reached=float(np.mean(figures)) <= setting.goal,
         published=setting.published,
-        model=f"{setting.cell} {setting.hidden_size}, dropout {setting.dropout:g}, recurrent {setting.recurrent_dropout:g}, batch {setting.batch_size}, "
-        f"{setting.epochs} epochs, AdamW {setting.rate:g} in a cosine, weight decay {setting.decay:g}",
+        model=f"{setting.cell} {setting.hidden_size}, dropout {setting.dropout:g}, "
+        f"recurrent dropout {setting.recurrent_dropout:g}, batch {setting.batch_size}, {setting.epochs} epochs, "
+        f"AdamW {setting.rate:g} in a cosine, weight decay {setting.decay:g}",
         parameters=nets[0].parameter_count,
         seconds=float(np.mean(seconds)),
         peer_seconds=_peer(setting, rolls) if peer else None,
