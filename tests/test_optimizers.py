@@ -303,3 +303,23 @@ def test_the_norm_holds_at_extremes():
 def test_a_limit_must_be_over_0(clip):
     with pytest.raises(ValueError, match=r"limit must be a number over 0\. Got 0\."):
         clip({"W": np.ones(2)}, 0)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), RMSprop(0.1), Adam(0.1), AdamW(0.1, weight_decay=0.3)])
+def test_large_parameters_are_moved_in_pieces_as_in_one(optimizer, monkeypatch):
+    """Bit by bit, rows of a matrix, numbers of a vector, rows wider than a piece."""
+    rng = np.random.default_rng(0)
+    shapes = {"W": (37, 11), "b": (211,), "wide": (3, 101)}
+    start = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    gradients = [{name: rng.standard_normal(shape) for name, shape in shapes.items()} for _ in range(2)]
+    found = []
+    for piece in (1 << 16, 50):
+        monkeypatch.setattr("elman.training.optimizers.PIECE", piece)
+        parameters = {name: array.copy() for name, array in start.items()}
+        state = optimizer.start(parameters)
+        for g in gradients:
+            optimizer.update(parameters, g, state)
+        found.append(parameters)
+    for name in shapes:
+        assert (found[0][name] != start[name]).all()
+        np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)

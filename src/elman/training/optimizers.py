@@ -8,7 +8,7 @@ dictionary of arrays, ``"step"`` and one entry such as ``"m.0.Wx"`` for each mom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,6 +18,7 @@ from elman import checks
 from elman.checks import Array
 from elman.training.schedules import Schedule
 
+PIECE = 1 << 16  #: numbers of a parameter that are moved at a time
 State: TypeAlias = dict[str, Array]
 
 
@@ -53,8 +54,9 @@ class Optimizer:
         _check_gradients(parameters, gradients)
         state["step"] += 1
         for name, parameter in parameters.items():
-            moments = tuple(state[f"{moment}.{name}"] for moment in self.moments)
-            self._move(parameter, gradients[name], moments, int(state["step"]), learning_rate)
+            arrays = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
+            for theta, g, *moments in _pieces(arrays):
+                self._move(theta, g, tuple(moments), int(state["step"]), learning_rate)
 
     def rate(self, done: float) -> float:
         """The learning rate when the fraction `done` of a run is over."""
@@ -63,8 +65,19 @@ class Optimizer:
         return self.learning_rate
 
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
-        """Moves `theta` and its `moments` in place."""
+        """Moves `theta` and its `moments` in place: a parameter, or some rows of a large one."""
         raise NotImplementedError
+
+
+def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:
+    """Arrays of one shape as runs of rows that stay in the processor's cache from one pass over them to the next."""
+    first = arrays[0]
+    if first.size <= PIECE:
+        yield arrays
+        return
+    rows = max(1, PIECE * len(first) // first.size)
+    for start in range(0, len(first), rows):
+        yield [array[start : start + rows] for array in arrays]
 
 
 def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
