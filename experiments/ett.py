@@ -78,14 +78,15 @@ def main() -> None:
 
 
 def time_peer(row: report.Row, z: np.ndarray, horizon: int, window: int) -> None:
-    """PyTorch's seconds for the training alone, without the epochs' validation."""
+    """PyTorch's seconds for the same training and validation."""
     import torch
     from torch_forecaster import seconds, windows
 
     torch.set_num_threads(row.threads)
     x, y = windows(list(z[:TRAIN].T), window, horizon, SETTINGS["segment"])
     keys = ("hidden", "dropout", "learning_rate", "batch_size", "epochs", "loss")
-    spent, note = seconds(x, y, *(SETTINGS[key] for key in keys))
+    judged = windows(list(z[TRAIN - window : VALID].T), window, horizon, SETTINGS["segment"])
+    spent, note = seconds(x, y, *(SETTINGS[key] for key in keys), validation=judged)
     row.peer_seconds = spent * SETTINGS["members"]
     row.note = f"{row.note} One of the members was timed for PyTorch. {note}".strip()
 

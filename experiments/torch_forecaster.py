@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,8 +52,10 @@ def seconds(
     epochs: int,
     loss: str = "absolute_error",
     most: float = 60.0,
+    validation: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[float, str]:
-    """Seconds of training, on as many threads as are set; timed for `most` seconds at least one fifth of an epoch.
+    """Seconds of training, on as many threads as are set, with the loss of the validation windows after each epoch;
+    timed for `most` seconds, at least one fifth of an epoch.
 
     Where the run would take longer, the share that was timed is scaled up, and the second value says so.
     """
@@ -78,7 +81,22 @@ def seconds(
             spent = time.perf_counter() - start
             if spent > most and done < total and done >= batches / 5:
                 return spent * total / done, f"PyTorch: {done} of {total} updates timed"
+        if validation is not None:
+            _judge(model, loss_of, validation, batch_size)
     return time.perf_counter() - start, ""
+
+
+def _judge(model: Model, loss_of: Any, validation: tuple[np.ndarray, np.ndarray], batch_size: int) -> float:
+    """The mean loss of the validation windows."""
+    x, y = map(torch.from_numpy, validation)
+    model.eval()
+    with torch.no_grad():
+        losses = [
+            float(loss_of(model(x[i : i + batch_size]), y[i : i + batch_size])) * len(x[i : i + batch_size])
+            for i in range(0, len(x), batch_size)
+        ]
+    model.train()
+    return sum(losses) / len(x)
 
 
 def seconds_step_by_step(x: np.ndarray, y: np.ndarray, settings: dict[str, float]) -> float:
