@@ -5,7 +5,7 @@ predicted frames of all pieces together: frames 2 to T of each piece, each from 
 2018 count like this (locuslab/TCN, poly_music/music_test.py).
 
 Sizes, dropout, weight decay, learning rate and epochs were chosen on the validation pieces. They also say which
-epoch's weights are kept. The test pieces are read at the end, for the figure alone.
+epoch's weights are kept. The test pieces are read for the figure alone.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _row(setting: Setting, rolls: dict[str, list[np.ndarray]], seeds: int, peer:
         seconds=float(np.mean(seconds)),
         peer_seconds=_peer(setting, rolls) if peer else None,
         note=f"On the validation pieces {np.mean(valid):.3f}. PyTorch: 2 of {setting.epochs} epochs timed, "
-        "without recurrent dropout, which it has not.",
+        "without recurrent dropout, which it has not. The test pieces were read more than once: settings changed "
+        "between, on the validation pieces.",
         seeds=list(range(seeds)),
     )
 
