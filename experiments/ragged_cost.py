@@ -66,7 +66,7 @@ def main() -> None:
     elman.set_threads(1)
     rows, tables = (
         [],
-        ["| layer | dense | ragged | ratio | PyTorch, dense | PyTorch, packed | ratio |", "|---" * 7 + "|"],
+        ["| layer | dense | ragged | ratio | PyTorch, dense | PyTorch, padded | PyTorch, packed |", "|---" * 7 + "|"],
     )
     costs = ["| layer | " + " | ".join(f"T {T:,}" for T in TIMES) + " |", "|---" * (len(TIMES) + 1) + "|"]
     for cell in CELLS:
