@@ -27,7 +27,6 @@ from elman.estimators.windows import Plan
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MEASURES = ("MAE", "RMSE", "MASE", "sMAPE")
 ROWS = 8  # of a printed table, besides the mean
 
 

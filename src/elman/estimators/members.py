@@ -136,9 +136,9 @@ class Recipe:
 
     def _splits(self, panel: Panel, plan: Plan) -> list[int]:
         """Where the validation part of each series begins; refuses series that are too short."""
-        splits = []
+        splits, fraction = [], self._fraction(panel)
         for i, values in enumerate(panel.values):
-            held = math.ceil(self._fraction(panel) * len(values))
+            held = math.ceil(fraction * len(values))
             held = max(held, plan.horizon) if held else 0
             needed = plan.first_end + plan.horizon + held
             if len(values) < needed:
