@@ -1,0 +1,48 @@
+"""What every format asks of a network: its layers in a row, what was chosen for them, one network from them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from elman import checks
+from elman.checks import FormatError
+from elman.layers import Layer, Recurrent
+from elman.network import Network
+
+
+def layers_of(net: Any) -> list[Layer]:
+    """The layers of a layer or a network in a row, those of nested networks in their place."""
+    if isinstance(net, Network):
+        return [inner for layer in net.layers for inner in layers_of(layer)]
+    if not isinstance(net, Layer):
+        raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
+    return [net]
+
+
+def network_of(layers: Iterable[Layer], source: str) -> Network:
+    """The network of layers that were read from `source`; refuses those that do not fit together."""
+    try:
+        return Network(list(layers))
+    except ValueError as error:
+        raise FormatError(f"{source}: its layers must fit together. {error}") from error
+
+
+def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) -> None:
+    """Refuses what `system` cannot hold of a recurrent layer and what would change its outputs if left out.
+
+    `options` names those of the cell, and "learned_state", that the system has. Dropout acts in training alone, so
+    that of the state is never refused.
+    """
+    if layer.cell.name not in ("gru", "lstm", "rnn"):
+        raise FormatError(f"the cell must be a built-in one for {system}. Got {layer.cell!r}.")
+    for name, value in layer.cell.options.items():
+        if name not in options:
+            raise FormatError(f"{name} must be left out for {system}, which has no such option. Got {value!r}.")
+    if layer.learned_state and "learned_state" not in options:
+        raise FormatError(f"learned_state must be False for {system}, which keeps no states. Got True.")
+    if layer.zoneout is not None:
+        raise FormatError(
+            f"zoneout must be 0 for {system}: it changes what a layer computes after training too. "
+            f"Got {layer.config['zoneout']}."
+        )

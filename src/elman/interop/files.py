@@ -1,0 +1,27 @@
+"""How foreign files are read: whole, within bounds, and refused by name and place."""
+
+from __future__ import annotations
+
+import os
+
+from elman.checks import FormatError
+
+#: No larger file is read into memory: 2 GiB, more than any recurrent network needs.
+MAX_BYTES = 2**31
+
+
+def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
+    """The content of a file of at most `limit` bytes."""
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
+    with open(name, "rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise refused(name, "its size", f"at most {limit:,} bytes", f"{os.path.getsize(name):,}")
+    return content
+
+
+def refused(source: str | os.PathLike[str], place: str, must: str, got: str) -> FormatError:
+    """The error of a foreign file or model: where, what must hold there, what stands there."""
+    return FormatError(f"{os.fspath(source)}: {place} must be {must}. Got {got}.")
