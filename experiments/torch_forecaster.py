@@ -116,3 +116,25 @@ def seconds_step_by_step(x: np.ndarray, y: np.ndarray, settings: dict[str, float
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
     return time.perf_counter() - start
+
+
+def seconds_moving_average(x: np.ndarray, y: np.ndarray, epochs: int, learning_rate: float) -> float:
+    """Seconds of the cell of `moving_average.py` on one sequence x (time,) with a target y (time,) a step."""
+    weights = torch.full((2,), 0.1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([weights], learning_rate)
+    xs, ys = torch.from_numpy(x).unbind(), torch.from_numpy(y)
+    start = time.perf_counter()
+    for epoch in range(epochs):
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * epoch / epochs)) / 2
+        p, q = weights
+        e = [torch.zeros((), dtype=torch.float64)] * 13
+        forecast, forecasts = e[0], []
+        for value in xs:
+            e = [value - forecast, *e[:-1]]
+            forecast = -(p * e[0] + q * e[11] - p * q * e[12])
+            forecasts.append(forecast)
+        loss = torch.nn.functional.mse_loss(torch.stack(forecasts), ys)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return time.perf_counter() - start
