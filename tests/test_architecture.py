@@ -29,13 +29,13 @@ FLOORS = {
 
 
 EXPORTED = """
-    ACTIVATIONS AbsoluteError Activation Adam AdamW BinaryCrossEntropy CONVENTIONS Cell Checkpoint Convention
-    CosineSchedule CrossEntropy Dense Dropout DtypeError Embedding Forecaster FormatError GRU History Huber LSTM
-    LastStep Layer LayerNorm LinearSchedule MaxOverTime MeanOverTime MissingExtraError Network Quantile RMSprop RNN
-    Recurrent SGD SequenceClassifier SequenceRegressor SequenceTagger ShapeError SquaredError StepSchedule Stream
-    Tape TextGenerator __version__ backend clip_by_norm clip_by_value cross_entropy fit from_arrays get_threads
-    gru_step load lstm_step relu relu_derivative rnn_step set_threads sigmoid sigmoid_derivative softmax
-    softmax_jacobian tanh tanh_derivative to_arrays
+    ACTIVATIONS AbsoluteError Activate Activation Adam AdamW BinaryCrossEntropy CONVENTIONS Cell Checkpoint
+    Convention CosineSchedule CrossEntropy Dense Dropout DtypeError Embedding Forecaster FormatError GRU History
+    Huber LSTM LastStep Layer LayerNorm LinearSchedule Masking MaxOverTime MeanOverTime MergeDirections
+    MissingExtraError Network Quantile RMSprop RNN Recurrent Reverse SGD SequenceClassifier SequenceRegressor
+    SequenceTagger ShapeError SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm
+    clip_by_value cross_entropy fit from_arrays get_threads gru_step load lstm_step relu relu_derivative rnn_step
+    set_threads sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays
 """
 
 

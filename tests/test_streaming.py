@@ -102,9 +102,35 @@ def test_a_network_without_anything_to_do():
     np.testing.assert_array_equal(stream.run(np.ones((2, 3))), np.ones((2, 3)))
 
 
+def test_the_last_step_of_a_sequence_that_ends_at_each_step():
+    net = elman.Network(
+        [
+            elman.GRU(3, 5, seed=0, **F64),
+            elman.Network([elman.LastStep(**F64), elman.Dropout(0.5, **F64)]),
+            elman.Dense(5, 2, seed=1, **F64),
+            elman.Activate("softmax", **F64),
+        ]
+    )
+    x = np.random.default_rng(3).normal(size=(4, 7, 3))
+    stream, twin = net.stream(4), net.stream(4)
+    for _ in range(2):
+        for t in range(7):
+            np.testing.assert_allclose(stream.step(x[:, t]), net(x[:, : t + 1])[0], rtol=1e-12)
+        np.testing.assert_allclose(twin.run(x)[:, -1], net(x)[0], rtol=1e-12)
+        stream.reset()
+        twin.reset()
+    last = elman.Network([elman.GRU(3, 5, seed=0), elman.LastStep()]).stream()
+    out = np.empty(5, np.float32)
+    assert last.step(x[0, 0], out=out) is out
+    for layer in (elman.GRU(5, 2), elman.LastStep()):
+        with pytest.raises(elman.ShapeError, match="a layer over time must be given sequences"):
+            elman.Network([elman.GRU(3, 5), elman.LastStep(), layer]).stream()
+
+
 def test_what_is_refused():
     both = elman.Network([elman.GRU(3, 4, bidirectional=True)])
-    for net in (both, elman.Network([both]), elman.Network([elman.LastStep()])):
+    whole = (elman.LastStep(bidirectional=True), elman.MeanOverTime(), elman.Reverse(), elman.Masking())
+    for net in (both, elman.Network([both]), *(elman.Network([layer]) for layer in whole)):
         with pytest.raises(elman.ShapeError, match="go forward step by step"):
             net.stream()
     net = make()

@@ -2,7 +2,8 @@
 
 - steps: `rnn_step`, `lstm_step`, `gru_step`
 - layers: `RNN`, `LSTM`, `GRU`, `Recurrent` (with a `Cell` of your own), `Dense`, `Embedding`, `Dropout`, `LayerNorm`,
-  `LastStep`, `MeanOverTime`, `MaxOverTime`; stacked in a `Network`, stepped in a `Stream`, read by `load`
+  `Activate`, `LastStep`, `MeanOverTime`, `MaxOverTime`, `Masking`, `Reverse`, `MergeDirections`; stacked in a
+  `Network`, stepped in a `Stream`, read by `load`
 - training: `fit`, its `History` and `Checkpoint`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
 - estimators for scikit-learn: `SequenceClassifier`, `SequenceRegressor`, `SequenceTagger`, `Forecaster`,
   `TextGenerator`
@@ -34,15 +35,19 @@ from elman.layers import (
     GRU,
     LSTM,
     RNN,
+    Activate,
     Dense,
     Dropout,
     Embedding,
     LastStep,
     Layer,
     LayerNorm,
+    Masking,
     MaxOverTime,
     MeanOverTime,
+    MergeDirections,
     Recurrent,
+    Reverse,
     Tape,
 )
 from elman.network import Network
@@ -90,6 +95,7 @@ __all__ = [
     "RNN",
     "SGD",
     "AbsoluteError",
+    "Activate",
     "Activation",
     "Adam",
     "AdamW",
@@ -111,13 +117,16 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LinearSchedule",
+    "Masking",
     "MaxOverTime",
     "MeanOverTime",
+    "MergeDirections",
     "MissingExtraError",
     "Network",
     "Quantile",
     "RMSprop",
     "Recurrent",
+    "Reverse",
     "SequenceClassifier",
     "SequenceRegressor",
     "SequenceTagger",

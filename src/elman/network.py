@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -48,16 +49,15 @@ class Network(Layer):
         if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers. Got {layers!r}.")
         self.layers = tuple(layers)
-        _check_stack(self.layers)
+        self.output_size = _check_stack(self.layers)
+        self.input_size = _first_width(self.layers)
         self.config = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}
         self.dtype = self.layers[0].dtype
         self.takes_tokens = self.layers[0].takes_tokens
         self.stateful = any(layer.stateful for layer in self.layers)
         self.needs_whole_sequences = any(layer.needs_whole_sequences for layer in self.layers)
-        self.input_size = next((layer.input_size for layer in self.layers if layer.input_size is not None), None)
-        self.output_size = next(
-            (layer.output_size for layer in reversed(self.layers) if layer.output_size is not None), None
-        )
+        self.drops_steps = any(layer.drops_steps for layer in self.layers)
+        self.narrowing = math.prod(layer.narrowing for layer in self.layers)
 
     @classmethod
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Network:
@@ -150,7 +150,8 @@ def _layer_class(name: str) -> type[Layer]:
     return {**LAYERS, "Network": Network}[checks.choice("the type of a layer", name, [*LAYERS, "Network"])]
 
 
-def _check_stack(layers: tuple[Layer, ...]) -> None:
+def _check_stack(layers: tuple[Layer, ...]) -> int | None:
+    """How many features the stack gives, None where that depends on x; refuses layers that do not fit together."""
     if not layers:
         raise ShapeError("layers must hold at least one layer. Got an empty list.")
     width: int | None = None
@@ -170,4 +171,24 @@ def _check_stack(layers: tuple[Layer, ...]) -> None:
             raise ValueError(f"{name} must have dtype {layers[0].dtype}, as layer 0 has. Got {layer.dtype}.")
         if any(layer is other for other in layers[:i]):
             raise ValueError(f"{name} must be a layer of its own. Got the same one twice.")
-        width = layer.output_size if layer.output_size is not None else width
+        width = _width_behind(name, layer, width)
+    return width
+
+
+def _width_behind(name: str, layer: Layer, width: int | None) -> int | None:
+    """How many features a layer gives where `width` come in."""
+    if layer.output_size is not None or width is None:
+        return layer.output_size
+    if width % layer.narrowing:
+        raise ShapeError(f"{name} must take a multiple of {layer.narrowing} features. Got {width}.")
+    return width // layer.narrowing
+
+
+def _first_width(layers: tuple[Layer, ...]) -> int | None:
+    """How many features the stack takes: told by its first layer that takes a certain number."""
+    narrowed = 1
+    for layer in layers:
+        if layer.input_size is not None:
+            return layer.input_size * narrowed
+        narrowed *= layer.narrowing
+    return None

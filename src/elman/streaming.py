@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.layers import Dropout, Layer, Recurrent
+from elman.layers import Dropout, LastStep, Layer, Recurrent
 from elman.network import Network
 from elman.sequences import Layout
 
@@ -24,16 +24,25 @@ class Plan:
 
     def __init__(self, net: Network) -> None:
         self.net = copy.deepcopy(net)
-        self.layers = [layer for layer in _flat(self.net) if not isinstance(layer, Dropout)]
-        for layer in self.layers:
-            if layer.needs_whole_sequences:
-                raise ShapeError(f"a stream must have layers that go forward step by step. Got {layer!r}.")
+        every = _flat(self.net)
+        _check_steps(every)
+        self.layers = [layer for layer in every if not isinstance(layer, (Dropout, LastStep))]  # they change no step
         self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
 
     def fits(self, net: Network) -> bool:
         """Whether the weights of the network are still the same."""
         mine = self.net.parameters
         return all(np.array_equal(array, mine[name]) for name, array in net.parameters.items())
+
+
+def _check_steps(layers: list[Layer]) -> None:
+    """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
+    for i, layer in enumerate(layers):
+        if layer.needs_whole_sequences:
+            raise ShapeError(f"a stream must have layers that go forward step by step. Got {layer!r}.")
+        pooled = any(isinstance(before, LastStep) for before in layers[:i])
+        if pooled and isinstance(layer, (Recurrent, LastStep)):
+            raise ShapeError(f"a layer over time must be given sequences. Got {layer!r} behind a LastStep.")
 
 
 def _flat(net: Network) -> list[Layer]:
@@ -47,8 +56,8 @@ class Stream:
     that thousands take little more memory than their states. Each stream is to be used by one thread at a time; it
     can be copied and pickled.
 
-    Raises `ShapeError` for a network that must see a whole sequence first: with a bidirectional layer, or a pool
-    over time.
+    A `LastStep` gives the output of each step: that of a sequence which ended there. Raises `ShapeError` for a network
+    that must see a whole sequence first: with a bidirectional layer, another pool over time, `Reverse` or `Masking`.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])

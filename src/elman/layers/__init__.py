@@ -1,8 +1,11 @@
 """Layers: recurrent, and what stands before and behind them."""
 
+from elman.layers.activate import Activate
 from elman.layers.built_in import GRU, LSTM, RNN
+from elman.layers.directions import MergeDirections, Reverse
 from elman.layers.last_steps import LastSteps
 from elman.layers.layer import Layer, Tape
+from elman.layers.masking import Masking
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 from elman.layers.recurrent import Recurrent
@@ -11,6 +14,7 @@ from elman.layers.recurrent import Recurrent
 LAYERS: dict[str, type[Layer]] = {
     cls.__name__: cls
     for cls in (
+        Activate,
         Dense,
         Dropout,
         Embedding,
@@ -19,10 +23,13 @@ LAYERS: dict[str, type[Layer]] = {
         LastStep,
         LastSteps,
         LayerNorm,
+        Masking,
         MaxOverTime,
         MeanOverTime,
+        MergeDirections,
         RNN,
         Recurrent,
+        Reverse,
     )
 }
 
@@ -31,6 +38,7 @@ __all__ = [
     "LAYERS",
     "LSTM",
     "RNN",
+    "Activate",
     "Dense",
     "Dropout",
     "Embedding",
@@ -38,8 +46,11 @@ __all__ = [
     "LastSteps",
     "Layer",
     "LayerNorm",
+    "Masking",
     "MaxOverTime",
     "MeanOverTime",
+    "MergeDirections",
     "Recurrent",
+    "Reverse",
     "Tape",
 ]

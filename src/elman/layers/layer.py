@@ -51,7 +51,9 @@ class Layer:
     output_size: int | None = None  #: None: as many as come in
     stateful: bool = False
     takes_tokens: bool = False
+    narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
+    drops_steps: bool = False  #: y may have fewer steps than x
     _parameters: dict[str, Array]
 
     def __init__(self, seed: int | None = None, **config: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.layers.directions import halves
 from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences
 
@@ -52,17 +53,41 @@ class _Pool(Layer):
 class LastStep(_Pool):
     """The last real step of each sequence.
 
+    Behind a bidirectional layer this is one step of both directions, of which the reverse one has read nothing but
+    that step. `bidirectional=True` takes what each direction computed last: the first half of the features from the
+    last step, the second half from the first step (Keras's ``return_sequences=False``, ONNX's ``Y_h``).
+
+    In a stream `LastStep()` gives at each step the output of a sequence that ends there.
+
     >>> import numpy as np, elman
     >>> elman.LastStep()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
     [[4.0, 5.0], [6.0, 7.0]]
+    >>> elman.LastStep(bidirectional=True)(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
+    [[4.0, 1.0], [6.0, 7.0]]
     """
+
+    def __init__(self, dtype: Any = "float32", *, bidirectional: bool = False) -> None:
+        chosen = {"bidirectional": True} if checks.flag("bidirectional", bidirectional) else {}
+        super(_Pool, self).__init__(dtype=str(checks.float_dtype(dtype)), **chosen)
+
+    def _setup(self, *, dtype: Any, bidirectional: bool = False) -> None:
+        super()._setup(dtype=dtype)
+        self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         last = np.cumsum(lengths) - 1
-        return values[last], last
+        if not self.bidirectional:
+            return values[last], last
+        first = last + 1 - lengths
+        forward, reverse = halves(values)
+        return np.concatenate([forward[last], reverse[first]], axis=1), (last, first)
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        dx[kept] = dy
+        if not self.bidirectional:
+            dx[kept] = dy
+            return
+        for rows, half, dhalf in zip(kept, halves(dx), halves(dy), strict=True):
+            half[rows] = dhalf
 
 
 class MeanOverTime(_Pool):

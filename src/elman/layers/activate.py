@@ -1,0 +1,89 @@
+"""An activation as a layer of its own: those of the table, and softmax and log-softmax over the features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import ACTIVATIONS, Activation, as_activation, softmax
+from elman.checks import Array
+from elman.layers.layer import Gradients, Layer
+from elman.sequences import Sequences
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+def softmax_derivative(y: Array, dy: Array) -> Array:
+    """The gradient by x, from the output y and its gradient: dx_i = y_i (dy_i - sum_j dy_j y_j)."""
+    return np.asarray(y * (dy - (dy * y).sum(-1, keepdims=True)))
+
+
+def log_softmax(x: Array) -> Array:
+    """y_i = x_i - log(sum_j exp(x_j)), with the largest x taken off first so that nothing overflows."""
+    x = x - x.max(-1, keepdims=True)
+    return np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True)))
+
+
+def log_softmax_derivative(y: Array, dy: Array) -> Array:
+    """The gradient by x, from the output y and its gradient: dx_i = dy_i - exp(y_i) sum_j dy_j."""
+    return np.asarray(dy - np.exp(y) * dy.sum(-1, keepdims=True))
+
+
+#: Those that look at all features of a step together: the function, and the gradient by x from y and dy.
+OVER_FEATURES: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+    "softmax": (softmax, softmax_derivative),
+    "log_softmax": (log_softmax, log_softmax_derivative),
+}
+
+
+class Activate(Layer):
+    """y = act(x), at every step or of every vector.
+
+    `activation` is a name of the table or an `elman.Activation`, or one of the two that act over the features of a
+    step together, "softmax" and "log_softmax" (Bridle 1990). A `Dense` has its activation built in; this layer is for
+    the others. `dtype` as in `elman.Recurrent`. Raises `ValueError` for an activation that is none of these.
+
+    >>> import elman
+    >>> elman.Activate("relu")([[-1.0, 2.0]])[0].tolist()
+    [[0.0, 2.0]]
+    >>> elman.Activate("softmax")([[0.0, 0.0, 0.0, 0.0]])[0].tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
+    """
+
+    activation: Activation | str  #: a name alone for those over the features
+
+    def __init__(self, activation: str | Activation, dtype: Any = "float32") -> None:
+        chosen = _chosen(activation)
+        config = chosen if isinstance(chosen, str) else chosen.to_config()
+        super().__init__(activation=config, dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, activation: Any, dtype: Any) -> None:
+        self.activation = _chosen(activation)
+        self.dtype = checks.float_dtype(dtype)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        y = self._rows(x.values)
+        return x.with_values(y), None, y if keep else None
+
+    def _rows(self, rows: Array) -> Array:
+        if isinstance(self.activation, str):
+            return OVER_FEATURES[self.activation][0](rows)
+        return np.asarray(self.activation(rows))
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+        if dy is None:
+            return np.zeros_like(kept), None, {}
+        if isinstance(self.activation, str):
+            return OVER_FEATURES[self.activation][1](kept, dy), None, {}
+        return dy * self.activation.derivative(kept), None, {}
+
+
+def _chosen(activation: Any) -> Activation | str:
+    if not isinstance(activation, str):
+        return as_activation(activation)
+    name = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES])
+    return name if name in OVER_FEATURES else Activation(name)

@@ -1,0 +1,73 @@
+"""A layer that drops steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.layers.layer import Gradients, Layer
+from elman.sequences import Layout, Sequences
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+
+class Masking(Layer):
+    """Drops every step whose features all equal `value`; the layers behind it never see it.
+
+    What remains of each sequence moves together: y is a list of shorter sequences for a list, a shorter sequence for
+    a single one, and for an array an array of the same shape with 0 behind the remaining steps. Keras's ``Masking``
+    skips the same steps, but leaves their places in its outputs. `dtype` as in `elman.Recurrent`.
+
+    Raises `ValueError` for a sequence of which no step would remain.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.Masking(-1.0)
+    >>> layer([[0.0, 2.0], [-1.0, -1.0], [3.0, -1.0]])[0].tolist()
+    [[0.0, 2.0], [3.0, -1.0]]
+    >>> layer([[[5.0], [-1.0], [6.0]], [[-1.0], [-1.0], [7.0]]])[0].tolist()
+    [[[5.0], [6.0], [0.0]], [[7.0], [0.0], [0.0]]]
+    """
+
+    needs_whole_sequences = True
+    drops_steps = True
+
+    def __init__(self, value: float = 0.0, dtype: Any = "float32") -> None:
+        super().__init__(value=checks.number("value", value), dtype=str(checks.float_dtype(dtype)))
+
+    def _setup(self, *, value: float, dtype: Any) -> None:
+        self.value = checks.number("value", value)
+        self.dtype = checks.float_dtype(dtype)
+
+    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+        lengths = x.lengths
+        remain = (x.values != self.dtype.type(self.value)).any(-1)  # (N,)
+        if remain.all():
+            return x, None, None
+        counts = np.add.reduceat(remain, np.cumsum(lengths) - lengths, dtype=np.int64)
+        if not counts.all():
+            empty = int(counts.argmin())
+            raise ValueError(
+                f"sequence {empty} must have a step with a feature other than {self.value:g}, which is masked. "
+                f"Got none among its steps, {lengths[empty]} of them."
+            )
+        return Sequences(x.values[remain], _shortened(x.layout, counts)), None, remain
+
+    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
+        if kept is None or dy is None:
+            return dy, None, {}
+        dx = np.zeros((len(kept), dy.shape[1]), self.dtype)
+        dx[kept] = dy
+        return dx, None, {}
+
+
+def _shortened(layout: Layout, lengths: Array) -> Layout:
+    """The layout of sequences of which fewer steps are left; an array keeps its shape."""
+    if layout.form == "single":
+        return Layout(lengths, 1, "single", int(lengths[0]))
+    real = None if layout.form == "list" else np.flatnonzero(np.arange(layout.time) < lengths[:, None])
+    return replace(layout, lengths=lengths, real=real)
