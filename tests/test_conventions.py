@@ -791,9 +791,11 @@ class TestOptions:
     def test_the_activation(self):
         layer = from_arrays("rnn", to_arrays(RNN(I, H, seed=0), "keras"), "keras", activation="relu")
         assert layer.config["activation"] == "relu"
-        with pytest.raises(TypeError, match=r"options of 'rnn' must be activation. Got 'activaton'"):
+        with pytest.raises(TypeError, match=r"options of 'rnn' must be activation or clip. Got 'activaton'"):
             from_arrays("rnn", {}, "keras", activaton="relu")
-        with pytest.raises(TypeError, match=r"options of 'lstm' must be layer_norm. Got 'activation'"):
+        with pytest.raises(
+            TypeError, match=r"options of 'lstm' must be layer_norm or peepholes or .* or activations. Got 'activation'"
+        ):
             from_arrays("lstm", {}, "keras", activation="relu")
 
     @pytest.mark.parametrize("form", [True, False])

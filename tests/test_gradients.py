@@ -19,8 +19,8 @@ def random_parameters(layer, rng):
 
 
 def random_state(layer, count, rng):
-    shape = (2, count, layer.hidden_size) if layer.bidirectional else (count, layer.hidden_size)
-    arrays = tuple(rng.normal(size=shape) for _ in layer.cell.states)
+    outer = (2, count) if layer.bidirectional else (count,)
+    arrays = tuple(rng.normal(size=(*outer, width)) for width in layer.cell.widths(layer.hidden_size))
     return arrays if len(arrays) > 1 else arrays[0]
 
 

@@ -80,6 +80,16 @@ def compiled(cell: Cell) -> bool:
     return cell.kernel is not None and not _plain
 
 
+def runner(cell: Cell) -> str:
+    """What runs this cell here: "compiled kernel" or "plain equations".
+
+    >>> from elman.cells import lstm
+    >>> runner(lstm(layer_norm=True))
+    'plain equations'
+    """
+    return "compiled kernel" if compiled(cell) else "plain equations"
+
+
 def forward(
     cell: Cell,
     weights: Arrays,

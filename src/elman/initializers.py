@@ -57,23 +57,27 @@ def recurrent(parameters: Mapping[str, Array], cell: Cell, name: str, rng: Gener
     """Fills the weights of one direction of a cell, each gate drawn by itself.
 
     "glorot": input weights Glorot, recurrent weights orthogonal, biases 0. "orthogonal": both orthogonal, biases 0.
-    "uniform": everything uniform in +-1/sqrt(hidden), as PyTorch does. What the cell names in `starts`, such as gains,
-    starts as it says.
+    "uniform": everything uniform in +-1/sqrt(hidden), as PyTorch does. A projection is drawn as input weights are.
+    Peepholes start as biases do: at 0 a new cell computes what it would without them; TensorFlow 1 draws them as
+    weights. What the cell names in `starts`, such as gains, starts as it says.
     """
+    of_h = "hidden" if cell.projection is None else "projection"
+
     for weight, axes in cell.weights.items():
         if weight in cell.starts:
             parameters[weight][...] = cell.starts[weight]
             continue
         blocks = len(cell.gates) if axes[-1] == "gates" else 1
         for block in np.split(parameters[weight], blocks, axis=-1):
-            block[...] = _recurrent_block(name, block.shape, axes, rng)
+            block[...] = _recurrent_block(name, block.shape, axes, of_h, rng)
 
 
-def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], rng: Generator) -> Array:
+def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], of_h: str, rng: Generator) -> Array:
     if name == "uniform":
-        return uniform(rng, shape, 1 / np.sqrt(shape[-1]))  # a block of a recurrent layer is hidden wide
+        hidden = shape[0] if axes[-1] == "projection" else shape[-1]  # but for a projection, a block is hidden wide
+        return uniform(rng, shape, 1 / np.sqrt(hidden))
     if len(shape) == 1:
         return np.zeros(shape)
-    if name == "orthogonal" or axes[0] == "hidden":
+    if name == "orthogonal" or axes[0] == of_h:
         return orthogonal(rng, shape)
     return glorot(rng, shape)

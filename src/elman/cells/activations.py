@@ -258,7 +258,7 @@ class Activation:
             checks.number(key, value)
         if name in _POSITIVE_SLOPE:
             checks.number("alpha", parameters.get("alpha", 1.0), 0, open_low=True)
-        self.parameters = {**definition.defaults, **parameters}
+        self.parameters = {**definition.defaults, **{key: float(value) for key, value in parameters.items()}}
 
     def __call__(self, x: Any) -> Any:
         return ACTIVATIONS[self.name].function(x, **self.parameters)

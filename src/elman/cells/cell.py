@@ -26,7 +26,7 @@ class Cell:
         What files call it.
     weights
         Name -> axes, in the order in which `step` takes them. An axis is "input", "hidden" or "gates", where
-        "gates" is as long as all gates together (number of gates times hidden).
+        "gates" is as long as all gates together (number of gates times hidden), or "projection", see there.
     states
         The names of the states, each (batch, hidden). The first is the output of the cell.
     step
@@ -40,11 +40,17 @@ class Cell:
     inner_biases
         Bias name -> gate, for a bias (hidden,) added to the recurrent product of that gate alone, as the `bn` of
         the GRU.
+    peepholes
+        Weight name -> gate, for a weight (hidden,) that multiplies the cell state inside that gate alone, as `pi`,
+        `pf`, `po` of the LSTM.
+    projection
+        The width of the first state, (batch, projection), where that is a product of the hidden units with a weight
+        ("hidden", "projection"); None where it is as wide as the others.
     starts
         Weight name -> the number all of it starts at, for a weight that is not drawn, as a gain.
     takes_mask
-        Whether both functions take one argument more, ``mask`` (batch, hidden) or None, that multiplies the hidden
-        state wherever it enters a product with weights, and nowhere else. Recurrent dropout needs it.
+        Whether both functions take one argument more, ``mask`` of the shape of the first state or None, that
+        multiplies that state wherever it enters a product with weights, and nowhere else. Recurrent dropout needs it.
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
     kernel
@@ -81,11 +87,20 @@ class Cell:
     kernel: tuple[Any, ...] | None = None
     starts: Mapping[str, float] = field(default_factory=dict)
     takes_mask: bool = False
+    peepholes: Mapping[str, str] = field(default_factory=dict)
+    projection: int | None = None
 
     def __post_init__(self) -> None:
+        known: tuple[str, ...] = ("input", "hidden", "gates")
+        if self.projection is not None:
+            checks.size("projection", self.projection)
+            known = (*known, "projection")
+            if ("hidden", "projection") not in map(tuple, self.weights.values()):
+                axes_known = "('hidden', 'projection')"
+                raise ValueError(f"the cell {self.name!r} must have a weight with the axes {axes_known}. Got none.")
         for weight, axes in self.weights.items():
             for axis in axes:
-                checks.choice(f"an axis of {weight}", axis, ("input", "hidden", "gates"))
+                checks.choice(f"an axis of {weight}", axis, known)
         if not self.states:
             raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
         if not (callable(self.step) and callable(self.step_derivative)):
@@ -98,7 +113,23 @@ class Cell:
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Weight name -> shape."""
         sizes = {"input": input_size, "hidden": hidden_size, "gates": len(self.gates) * hidden_size}
+        sizes["projection"] = self.projection or 0
         return {name: tuple(sizes[axis] for axis in axes) for name, axes in self.weights.items()}
+
+    def widths(self, hidden_size: int) -> tuple[int, ...]:
+        """The width of each state."""
+        return (self.projection or hidden_size, *(hidden_size for _ in self.states[1:]))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A step or its derivative with some keyword arguments given; two of the same are equal."""
+
+    function: Callable[..., Any]
+    keywords: Mapping[str, Any]
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args, **self.keywords)
 
 
 def masked(h: Array, mask: Array | None) -> Array:

@@ -10,41 +10,49 @@
 
 x (B, I), h (B, H); the gates stand side by side: Wx (I, 3H), Wh (H, 3H), b (3H,), in the order r, z, n; bn (H,).
 Cho et al. write the paper's z for what keeps the old state, as here. Under recurrent dropout m h stands for h in the
-products, with a mask m (B, H), and h alone in z h, as in Keras.
+products, with a mask m (B, H), and h alone in z h, as in Keras. With `activations` others stand for sigmoid and tanh,
+and with `clip` what is inside them is bounded to +-clip, both as in the operator of ONNX.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
+from elman.cells.activations import Activation
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
 
+Acts: TypeAlias = Mapping[str, Gate]  # the activation of each gate
+_ACTIVATIONS = {"r": Activation("sigmoid"), "z": Activation("sigmoid"), "n": Activation("tanh")}
 
-def step_reset_after(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
+
+def step_reset_after(
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Acts
+) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b, bn = weights
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)  # (B, H) each
     hr, hz, hn = np.split(masked(h, mask) @ Wh, 3, axis=-1)
-    r, z, m = sigmoid(xr + hr), sigmoid(xz + hz), hn + bn
-    n = tanh(xn + r * m)
+    r, z, m = act["r"](xr + hr), act["z"](xz + hz), hn + bn
+    n = act["n"](xn + r * m)
     return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n, "m": m}
 
 
 def step_reset_after_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Acts
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b, bn = weights
     r, z, n, m = kept["r"], kept["z"], kept["n"], kept["m"]
-    dn = dh * (1 - z) * tanh_derivative(n)
-    dr = dn * m * sigmoid_derivative(r)
-    dz = dh * (h - n) * sigmoid_derivative(z)
+    dn = dh * (1 - z) * act["n"].derivative(n)
+    dr = dn * m * act["r"].derivative(r)
+    dz = dh * (h - n) * act["z"].derivative(z)
     da = np.concatenate([dr, dz, dn], axis=-1)  # (B, 3H), of x Wx + b
     dm = dn * r
     dp = np.concatenate([dr, dz, dm], axis=-1)  # (B, 3H), of h Wh
@@ -52,27 +60,29 @@ def step_reset_after_derivative(
     return da @ Wx.T, (masked(dp @ Wh.T, mask) + dh * z,), (x.T @ da, dWh, da.sum(0), dm.sum(0))
 
 
-def step_reset_before(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
+def step_reset_before(
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Acts
+) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b = weights
     H, mh = h.shape[-1], masked(h, mask)
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)
     hr, hz = np.split(mh @ Wh[:, : 2 * H], 2, axis=-1)
-    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
-    n = tanh(xn + (r * mh) @ Wh[:, 2 * H :])
+    r, z = act["r"](xr + hr), act["z"](xz + hz)
+    n = act["n"](xn + (r * mh) @ Wh[:, 2 * H :])
     return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}
 
 
 def step_reset_before_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Acts
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
     r, z, n, H, mh = kept["r"], kept["z"], kept["n"], h.shape[-1], masked(h, mask)
-    dn = dh * (1 - z) * tanh_derivative(n)
+    dn = dh * (1 - z) * act["n"].derivative(n)
     drh = dn @ Wh[:, 2 * H :].T  # (B, H), of r m h
-    dr = drh * mh * sigmoid_derivative(r)
-    dz = dh * (h - n) * sigmoid_derivative(z)
+    dr = drh * mh * act["r"].derivative(r)
+    dz = dh * (h - n) * act["z"].derivative(z)
     drz = np.concatenate([dr, dz], axis=-1)
     da = np.concatenate([drz, dn], axis=-1)  # (B, 3H)
     dh = dh * z + masked(drh * r + drz @ Wh[:, : 2 * H].T, mask)
@@ -80,21 +90,26 @@ def step_reset_before_derivative(
     return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0))
 
 
-def gru(reset_after: bool = True) -> Cell:
+def gru(reset_after: bool = True, *, clip: float | None = None, activations: Mapping[str, Any] | None = None) -> Cell:
     """The GRU cell; `reset_after` chooses between its two forms."""
     checks.flag("reset_after", reset_after)
+    acts = read_activations(activations, _ACTIVATIONS)
+    variant = {**clip_option("clip", clip), **activations_option(acts, _ACTIVATIONS)}
+    act = {gate: bounded(activation, variant.get("clip")) for gate, activation in acts.items()}
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     return Cell(
         name="gru",
         weights={**weights, "bn": ("hidden",)} if reset_after else weights,
         states=("h",),
         gates=("r", "z", "n"),
-        step=step_reset_after if reset_after else step_reset_before,
-        step_derivative=step_reset_after_derivative if reset_after else step_reset_before_derivative,
+        step=Given(step_reset_after if reset_after else step_reset_before, {"act": act}),
+        step_derivative=Given(
+            step_reset_after_derivative if reset_after else step_reset_before_derivative, {"act": act}
+        ),
         inner_biases={"bn": "n"} if reset_after else {},
-        options={"reset_after": bool(reset_after)},
+        options={"reset_after": bool(reset_after), **variant},
         takes_mask=True,
-        kernel=("gru",) if reset_after else ("gru_reset_before",),
+        kernel=None if variant else ("gru" if reset_after else "gru_reset_before",),
     )
 
 

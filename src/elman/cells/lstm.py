@@ -13,6 +13,7 @@ Under recurrent dropout m h stands for h in the products, with a mask m (B, H); 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_deri
 from elman.cells.border import step_arrays
 from elman.cells.cell import Arrays, Cell, Kept, masked
 from elman.cells.lstm_layer_norm import lstm_layer_norm
+from elman.cells.lstm_variants import chosen_options, lstm_variant
 from elman.checks import Array
 
 
@@ -54,10 +56,24 @@ def step_derivative(
     return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
-def lstm(layer_norm: bool = False) -> Cell:
-    """The LSTM cell, or the one of `elman.cells.lstm_layer_norm`."""
+def lstm(
+    layer_norm: bool = False,
+    *,
+    peepholes: bool = False,
+    coupled: bool = False,
+    projection: int | None = None,
+    clip: float | None = None,
+    cell_clip: float | None = None,
+    activations: Mapping[str, Any] | None = None,
+) -> Cell:
+    """The LSTM cell, or the one of `elman.cells.lstm_layer_norm`, or one of `elman.cells.lstm_variants`."""
+    options = chosen_options(peepholes, coupled, projection, clip, cell_clip, activations)
     if checks.flag("layer_norm", layer_norm):
+        if options:
+            raise ValueError(f"layer_norm must be False together with {', '.join(options)}. Got True.")
         return lstm_layer_norm()
+    if options:
+        return lstm_variant(options)
     return Cell(
         name="lstm",
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},

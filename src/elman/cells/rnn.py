@@ -1,6 +1,6 @@
 """The simple recurrent network (Elman 1990, "Finding Structure in Time", Cognitive Science 14, figure 2).
 
-    h' = act(x Wx + h Wh + b)
+    h' = act(x Wx + h Wh + b)        with `clip` of what is bounded to +-clip, as in the operator of ONNX
 
 x (B, I) input, h (B, H) hidden state, Wx (I, H), Wh (H, H), b (H,); B examples are rows. Under recurrent dropout m h
 stands for h in the product, with a mask m (B, H).
@@ -8,18 +8,16 @@ stands for h in the product, with a mask m (B, H).
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from elman.cells.activations import Activation, as_activation
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.gates import Gate, bounded, clip_option
 from elman.checks import Array
 
 
-def step(
-    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Activation
-) -> tuple[Arrays, Kept]:
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Gate) -> tuple[Arrays, Kept]:
     (h,) = state
     Wx, Wh, b = weights
     h_next = act(x @ Wx + masked(h, mask) @ Wh + b)  # (B, H)
@@ -27,7 +25,7 @@ def step(
 
 
 def step_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Activation
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Gate
 ) -> tuple[Array, Arrays, Arrays]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
@@ -35,19 +33,20 @@ def step_derivative(
     return da @ Wx.T, (masked(da @ Wh.T, mask),), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
-def rnn(activation: str | dict[str, Any] | Activation = "tanh") -> Cell:
+def rnn(activation: str | dict[str, Any] | Activation = "tanh", *, clip: float | None = None) -> Cell:
     """The cell of the simple recurrent network with an activation of the table."""
-    act = as_activation(activation)
+    activation, clip_chosen = as_activation(activation), clip_option("clip", clip)
+    act = bounded(activation, clip_chosen.get("clip"))
     return Cell(
         name="rnn",
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
         states=("h",),
         gates=("h",),
-        step=partial(step, act=act),
-        step_derivative=partial(step_derivative, act=act),
-        options={"activation": act.to_config()},
+        step=Given(step, {"act": act}),
+        step_derivative=Given(step_derivative, {"act": act}),
+        options={"activation": activation.to_config(), **clip_chosen},
         takes_mask=True,
-        kernel=("rnn", act.name, *act.slopes),
+        kernel=None if clip_chosen else ("rnn", activation.name, *activation.slopes),
     )
 
 

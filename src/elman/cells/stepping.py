@@ -64,8 +64,8 @@ class Stepper:
 
     def reset(self) -> None:
         """The state 0."""
-        shape = (self.batch, self.packed.hidden_size)
-        self._state = tuple(np.zeros(shape, self.packed.dtype) for _ in self.packed.cell.states)
+        widths = self.packed.cell.widths(self.packed.hidden_size)
+        self._state = tuple(np.zeros((self.batch, width), self.packed.dtype) for width in widths)
 
     def copy(self) -> Stepper:
         """A stream of the same weights that goes on from the same state."""

@@ -8,8 +8,8 @@ Backpropagation through time: Werbos 1990, "Backpropagation Through Time: What I
 
 Two things may act on the states besides the cell:
 
-    mask   (B, H), one a sequence: multiplies h where it enters the products (recurrent dropout; Gal and Ghahramani
-           2016, section 4.1)
+    mask   as h, one row a sequence: multiplies h where it enters the products (recurrent dropout; Gal and
+           Ghahramani 2016, section 4.1)
     zones  one a state, (N, H) or one number: s' = z s + (1 - z) s_new (zoneout; Krueger et al. 2017, section 3)
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -73,9 +73,9 @@ def unroll(
     """Runs `cell` over a packed batch, and writes its outputs into `out`.
 
     values (N, I), lengths (B,), state (B, H) each or None for 0, out (N, H). Returns the state of each sequence
-    after its own last step, (B, H) each, and with `keep` the tape.
+    after its own last step, (B, H) each, and with `keep` the tape. With a projection h and out are P wide.
     """
-    state = _start(cell, state, (len(lengths), out.shape[1]), out.dtype)
+    state = tuple(s.copy() for s in state) if state is not None else _zeros(cell, weights, len(lengths), out)
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = tuple(s[alive] for s in state)
@@ -112,9 +112,12 @@ def _mask_of(mask: Array | None, alive: Array) -> tuple[Array, ...]:
     return () if mask is None else (mask[alive],)
 
 
-def _start(cell: Cell, state: Arrays | None, shape: tuple[int, int], dtype: Any) -> Arrays:
-    """States that may be written into."""
-    return tuple(np.zeros(shape, dtype) if state is None else state[i].copy() for i in range(len(cell.states)))
+def _zeros(cell: Cell, weights: Arrays, count: int, out: Array) -> Arrays:
+    """The states of `count` sequences before their first step."""
+    hidden = out.shape[1]
+    if cell.projection is not None:
+        hidden = weights[[*map(tuple, cell.weights.values())].index(("hidden", "projection"))].shape[0]
+    return tuple(np.zeros((count, width), out.dtype) for width in cell.widths(hidden))
 
 
 def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
@@ -123,8 +126,8 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
     dy (N, H), the gradient of every output, and dstate (B, H) each, that of every final state; None for 0. Returns
     dvalues (N, I), the gradient of every initial state, (B, H) each, and that of every weight.
     """
-    first = tape.steps[0].state[0]  # at the first step every sequence is alive
-    dstate = _start(tape.cell, dstate, (first.shape[0], first.shape[1]), first.dtype)
+    first = tape.steps[0].state  # at the first step every sequence is alive
+    dstate = tuple(np.zeros_like(s) if dstate is None else dstate[i].copy() for i, s in enumerate(first))
     dvalues = np.empty_like(tape.values)
     dweights = tuple(np.zeros_like(w) for w in tape.weights)
     for step in reversed(tape.steps):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+import numpy as np
 
 from elman import checks
 from elman.cells import Cell, gru, lstm, rnn
@@ -34,10 +36,12 @@ class _BuiltIn(Recurrent):
 
 
 class RNN(_BuiltIn):
-    """The simple recurrent network of Elman 1990, h' = act(x Wx + h Wh + b).
+    """The simple recurrent network, h' = act(x Wx + h Wh + b), equations in `elman.cells.rnn` (Elman 1990).
 
     Parameters `Wx` (input, hidden), `Wh` (hidden, hidden), `b` (hidden,); state h (batch, hidden). `activation` is
-    a name of the table or an `elman.Activation`; the other arguments are those of `elman.Recurrent`.
+    a name of the table or an `elman.Activation`. `clip` bounds what stands inside it to +-clip, as in the operator of
+    ONNX; `elman.engine.runner(layer.cell)` says whether a compiled kernel or the slower plain equations run it. The
+    other arguments are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> layer = elman.RNN(3, 5, activation="relu", seed=0)
@@ -61,14 +65,14 @@ class RNN(_BuiltIn):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         learned_state: bool = False,
+        clip: float | None = None,
     ) -> None:
-        config = rnn(activation).options["activation"]
         super().__init__(
             seed,
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            activation=config,
+            **rnn(activation, clip=clip).options,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,
@@ -91,8 +95,30 @@ class LSTM(_BuiltIn):
     supplementary equations 20-22), which has the parameters `gain_x`, `gain_h` (4 hidden,), `gain_c` and `bias_c`
     (hidden,) besides. x Wx and h Wh are normalized apart from each other, each over all 4 hidden units together, as in
     the paper, and c on its way to h. Others differ: TensorFlow 1 normalizes each gate by itself, TensorFlow Addons and
-    PyTorch's example hand the normalized c on. It runs on the plain equations, which are many times slower than the
-    compiled kernels. The other arguments are those of `elman.Recurrent`.
+    PyTorch's example hand the normalized c on. It cannot be combined with the following.
+
+    What others added to the cell, equations and sources in `elman.cells.lstm_variants`; any of them together:
+
+    peepholes
+        The gates i and f see c, and o sees the new c: the parameters `pi`, `pf`, `po` (hidden,). They start at 0, or
+        uniform with ``initializer="uniform"``.
+    coupled
+        f = 1 - i (ONNX's input_forget). The gate blocks are then i, g, o; there is no `pf`, and no bias for
+        `forget_bias` to act on.
+    projection
+        A number P: h is (batch, P), a product of the hidden units with the parameter `Wp` (hidden, P), drawn like
+        input weights. `Wh` is then (P, 4 hidden), y (batch, time, P), and c stays (batch, hidden).
+    clip
+        Bounds what stands inside the gates to +-clip, as in the operator of ONNX.
+    cell_clip
+        Bounds the new c to +-cell_clip, as TensorFlow's LSTMCell does.
+    activations
+        Gate -> activation, by name or as an `elman.Activation`, for the gates "i", "f", "g", "o" (with `coupled` no
+        "f") and for "c", which acts on c on its way to h. Those left out stay sigmoid, and tanh for g and c.
+
+    Through what is bounded no gradient flows. A cell without a compiled kernel, such as the layer-normalized one, runs
+    on the plain equations, which are many times slower; `elman.engine.runner(layer.cell)` says which run it. The other
+    arguments are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> layer = elman.LSTM(3, 5, seed=0)
@@ -104,6 +130,10 @@ class LSTM(_BuiltIn):
     >>> layer = elman.LSTM(3, 5, recurrent_dropout=0.25, zoneout=(0.05, 0.5), learned_state=True, seed=0)
     >>> list(layer.parameters), layer.c0.tolist()
     (['Wx', 'Wh', 'b', 'h0', 'c0'], [0.0, 0.0, 0.0, 0.0, 0.0])
+    >>> layer = elman.LSTM(3, 5, peepholes=True, projection=2, activations={"g": "relu"}, seed=0)
+    >>> y, (h, c) = layer(np.ones((2, 7, 3)))
+    >>> y.shape, h.shape, c.shape, list(layer.parameters)
+    ((2, 7, 2), (2, 2), (2, 5), ['Wx', 'Wh', 'b', 'pi', 'pf', 'po', 'Wp'])
     """
 
     _cell = staticmethod(lstm)
@@ -122,13 +152,28 @@ class LSTM(_BuiltIn):
         recurrent_dropout: float = 0.0,
         zoneout: float | tuple[float, float] = 0.0,
         learned_state: bool = False,
+        peepholes: bool = False,
+        coupled: bool = False,
+        projection: int | None = None,
+        clip: float | None = None,
+        cell_clip: float | None = None,
+        activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
+        cell = lstm(
+            layer_norm,
+            peepholes=peepholes,
+            coupled=coupled,
+            projection=projection,
+            clip=clip,
+            cell_clip=cell_clip,
+            activations=activations,
+        )
         super().__init__(
             seed,
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            **lstm(layer_norm).options,
+            **cell.options,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,
@@ -136,10 +181,15 @@ class LSTM(_BuiltIn):
             learned_state=learned_state,
         )
         if forget_bias is not None:
-            checks.number("forget_bias", forget_bias)
-            block = self.cell.gates.index("f")
-            for suffix in self._suffixes():
-                self._parameters["b" + suffix][block * hidden_size : (block + 1) * hidden_size] = forget_bias
+            self._set_bias("f", checks.number("forget_bias", forget_bias))
+
+    def _set_bias(self, gate: str, value: float) -> None:
+        """Sets the bias of a gate, where the cell has that gate."""
+        for suffix in self._suffixes():
+            blocks = np.split(self._parameters["b" + suffix], len(self.cell.gates))
+            for name, block in zip(self.cell.gates, blocks, strict=True):
+                if name == gate:
+                    block[...] = value
 
 
 class GRU(_BuiltIn):
@@ -147,7 +197,11 @@ class GRU(_BuiltIn):
 
     Parameters `Wx` (input, 3 hidden), `Wh` (hidden, 3 hidden), `b` (3 hidden,) and, with `reset_after`, `bn`
     (hidden,), the bias inside the reset product; state h (batch, hidden). `reset_after=True` applies the reset gate
-    after the recurrent product, as PyTorch, cuDNN and Keras 3 do; False before it, as in the paper. The other
+    after the recurrent product, as PyTorch, cuDNN and Keras 3 do; False before it, as in the paper.
+
+    `activations` maps gates to activations, by name or as an `elman.Activation`; those left out stay sigmoid for "r"
+    and "z", tanh for "n". `clip` bounds what stands inside them to +-clip, as in the operator of ONNX.
+    `elman.engine.runner(layer.cell)` says whether a compiled kernel or the slower plain equations run it. The other
     arguments are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
@@ -171,14 +225,15 @@ class GRU(_BuiltIn):
         recurrent_dropout: float = 0.0,
         zoneout: float = 0.0,
         learned_state: bool = False,
+        clip: float | None = None,
+        activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
-        config = gru(reset_after).options["reset_after"]
         super().__init__(
             seed,
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            reset_after=config,
+            **gru(reset_after, clip=clip, activations=activations).options,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,

@@ -53,9 +53,12 @@ def _zone_rate(name: str, value: Any) -> float:
 
 
 def zones(
-    rng: Generator | None, rates: tuple[float, ...], shape: tuple[int, int], dtype: np.dtype[Any]
+    rng: Generator | None, rates: tuple[float, ...], rows: int, widths: tuple[int, ...], dtype: np.dtype[Any]
 ) -> tuple[Array | float, ...]:
     """For each state 1 where a unit keeps its value in a step, else 0; without a generator the rates, their mean."""
     if rng is None:
         return rates
-    return tuple(_happens(rng, rate, shape).astype(dtype) if rate else 0.0 for rate in rates)
+    return tuple(
+        _happens(rng, rate, (rows, width)).astype(dtype) if rate else 0.0
+        for rate, width in zip(rates, widths, strict=True)
+    )

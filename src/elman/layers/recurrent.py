@@ -32,6 +32,7 @@ class Recurrent(Layer):
     bidirectional
         Also runs a second cell from the end of each sequence to its start; y is (batch, time, 2 hidden), the
         forward output first. The parameters of the second direction end in ``_reverse``.
+        (A cell with a projection has outputs of that width in place of hidden.)
     dtype
         "float32" or "float64": of parameters, outputs and gradients. Inputs are converted.
     seed
@@ -56,7 +57,7 @@ class Recurrent(Layer):
         with it. Where a state is given, its gradient is 0.
 
     State: one array (batch, hidden) a state of the cell, a tuple of them where there are several; (hidden,) for a
-    single sequence; with a leading axis of 2 for both directions.
+    single sequence; with a leading axis of 2 for both directions. With a projection the first is as wide as that.
 
     Raises `ValueError` for a rate or a size that cannot be, and for `recurrent_dropout` with a cell that takes no mask.
 
@@ -112,7 +113,7 @@ class Recurrent(Layer):
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
-        self.output_size = self.hidden_size * self.directions
+        self.output_size = self._widths[0] * self.directions
         self.dtype = checks.float_dtype(dtype)
         self.recurrent_dropout = float(recurrent_dropout)
         rates = noise.zone_rates(zoneout, cell.states)
@@ -124,9 +125,14 @@ class Recurrent(Layer):
         """2 if bidirectional, else 1."""
         return 2 if self.bidirectional else 1
 
+    @property
+    def _widths(self) -> tuple[int, ...]:
+        """The width of each state; the first is that of one direction's output."""
+        return self.cell.widths(self.hidden_size)
+
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = self.cell.shapes(self.input_size or 0, self.hidden_size)
-        shapes |= dict.fromkeys(self._learned_names(), (self.hidden_size,))
+        shapes |= {name: (width,) for name, width in zip(self._learned_names(), self._widths, strict=False)}
         return {name + suffix: shape for suffix in self._suffixes() for name, shape in shapes.items()}
 
     def _learned_names(self) -> tuple[str, ...]:
@@ -151,12 +157,12 @@ class Recurrent(Layer):
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
         starts = self._read_state("state", state, x.layout)
-        H = self.hidden_size
-        y = np.empty((len(x.values), H * self.directions), self.dtype)
+        width = self._widths[0]
+        y = np.empty((len(x.values), width * self.directions), self.dtype)
         ends: list[Arrays] = []
         tapes: list[engine.Tape | None] = []
         for d, weights in enumerate(self._by_direction):
-            out = y[:, d * H : (d + 1) * H] if self.bidirectional else y
+            out = y[:, d * width : (d + 1) * width] if self.bidirectional else y
             end, tape = engine.forward(
                 self.cell,
                 weights,
@@ -167,14 +173,14 @@ class Recurrent(Layer):
                 reverse=d == 1,
                 keep=keep,
                 mask=self._draw_mask(rng, x.layout.count),
-                zones=self.zoneout and noise.zones(rng, self.zoneout, out.shape, self.dtype),
+                zones=self.zoneout and noise.zones(rng, self.zoneout, len(y), self._widths, self.dtype),
             )
             ends.append(end)
             tapes.append(tape)
         return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes, state is None)
 
     def _first_state(self, direction: int, count: int) -> Arrays | None:
-        """The state of `count` sequences before their first step where none is given, (count, hidden) each.
+        """The state of `count` sequences before their first step where none is given, (count, width) each.
 
         None stands for 0, where it is not learned.
         """
@@ -184,23 +190,23 @@ class Recurrent(Layer):
     def _draw_mask(self, rng: Generator | None, count: int) -> Array | None:
         if rng is None or self.recurrent_dropout == 0:
             return None
-        return noise.dropout_mask(rng, self.recurrent_dropout, (count, self.hidden_size), self.dtype)
+        return noise.dropout_mask(rng, self.recurrent_dropout, (count, self._widths[0]), self.dtype)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
         layout, tapes, from_learned = kept
         dends = self._read_state("dstate", dstate, layout)
-        H = self.hidden_size
+        width = self._widths[0]
         dx: Array | None = None
         dstarts: list[Arrays] = []
         gradients: Gradients = {}
         for d, suffix in enumerate(self._suffixes()):
-            part = dy[:, d * H : (d + 1) * H] if dy is not None and self.bidirectional else dy
+            part = dy[:, d * width : (d + 1) * width] if dy is not None and self.bidirectional else dy
             dvalues, dstart, dweights = engine.backward(tapes[d], part, dends[d])
             dx = dvalues if dx is None else dx + dvalues
             dstarts.append(dstart)
             gradients |= {name + suffix: dweight for name, dweight in zip(self.cell.weights, dweights, strict=True)}
             for name, d0 in zip(self._learned_names(), dstart, strict=False):
-                gradients[name + suffix] = d0.sum(0) if from_learned else np.zeros(self.hidden_size, self.dtype)
+                gradients[name + suffix] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
         assert dx is not None
         return dx, self._write_state(dstarts, layout), gradients
 
@@ -209,7 +215,7 @@ class Recurrent(Layer):
         return engine.pack(self.cell, self._by_direction[0], self.hidden_size, self.zoneout)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
-        """For each direction the states of the cell, (batch, hidden) each, or None where none are given."""
+        """For each direction the states of the cell, (batch, width) each, or None where none are given."""
         if state is None:
             return [None] * self.directions
         names = self.cell.states
@@ -218,11 +224,11 @@ class Recurrent(Layer):
             raise ShapeError(
                 f"{name} must be a tuple of {len(names)} arrays, ({', '.join(names)}). Got {checks.describe(state)}."
             )
-        full = (self.directions, layout.count, self.hidden_size)
-        want = full[not self.bidirectional :]
-        want = want if layout.form != "single" else (*want[:-2], want[-1])
         arrays = []
-        for part, value in zip(names, given, strict=True):
+        for part, width, value in zip(names, self._widths, given, strict=True):
+            full = (self.directions, layout.count, width)
+            want = full[not self.bidirectional :]
+            want = want if layout.form != "single" else (*want[:-2], width)
             array = checks.real_array(f"{part} of {name}", value, self.dtype)
             checks.shape(f"{part} of {name}", array, want)
             arrays.append(np.array(array, order="C").reshape(full))  # its own: a tape outlives the caller's array

@@ -1,0 +1,152 @@
+"""The LSTM with everything that others added to it, each by itself or together; `elman.cells.lstm` is the one without.
+
+    a_i = x Wx_i + h Wh_i + pi c + b_i        i = act_i(clip(a_i))
+    a_f = x Wx_f + h Wh_f + pf c + b_f        f = act_f(clip(a_f)), or 1 - i with coupled gates
+    a_g = x Wx_g + h Wh_g + b_g               g = act_g(clip(a_g))
+    c' = cell_clip(f c + i g)
+    a_o = x Wx_o + h Wh_o + po c' + b_o       o = act_o(clip(a_o))
+    h' = (o act_c(c')) Wp
+
+peepholes pi, pf, po (H,)   Gers, Schmidhuber 2000, "Recurrent Nets that Time and Count"; Gers, Schraudolph, Schmidhuber
+                            2002, "Learning Precise Timing with LSTM Recurrent Networks", section 3: the output gate
+                            sees the new cell state
+coupled gates               Greff et al. 2017, "LSTM: A Search Space Odyssey", section V, CIFG; ONNX's input_forget. The
+                            blocks are then i, g, o, and there is no pf
+projection Wp (H, P)        Sak, Senior, Beaufays 2014, "Long Short-Term Memory Recurrent Neural Network Architectures
+                            for Large Scale Acoustic Modeling", section 2.1: h is (B, P), Wh (P, G H)
+clip                        +-clip bounds what stands inside the gates, as in the operators of ONNX, and not c' on its
+                            way to h
+cell_clip                   +-cell_clip bounds c' before all else reads it, as in the LSTMCell of TensorFlow
+act                         sigmoid for i, f, o; tanh for g and c
+
+x (B, I), c (B, H); the gates stand side by side: Wx (I, G H), Wh (H, G H), b (G H,), in the order i, f, g, o. Under
+recurrent dropout m h stands for h in the products, with a mask m of the shape of h; c is never masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import Activation
+from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
+from elman.checks import Array
+
+_SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
+_ACTIVATIONS = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _TANH}
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a variant has: its weights and gates tell which of the additions there are."""
+
+    weights: tuple[str, ...]
+    gates: tuple[str, ...]
+    act: Mapping[str, Gate]  # of each gate, and of c
+    bound: Gate  # of c'
+
+
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, form: Form) -> tuple[Arrays, Kept]:
+    (h, c), act = state, form.act
+    w = dict(zip(form.weights, weights, strict=True))
+    sums = x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"]
+    a = dict(zip(form.gates, np.split(sums, len(form.gates), axis=-1), strict=True))  # (B, H) each
+    i = act["i"](a["i"] + peep(w, "pi", c))
+    f = act["f"](a["f"] + peep(w, "pf", c)) if "f" in a else 1 - i
+    g = act["g"](a["g"])
+    c_next = form.bound(f * c + i * g)
+    o = act["o"](a["o"] + peep(w, "po", c_next))
+    act_c = act["c"](c_next)
+    h_next = (o * act_c) @ w["Wp"] if "Wp" in w else o * act_c  # (B, P) or (B, H)
+    return (h_next, c_next), {"i": i, "f": f, "g": g, "o": o, "act_c": act_c, "c_next": c_next}
+
+
+def step_derivative(
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, form: Form
+) -> tuple[Array, Arrays, Arrays]:
+    (h, c), (dh, dc), act = state, dnext, form.act
+    w = dict(zip(form.weights, weights, strict=True))
+    i, f, g, o, act_c, c_next = (kept[name] for name in ("i", "f", "g", "o", "act_c", "c_next"))
+    dout = dh @ w["Wp"].T if "Wp" in w else dh  # (B, H), of o act_c(c')
+    da = {"o": dout * act_c * act["o"].derivative(o)}  # (B, H) each, of what stands inside the gates
+    dc = dc + dout * o * act["c"].derivative(act_c) + peep(w, "po", da["o"])
+    dc = dc * form.bound.derivative(c_next)  # of f c + i g
+    if "f" in form.gates:
+        da["f"] = dc * c * act["f"].derivative(f)
+        da["i"] = dc * g * act["i"].derivative(i)
+    else:
+        da["i"] = dc * (g - c) * act["i"].derivative(i)  # f = 1 - i
+    da["g"] = dc * i * act["g"].derivative(g)
+    dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in form.gates)
+    ds = np.concatenate([da[gate] for gate in form.gates], axis=-1)  # (B, G H)
+    dw = {"Wx": x.T @ ds, "Wh": masked(h, mask).T @ ds, "b": ds.sum(0), "Wp": (o * act_c).T @ dh}
+    dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in form.gates}
+    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in form.weights)
+
+
+def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:
+    """p c, what a gate sees of the cell state; 0 without peepholes. The derivative by c is the same function."""
+    return w[name] * c if name in w else 0
+
+
+def chosen_options(
+    peepholes: bool,
+    coupled: bool,
+    projection: int | None,
+    clip: float | None,
+    cell_clip: float | None,
+    activations: Any,
+) -> dict[str, Any]:
+    """Of the options of `elman.cells.lstm` those that differ from their defaults, checked, as JSON."""
+    defaults = _defaults(checks.flag("coupled", coupled))
+    return {
+        **({"peepholes": True} if checks.flag("peepholes", peepholes) else {}),
+        **({"coupled": True} if coupled else {}),
+        **({} if projection is None else {"projection": checks.size("projection", projection)}),
+        **clip_option("clip", clip),
+        **clip_option("cell_clip", cell_clip),
+        **activations_option(read_activations(activations, defaults), defaults),
+    }
+
+
+def _defaults(coupled: bool) -> dict[str, Activation]:
+    return {gate: act for gate, act in _ACTIVATIONS.items() if gate != "f" or not coupled}
+
+
+def lstm_variant(options: Mapping[str, Any]) -> Cell:
+    """The cell of the options that `chosen_options` gave."""
+    coupled, projection = options.get("coupled", False), options.get("projection")
+    gates = ("i", "g", "o") if coupled else ("i", "f", "g", "o")
+    peepholes = {"p" + gate: gate for gate in gates if gate != "g"} if "peepholes" in options else {}
+    weights: dict[str, tuple[str, ...]] = {
+        "Wx": ("input", "gates"),
+        "Wh": ("hidden" if projection is None else "projection", "gates"),
+        "b": ("gates",),
+        **dict.fromkeys(peepholes, ("hidden",)),
+        **({} if projection is None else {"Wp": ("hidden", "projection")}),
+    }
+    acts = read_activations(options.get("activations"), _defaults(coupled))
+    clip: Any = options.get("clip")
+    form = Form(
+        weights=tuple(weights),
+        gates=gates,
+        act={name: act if name == "c" else bounded(act, clip) for name, act in acts.items()},
+        bound=bounded(Activation("identity"), options.get("cell_clip")),
+    )
+    return Cell(
+        name="lstm",
+        weights=weights,
+        states=("h", "c"),
+        gates=gates,
+        step=Given(step, {"form": form}),
+        step_derivative=Given(step_derivative, {"form": form}),
+        peepholes=peepholes,
+        projection=projection,
+        options=options,
+        takes_mask=True,
+    )
