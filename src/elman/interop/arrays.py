@@ -16,7 +16,8 @@ import numpy as np
 from elman import checks
 from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError
-from elman.interop.conventions import CONVENTIONS, Convention
+from elman.interop.convention import Convention
+from elman.interop.conventions import CONVENTIONS
 from elman.interop.slots import Blocks, Slot, cell_slots, convention_slots, sizes
 from elman.layers import GRU, LSTM, RNN, Recurrent
 
@@ -36,8 +37,8 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     convention
         A name of the table, see `elman.interop.CONVENTIONS`, or an `elman.Convention`.
     options
-        Those of the cell, which arrays do not tell: `activation` of "rnn", `reset_after` of "gru", `layer_norm` of
-        "lstm", which only the convention "elman" can hold.
+        Those of the cell, which arrays do not tell: `activation` of "rnn", `reset_after` of "gru", `peepholes`,
+        `coupled`, `projection` of "lstm" and so on, see `elman.RNN`, `elman.GRU` and `elman.LSTM`.
 
     Returns
     -------
@@ -102,7 +103,7 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
     arrays
         Name -> new array, contiguous, of the dtype of the layer. Of two biases that the system adds, the first is
         the sum and the second 0, but for what stands inside a reset product (`bn`). Options of the cell (an
-        activation, the reset form) are in no array; they are in ``layer.config``.
+        activation, a bound, the reset form) are in no array; they are in ``layer.config``.
 
     Dropout acts in training alone, so a layer with `recurrent_dropout` is written like one without.
 
@@ -270,6 +271,9 @@ def _axis_directions(named: Mapping[str, Slot], given: Mapping[str, Array]) -> i
 
 def _to_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:
     """Makes the blocks of a convention those of the cell."""
+    for kind, gate in list(blocks):
+        if kind != "other" and gate and gate not in cell.gates:
+            del blocks[kind, gate]  # of an idle gate
     _fill_biases(blocks, cell, hidden, dtype)
     _negate_update(blocks, rule)
     if rule.forget_offset and "f" in cell.gates:

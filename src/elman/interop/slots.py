@@ -5,14 +5,16 @@ for a bias. A block is called by what it is to the cell, whatever array it stand
 
     ("x", g) (I, H)   input weights of the gate g         ("b", g)  (1, H)  its bias
     ("h", g) (H, H)   recurrent weights                   ("bh", g) (1, H)  its bias inside the recurrent product
+    ("projection", "") (H, P)                             ("peephole", g) (1, H)
 
-A slot without a grid is an array that is taken whole, as the block ("other", name).
+With a projection P is a number of the cell, and recurrent weights are (P, H). A slot without a grid is an array that
+is taken whole, as the block ("other", name).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,13 +23,14 @@ import numpy as np
 from elman import checks
 from elman.cells.cell import Cell
 from elman.checks import Array, FormatError, ShapeError
-from elman.interop.conventions import CONVENTIONS, Convention
+from elman.interop.convention import Convention
+from elman.interop.conventions import CONVENTIONS
 
 Key: TypeAlias = tuple[str, str]
 Blocks: TypeAlias = dict[Key, Array]
 Length: TypeAlias = tuple[int, int, int]  # a, b, c of a length a I + b H + c
 
-_HEIGHT: dict[str, Length] = {"x": (1, 0, 0), "h": (0, 1, 0), "b": (0, 0, 1), "bh": (0, 0, 1)}
+_INPUT, _HIDDEN, _ONE = (1, 0, 0), (0, 1, 0), (0, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class Slot:
     name: str
     axes: tuple[Length, ...]
     grid: tuple[tuple[Key, ...], ...] = ()  # as rows (x @ W) have it
+    heights: tuple[Length, ...] = ()  # of the rows of the grid
+    width: Length = _HIDDEN  # of a block
     transposed: bool = False
     needed: bool = True  # it must be among what is read
     written: bool = True
@@ -51,7 +56,7 @@ class Slot:
         if not self.grid:
             return {("other", self.name): array}
         whole = array.T if self.transposed else np.atleast_2d(array)
-        rows = np.split(whole, np.cumsum(self._heights(inputs, hidden))[:-1])
+        rows = np.split(whole, np.cumsum([_count(height, inputs, hidden) for height in self.heights])[:-1])
         blocks: Blocks = {}
         for keys, row in zip(self.grid, rows, strict=True):
             blocks |= zip(keys, np.split(row, len(keys), axis=1), strict=True)
@@ -59,47 +64,66 @@ class Slot:
 
     def write(self, blocks: Blocks, inputs: int, hidden: int, dtype: Any) -> Array:
         """The array of its blocks, which are taken out of `blocks`; 0 where there is none."""
-        shape = tuple(a * inputs + b * hidden + c for a, b, c in self.axes)
+        shape = tuple(_count(axis, inputs, hidden) for axis in self.axes)
         if not self.grid:
             return np.array(blocks.pop(("other", self.name), np.zeros(shape)), dtype, order="C")
-        zeros = np.zeros((1, hidden), dtype)
+        width = _count(self.width, inputs, hidden)
+        zeros = np.zeros((1, width), dtype)
         rows = [
-            [np.broadcast_to(blocks.pop(key, zeros), (height, hidden)) for key in keys]
-            for keys, height in zip(self.grid, self._heights(inputs, hidden), strict=True)
+            [np.broadcast_to(blocks.pop(key, zeros), (_count(height, inputs, hidden), width)) for key in keys]
+            for keys, height in zip(self.grid, self.heights, strict=True)
         ]
         whole = np.concatenate([np.concatenate(row, axis=1) for row in rows])
         return np.array((whole.T if self.transposed else whole).reshape(shape), dtype, order="C")
 
-    def _heights(self, inputs: int, hidden: int) -> list[int]:
-        return [a * inputs + b * hidden + c for a, b, c in (_HEIGHT[row[0][0]] for row in self.grid)]
+
+def _count(length: Length, inputs: int, hidden: int) -> int:
+    a, b, c = length
+    return a * inputs + b * hidden + c
 
 
 def _grid_slot(
-    name: str, grid: list[list[Key]], *, transposed: bool = False, vector: bool = False, **flags: bool
+    cell: Cell, name: str, grid: list[list[Key]], *, transposed: bool = False, vector: bool = False, **flags: bool
 ) -> Slot:
+    state = _HIDDEN if cell.projection is None else (0, 0, cell.projection)
     rows = tuple(tuple(row) for row in grid)
-    a, b, c = (sum(part) for part in zip(*(_HEIGHT[row[0][0]] for row in rows), strict=True))
-    height, width = (a, b, c), (0, len(rows[0]), 0)
+    heights = tuple({"x": _INPUT, "h": state, "projection": _HIDDEN}.get(row[0][0], _ONE) for row in rows)
+    block = state if rows[0][0][0] == "projection" else _HIDDEN
+    height = _summed(heights)
+    width = _summed([block] * len(rows[0]))
     axes = (width,) if vector and len(rows) == 1 else (width, height) if transposed else (height, width)
-    return Slot(name, axes, rows, transposed, **flags)
+    return Slot(name, axes, rows, heights, block, transposed, **flags)
+
+
+def _summed(lengths: Sequence[Length]) -> Length:
+    a, b, c = (sum(part) for part in zip(*lengths, strict=True))
+    return a, b, c
 
 
 def cell_slots(cell: Cell) -> list[Slot]:
     """The arrays of a cell, known by their axes; what is neither weights of x or h nor a bias is taken whole."""
     gates = cell.gates or ("",)
     wide = "gates" if cell.gates else "hidden"
-    kinds: dict[tuple[str, ...], str] = {("input", wide): "x", ("hidden", wide): "h"}
+    state = "hidden" if cell.projection is None else "projection"
+    kinds: dict[tuple[str, ...], list[Key]] = {
+        ("input", wide): [("x", gate) for gate in gates],
+        (state, wide): [("h", gate) for gate in gates],
+    }
     if cell.gates:  # without gates, a vector may be anything
-        kinds["gates",] = "b"
-    lengths: dict[str, Length] = {"input": (1, 0, 0), "hidden": (0, 1, 0), "gates": (0, len(cell.gates), 0)}
-    inner = {gate: name for name, gate in cell.inner_biases.items()}
+        kinds["gates",] = [("b", gate) for gate in gates]
+    if cell.projection is not None:
+        kinds["hidden", "projection"] = [("projection", "")]
+    vectors = {name: ("bh", gate) for name, gate in cell.inner_biases.items()}
+    vectors |= {name: ("peephole", gate) for name, gate in cell.peepholes.items()}
+    lengths: dict[str, Length] = {"input": _INPUT, "hidden": _HIDDEN, "gates": (0, len(cell.gates), 0)}
+    lengths["projection"] = (0, 0, cell.projection or 0)
     slots = []
     for name, axes in cell.weights.items():
-        kind = kinds.pop(tuple(axes), None)  # a second array of the same axes must be something else
-        if kind is not None:
-            slots.append(_grid_slot(name, [[(kind, gate) for gate in gates]], vector=kind == "b"))
-        elif name in inner.values() and tuple(axes) == ("hidden",):
-            slots.append(_grid_slot(name, [[("bh", cell.inner_biases[name])]], vector=True))
+        keys = kinds.pop(tuple(axes), None)  # a second array of the same axes must be something else
+        if keys is None and name in vectors and tuple(axes) == ("hidden",):
+            keys = [vectors[name]]
+        if keys is not None:
+            slots.append(_grid_slot(cell, name, [keys], vector=len(axes) == 1))
         else:
             slots.append(Slot(name, tuple(lengths[axis] for axis in axes)))
     return slots
@@ -117,6 +141,14 @@ def convention_slots(rule: Convention, cell: Cell) -> list[Slot]:
                 f"Got {slot.name} {tuple(cell.weights[slot.name])} of the cell {cell.name!r}."
             )
     slots = list(_rule_slots(rule.for_cell(cell), cell))
+    places = {key[0] for slot in slots for row in slot.grid for key in row}
+    for slot in own:
+        kind = slot.grid[0][0][0]
+        if kind in ("peephole", "projection") and kind not in places:
+            raise FormatError(
+                f"a cell must have no {kind} to fit the convention {rule.name!r}, which has no array for it. "
+                f"Got {slot.name} of the cell {cell.name!r}."
+            )
     for name, count in Counter(slot.name for slot in slots).items():
         if count > 1:
             raise ValueError(f"every array of the convention {rule.name!r} must have its own name. Got {name!r} twice.")
@@ -124,31 +156,59 @@ def convention_slots(rule: Convention, cell: Cell) -> list[Slot]:
 
 
 def _rule_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
-    gates = tuple(rule.gates or ("",))
-    groups: list[Any] = [gates]
-    if rule.per_gate:
-        groups = [(gate,) for gate in gates] if isinstance(rule.per_gate, bool) else list(rule.per_gate)
-
-    def named(name: str, group: tuple[str, ...]) -> str:
-        label = rule.gate_labels.get("".join(group), "".join(group))
-        return name.replace("{gate}", label).replace("{layer}", str(rule.layer))
-
-    columns = rule.orientation == "columns"
-    weights = [tuple(rule.stacked)] if rule.stacked else [("x",), ("h",)]
-    for name, kinds in zip(rule.weights, weights, strict=True):
-        for group in groups:
-            yield _grid_slot(named(name, group), [[(k, g) for g in group] for k in kinds], transposed=columns)
-    form = {"transposed": rule.bias_shape == "column", "vector": rule.bias_shape == "vector"}
-    form["needed"] = not rule.bias_optional
-    for name, lines in _bias_lines(rule, cell):
-        for group in groups:
-            yield _grid_slot(named(name, group), [[(k, g) for k in line for g in group] for line in lines], **form)
-    if rule.inner_bias is not None:
-        for gate in cell.inner_biases.values():
-            yield _grid_slot(named(rule.inner_bias, (gate,)), [[("bh", gate)]], **form)
+    """The arrays of a convention whose fields are filled in for the cell, in the order in which it writes them."""
+    yield from _weight_slots(rule, cell)
+    yield from _bias_slots(rule, cell)
+    if cell.peepholes and rule.peepholes is not None:
+        gates = tuple(rule.peephole_gates or ())
+        for group in [(gate,) for gate in gates] if "{gate}" in rule.peepholes else [gates]:
+            grid = [[("peephole", gate) for gate in group]]
+            yield _grid_slot(cell, _named(rule, rule.peepholes, group), grid, **_form(rule))
+    if cell.projection is not None and rule.projection is not None:
+        grid = [[("projection", "")]]
+        yield _grid_slot(cell, _named(rule, rule.projection), grid, transposed=rule.orientation == "columns")
     for zeros, needed in ((rule.zeros, True), (rule.optional_zeros, False)):
         for name, length in zeros.items():
-            yield Slot(name, ((0, length, 0),), needed=needed, written=needed)
+            if not cell.peepholes or name != rule.peepholes:  # else it is among the arrays already
+                yield Slot(name, ((0, length, 0),), needed=needed, written=needed)
+
+
+def _weight_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
+    for name, kinds in zip(rule.weights, [rule.stacked] if rule.stacked else ["x", "h"], strict=True):
+        for group in _groups(rule):
+            grid = [[(kind, gate) for gate in group] for kind in kinds]
+            yield _grid_slot(cell, _named(rule, name, group), grid, transposed=rule.orientation == "columns")
+
+
+def _bias_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
+    needed = not rule.bias_optional
+    for name, lines in _bias_lines(rule, cell):
+        for group in _groups(rule):
+            grid = [[(kind, gate) for kind in line for gate in group] for line in lines]
+            yield _grid_slot(cell, _named(rule, name, group), grid, needed=needed, **_form(rule))
+    if rule.inner_bias is not None:
+        for gate in cell.inner_biases.values():
+            name = _named(rule, rule.inner_bias, (gate,))
+            yield _grid_slot(cell, name, [[("bh", gate)]], needed=needed, **_form(rule))
+
+
+def _groups(rule: Convention) -> list[tuple[str, ...]]:
+    """The gates that share an array."""
+    gates = tuple(rule.gates or ("",))
+    if not rule.per_gate:
+        return [gates]
+    return [(gate,) for gate in gates] if isinstance(rule.per_gate, bool) else [tuple(g) for g in rule.per_gate]
+
+
+def _named(rule: Convention, name: str, group: tuple[str, ...] = ()) -> str:
+    """The name of the array of a group of gates."""
+    label = rule.gate_labels.get("".join(group), "".join(group))
+    return name.replace("{gate}", label).replace("{layer}", str(rule.layer))
+
+
+def _form(rule: Convention) -> dict[str, bool]:
+    """The form of biases."""
+    return {"transposed": rule.bias_shape == "column", "vector": rule.bias_shape == "vector"}
 
 
 def _bias_lines(rule: Convention, cell: Cell) -> list[tuple[str, list[list[str]]]]:

@@ -1,0 +1,242 @@
+"""What a convention is: where a system keeps the weights of a recurrent cell, said as data.
+
+`elman.interop.conventions` is the table of those of known systems; `elman.interop.arrays` reads and writes what they
+describe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from elman import checks
+from elman.cells.cell import Cell
+from elman.checks import FormatError
+
+Order: TypeAlias = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Where a system keeps the weights of a recurrent cell. The defaults describe this library's own arrays, but
+    for `bn`.
+
+    I inputs, H hidden units, G gates. Gates are called by the names of the `elman.Cell`: i, f, g, o for the LSTM (g
+    the candidate), r, z, n for the GRU (n the candidate, z the update gate), h for the simple network. Every field
+    can differ for one cell, see `by_cell`.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+    orientation
+        "rows": x @ W, input weights (I, G·H), recurrent weights (H, G·H). "columns": W @ x, each transposed.
+    gates
+        The order of the gate blocks, such as "ifgo"; a mapping of cell name to order says which cells there are;
+        None takes any cell in its own order.
+    stacked
+        None: input and recurrent weights in two arrays. "xh", "hx": in one array, over [x; h] or over [h; x].
+    per_gate
+        True: one array a gate. A sequence such as ("rz", "n"): one array for each of these groups of gates, and
+        `gates` is not used. `{gate}` in a name stands for the gate or the group.
+    gate_labels
+        What `{gate}` is to become, where it is not the name of the gate: {"g": "c"}.
+    weight_names
+        Two names, or one where `stacked`. ("Wx", "Wh") or ("W",), followed by `{gate}` with `per_gate`.
+    biases
+        0: none. 1: one a gate. 2: one added to the input product and one to the recurrent product. "inner": 2 for a
+        cell with a bias inside its recurrent product (the GRU with reset_after), 1 for others.
+    two_biases
+        How two are kept: "arrays", two of them; "joined", one array, first all of the input; "rows", one (2, G·H).
+    bias_names
+        One name, or two for two arrays. ("b",) or ("bx", "bh"), followed by `{gate}` with `per_gate`.
+    bias_shape
+        "vector" (n,), "row" (1, n), "column" (n, 1).
+    bias_optional
+        Whether the biases may be left out of what is read, all together; they are then 0.
+    inner_bias
+        With one bias: the name of the array that keeps the bias inside the recurrent product (`bn`), (H,). `{gate}`
+        stands for its gate. None: there is no such bias, and a layer whose `bn` is not 0 is refused.
+    peepholes
+        The name of the array that keeps the peepholes, in the shape of biases; with `{gate}` one array a gate. None:
+        there are none.
+    peephole_gates
+        The order of the peepholes in one array, such as "iof"; None for the order of the cell.
+    projection
+        The name of the array that keeps the projection of an LSTM, (H, P) as rows have it. None: there is none.
+    idle_gates
+        Whether a cell may have fewer gates than `gates`, as an LSTM with coupled gates has no f. The blocks of the
+        others are there all the same: never read, and written as 0.
+    update
+        What the update gate, the gate z, multiplies: "old", h' = (1 - z) n + z h, as here; "new",
+        h' = z n + (1 - z) h, which is the same with all weights and biases of z negated, exactly.
+    forget_offset
+        What the other system adds to the bias of the forget gate, the gate f, while it runs. Added when its arrays
+        are read, subtracted when they are written: each once rounded where the result needs more digits.
+    reset_after
+        The reset form of the GRU that this convention keeps; None where both. It is then an option of
+        `from_arrays`, and, where the arrays do not tell it, `assumed_reset_after`.
+    assumed_reset_after
+        See `reset_after`.
+    reverse
+        The suffix of the second direction of a bidirectional layer.
+    direction_axis
+        Whether directions are instead a first axis of every array, 1 or 2 long.
+    zeros, optional_zeros
+        Further arrays of the system, name -> length in H, which no cell here has: read where they are all 0,
+        refused otherwise. `zeros` are written and must be there.
+    layer
+        What `{layer}` in a name stands for; see `for_layer`.
+    by_cell
+        Cell name -> the fields that differ for it.
+
+    Raises `ValueError` where fields contradict each other.
+
+    Example
+    -------
+    A notebook with one array a gate, W @ [h; x], whose candidate is called c:
+
+    >>> import numpy as np
+    >>> from elman.interop import Convention, from_arrays, to_arrays
+    >>> mine = Convention("mine", orientation="columns", stacked="hx", per_gate=True, gate_labels={"g": "c"})
+    >>> rng = np.random.default_rng(0)
+    >>> arrays = {f"W{g}": rng.standard_normal((5, 8)) for g in "ifco"} | {f"b{g}": np.zeros(5) for g in "ifco"}
+    >>> layer = from_arrays("lstm", arrays, mine)
+    >>> layer
+    LSTM(input_size=3, hidden_size=5, bidirectional=False, dtype='float64')
+    >>> np.array_equal(to_arrays(layer, mine)["Wc"], arrays["Wc"])
+    True
+    """
+
+    name: str = "custom"
+    _: KW_ONLY
+    orientation: Literal["rows", "columns"] = "rows"
+    gates: Order | Mapping[str, Order] | None = None
+    stacked: Literal["xh", "hx"] | None = None
+    per_gate: bool | Sequence[Order] = False
+    gate_labels: Mapping[str, str] = field(default_factory=dict)
+    weight_names: Sequence[str] | None = None
+    biases: Literal[0, 1, 2, "inner"] = 1
+    two_biases: Literal["arrays", "joined", "rows"] = "arrays"
+    bias_names: Sequence[str] | None = None
+    bias_shape: Literal["vector", "row", "column"] = "vector"
+    bias_optional: bool = False
+    inner_bias: str | None = None
+    peepholes: str | None = None
+    peephole_gates: Order | None = None
+    projection: str | None = None
+    idle_gates: bool = False
+    update: Literal["old", "new"] = "old"
+    forget_offset: float = 0.0
+    reset_after: bool | None = None
+    assumed_reset_after: bool = True
+    reverse: str = "_reverse"
+    direction_axis: bool = False
+    zeros: Mapping[str, int] = field(default_factory=dict)
+    optional_zeros: Mapping[str, int] = field(default_factory=dict)
+    layer: int = 0
+    by_cell: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checks.choice("orientation", self.orientation, ("rows", "columns"))
+        if self.stacked is not None:
+            checks.choice("stacked", self.stacked, ("xh", "hx"))
+        if self.biases not in (0, 1, 2, "inner") or isinstance(self.biases, bool):
+            raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {self.biases!r}.")
+        checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
+        checks.choice("bias_shape", self.bias_shape, ("vector", "row", "column"))
+        checks.choice("update", self.update, ("old", "new"))
+        checks.number("forget_offset", self.forget_offset)
+        if self.reset_after not in (None, True, False):
+            raise ValueError(f"reset_after must be True, False or None. Got {self.reset_after!r}.")
+        if self.inner_bias is not None and self.biases != 1:
+            raise ValueError(f"inner_bias must be left out unless biases is 1. Got biases={self.biases!r}.")
+        if not self.reverse and not self.direction_axis:
+            raise ValueError("reverse must be a suffix of at least one letter. Got ''.")
+        self._check_names("weight_names", self.weights)
+        self._check_names("bias_names", self.bias_arrays)
+        for fields in self.by_cell.values():
+            replace(self, by_cell={}, **fields)
+
+    def _check_names(self, field_name: str, names: Sequence[str]) -> None:
+        stated = self.weight_names if field_name == "weight_names" else self.bias_names
+        count = len(self._default_names(field_name))
+        if isinstance(names, str) or len(names) != count:
+            raise ValueError(f"{field_name} must be a sequence of length {count}. Got {stated!r}.")
+        for name in names:
+            if ("{gate}" in name) != bool(self.per_gate):
+                rule = "must hold '{gate}'" if self.per_gate else "must not hold '{gate}' without per_gate"
+                raise ValueError(f"every name of {field_name} {rule}. Got {name!r}.")
+
+    def _default_names(self, field_name: str) -> tuple[str, ...]:
+        names: tuple[str, ...]
+        if field_name == "weight_names":
+            names = ("W",) if self.stacked else ("Wx", "Wh")
+        elif self.biases == 0:
+            names = ()
+        else:
+            names = ("bx", "bh") if self.biases in (2, "inner") and self.two_biases == "arrays" else ("b",)
+        return tuple(name + "{gate}" if self.per_gate else name for name in names)
+
+    @property
+    def weights(self) -> Sequence[str]:
+        """The names of the arrays of weights: input and recurrent, or one where they are stacked."""
+        return self._default_names("weight_names") if self.weight_names is None else self.weight_names
+
+    @property
+    def bias_arrays(self) -> Sequence[str]:
+        """The names of the arrays of biases."""
+        return self._default_names("bias_names") if self.bias_names is None else self.bias_names
+
+    def for_layer(self, layer: int) -> Convention:
+        """The same convention for another layer of a stack, as counted by the other system.
+
+        >>> from elman.interop import CONVENTIONS
+        >>> CONVENTIONS["pytorch"].for_layer(1).layer
+        1
+        """
+        return replace(self, layer=layer)
+
+    def for_cell(self, cell: Cell) -> Convention:
+        """The convention for one cell: `by_cell` filled in, `gates` the order of its gates.
+
+        Raises `FormatError` for a cell that the convention does not have, also for one without some of its gates
+        unless it has `idle_gates`, and `ValueError` for an order that is no permutation of the gates of the cell.
+        """
+        convention = replace(self, by_cell={}, **self.by_cell.get(cell.name, {}))
+        order = convention.gates
+        if isinstance(order, Mapping):
+            if cell.name not in order:
+                raise FormatError(
+                    f"the cell must be one of {', '.join(map(repr, order))}, which the convention {self.name!r} has. "
+                    f"Got {cell.name!r}."
+                )
+            order = order[cell.name]
+        groups = [] if isinstance(convention.per_gate, bool) else [tuple(group) for group in convention.per_gate]
+        order = tuple(g for group in groups for g in group) if groups else cell.gates if order is None else tuple(order)
+        peeping = tuple(cell.peepholes.values())
+        return replace(
+            convention,
+            gates=convention._ordered("gates", order, cell.gates, cell),
+            peephole_gates=convention._ordered("peephole_gates", convention.peephole_gates or peeping, peeping, cell)
+            if peeping
+            else None,
+            per_gate=groups or convention.per_gate,
+        )
+
+    def _ordered(self, what: str, order: Order, gates: tuple[str, ...], cell: Cell) -> tuple[str, ...]:
+        """An order of the gates of a cell, with those it does not have where the convention keeps their blocks."""
+        order = tuple(order)
+        spare = set(order) - set(gates)
+        if set(gates) < set(order) and not self.idle_gates:
+            raise FormatError(
+                f"the cell {cell.name!r} must have the gates {', '.join(order)} for the convention {self.name!r}. "
+                f"Got {', '.join(gates)}."
+            )
+        if sorted(order) != sorted((*gates, *spare)) or (spare and not self.idle_gates):
+            raise ValueError(
+                f"{what} of the convention {self.name!r} must be {', '.join(gates) or 'none'}, those of the cell "
+                f"{cell.name!r}, in any order. Got {', '.join(order) or 'none'}."
+            )
+        return order
