@@ -128,7 +128,55 @@ def test_tensors_are_taken_as_they_are():
     np.testing.assert_array_equal(layer.Wx, before)
 
 
-def test_a_projection_is_refused():
+def test_a_projection_is_an_option():
     module = torch.nn.LSTM(I, H, proj_size=2)
     with pytest.raises(elman.FormatError, match=r"weight_hr_l0 unknown"):
         from_arrays("lstm", module.state_dict(), "pytorch")
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_projection(bidirectional):
+    """Outputs, states and every gradient of two layers, each with a projection."""
+    P, directions = 2, 1 + bidirectional
+    torch.manual_seed(0)
+    module = torch.nn.LSTM(I, H, 2, proj_size=P, batch_first=True, bidirectional=bidirectional, dtype=torch.float64)
+    for parameter in module.parameters():
+        torch.nn.init.normal_(parameter)
+    arrays = arrays_of(module)
+    rules = [CONVENTIONS["pytorch"].for_layer(k) for k in range(2)]
+    of_layer = [{name: array for name, array in arrays.items() if f"_l{k}" in name} for k in range(2)]
+    layers = [from_arrays("lstm", a, rule, projection=P) for a, rule in zip(of_layer, rules, strict=True)]
+    for layer, rule, own in zip(layers, rules, of_layer, strict=True):
+        written = to_arrays(layer, rule)  # the two biases are added
+        assert {name: array.shape for name, array in written.items()} == {n: a.shape for n, a in own.items()}
+        assert list(written) == list(own)
+    net = elman.Network(layers)
+    rng = np.random.default_rng(1)
+    x, dy = rng.standard_normal((B, T, I)), rng.standard_normal((B, T, directions * P))
+    h, c = rng.standard_normal((2, directions, B, P)), rng.standard_normal((2, directions, B, H))
+    dh, dc = rng.standard_normal((2, directions, B, P)), rng.standard_normal((2, directions, B, H))
+
+    def state(a, b):
+        return [ours_of((a[k], b[k]), directions) for k in range(2)]
+
+    def joined(states):
+        return [np.stack([stacked(s, directions)[i] for s in states]) for i in range(2)]
+
+    y, end, tape = net.forward(x, state(h, c))
+    dx, dstart, gradients = net.backward(tape, dy, state(dh, dc))
+    tx, *tstates = (torch.tensor(a, requires_grad=True) for a in (x, h, c))
+    ty, tends = module(tx, tuple(s.flatten(0, 1) for s in tstates))
+    tdends = [torch.tensor(d).flatten(0, 1) for d in (dh, dc)]
+    ((ty * torch.tensor(dy)).sum() + sum((e * d).sum() for e, d in zip(tends, tdends, strict=True))).backward()
+
+    close(y, ty.detach())
+    for got, want in zip(joined(end), tends, strict=True):
+        close(got.reshape(want.shape), want.detach())
+    close(dx, tx.grad)
+    for got, want in zip(joined(dstart), tstates, strict=True):
+        close(got, want.grad)
+    names = {"Wx": "weight_ih", "Wh": "weight_hh", "b": "bias_ih", "Wp": "weight_hr"}
+    for name, gradient in gradients.items():
+        k, own = name.split(".")
+        suffix = "_reverse" if own.endswith("_reverse") else ""
+        close(gradient, getattr(module, f"{names[own.removesuffix('_reverse')]}_l{k}{suffix}").grad.numpy().T)
