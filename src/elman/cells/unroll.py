@@ -78,17 +78,31 @@ def unroll(
     state = tuple(s.copy() for s in state) if state is not None else _zeros(cell, weights, len(lengths), out)
     steps = []
     for alive, rows in walk(lengths, reverse):
-        before = tuple(s[alive] for s in state)
+        before = _of(state, alive)
         after, kept = cell.step(values[rows], before, weights, *_mask_of(mask, alive))
         if zones is not None:
             after = zone_out(before, after, _zones_of(zones, rows))
-        for s, new in zip(state, after, strict=True):
-            s[alive] = new
+        state = _into(state, alive, after)
         out[rows] = after[0]
         if keep:
             steps.append(TapeStep(alive, rows, before, kept))
     tape = Tape(cell, tuple(w.copy() for w in weights), values, steps, mask, zones) if keep else None
-    return state, tape
+    return tuple(s.copy() for s in state), tape  # the tape keeps the others
+
+
+def _of(states: Arrays, alive: Array) -> Arrays:
+    """The rows of the sequences that have a step; not copied where all have."""
+    return states if len(alive) == len(states[0]) else tuple(s[alive] for s in states)
+
+
+def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
+    """The states with new rows. Those given are never written into: a tape may keep them."""
+    if len(alive) == len(states[0]):
+        return tuple([n.astype(s.dtype, copy=False) for s, n in zip(states, new, strict=True)])
+    states = tuple(s.copy() for s in states)
+    for s, rows in zip(states, new, strict=True):
+        s[alive] = rows
+    return states
 
 
 def zone_out(before: Arrays, after: Arrays, zones: Zones) -> Arrays:
@@ -131,7 +145,7 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
     dvalues = np.empty_like(tape.values)
     dweights = tuple(np.zeros_like(w) for w in tape.weights)
     for step in reversed(tape.steps):
-        dnext = tuple(d[step.alive] for d in dstate)
+        dnext = _of(dstate, step.alive)
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
         if tape.zones is not None:
@@ -142,8 +156,7 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
         if tape.zones is not None:
             dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))
         dvalues[step.rows] = dx
-        for d, new in zip(dstate, dbefore, strict=True):
-            d[step.alive] = new
+        dstate = _into(dstate, step.alive, dbefore)
         for total, part in zip(dweights, parts, strict=True):
             total += part
-    return dvalues, dstate, dweights
+    return dvalues, tuple(d.copy() for d in dstate), dweights
