@@ -321,7 +321,9 @@ def test_every_option_is_saved(tmp_path, dtype):
 
 def test_options_left_at_their_defaults_are_not_written():
     for layer in (elman.LSTM(2, 3), elman.GRU(2, 3), elman.RNN(2, 3), elman.Recurrent(LEAKY, 2, 3), elman.Dropout(0.1)):
-        assert not {"recurrent_dropout", "zoneout", "learned_state", "layer_norm", "per_sequence"} & set(layer.config)
+        options = {"recurrent_dropout", "zoneout", "learned_state", "layer_norm", "per_sequence"}
+        options |= {"peepholes", "coupled", "projection", "clip", "cell_clip", "activations"}
+        assert not options & set(layer.config)
     layer = elman.LSTM(2, 3, zoneout=(0.0, np.float32(0.5)), recurrent_dropout=np.float64(0.25))
     assert layer.config["zoneout"] == [0.0, 0.5]
     assert type(layer.config["recurrent_dropout"]) is float

@@ -32,7 +32,6 @@ class Recurrent(Layer):
     bidirectional
         Also runs a second cell from the end of each sequence to its start; y is (batch, time, 2 hidden), the
         forward output first. The parameters of the second direction end in ``_reverse``.
-        (A cell with a projection has outputs of that width in place of hidden.)
     dtype
         "float32" or "float64": of parameters, outputs and gradients. Inputs are converted.
     seed
@@ -57,7 +56,8 @@ class Recurrent(Layer):
         with it. Where a state is given, its gradient is 0.
 
     State: one array (batch, hidden) a state of the cell, a tuple of them where there are several; (hidden,) for a
-    single sequence; with a leading axis of 2 for both directions. With a projection the first is as wide as that.
+    single sequence; with a leading axis of 2 for both directions. The first state, and each
+    direction's half of y, is as wide as the projection of the cell, where it has one.
 
     Raises `ValueError` for a rate or a size that cannot be, and for `recurrent_dropout` with a cell that takes no mask.
 
