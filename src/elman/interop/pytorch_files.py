@@ -1,0 +1,160 @@
+"""The weights in files of PyTorch: safetensors, read without it, and .pt, which it reads itself and executes nothing."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.interop.files import MAX_BYTES, read_bytes
+
+#: The entries under which checkpoints keep a state_dict beside other things.
+STATE_DICTS = ("state_dict", "model_state_dict", "model")
+
+_WIDE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+
+def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
+    """The tensors of a file by name, in float32, or in float64 where they are; nothing in the file is executed.
+
+    A file called .safetensors is read by safetensors alone. All others are left to
+    ``torch.load(weights_only=True)``. Of a checkpoint, the state_dict in it. Raises `FormatError`, naming the file,
+    for what is cut short, of another kind, or holds more than tensors; `MissingExtraError` where a .pt needs PyTorch
+    and it is not installed; `FileNotFoundError`.
+    """
+    name = os.fspath(path)
+    content = read_bytes(name)
+    with named(repr(name)):
+        if name.lower().endswith(".safetensors"):
+            return _read_safetensors(content)
+        return arrays_of(_state_dict(_read_pickle(name, content)), limit=MAX_BYTES)
+
+
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """What is refused inside says the place too, as a `FormatError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise FormatError(f"{place}: {error}" if place else str(error)) from error
+
+
+def arrays_of(weights: Mapping[Any, Any], limit: int | None = None) -> dict[str, Array]:
+    """A state_dict of tensors or arrays as arrays of one dtype; `limit` is how many bytes they may have in all."""
+    arrays: dict[str, Array] = {}
+    total = 0
+    for name, value in _state_dict(weights).items():
+        if not isinstance(name, str):
+            raise FormatError(f"a state_dict must have names for keys. Got {name!r}.")
+        if limit is not None:
+            total += value.numel() * value.element_size() if hasattr(value, "numel") else 0
+            if total > limit:  # a tensor in a file may claim any size of a few numbers, repeated
+                raise FormatError(f"its tensors must hold at most {limit:,} bytes in all. Got more, with {name!r}.")
+        arrays[name] = array_of(name, value)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    first = next(iter(dtypes), "")
+    for name, dtype in dtypes.items():
+        if dtype != dtypes[first]:
+            raise FormatError(
+                f"all weights must be float64, or none. Got {first} in {dtypes[first]} and {name} in {dtype}."
+            )
+    return arrays
+
+
+def array_of(name: str, value: Any) -> Array:
+    """A tensor or an array of floating point as an array of its own: float64 where it is, else float32, exactly."""
+    if hasattr(value, "detach"):
+        return _from_tensor(name, value)
+    array = np.asarray(value)
+    if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
+        raise FormatError(f"{name} must hold weights in floating point. Got {_describe(value)}.")
+    return array.astype(np.float64 if array.dtype == np.float64 else np.float32)
+
+
+def _from_tensor(name: str, tensor: Any) -> Array:
+    if tensor.is_meta or tensor.is_quantized or str(tensor.layout) != "torch.strided":
+        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
+        raise FormatError(f"{name} must be a dense tensor with numbers in it. Got one that is {kind}.")
+    if not tensor.is_floating_point():
+        raise FormatError(f"{name} must hold weights in floating point. Got a tensor of {tensor.dtype}.")
+    try:
+        wide = tensor.detach().cpu()
+        wide = wide if wide.element_size() == 8 else wide.float()  # every narrower number is one of float32
+        return np.array(wide.numpy())
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise FormatError(f"{name} must be a tensor that NumPy can read. Got an error: {error}.") from error
+
+
+def _describe(value: Any) -> str:
+    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else checks.describe(value)
+
+
+def _state_dict(weights: Any) -> Mapping[Any, Any]:
+    """The state_dict, or that in a checkpoint."""
+    if not isinstance(weights, Mapping):
+        raise FormatError(f"it must hold a state_dict, names and tensors. Got {checks.describe(weights)}.")
+    inside = [key for key in STATE_DICTS if isinstance(weights.get(key), Mapping)]
+    if len(inside) > 1:
+        raise FormatError(f"a checkpoint must hold one state_dict. Got {', '.join(inside)}: pass the one to be read.")
+    return weights[inside[0]] if inside else weights
+
+
+def _read_safetensors(content: bytes) -> dict[str, Array]:
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        tensors = sorted(deserialize(content), key=lambda entry: entry[0])  # their order tells nothing
+    except SafetensorError as error:
+        raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
+    arrays: dict[str, Array] = {}
+    for key, tensor in tensors:
+        if tensor["dtype"] not in _WIDE:
+            raise FormatError(f"{key} must hold weights in floating point. Got {tensor['dtype']}.")
+        array = np.frombuffer(tensor["data"], _WIDE[tensor["dtype"]]).reshape(tensor["shape"])
+        if tensor["dtype"] == "BF16":  # the upper half of a float32
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+        arrays[key] = array
+    return arrays_of(arrays)
+
+
+def _read_pickle(name: str, content: bytes) -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise checks.missing_extra(f"{name!r}, a file that PyTorch reads,", "torch") from None
+    _check_archive(content)
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a broken or hostile file makes PyTorch raise
+        reason = str(error).strip().partition("\n")[0]
+        raise FormatError(
+            f"it must be a file of tensors alone, as torch.save(model.state_dict(), path) writes. "
+            f"Got what torch.load(weights_only=True) refuses: {type(error).__name__}: {reason}"
+        ) from None
+
+
+def _check_archive(content: bytes) -> None:
+    """Refuses archives that PyTorch would run, TorchScript, and those that unpack to more than they are."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return  # the form before version 1.6, or no file of PyTorch at all
+    try:
+        entries = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise FormatError(f"it must be a whole file of PyTorch. Got an error: {error}.") from None
+    for entry in entries:
+        if entry.filename.endswith("constants.pkl"):
+            raise FormatError(
+                "it must be a file of tensors alone. Got a TorchScript archive, which holds a program: "
+                "save its state_dict() instead."
+            )
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise FormatError(f"every part must be stored as it is, as torch.save does. Got {entry.filename} packed.")
+
+

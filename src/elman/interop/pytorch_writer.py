@@ -1,0 +1,139 @@
+"""Layers of elman to modules of PyTorch; a table of what each becomes. This file needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from elman.cells import Activation
+from elman.checks import Array, FormatError
+from elman.interop import pytorch_modules as own
+from elman.interop.arrays import to_arrays
+from elman.interop.chain import check_holds
+from elman.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Activate,
+    Dense,
+    Dropout,
+    Embedding,
+    LastStep,
+    LastSteps,
+    Layer,
+    LayerNorm,
+    Masking,
+    MaxOverTime,
+    MeanOverTime,
+    MergeDirections,
+    Recurrent,
+    Reverse,
+)
+
+
+def write(layers: Sequence[Layer]) -> own.TorchNetwork:
+    """A module for each layer; it starts in evaluation, as a network of elman is outside of training."""
+    modules = []
+    for i, layer in enumerate(layers):
+        if type(layer) not in _WRITERS:
+            raise FormatError(f"layer {i} must be one that PyTorch can hold. Got {layer!r}.")
+        modules.append(_WRITERS[type(layer)](layer))
+    return own.TorchNetwork(*modules).eval()
+
+
+def _module(cls: Callable[..., Any], arrays: Mapping[str, Array], *args: Any, **kwargs: Any) -> Any:
+    """A module with these weights. None are drawn before: PyTorch's generator stays as it was."""
+    dtype = torch.from_numpy(next(iter(arrays.values()))).dtype
+    module = cls(*args, **kwargs, device="meta", dtype=dtype)
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
+    return module
+
+
+def _recurrent(layer: Recurrent) -> nn.Module:
+    check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
+    options: dict[str, Any] = {}
+    if isinstance(layer, RNN):
+        options["nonlinearity"] = layer.config["activation"]
+        if options["nonlinearity"] not in ("tanh", "relu"):
+            raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
+    if layer.config.get("projection"):
+        options["proj_size"] = layer.config["projection"]
+    learned = {name: layer.parameters[name] for name in layer.parameters if name.split("_")[0] in ("h0", "c0")}
+    if learned:  # no array of the convention holds it
+        config = {key: value for key, value in layer.config.items() if key != "learned_state"}
+        layer = type(layer).from_parameters(config, layer.parameters)  # type: ignore[assignment]
+    cls = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]  # type: ignore[index]
+    module = _module(
+        cls,
+        to_arrays(layer, "pytorch"),
+        layer.input_size,
+        layer.hidden_size,
+        batch_first=True,
+        bidirectional=layer.bidirectional,
+        **options,
+    )
+    for name, array in learned.items():
+        module.register_parameter(name, nn.Parameter(torch.tensor(array)))
+    return module
+
+
+def _dense(layer: Dense) -> nn.Module:
+    arrays = {"weight": layer.W.T.copy(), "bias": layer.b.copy()}
+    linear = _module(nn.Linear, arrays, layer.input_size, layer.output_size)
+    if layer.activation.name == "identity":
+        return linear
+    return nn.Sequential(linear, _activation(layer.activation))
+
+
+def _embedding(layer: Embedding) -> nn.Module:
+    return _module(nn.Embedding, {"weight": layer.W.copy()}, layer.count, layer.output_size)
+
+
+def _layer_norm(layer: LayerNorm) -> nn.Module:
+    arrays = {"weight": layer.gain.copy(), "bias": layer.bias.copy()}
+    return _module(nn.LayerNorm, arrays, layer.input_size, layer.epsilon)
+
+
+_MODULES: dict[str, Callable[..., nn.Module]] = {
+    "identity": nn.Identity,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "softsign": nn.Softsign,
+    "leaky_relu": lambda alpha: nn.LeakyReLU(alpha),
+    "elu": lambda alpha: nn.ELU(alpha),
+    "softplus": lambda: nn.Softplus(threshold=40),  # where the line that takes its place has the same digits
+    "thresholded_relu": lambda alpha: nn.Threshold(alpha, 0),
+    "softmax": lambda: nn.Softmax(dim=-1),
+    "log_softmax": lambda: nn.LogSoftmax(dim=-1),
+}
+
+
+def _activation(activation: str | Activation) -> nn.Module:
+    if isinstance(activation, str):
+        return _MODULES[activation]()
+    if activation == Activation("hard_sigmoid", alpha=1 / 6, beta=0.5):
+        return nn.Hardsigmoid()
+    if activation.name in own.FUNCTIONS:
+        return own.Activation(activation.name, **activation.parameters)
+    return _MODULES[activation.name](**activation.parameters)
+
+
+_WRITERS: dict[type[Any], Callable[[Any], nn.Module]] = {
+    **dict.fromkeys((RNN, GRU, LSTM), _recurrent),
+    Dense: _dense,
+    Embedding: _embedding,
+    LayerNorm: _layer_norm,
+    Dropout: lambda layer: (own.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
+    Activate: lambda layer: _activation(layer.activation),
+    LastStep: lambda layer: own.LastStep(layer.bidirectional),
+    LastSteps: lambda layer: own.LastSteps(layer.input_size, layer.count),
+    MeanOverTime: lambda layer: own.MeanOverTime(),
+    MaxOverTime: lambda layer: own.MaxOverTime(),
+    Reverse: lambda layer: own.Reverse(),
+    Masking: lambda layer: own.Masking(layer.value),
+    MergeDirections: lambda layer: own.MergeDirections(layer.mode),
+}
