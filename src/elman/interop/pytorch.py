@@ -142,7 +142,7 @@ def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:
         _check_installed("from_torch of modules")
         return None, ""
     if hasattr(source, "state_dict"):
-        return arrays_of(source.state_dict()), "the state_dict of the module"
+        return _weights(source.state_dict(), like)
     raise TypeError(
         f"source must be a module of PyTorch, a list of them, a state_dict or a path. Got {checks.describe(source)}."
     )

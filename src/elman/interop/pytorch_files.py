@@ -1,4 +1,4 @@
-"""The weights in files of PyTorch: safetensors, read without it, and .pt, which it reads itself and executes nothing."""
+"""The weights in files of PyTorch: safetensors, read without it, and .pt, of which it executes nothing."""
 
 from __future__ import annotations
 
@@ -107,11 +107,12 @@ def _state_dict(weights: Any) -> Mapping[Any, Any]:
 
 
 def _read_safetensors(content: bytes) -> dict[str, Array]:
-    from safetensors import SafetensorError, deserialize
+    import safetensors
 
+    deserialize: Any = safetensors.deserialize
     try:
         tensors = sorted(deserialize(content), key=lambda entry: entry[0])  # their order tells nothing
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
     arrays: dict[str, Array] = {}
     for key, tensor in tensors:
@@ -156,5 +157,3 @@ def _check_archive(content: bytes) -> None:
             )
         if entry.compress_type != zipfile.ZIP_STORED:
             raise FormatError(f"every part must be stored as it is, as torch.save does. Got {entry.filename} packed.")
-
-

@@ -7,16 +7,15 @@ no time any more, and no lengths. This file needs PyTorch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman.checks import ShapeError, describe
 
-Tensor = torch.Tensor
-Lengths = torch.Tensor | None
+Lengths: TypeAlias = Tensor | None
 
 
 class TorchNetwork(nn.Sequential):
@@ -92,7 +91,16 @@ def _cleared(x: Tensor, lengths: Lengths) -> Tensor:
     return x.masked_fill(~(real if x.dim() == 2 else real[..., None]), 0)
 
 
-class OverTime(nn.Module):
+class _Named(nn.Module):
+    """A module that shows its arguments, which are its attributes."""
+
+    def extra_repr(self) -> str:
+        """The arguments."""
+        own = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "training"}
+        return ", ".join(f"{name}={value!r}" for name, value in own.items())
+
+
+class OverTime(_Named):
     """A module that looks along time: from x and lengths to y and its lengths, None for vectors."""
 
     def forward(self, x: Tensor, lengths: Lengths = None) -> tuple[Tensor, Lengths]:
@@ -181,7 +189,7 @@ class Masking(OverTime):
         return _cleared(y, left), left
 
 
-class MergeDirections(nn.Module):
+class MergeDirections(_Named):
     """One value from both halves of the features: their "sum", their product "mul", their mean "ave"."""
 
     def __init__(self, mode: str) -> None:
@@ -212,7 +220,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-class Activation(nn.Module):
+class Activation(_Named):
     """One of the activations of elman that PyTorch has no module for."""
 
     def __init__(self, name: str, **parameters: float) -> None:

@@ -6,7 +6,6 @@ among them, keep no order; then the numbers of an nn.Sequential tell it, or widt
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any, TypeAlias
@@ -24,9 +23,7 @@ Readings: TypeAlias = tuple[Module, ...]  # all that a module can be
 Fits: TypeAlias = Callable[[tuple[Module, ...], Module], bool]
 
 _MOST_TRIED = 8  # modules whose order is sought: 8! orders are a moment's work
-_WAY_OUT = (
-    "order=[...], their names in the order in which they run, or like=, a network of their shapes, tells what no weight does"
-)
+_WAY_OUT = "pass order=[...], their names in the order in which they run, or like=, a network of their shapes"
 
 
 def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> list[Layer]:
@@ -37,8 +34,8 @@ def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> li
     for before, module in pairwise(chain):
         if before.kind == module.kind == "Linear":
             raise FormatError(
-                f"{before.name} and {module.name} must have something between them, which is in no state_dict: "
-                f"{_WAY_OUT}. Got one Linear behind another."
+                f"{before.name} and {module.name}, two Linear in a row, must have an activation between them, which is "
+                "in no state_dict: pass like=, a network of the same shape, or the module itself. Got weights alone."
             )
     return [layer for module in chain for layer in module.layers()]
 
@@ -57,10 +54,7 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
             return False
         return True
 
-    if ordered:
-        chain = _in_order(modules, takers)
-    else:
-        chain = _only_chain(modules, ordered, fits)
+    chain = _in_order(modules, takers) if ordered else _only_chain(modules, ordered, fits)
     _check_count(chain, takers)
     parameters: dict[str, Array] = {}
     first = 0
@@ -84,17 +78,22 @@ def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple
     if told or len(modules) == 1:
         return modules, True
     keys = sorted((_key(name), name) for name in by_name)
-    # Two names that differ first in a number stand in its order.
-    numbered = all(
-        next(((a, b) for a, b in zip(one, other, strict=False) if a != b), (("",), ("",)))[0][0] == 0
-        for (one, _), (other, _) in pairwise(keys)
-    )
+    numbered = all(_differ_in_a_number(one, other) for (one, _), (other, _) in pairwise(keys))
     return ([by_name[name] for _, name in keys], True) if numbered else (modules, False)
 
 
-def _key(name: str) -> tuple[tuple[Any, ...], ...]:
+Key: TypeAlias = tuple[tuple[int, Any], ...]
+
+
+def _key(name: str) -> Key:
     """What sorts names by their numbers."""
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in name.split("."))
+
+
+def _differ_in_a_number(one: Key, other: Key) -> bool:
+    """Whether two names differ first in a number, as those of an nn.Sequential do."""
+    first = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), None)
+    return first is not None and first[0][0] == first[1][0] == 0
 
 
 def _check_numbers(names: Sequence[str]) -> None:
@@ -106,13 +105,13 @@ def _check_numbers(names: Sequence[str]) -> None:
             if part.isdecimal():
                 found.setdefault(".".join(parts[:i]), set()).add(int(part))
     for parent, numbers in found.items():
-        missing = sorted(set(range(max(numbers) + 1 if len(numbers) < 10_000 else 0)) - numbers)[:1]
-        if missing:
+        missing = next(i for i in range(len(numbers) + 1) if i not in numbers)
+        if missing < max(numbers):
             within = f" of {parent}" if parent else ""
             raise FormatError(
                 f"the modules{within} must all have weights: what an activation, a pool or dropout does is in no "
                 f"state_dict, and like=, a network of the same shape, or the module itself tells it. "
-                f"Got none for {missing[0]}."
+                f"Got none for {missing}."
             )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from elman.cells import Activation
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, describe
 from elman.interop import pytorch_modules as own
 from elman.interop.files import refused
 from elman.interop.pytorch_files import arrays_of, named
@@ -19,11 +19,9 @@ from elman.layers import (
     Activate,
     Dense,
     Dropout,
-    Embedding,
     LastStep,
     LastSteps,
     Layer,
-    LayerNorm,
     Masking,
     MaxOverTime,
     MeanOverTime,
@@ -37,6 +35,9 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 def read(source: Any) -> list[Layer]:
     """The layers of a module, or of a list of modules and layers."""
     parts = [source] if isinstance(source, nn.Module) else source
+    for i, part in enumerate(parts):
+        if not isinstance(part, (nn.Module, Layer)):
+            raise TypeError(f"source[{i}] must be a module of PyTorch or a layer of elman. Got {describe(part)}.")
     weights = [p for part in parts if isinstance(part, nn.Module) for p in part.parameters()]
     double = {p.dtype == torch.float64 for p in weights}
     if len(double) > 1:

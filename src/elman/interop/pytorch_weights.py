@@ -69,7 +69,9 @@ class Module:
                     "vector alone, which a LayerNorm without bias, an RMSNorm and a PReLU have."
                 )
             if self.kind in _CELLS.values():
-                options = {"activation": activation} if self.kind == "rnn" else {}
+                options: dict[str, Any] = {"activation": activation} if self.kind == "rnn" else {}
+                if "weight_hr_l0" in self.arrays:
+                    options["projection"] = self.arrays["weight_hr_l0"].shape[0]
                 recurrent = [self.recurrent(k, options) for k in range(self.depth)]
                 between = [dropout] * (self.depth - 1) + [0.0]
                 pairs = zip(recurrent, between, strict=True)

@@ -65,7 +65,7 @@ def _recurrent(layer: Recurrent) -> nn.Module:
     if learned:  # no array of the convention holds it
         config = {key: value for key, value in layer.config.items() if key != "learned_state"}
         layer = type(layer).from_parameters(config, layer.parameters)  # type: ignore[assignment]
-    cls = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]  # type: ignore[index]
+    cls = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]
     module = _module(
         cls,
         to_arrays(layer, "pytorch"),
