@@ -63,29 +63,35 @@ class Module:
     def layers(self, activation: str = "tanh", dropout: float = 0.0, epsilon: float = 1e-5) -> list[Layer]:
         """The layers with these weights; the arguments are what no weight tells."""
         with named(self.name):
-            if self.kind == SCALE:
-                raise FormatError(
-                    "weights must tell their module, and like= or the module itself must where they do not. Got a "
-                    "vector alone, which a LayerNorm without bias, an RMSNorm and a PReLU have."
-                )
-            if self.kind in _CELLS.values():
-                options: dict[str, Any] = {"activation": activation} if self.kind == "rnn" else {}
-                if "weight_hr_l0" in self.arrays:
-                    options["projection"] = self.arrays["weight_hr_l0"].shape[0]
-                recurrent = [self.recurrent(k, options) for k in range(self.depth)]
-                between = [dropout] * (self.depth - 1) + [0.0]
-                pairs = zip(recurrent, between, strict=True)
-                return [part for layer, p in pairs for part in ([layer, Dropout(p, layer.dtype)] if p else [layer])]
-            parameters = self.parameters()
-            config: dict[str, Any] = {"dtype": str(self.arrays["weight"].dtype)}
-            if self.kind == "Linear":
-                sizes = dict(zip(("input_size", "output_size"), parameters["W"].shape, strict=True))
-                return [Dense.from_parameters({**sizes, "activation": "identity", **config}, parameters)]
-            if self.kind == "Embedding":
-                sizes = dict(zip(("count", "size"), parameters["W"].shape, strict=True))
-                return [Embedding.from_parameters({**sizes, **config}, parameters)]
+            return self._stack(activation, dropout) if self.kind in _CELLS.values() else [self._pointwise(epsilon)]
+
+    def _stack(self, activation: str, dropout: float) -> list[Layer]:
+        options: dict[str, Any] = {"activation": activation} if self.kind == "rnn" else {}
+        if "weight_hr_l0" in self.arrays:
+            options["projection"] = self.arrays["weight_hr_l0"].shape[0]
+        layers: list[Layer] = []
+        for k in range(self.depth):
+            if k and dropout:
+                layers.append(Dropout(dropout, layers[-1].dtype))
+            layers.append(self.recurrent(k, options))
+        return layers
+
+    def _pointwise(self, epsilon: float) -> Layer:
+        if self.kind == SCALE:
+            raise FormatError(
+                "weights must tell their module, and like= or the module itself must where they do not. Got a vector "
+                "alone, which a LayerNorm without bias, an RMSNorm and a PReLU have."
+            )
+        parameters = self.parameters()
+        dtype = str(self.arrays["weight"].dtype)
+        if self.kind == "LayerNorm":
             size = parameters["gain"].shape[0]
-            return [LayerNorm.from_parameters({"size": size, "epsilon": epsilon, **config}, parameters)]
+            return LayerNorm.from_parameters({"size": size, "epsilon": epsilon, "dtype": dtype}, parameters)
+        before, behind = parameters["W"].shape
+        if self.kind == "Embedding":
+            return Embedding.from_parameters({"count": before, "size": behind, "dtype": dtype}, parameters)
+        config = {"input_size": before, "output_size": behind, "activation": "identity", "dtype": dtype}
+        return Dense.from_parameters(config, parameters)
 
     def parameters(self) -> dict[str, Array]:
         """The arrays of a module that is not recurrent as the parameters of its layer; a bias left out is 0."""
