@@ -331,7 +331,9 @@ def test_a_wrong_form_of_reset_is_seen():
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_swapped_directions_and_a_lost_bias_are_seen(kind):
-    module = redraw(kind(4, 5, batch_first=True, bidirectional=True, dtype=torch.float64), torch.Generator().manual_seed(1))
+    module = redraw(
+        kind(4, 5, batch_first=True, bidirectional=True, dtype=torch.float64), torch.Generator().manual_seed(1)
+    )
 
     def swap(weights):
         for name in list(weights):
