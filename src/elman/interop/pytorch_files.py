@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -114,6 +115,8 @@ def _read_safetensors(content: bytes) -> dict[str, Array]:
         tensors = sorted(deserialize(content), key=lambda entry: entry[0])  # their order tells nothing
     except safetensors.SafetensorError as error:
         raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
+    if "elman" in _metadata(content):
+        raise FormatError("it must hold the weights of PyTorch's modules. Got a network, which elman.load reads.")
     arrays: dict[str, Array] = {}
     for key, tensor in tensors:
         if tensor["dtype"] not in _WIDE:
@@ -123,6 +126,12 @@ def _read_safetensors(content: bytes) -> dict[str, Array]:
             array = (array.astype(np.uint32) << 16).view(np.float32)
         arrays[key] = array
     return arrays_of(arrays)
+
+
+def _metadata(content: bytes) -> Mapping[str, str]:
+    """What the header of a safetensors file, known to be whole, says beside the tensors."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]).get("__metadata__") or {}
 
 
 def _read_pickle(name: str, content: bytes) -> Any:
