@@ -14,10 +14,13 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.interop.files import MAX_BYTES, read_bytes
+from elman.interop.files import read_bytes
 
 #: The entries under which checkpoints keep a state_dict beside other things.
 STATE_DICTS = ("state_dict", "model_state_dict", "model")
+
+#: How many times the numbers of a file may count: modules share weights, an embedding and the layer above it.
+_SHARED = 8
 
 _WIDE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -35,7 +38,9 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
     with named(repr(name)):
         if name.lower().endswith(".safetensors"):
             return _read_safetensors(content)
-        return arrays_of(_state_dict(_read_pickle(name, content)), limit=MAX_BYTES)
+        weights = _state_dict(_read_pickle(name, content))
+        _check_claims(weights, len(content))
+        return arrays_of(weights)
 
 
 @contextmanager
@@ -47,17 +52,12 @@ def named(place: str) -> Iterator[None]:
         raise FormatError(f"{place}: {error}" if place else str(error)) from error
 
 
-def arrays_of(weights: Mapping[Any, Any], limit: int | None = None) -> dict[str, Array]:
-    """A state_dict of tensors or arrays as arrays of one dtype; `limit` is how many bytes they may have in all."""
+def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
+    """A state_dict of tensors or arrays as arrays of one dtype."""
     arrays: dict[str, Array] = {}
-    total = 0
     for name, value in _state_dict(weights).items():
         if not isinstance(name, str):
             raise FormatError(f"a state_dict must have names for keys. Got {name!r}.")
-        if limit is not None:
-            total += value.numel() * value.element_size() if hasattr(value, "numel") else 0
-            if total > limit:  # a tensor in a file may claim any size of a few numbers, repeated
-                raise FormatError(f"its tensors must hold at most {limit:,} bytes in all. Got more, with {name!r}.")
         arrays[name] = array_of(name, value)
     dtypes = {name: array.dtype for name, array in arrays.items()}
     first = next(iter(dtypes), "")
@@ -91,6 +91,13 @@ def _from_tensor(name: str, tensor: Any) -> Array:
         return np.array(wide.numpy())
     except (RuntimeError, TypeError, ValueError) as error:
         raise FormatError(f"{name} must be a tensor that NumPy can read. Got an error: {error}.") from error
+
+
+def _check_claims(weights: Mapping[Any, Any], size: int) -> None:
+    """Refuses tensors far larger than their file: one may claim any size for a few numbers, repeated."""
+    total = sum(t.numel() * t.element_size() for t in weights.values() if hasattr(t, "element_size"))
+    if total > _SHARED * size:
+        raise FormatError(f"its tensors must hold at most {_SHARED} times its own {size:,} bytes. Got {total:,}.")
 
 
 def _describe(value: Any) -> str:
@@ -158,11 +165,11 @@ def _check_archive(content: bytes) -> None:
         entries = zipfile.ZipFile(io.BytesIO(content)).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise FormatError(f"it must be a whole file of PyTorch. Got an error: {error}.") from None
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise FormatError(
+            "it must be a file of tensors alone. Got a TorchScript archive, which holds a program: "
+            "save its state_dict() instead."
+        )
     for entry in entries:
-        if entry.filename.endswith("constants.pkl"):
-            raise FormatError(
-                "it must be a file of tensors alone. Got a TorchScript archive, which holds a program: "
-                "save its state_dict() instead."
-            )
         if entry.compress_type != zipfile.ZIP_STORED:
             raise FormatError(f"every part must be stored as it is, as torch.save does. Got {entry.filename} packed.")

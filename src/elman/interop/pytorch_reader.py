@@ -53,11 +53,7 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
     if isinstance(module, Layer):
         return [module]
     where = f"the module {place}" if place else "the module"
-    if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
-        raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
-    if type(module) in _CONTAINERS:
-        return _CONTAINERS[type(module)](module, place, dtype)
-    if type(module) not in _READERS:
+    if type(module) not in (_READERS | _CONTAINERS):
         known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
         raise refused(
             where,
@@ -66,6 +62,10 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
             f"[model.embedding, model.lstm, elman.LastStep(), model.fc], or like=, a network of its shape",
             f"{type(module).__module__}.{type(module).__qualname__}",
         )
+    if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
+        raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
+    if type(module) in _CONTAINERS:
+        return _CONTAINERS[type(module)](module, place, dtype)
     with named(where):
         return _READERS[type(module)](module, dtype)
 
