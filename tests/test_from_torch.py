@@ -12,7 +12,7 @@ from elman.interop.pytorch import from_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")]
 
 RECURRENT = (nn.RNN, nn.LSTM, nn.GRU)
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}

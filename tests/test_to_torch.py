@@ -13,7 +13,7 @@ from elman.layers import LastSteps
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")]
 
 ACTIVATIONS = [
     "identity",
@@ -46,6 +46,8 @@ def stacks(dtype):
         (None, [elman.Embedding(9, 4, **on), elman.GRU(4, 5, **on), elman.Dropout(0.3, **on), elman.Dense(5, 2, **on)]),
         (4, [elman.LSTM(4, 5, bidirectional=True, **on), elman.LastStep(bidirectional=True, **on)]),
         (4, [elman.LSTM(4, 5, learned_state=True, **on), elman.LastStep(**on), elman.Dense(5, 3, "tanh", **on)]),
+        (4, [elman.LSTM(4, 5, projection=3, **on), elman.Dense(3, 2, **on)]),
+        (4, [elman.LSTM(4, 5, bidirectional=True, projection=2, learned_state=True, **on), elman.RNN(4, 3, **on)]),
         (4, [elman.GRU(4, 3, bidirectional=True, learned_state=True, **on), elman.MeanOverTime(**on)]),
         (4, [elman.RNN(4, 5, "relu", **on), elman.LayerNorm(5, 1e-3, **on), elman.MaxOverTime(**on)]),
         (4, [elman.Reverse(**on), elman.RNN(4, 5, **on), elman.Reverse(**on), elman.Activate("softmax", **on)]),

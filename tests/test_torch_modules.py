@@ -16,7 +16,7 @@ from elman.interop.pytorch import from_torch, to_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
-pytestmark = pytest.mark.peer
+pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")]
 
 
 class Tagger(nn.Module):
