@@ -277,6 +277,10 @@ def test_a_state_of_another_form_is_refused():
     module = to_torch(elman.Network([elman.GRU(2, 3), elman.GRU(3, 3)]))
     with pytest.raises(elman.ShapeError, match="state must be a list of 2"):
         module(torch.ones(1, 2, 2), torch.zeros(1, 3))
+    with pytest.raises(elman.ShapeError, match=r"x must have shape \(batch, time, features\). Got \(2, 2\)"):
+        module(torch.ones(2, 2))
+    with pytest.raises(elman.ShapeError, match=r"x must have shape \(batch, time\). Got \(1, 2, 2\)"):
+        to_torch(elman.Embedding(3, 2))(torch.ones(1, 2, 2))
     masked = to_torch(elman.Network([elman.Masking(1.0), elman.GRU(2, 3)]))
     with pytest.raises(ValueError, match="each sequence must have a step"):
         masked(torch.ones(1, 2, 2))

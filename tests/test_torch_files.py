@@ -155,6 +155,9 @@ def test_like_a_layer_and_a_wider_one():
     assert net.layers[0].config["activation"] == "softsign"
     assert net.dtype == np.float64
     np.testing.assert_array_equal(net.layers[0].Wx, weights["weight_ih_l0"].T.astype(np.float64))
+    chosen = {"clip": 1.5, "activations": {"g": "relu", "c": "identity"}, "zoneout": 0.1, "recurrent_dropout": 0.2}
+    (filled,) = from_torch(lstm("", 3, 5), like=elman.LSTM(3, 5, **chosen)).layers
+    assert filled.config == elman.LSTM(3, 5, **chosen).config
     scaled = from_torch({"weight": random((4,))}, like=elman.LayerNorm(4))
     assert not scaled.layers[0].bias.any()
 
@@ -169,6 +172,12 @@ def test_a_matrix_alone_is_what_its_layer_takes():
 
 
 MISFITS = [
+    (
+        elman.Network(
+            [elman.Embedding(11, 4), elman.LSTM(4, 5, peepholes=True), elman.LayerNorm(5), elman.Dense(5, 3)]
+        ),
+        "layer 1, LSTM, from lstm: .*peephole",
+    ),
     (elman.LSTM(4, 5), "like must have 4 layers with parameters, one for each of embedding .* Got 1"),
     (
         elman.Network([elman.Embedding(11, 4), elman.GRU(4, 5), elman.LayerNorm(5), elman.Dense(5, 3)]),
@@ -234,6 +243,7 @@ def test_like_that_would_round_or_is_no_network():
         (lstm("0", 3, 5) | linear("2", 5, 4), "the modules must all have weights: .* Got none for 1"),
         (lstm("a.0", 3, 5) | linear("a.99999999999", 5, 4), "the modules of a must all have weights"),
         (lstm("a", 3, 5) | linear("b", 5, 4) | linear("c", 4, 2), "b and c, two Linear in a row, must have an activ"),
+        (lstm("a", 3, 5) | linear("b.0", 5, 4), "b must have weights in more than its first module, a Linear"),
         (lstm("", 3, 5) | {"h0": random((5,))}, "c0 must be among the parameters"),
         (lstm("", 3, 5, 3) | {"h0": random((5,)), "c0": random((5,))}, "learned states must be those of"),
         (lstm("", 3, 5) | {"bias_ih_l0": np.zeros(20)}, "all weights must be float64, or none. Got weight_ih_l0 in"),
@@ -247,7 +257,7 @@ def test_what_a_state_dict_does_not_tell_is_refused(weights, words):
 
 
 def test_orders_that_are_none():
-    for order in (["lstm"], ["lstm", "lstm"], "lstm", ["lstm", "fc", "more"]):
+    for order in (["lstm"], ["lstm", "lstm"], "lstm", ["lstm", "fc", "more"], 3, [1, 2]):
         with pytest.raises(ValueError, match="order must be a list of 'lstm', 'fc', each once"):
             from_torch(lstm("lstm", 4, 5) | linear("fc", 5, 3), order=order)
     for source in (3, None, {1, 2}):

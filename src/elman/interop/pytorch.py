@@ -50,8 +50,8 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
 
     A state_dict holds weights alone. What no weight tells is assumed: `RNN` has tanh, `LayerNorm` an epsilon of 1e-5,
     a pair of vectors weight and bias is a LayerNorm (a BatchNorm is refused by its running mean), and behind the last
-    module nothing follows. Two Linear in a row and gaps in the numbers of a Sequential are refused, as something
-    stood there.
+    module nothing follows. Two Linear in a row, a Linear alone in a Sequential of its own and gaps in the numbers of
+    one are refused, as something stood there.
 
     Raises `FormatError`, naming file and place, for what elman does not have, what is ambiguous or does not fit, and
     broken files; `MissingExtraError` where PyTorch is needed and not installed. Source:

@@ -29,6 +29,9 @@ class TorchNetwork(nn.Sequential):
 
     def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, list[Any]]:
         """Output and final state of each recurrent layer."""
+        rank = 2 if isinstance(self[0], nn.Embedding) else 3
+        if x.dim() != rank:
+            raise ShapeError(f"x must have shape (batch, time{', features' * (rank - 2)}). Got {tuple(x.shape)}.")
         starts = iter(self._spread(state))
         if lengths is not None:
             lengths = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)

@@ -31,6 +31,7 @@ def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> li
     modules, ordered = _ordered(weights, order)
     _check_numbers(list(weights))
     chain = _only_chain(modules, ordered, _follows)
+    _check_alone(chain)
     for before, module in pairwise(chain):
         if before.kind == module.kind == "Linear":
             raise FormatError(
@@ -72,7 +73,7 @@ def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple
     modules, told = modules_of(weights)
     by_name = {readings[0].name: readings for readings in modules}
     if order is not None:
-        if isinstance(order, str) or sorted(order) != sorted(by_name):
+        if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(by_name):
             raise ValueError(f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {order!r}.")
         return [by_name[name] for name in order], True
     if told or len(modules) == 1:
@@ -112,6 +113,18 @@ def _check_numbers(names: Sequence[str]) -> None:
                 f"the modules{within} must all have weights: what an activation, a pool or dropout does is in no "
                 f"state_dict, and like=, a network of the same shape, or the module itself tells it. "
                 f"Got none for {missing}."
+            )
+
+
+def _check_alone(chain: Sequence[Module]) -> None:
+    """Refuses an nn.Sequential with one Linear in front and nothing else that has weights: nobody wraps it alone."""
+    for module in chain:
+        parent, _, own = module.name.rpartition(".")
+        alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
+        if module.kind == "Linear" and parent and own == "0" and alone:
+            raise FormatError(
+                f"{parent} must have weights in more than its first module, a Linear: an activation behind it is in "
+                "no state_dict, and like=, a network of the same shape, or the module itself tells it. Got one alone."
             )
 
 
