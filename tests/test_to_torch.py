@@ -265,7 +265,10 @@ def test_what_pytorch_cannot_hold_is_refused():
         (GRU(2, 3, clip=1.0), "clip must be left out for PyTorch"),
         (GRU(2, 3, reset_after=False), "reset_after must be True"),
         (RNN(2, 3, "sigmoid"), "activation must be 'tanh' or 'relu' for PyTorch"),
-        (elman.Recurrent(elman.cells.rnn("tanh"), 2, 3), "layer 0 must be one that PyTorch can hold"),
+        (
+            elman.Recurrent(elman.cells.rnn("tanh"), 2, 3),
+            "layer 0, Recurrent: it must be a layer that PyTorch can hold",
+        ),
     ]:
         with pytest.raises(elman.FormatError, match=words):
             to_torch(layer)

@@ -113,6 +113,8 @@ def test_a_dictionary_out_of_order_is_not_taken_for_one_in_order():
     for mixed in (dict(sorted(square.items())), shuffled):
         with pytest.raises(elman.FormatError, match=r"in one way: pass order=.* Got several ways"):
             from_torch(mixed)
+        by_order = from_torch({k.replace("b.", "1.").replace("a.", "0."): v for k, v in mixed.items()}, order=[1, 0])
+        np.testing.assert_array_equal(by_order.layers[0].Wx, square["b.weight_ih_l0"].T)
         np.testing.assert_array_equal(from_torch(mixed, order=["b", "a"]).layers[0].Wx, square["b.weight_ih_l0"].T)
 
 
@@ -204,6 +206,8 @@ MISFITS = [
 def test_like_that_does_not_fit(net, words):
     with pytest.raises(elman.FormatError, match=f"the state_dict: {words}"):
         from_torch(TAGGER, like=net)
+    with pytest.raises(elman.FormatError, match=r"the state_dict: (the modules must fit|like must have)"):
+        from_torch(dict(sorted(TAGGER.items())), like=net)
 
 
 def test_like_that_would_round_or_is_no_network():

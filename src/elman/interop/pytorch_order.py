@@ -46,17 +46,17 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
     net = like if isinstance(like, Network) else Network([like])
     takers = [(prefix, layer) for prefix, layer in _walk(net) if layer.parameters]
     modules, ordered = _ordered(weights, order)
+    _check_count(modules, takers)
+    tried: dict[tuple[str, str, int], bool] = {}
 
     def fits(chain: tuple[Module, ...], module: Module) -> bool:
         first = sum(before.depth for before in chain)
-        try:
-            _fill(takers[first : first + module.depth], module)
-        except ValueError:
-            return False
-        return True
+        key = module.name, module.kind, first
+        if key not in tried:
+            tried[key] = _can_fill(takers[first : first + module.depth], module)
+        return tried[key]
 
     chain = _in_order(modules, takers) if ordered else _only_chain(modules, ordered, fits)
-    _check_count(chain, takers)
     parameters: dict[str, Array] = {}
     first = 0
     for module in chain:
@@ -75,7 +75,7 @@ def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple
     if order is not None:
         if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(by_name):
             raise ValueError(f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {order!r}.")
-        return [by_name[name] for name in order], True
+        return [by_name[str(name)] for name in order], True
     if told or len(modules) == 1:
         return modules, True
     keys = sorted((_key(name), name) for name in by_name)
@@ -187,13 +187,21 @@ def _in_order(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) 
     return tuple(chain)
 
 
-def _check_count(chain: Sequence[Module], takers: Sequence[tuple[str, Layer]]) -> None:
-    count = sum(module.depth for module in chain)
+def _check_count(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) -> None:
+    count = sum(readings[0].depth for readings in modules)
     if count != len(takers):
-        listed = ", ".join(map(str, chain))
+        listed = ", ".join(str(readings[0]) for readings in modules)
         raise FormatError(
             f"like must have {count} layers with parameters, one for each of {listed}. Got {len(takers)}."
         )
+
+
+def _can_fill(takers: Sequence[tuple[str, Layer]], module: Module) -> bool:
+    try:
+        _fill(takers, module)
+    except ValueError:
+        return False
+    return True
 
 
 def _fill(takers: Sequence[tuple[str, Layer]], module: Module) -> dict[str, Array]:

@@ -13,6 +13,7 @@ from elman.checks import Array, FormatError
 from elman.interop import pytorch_modules as own
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds
+from elman.interop.pytorch_files import named
 from elman.layers import (
     GRU,
     LSTM,
@@ -38,9 +39,10 @@ def write(layers: Sequence[Layer]) -> own.TorchNetwork:
     """A module for each layer; it starts in evaluation, as a network of elman is outside of training."""
     modules = []
     for i, layer in enumerate(layers):
-        if type(layer) not in _WRITERS:
-            raise FormatError(f"layer {i} must be one that PyTorch can hold. Got {layer!r}.")
-        modules.append(_WRITERS[type(layer)](layer))
+        with named(f"layer {i}, {type(layer).__name__}"):
+            if type(layer) not in _WRITERS:
+                raise FormatError(f"it must be a layer that PyTorch can hold. Got {layer!r}.")
+            modules.append(_WRITERS[type(layer)](layer))
     return own.TorchNetwork(*modules).eval()
 
 
