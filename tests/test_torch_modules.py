@@ -222,6 +222,13 @@ class Evil:
         return (os.mkdir, (str(self.path),))
 
 
+class Bomb:
+    """A pickle that would take 16 TiB, by a call that PyTorch allows."""
+
+    def __reduce__(self):
+        return (bytearray, (2**44,))
+
+
 def saved(value, **options):
     buffer = io.BytesIO()
     torch.save(value, buffer, **options)
@@ -278,6 +285,10 @@ def test_files_that_claim_more_than_they_hold(tmp_path):
     refuses(path, saved({"a.weight": huge}), "its tensors must hold at most 8 times its own .* bytes. Got 4,503,599")
     many = torch.ones(2**10)
     refuses(path, saved({f"{i}.weight": many for i in range(1000)}), "at most 8 times its own .* bytes. Got 4,096,000")
+    small = saved({"a.weight": torch.ones(77)}, _use_new_zipfile_serialization=False)
+    for claim in (2**50, 2**30 - 1):  # numbers in the storage, BININT1 77 in the pickle
+        refuses(path, small.replace(b"KM", pickle.dumps(claim, 2)[2:-1]), "refuses: RuntimeError")
+    refuses(path, saved({"a": Bomb()}), "refuses: MemoryError")
     buffer = io.BytesIO()
     source = zipfile.ZipFile(io.BytesIO(saved(nn.LSTM(3, 5).state_dict())))
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as packed:
