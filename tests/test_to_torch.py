@@ -59,7 +59,18 @@ def stacks(dtype):
             for mode in ("sum", "mul", "ave")
         ],
         (4, [elman.Network([elman.LSTM(4, 5, **on), elman.LSTM(5, 3, **on)]), elman.RNN(3, 2, **on)]),
-        *[(4, [elman.Dense(4, 5, act, **on), elman.Activate(act, **on), elman.RNN(5, 2, **on)]) for act in ACTIVATIONS],
+        *[
+            (
+                4,
+                [
+                    elman.Dense(4, 5, one, **on),
+                    elman.Activate(one, **on),
+                    elman.Dense(5, 3, other, **on),
+                    elman.RNN(3, 2, **on),
+                ],
+            )
+            for one, other in zip(ACTIVATIONS[::2], ACTIVATIONS[1::2], strict=True)
+        ],
     ]
 
 
