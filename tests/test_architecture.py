@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import subprocess
 import sys
@@ -29,13 +28,13 @@ FLOORS = {
 
 
 EXPORTED = """
-    ACTIVATIONS AbsoluteError Activate Activation Adam AdamW BinaryCrossEntropy CONVENTIONS Cell Checkpoint
-    Convention CosineSchedule CrossEntropy Dense Dropout DtypeError Embedding Forecaster FormatError GRU History
-    Huber LSTM LastStep Layer LayerNorm LinearSchedule Masking MaxOverTime MeanOverTime MergeDirections
-    MissingExtraError Network Quantile RMSprop RNN Recurrent Reverse SGD SequenceClassifier SequenceRegressor
-    SequenceTagger ShapeError SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm
-    clip_by_value cross_entropy fit from_arrays get_threads gru_step load lstm_step relu relu_derivative rnn_step
-    set_threads sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays
+    ACTIVATIONS AbsoluteError Activate Activation Adam AdamW BinaryCrossEntropy CONVENTIONS Cell Checkpoint Convention
+    CosineSchedule CrossEntropy Dense Dropout DtypeError Embedding Forecaster FormatError GRU History Huber LSTM
+    LastStep Layer LayerNorm LinearSchedule Masking MaxOverTime MeanOverTime MergeDirections MissingExtraError Network
+    Quantile RMSprop RNN Recurrent Reverse SGD SequenceClassifier SequenceRegressor SequenceTagger ShapeError
+    SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm clip_by_value cross_entropy fit
+    from_arrays from_torch get_threads gru_step load lstm_step relu relu_derivative rnn_step set_threads sigmoid
+    sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays to_torch
 """
 
 
@@ -153,4 +152,4 @@ def test_types_are_shipped_and_the_version_is_the_package_s():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_open_with_a_docstring(name):
-    assert importlib.import_module(name).__doc__
+    assert ast.get_docstring(ast.parse(MODULES[name].read_text()))

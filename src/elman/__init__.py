@@ -7,7 +7,7 @@
 - training: `fit`, its `History` and `Checkpoint`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
 - estimators for scikit-learn: `SequenceClassifier`, `SequenceRegressor`, `SequenceTagger`, `Forecaster`,
   `TextGenerator`
-- weights of other systems: `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
+- models of other systems: `from_torch`, `to_torch`; `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
 - what runs: `backend`, `set_threads`, `get_threads`
 - functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
 """
@@ -60,7 +60,14 @@ if TYPE_CHECKING:
         SequenceTagger,
         TextGenerator,
     )
-    from elman.interop import CONVENTIONS, Convention, from_arrays, to_arrays
+    from elman.interop import (
+        CONVENTIONS,
+        Convention,
+        from_arrays,
+        from_torch,
+        to_arrays,
+        to_torch,
+    )
     from elman.saving import load
     from elman.streaming import Stream
     from elman.training import (
@@ -143,6 +150,7 @@ __all__ = [
     "cross_entropy",
     "fit",
     "from_arrays",
+    "from_torch",
     "get_threads",
     "gru_step",
     "load",
@@ -158,6 +166,7 @@ __all__ = [
     "tanh",
     "tanh_derivative",
     "to_arrays",
+    "to_torch",
 ]
 
 # Rooms that not every process needs; each is loaded with the first of its names.
@@ -165,7 +174,14 @@ _LATER = {
     "elman.estimators": ["Forecaster", "SequenceClassifier", "SequenceRegressor", "SequenceTagger", "TextGenerator"],
     "elman.saving": ["load"],
     "elman.streaming": ["Stream"],
-    "elman.interop": ["CONVENTIONS", "Convention", "from_arrays", "to_arrays"],
+    "elman.interop": [
+        "CONVENTIONS",
+        "Convention",
+        "from_arrays",
+        "from_torch",
+        "to_arrays",
+        "to_torch",
+    ],
     "elman.training": [
         "SGD",
         "AbsoluteError",
