@@ -25,7 +25,7 @@ class Plan:
     def __init__(self, net: Network) -> None:
         self.net = copy.deepcopy(net)
         every = _flat(self.net)
-        _check_steps(every)
+        check_steps(every)
         self.layers = [layer for layer in every if not isinstance(layer, (Dropout, LastStep))]  # they change no step
         self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
 
@@ -35,7 +35,7 @@ class Plan:
         return all(np.array_equal(array, mine[name]) for name, array in net.parameters.items())
 
 
-def _check_steps(layers: list[Layer]) -> None:
+def check_steps(layers: list[Layer]) -> None:
     """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
     for i, layer in enumerate(layers):
         if layer.needs_whole_sequences:

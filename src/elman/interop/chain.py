@@ -31,8 +31,8 @@ def network_of(layers: Iterable[Layer], source: str) -> Network:
 def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) -> None:
     """Refuses what `system` cannot hold of a recurrent layer and what would change its outputs if left out.
 
-    `options` names those of the cell, and "learned_state", that the system has. Dropout acts in training alone, so
-    that of the state is never refused.
+    `options` names those that the system has, of the cell, "learned_state" and "zoneout". Dropout acts in training
+    alone, so that of the state is never refused.
     """
     if layer.cell.name not in ("gru", "lstm", "rnn"):
         raise FormatError(f"the cell must be a built-in one for {system}. Got {layer.cell!r}.")
@@ -41,7 +41,7 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
             raise FormatError(f"{name} must be left out for {system}, which has no such option. Got {value!r}.")
     if layer.learned_state and "learned_state" not in options:
         raise FormatError(f"learned_state must be False for {system}, which keeps no states. Got True.")
-    if layer.zoneout is not None:
+    if layer.zoneout is not None and "zoneout" not in options:
         raise FormatError(
             f"zoneout must be 0 for {system}: it changes what a layer computes after training too. "
             f"Got {layer.config['zoneout']}."
