@@ -8,10 +8,12 @@ the processor has is chosen when this module is imported, or the one that the en
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.cells.activations import Activation
 from elman.cells.cell import Arrays, Cell
 from elman.cells.unroll import Zones
 from elman.checks import Array
@@ -56,7 +58,7 @@ def run(
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
-    kind, activation = _native(cell.kernel)
+    kind, options = _native(*cell.kernel)
     values = _rows(values)
     gates, inner, fresh = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
     zone_rows = _zone_rows(zones, out.shape[1], out.dtype)
@@ -73,7 +75,7 @@ def run(
         fresh,
         mask,
         *_two(zone_rows),
-        *activation,
+        options,
     )
     end = (h,) if c is None else (h, c)
     tape = (cell, weights, values, lengths, reverse, state, out, gates, inner, fresh, mask, zone_rows)
@@ -81,7 +83,16 @@ def run(
 
 
 #: For each kernel the widths of `gates`, `inner` and, with zoneout, `fresh` in hidden units.
-_TAPE_WIDTHS = {"rnn": (0, 0, 1), "lstm": (4, 1, 1), "gru": (3, 1, 0), "gru_reset_before": (3, 0, 0)}
+_TAPE_WIDTHS = {
+    "rnn": (0, 0, 1),
+    "lstm": (4, 1, 1),
+    "lstm_general": (4, 1, 1),
+    "lstm_coupled": (3, 1, 1),
+    "gru": (3, 1, 0),
+    "gru_general": (3, 1, 0),
+    "gru_reset_before": (3, 0, 0),
+    "gru_reset_before_general": (3, 0, 0),
+}
 
 
 def _tape_arrays(cell: Cell, y: Array, zoned: bool) -> list[Array | None]:
@@ -112,8 +123,8 @@ def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    kind, activation = _native(tape.cell.kernel)
-    dx, dh0, dc0, dWx, dWh, db, dbn = native.backward(
+    kind, options = _native(*tape.cell.kernel)
+    dx, dh0, dc0, dWx, dWh, db, dvectors = native.backward(
         kind,
         tape.values,
         tape.lengths,
@@ -129,17 +140,17 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         None,
         tape.mask,
         *_two(tape.zones),
-        *activation,
+        options,
     )
-    return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db) if dbn is None else (dWx, dWh, db, dbn)
+    beside = () if dvectors is None else tuple(dvectors)
+    return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db, *beside)
 
 
 def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
-    kind, activation = _native(cell.kernel)
-    return native.pack(
-        kind, *_four(weights), *_two(_zone_rows(zones, weights[1].shape[0], weights[1].dtype)), *activation
-    )
+    kind, options = _native(*cell.kernel)
+    zone_rows = _zone_rows(zones, weights[1].shape[0], weights[1].dtype)
+    return native.pack(kind, *_four(weights), *_two(zone_rows), options)
 
 
 def _rows(array: Array) -> Array:
@@ -148,8 +159,9 @@ def _rows(array: Array) -> Array:
 
 
 def _four(weights: Arrays) -> tuple[Array | None, ...]:
-    """Wx, Wh, b, and bn where there is one: the weights of every cell with a kernel, in this order."""
-    return weights if len(weights) == 4 else (*weights, None)
+    """Wx, Wh, b, and in one array the vectors (H,) beside them: bn of the GRU, the peepholes of the LSTM."""
+    beside = weights[3:]
+    return (*weights[:3], np.concatenate(beside) if len(beside) > 1 else beside[0] if beside else None)
 
 
 def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
@@ -160,7 +172,10 @@ def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
 
 
 @functools.cache
-def _native(kernel: tuple[Any, ...]) -> tuple[Any, tuple[Any, float, float]]:
-    """The kind of a cell's kernel, and the activation with its two numbers, which only the RNN heeds."""
-    kind, name, alpha, beta = kernel if len(kernel) == 4 else (*kernel, "tanh", 0.0, 0.0)
-    return getattr(native.Kind, kind), (getattr(native.Activation, name), alpha, beta)
+def _native(
+    kind: str, activations: tuple[Activation, ...] = (), clip: float | None = None, cell_clip: float | None = None
+) -> tuple[Any, Any]:
+    """What a cell's `kernel` names: the kind, and its options; activations as the gates are ordered, then that of c'."""
+    acts = [(getattr(native.Activation, act.name), *act.slopes) for act in activations]
+    bounds = (math.inf if bound is None else bound for bound in (clip, cell_clip))
+    return getattr(native.Kind, kind), native.Options(acts, *bounds)

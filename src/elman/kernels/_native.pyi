@@ -2,6 +2,7 @@ from typing import Any
 
 Kind: Any
 Activation: Any
+Options: Any
 isa: str
 isas: list[str]
 

@@ -1,47 +1,71 @@
 // Arguments of a layer as Python passes them, and running kernels without the interpreter's lock.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <functional>
+#include <limits>
+#include <tuple>
+#include <vector>
 
 #include "arrays.hpp"
 #include "layer.hpp"
 
 namespace elman {
 
+// What was chosen of a cell: an activation with its two numbers for each gate (then that of c'), and the bounds.
+struct ChosenOptions {
+    std::vector<std::tuple<Activation, double, double>> activations;
+    double clip = std::numeric_limits<double>::infinity(), cell_clip = clip;
+
+    template <class T> Options<T> options(const Facts& facts) const {
+        if (static_cast<int>(activations.size()) != facts.activations)
+            throw nb::value_error("The options must be those of the kind of cell.");
+        Options<T> made;
+        for (int i = 0; i < facts.activations; ++i) {
+            const auto& [activation, alpha, beta] = activations[i];
+            (i < facts.gates ? made.gates[i] : made.cell) = {activation, T(alpha), T(beta)};
+        }
+        made.clip = bound<T>(clip), made.cell_clip = bound<T>(cell_clip);
+        return made;
+    }
+
+private:
+    // A bound too large for T still keeps out infinity.
+    template <class T> static T bound(double clip) {
+        return T(std::isinf(clip) ? clip : std::min(clip, double(std::numeric_limits<T>::max())));
+    }
+};
+
 struct LayerArguments {
     Kind kind;
-    Array Wx, Wh, b, bn;
-    Activation activation;
-    double alpha, beta;
+    Array Wx, Wh, b, vectors;
+    const ChosenOptions* chosen;  // null: nothing
 
-    LayerArguments(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle bn, Activation activation,
-                   double alpha, double beta)
-        : kind(kind),
-          Wx(Wx, "Wx"),
-          Wh(Wh, "Wh"),
-          b(b, "b"),
-          bn(bn, "bn"),
-          activation(activation),
-          alpha(alpha),
-          beta(beta) {}
+    LayerArguments(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle vectors,
+                   const ChosenOptions* chosen)
+        : kind(kind), Wx(Wx, "Wx"), Wh(Wh, "Wh"), b(b, "b"), vectors(vectors, "vectors"), chosen(chosen) {}
 
     index inputs() const { return Wx.shape(0); }
     index units() const { return Wh.shape(0); }
-    index gates() const { return Wh.dimensions() == 2 && units() > 0 ? Wh.shape(1) / units() : 0; }
+    index gates() const { return facts().gates; }
+    const Facts& facts() const { return facts_of(kind); }
+    // Vectors (H) beside the gates: bn, or the peepholes, one after another.
+    index vector_count() const { return facts().inner_bias ? 1 : vectors ? facts().gates - 1 : 0; }
 
     template <class T> Layer<T> layer() const {
         const index I = inputs(), H = units(), GH = gates() * H;
-        const int wanted = kind == Kind::lstm ? 4 : kind == Kind::rnn ? 1 : 3;
-        if (I < 1 || H < 1 || gates() != wanted || !b || bool(bn) != (kind == Kind::gru))
+        const bool vectors_fit = vectors ? facts().inner_bias || facts().peepholes : !facts().inner_bias;
+        if (I < 1 || H < 1 || !b || !vectors_fit)
             throw nb::value_error("The weights must be those of the kind of cell.");
         Layer<T> layer;
         layer.kind = kind;
-        layer.activation = activation, layer.alpha = T(alpha), layer.beta = T(beta);
+        layer.options = (chosen ? *chosen : ChosenOptions()).options<T>(facts());
         layer.weights = {I,
                          H,
                          Wx.packed<const T>({I, GH}),
                          Wh.packed<const T>({H, GH}),
                          b.packed<const T>({GH}),
-                         bn.packed<const T>({H})};
+                         vectors.packed<const T>({vector_count() * H})};
         return layer;
     }
 };

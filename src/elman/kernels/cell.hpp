@@ -68,11 +68,11 @@ template <class Cell, class T> struct OnePass {
         pack_transposed(w.Wx, w.inputs, w.units, Cell::G, vectors, Cell::x_order, packed_x);
     }
 
-    static void unpack_gradient(const Backward<T>& f, T* dWx, T* dWh, T* db, T* dbn) {
+    static void unpack_gradient(const Backward<T>& f, T* dWx, T* dWh, T* db, T* dvectors) {
         const index panels = unit_panels<Cell>(f.units);
         unpack_rows(f.dWx, f.inputs, f.units, Cell::G, panels, Cell::unit_vectors, Cell::x_order, dWx);
         unpack_rows(f.dWh, f.units, f.units, Cell::G, panels, Cell::unit_vectors, Cell::h_order, dWh);
-        for (index p = 0; p < panels; ++p) Cell::unpack_bias(f.db + p * Cell::Shape::sums * L, p, f.units, db, dbn);
+        for (index p = 0; p < panels; ++p) Cell::unpack_bias(f, p, db, dvectors);
     }
 };
 

@@ -47,11 +47,9 @@ template <class T, int A> void add_rows(index slots, const T* dz, T* db) {
 }
 
 // Rows slot..slot+R of dx, the columns of B vectors from j on, to sums [R][B][L].
-template <class Cell, int R, int B, class T>
-ELMAN_APART void input_gradient_tile(const Backward<T>& f, index slot, index j, T* sums) {
-    using Shape = typename Cell::Shape;
+template <class Shape, int R, int B, class T>
+ELMAN_APART void input_gradient_tile(const Backward<T>& f, index panels, index slot, index j, T* sums) {
     constexpr int L = Lanes<T>::count, A = Shape::sums, V = Shape::x_vectors;
-    const index panels = unit_panels<Cell>(f.units);
     const T* w = f.packed_x + j * panels * L * V * L;
     vec<T> acc[R][B] = {};
     for (index p = 0; p < panels; ++p, w += V * L * B * L) {
@@ -66,13 +64,14 @@ ELMAN_APART void input_gradient_tile(const Backward<T>& f, index slot, index j, 
 
 template <class Cell, class T = typename Cell::T> void input_gradient(const Backward<T>& f, index s0, index s1) {
     constexpr int L = Lanes<T>::count;
+    const index panels = unit_panels<Cell>(f.units);
     alignas(ELMAN_VECTOR_BYTES) T sums[block_rows * column_block * L];
     for_blocks(s1 - s0, block_rows, [&](index block, index rows) {
         const index slot = s0 + block;
         for_tiles<column_block>(rounded_up(f.inputs, L) / L, [&](index j, auto columns) {
             constexpr int B = columns.value;
             for_tiles<max_rows(B)>(rows, [&](index row, auto count) {
-                input_gradient_tile<Cell, count.value, B>(f, slot + row, j, sums + row * B * L);
+                input_gradient_tile<typename Cell::Shape, count.value, B>(f, panels, slot + row, j, sums + row * B * L);
             });
             for (index r = 0; r < rows; ++r)
                 for (int v = 0; v < B; ++v) {

@@ -6,16 +6,18 @@
 //   dn = dh' (1 - z) (1 - n^2)      dz = dh' (h - n) z (1 - z)      dr = dn q r (1 - r)      dq = dn r
 //   dh = dh' z + [dr, dz, dq] U^T
 //
+// The general form: any activation for each gate, what goes into them bounded by clip.
+//
 // The candidate's two sums stay apart, so a panel holds q, r, z, and x Wn + b_n: h weighs on the first three, x on
 // the last three.
 #pragma once
 #include "cell.hpp"
-#include "functions.hpp"
+#include "gates.hpp"
 
 namespace elman {
 namespace ELMAN_ISA {
 
-template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
+template <class Scalar, bool general = false> struct Gru : OnePass<Gru<Scalar, general>, Scalar> {
     using T = Scalar;
     static constexpr int L = Lanes<T>::count;
     static constexpr int G = 3, h_gates = 3, unit_vectors = 1;
@@ -23,12 +25,14 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
     static constexpr GateOrder<3> x_order = {{0, 1, 2}}, h_order = {{2, 0, 1}};
 
     static void pack_bias(const Weights<T>& w, index p, T* out) {
-        store(out, gate_vector(w.bn, w.units, 0, p * L));
+        store(out, gate_vector(w.vectors, w.units, 0, p * L));
         for (int g = 0; g < G; ++g) store(out + (1 + g) * L, gate_vector(w.b, w.units, g, p * L));
     }
-    static void unpack_bias(const T* sums, index p, index units, T* db, T* dbn) {
-        store(dbn + p * L, load(sums), units - p * L);
-        for (int g = 0; g < G; ++g) store(db + g * units + p * L, load(sums + (1 + g) * L), units - p * L);
+    static void unpack_bias(const Backward<T>& s, index p, T* db, T* dbn) {
+        const T* const sums = s.db + p * Shape::sums * L;
+        const index unit = p * L, n = s.units - unit;
+        store(dbn + unit, load(sums), n);
+        for (int g = 0; g < G; ++g) store(db + g * s.units + unit, load(sums + (1 + g) * L), n);
     }
 
     static ELMAN_INLINE void forward_row(const Forward<T>& s, index t, index b, index p, const T* sums) {
@@ -37,9 +41,9 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         T* const y = s.y + row * s.ldy + unit;
         will_write(y + s.batch.direction * s.ldy);
         const vec<T> q = load(sums);
-        const vec<T> r = sigmoid<T>(load(sums + L));
-        const vec<T> z = sigmoid<T>(load(sums + 2 * L));
-        const vec<T> n = tanh<T>(fma(r, q, load(sums + 3 * L)));
+        const vec<T> r = gate<general, Activation::sigmoid>(s.options, 0, load(sums + L));
+        const vec<T> z = gate<general, Activation::sigmoid>(s.options, 1, load(sums + 2 * L));
+        const vec<T> n = gate<general, Activation::tanh>(s.options, 2, fma(r, q, load(sums + 3 * L)));
         const vec<T> before = load(state_before(s, t, b) + unit);
         vec<T> h = fma(z, before, (T(1) - z) * n);
         if (is_there(s.zones.h)) h = zone_out(s.zones.h, s.zones.ldh, row, unit, n_lanes, before, h);
@@ -74,9 +78,9 @@ template <class Scalar> struct Gru : OnePass<Gru<Scalar>, Scalar> {
         const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n_lanes, dh);
         const vec<T> one = splat(T(1));
         const vec<T> r = load(gates, n_lanes), z = load(gates + units, n_lanes), n = load(gates + 2 * units, n_lanes);
-        const vec<T> dn = dh * (one - z) * fma(-n, n, one);
-        const vec<T> dz = dh * (load(before, n_lanes) - n) * z * (one - z);
-        const vec<T> dr = dn * load(inner, n_lanes) * r * (one - r);
+        const vec<T> dn = gate_back<general, Activation::tanh>(s.options, 2, dh * (one - z), n);
+        const vec<T> dz = gate_back<general, Activation::sigmoid>(s.options, 1, dh * (load(before, n_lanes) - n), z);
+        const vec<T> dr = gate_back<general, Activation::sigmoid>(s.options, 0, dn * load(inner, n_lanes), r);
         const vec<T> dq = dn * r;
         T* const to_row = dz_row(s, t, b) + j * G * L;
         store(to_row, dq);

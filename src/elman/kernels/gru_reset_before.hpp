@@ -7,16 +7,18 @@
 //   g  = dn Un^T                    dr = g h r (1 - r)
 //   dh = dh' z + g r + [dr, dz] U^T
 //
+// The general form: any activation for each gate, what goes into them bounded by clip.
+//
 // Un multiplies r h, which needs all of r: each step takes two passes over the panels, forward and backward. The
 // sums of n begin with b_n + x Wn in the first pass and go on with (r h) Un in the second.
 #pragma once
 #include "cell.hpp"
-#include "functions.hpp"
+#include "gates.hpp"
 
 namespace elman {
 namespace ELMAN_ISA {
 
-template <class Scalar> struct GruResetBefore {
+template <class Scalar, bool general = false> struct GruResetBefore {
     using T = Scalar;
     static constexpr int L = Lanes<T>::count;
     static constexpr int G = 3, h_gates = 2, unit_vectors = 1;
@@ -85,8 +87,8 @@ template <class Scalar> struct GruResetBefore {
 
     static ELMAN_INLINE void gates_row(const Forward<T>& s, index t, index b, index p, const T* sums) {
         const index unit = p * L, n = s.units - unit;
-        const vec<T> r = sigmoid<T>(load(sums));
-        const vec<T> z = sigmoid<T>(load(sums + L));
+        const vec<T> r = gate<general, Activation::sigmoid>(s.options, 0, load(sums));
+        const vec<T> z = gate<general, Activation::sigmoid>(s.options, 1, load(sums + L));
         store(s.reset_h + b * s.ldh + unit, r * load(product_before(s, t, b) + unit));
         store(candidate(s, b) + unit, load(sums + 2 * L));
         store(update(s, b) + unit, z);
@@ -101,7 +103,7 @@ template <class Scalar> struct GruResetBefore {
     static ELMAN_INLINE void candidate_row(const Forward<T>& s, index t, index b, index p, const T* sums) {
         const index unit = p * L, n_lanes = s.units - unit;
         const index row = s.batch.first[b] + t * s.batch.direction;
-        const vec<T> n = tanh<T>(load(sums));
+        const vec<T> n = gate<general, Activation::tanh>(s.options, 2, load(sums));
         const vec<T> z = load(update(s, b) + unit);
         const vec<T> before = load(state_before(s, t, b) + unit);
         vec<T> h = fma(z, before, (T(1) - z) * n);
@@ -138,8 +140,8 @@ template <class Scalar> struct GruResetBefore {
         const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n_lanes, dh);
         const vec<T> one = splat(T(1));
         const vec<T> z = load(gates + units, n_lanes), n = load(gates + 2 * units, n_lanes);
-        const vec<T> dn = dh * (one - z) * fma(-n, n, one);
-        const vec<T> dz = dh * (load(before, n_lanes) - n) * z * (one - z);
+        const vec<T> dn = gate_back<general, Activation::tanh>(s.options, 2, dh * (one - z), n);
+        const vec<T> dz = gate_back<general, Activation::sigmoid>(s.options, 1, dh * (load(before, n_lanes) - n), z);
         const index Hp = padded<GruResetBefore>(units);
         T* const to_row = dz_row(s, t, b);
         store(to_row + (j * h_gates + 1) * L, dz);
@@ -161,7 +163,7 @@ template <class Scalar> struct GruResetBefore {
             h = h * mask;
             dmasked = g * mask;
         }
-        const vec<T> dr = g * h * r * (T(1) - r);
+        const vec<T> dr = gate_back<general, Activation::sigmoid>(s.options, 0, g * h, r);
         T* const dh = s.dh + padded_row + unit;
         store(dh, fma(dmasked, r, load(dh)));
         store(dz_row(s, t, b) + j * h_gates * L, dr);

@@ -35,8 +35,9 @@ template <class Cell, class T = typename Cell::T> void weight_gradient(const Bac
 }
 
 template <class Cell> constexpr CellKernels<typename Cell::T> kernels_of() {
-    return {sizes<Cell>,    Cell::pack_forward,     Cell::pack_backward,  input_product<Cell>,   forward<Cell>,
-            backward<Cell>, initial_gradient<Cell>, input_gradient<Cell>, weight_gradient<Cell>, Cell::unpack_gradient};
+    return {sizes<Cell>,          Cell::pack_forward,    Cell::pack_backward,           input_product<Cell>,
+            forward<Cell>,        backward<Cell>,        find_bounds<typename Cell::T>, initial_gradient<Cell>,
+            input_gradient<Cell>, weight_gradient<Cell>, Cell::unpack_gradient};
 }
 
 // Unit vectors in a panel of the RNN: as few as possible of padding, then as many as possible, up to 4.
@@ -50,8 +51,12 @@ constexpr int rnn_unit_vectors(index vectors) {
 template <class T> CellKernels<T> choose(Kind kind, index units) {
     switch (kind) {
         case Kind::lstm: return kernels_of<Lstm<T>>();
+        case Kind::lstm_general: return kernels_of<Lstm<T, LstmForm::general>>();
+        case Kind::lstm_coupled: return kernels_of<Lstm<T, LstmForm::coupled>>();
         case Kind::gru: return kernels_of<Gru<T>>();
+        case Kind::gru_general: return kernels_of<Gru<T, true>>();
         case Kind::gru_reset_before: return kernels_of<GruResetBefore<T>>();
+        case Kind::gru_reset_before_general: return kernels_of<GruResetBefore<T, true>>();
         default: break;
     }
     switch (rnn_unit_vectors((units - 1) / Lanes<T>::count + 1)) {

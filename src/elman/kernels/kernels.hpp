@@ -17,7 +17,18 @@ namespace elman {
 
 using index = std::int64_t;
 
-enum class Kind { rnn, lstm, gru, gru_reset_before, count };
+// The general kinds take any activations, bounds, and peepholes; the coupled LSTM has no weights for f = 1 - i.
+enum class Kind {
+    rnn,
+    lstm,
+    lstm_general,
+    lstm_coupled,
+    gru,
+    gru_general,
+    gru_reset_before,
+    gru_reset_before_general,
+    count
+};
 
 enum class Activation {
     identity,
@@ -33,6 +44,21 @@ enum class Activation {
     softsign,
     softplus,
     count
+};
+
+template <class T>
+struct Gate {
+    Activation activation = Activation::identity;
+    T alpha = 0, beta = 0;
+    T low = 0, high = 0;        // what it gives at -clip and clip, for the backward pass; NaN without clip
+};
+
+// What was chosen of a general kind, and of the RNN; the others heed none of it.
+template <class T>
+struct Options {
+    Gate<T> gates[4];           // in the order of the weights
+    Gate<T> cell;               // LSTM: what acts on c' on its way to h'
+    T clip = 0, cell_clip = 0;  // bounds of what goes into the gates, and of c'; infinite without
 };
 
 struct Batch {
@@ -56,7 +82,7 @@ struct Weights {
     const T* Wx;            // (I, G*H)
     const T* Wh;            // (H, G*H)
     const T* b;             // (G*H)
-    const T* bn;            // (H), GRU with the reset after the product only
+    const T* vectors;       // (V, H), V 1: bn of the GRU with the reset after; V G-1: peepholes of i, f, o, or null
 };
 
 // Zoneout: z of each state, s' = z s + (1 - z) s_new; null without it.
@@ -72,8 +98,8 @@ template <class T>
 struct Forward {
     Batch batch;
     index inputs, units;        // I, H
-    Activation activation;      // RNN only, with its two numbers
-    T alpha, beta;
+    Options<T> options;
+    const T* vectors;           // as those of the weights
     const T* packed;            // weights as laid out by pack_forward
     const T* x;                 // (N, I)
     index ldx;                  // elements from one row to the next
@@ -97,12 +123,14 @@ template <class T>
 struct Backward {
     Batch batch;
     index inputs, units;        // I, H
-    Activation activation;
-    T alpha, beta;
+    Options<T> options;
+    const T* vectors;           // as those of the weights
     const T* packed_h;          // Wh transposed, as laid out by pack_backward
     const T* packed_x;          // Wx transposed
     const T* const* h_before;   // (slots) row of h before the step as the products had it, for the weight gradients
     const T* const* x_rows;     // (slots) row of x
+    const T* const* c_before;   // (slots) row of c before the step and of c' after it, with peepholes
+    const T* const* c_after;
     const T* y;                 // (N, H)
     index ldy;
     const T* h0;                // (B, H) in the order of the batch; distance 0 repeats one row of zeros
@@ -129,6 +157,7 @@ struct Backward {
     T* dWx;                     // [panel][I][gates][L] sums so far
     T* dWh;                     // [panel][H][gates][L]
     T* db;                      // [panel][sums][L]
+    T* dpeepholes;              // [panel][G-1][L]
 };
 
 // Numbers of elements the caller must provide, for one cell of sizes I, H.
@@ -151,12 +180,14 @@ struct CellKernels {
     void (*input_product)(const Forward<T>&, const index* rows_of_x, index s0, index s1, T* x_product);
     void (*forward)(const Forward<T>&, Range);
     void (*backward)(const Backward<T>&, Range);
+    // Makes the options ready for `backward`.
+    void (*find_bounds)(Options<T>&);
     // Leaves the gradient of h0 in dh, after the block with step 0.
     void (*initial_gradient)(const Backward<T>&, index b0, index b1);
     void (*input_gradient)(const Backward<T>&, index s0, index s1);
     // Adds the block to dWx, dWh and db of panels p0..p1.
     void (*weight_gradient)(const Backward<T>&, index p0, index p1);
-    void (*unpack_gradient)(const Backward<T>&, T* dWx, T* dWh, T* db, T* dbn);
+    void (*unpack_gradient)(const Backward<T>&, T* dWx, T* dWh, T* db, T* dvectors);
 };
 
 struct Kernels {

@@ -81,6 +81,7 @@ template <class T> bool product_ahead(const Layer<T>& layer, const Order& order,
 template <class T>
 bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& a, const Running& running) {
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
+    const Facts& facts = facts_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
     const Sizes sizes = kernels.sizes(inputs, units);
     const index B = order.sequences();
@@ -105,8 +106,8 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     const Memory<T> h(2 * B * sizes.ldh);
     const Memory<T> mask = a.mask ? Memory<T>::zeros(B * sizes.ldh) : Memory<T>();
     const Memory<T> masked_h = a.mask ? Memory<T>(2 * B * sizes.ldh) : Memory<T>();
-    const Memory<T> c = layer.kind == Kind::lstm ? Memory<T>::zeros(B * sizes.padded_units) : Memory<T>();
-    const Memory<T> reset_h = layer.kind == Kind::gru_reset_before ? Memory<T>(3 * B * sizes.ldh) : Memory<T>();
+    const Memory<T> c = facts.cell_state ? Memory<T>::zeros(B * sizes.padded_units) : Memory<T>();
+    const Memory<T> reset_h = facts.reset_before ? Memory<T>(3 * B * sizes.ldh) : Memory<T>();
     const Memory<T> x_product = ahead ? Memory<T>(most_rows * product_row) : Memory<T>();
     std::vector<index> rows_of_x;
     if (ahead)
@@ -123,7 +124,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     Forward<T> f{};
     f.batch = order.batch(slot.data());
     f.inputs = inputs, f.units = units;
-    f.activation = layer.activation, f.alpha = layer.alpha, f.beta = layer.beta;
+    f.options = layer.options, f.vectors = layer.weights.vectors;
     f.packed = layer.packed ? layer.packed : packed.get();
     f.x = a.x, f.ldx = a.ldx;
     f.x_product = x_product.get();
@@ -167,6 +168,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
 template <class T>
 bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>& a, const Running& running) {
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
+    const Facts& facts = facts_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
     const Sizes sizes = kernels.sizes(inputs, units);
     const index B = order.sequences(), rows = order.rows(), dir = order.direction();
@@ -201,16 +203,19 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     if (a.mask) gather(order, a.mask, units, mask.get(), Hp);
     const Memory<T> dz_rows = Memory<T>::zeros(2 * B * sizes.ldz);
     const Memory<T> dz = Memory<T>::zeros(most_rows * dz_row);
-    const Memory<T> reset_h = layer.kind == Kind::gru_reset_before ? Memory<T>(most_rows * units) : Memory<T>();
+    const Memory<T> reset_h = facts.reset_before ? Memory<T>(most_rows * units) : Memory<T>();
     const Memory<T> masked_h = a.mask ? Memory<T>(most_rows * units) : Memory<T>();
     const index panel_row = sizes.gates * sizes.lanes * sizes.panels;
     const Memory<T> dWx = Memory<T>::zeros(inputs * panel_row), dWh = Memory<T>::zeros(units * panel_row);
     const Memory<T> db = Memory<T>::zeros(dz_row);
+    const bool peeping = peepholes(layer) > 0;
+    const Memory<T> dpeepholes = Memory<T>::zeros(peepholes(layer) * Hp);
 
     const Memory<const T*> x_rows(rows), h_before(rows), reset_rows(reset_h.get() ? most_rows : 0);
     for (index s = 0; reset_h.get() && s < most_rows; ++s) reset_rows[s] = reset_h.get() + s * units;
     const Memory<const T*> masked_rows(a.mask ? most_rows : 0);
     for (index s = 0; a.mask && s < most_rows; ++s) masked_rows[s] = masked_h.get() + s * units;
+    const Memory<const T*> c_before(peeping ? rows : 0), c_after(peeping ? rows : 0);
     const Memory<T*> dx_rows(rows);
     index s = 0;
     for (index t = order.steps() - 1; t >= 0; --t)
@@ -219,12 +224,15 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
             x_rows[s] = a.x + row * a.ldx;
             dx_rows[s] = a.dx + row * a.lddx;
             h_before[s] = t ? a.y + (row - dir) * a.ldy : a.h0 ? h0.get() + b * units : zero_row.get();
+            if (!peeping) continue;
+            c_before[s] = t ? a.inner + (row - dir) * units : a.c0 ? c0.get() + b * units : zero_row.get();
+            c_after[s] = (a.fresh ? a.fresh : a.inner) + row * units;
         }
 
     Backward<T> f{};
     f.batch = order.batch(slot.data());
     f.inputs = inputs, f.units = units;
-    f.activation = layer.activation, f.alpha = layer.alpha, f.beta = layer.beta;
+    f.options = layer.options, f.vectors = layer.weights.vectors;
     f.packed_h = packed_h.get(), f.packed_x = packed_x.get();
     f.y = a.y, f.ldy = a.ldy;
     f.h0 = a.h0 ? h0.get() : zero_row.get(), f.ld_h0 = a.h0 ? units : 0;
@@ -237,7 +245,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     f.reset_h = reset_h.get(), f.reset_rows = reset_rows.get();
     f.mask = mask.get(), f.masked_h = masked_h.get();
     f.zones = a.zones, f.fresh = a.fresh;
-    f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get();
+    f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get(), f.dpeepholes = dpeepholes.get();
 
     const int threads = team_size(order, 3 * flops_per_row(layer, sizes) * rows, running);
     const std::vector<index> bounds = order.shares(threads);
@@ -245,6 +253,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     Watch watch(running);
     run_team(threads, [&](int rank) {
         Backward<T> mine = f;
+        kernels.find_bounds(mine.options);
         const index b0 = bounds[rank], b1 = bounds[rank + 1];
         const auto look = [&] {
             if (rank == 0) watch.look();
@@ -256,6 +265,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
             mine.x_rows = x_rows.get() + before;
             mine.h_before = a.mask ? masked_rows.get() : h_before.get() + before;
             mine.dx_rows = dx_rows.get() + before;
+            if (peeping) mine.c_before = c_before.get() + before, mine.c_after = c_after.get() + before;
             for (index end = begins[i - 1]; end > begins[i] && !look();) {
                 const index begin = std::max(begins[i], order.block_begin(end, rows_for_clock));
                 kernels.backward(mine, {b0, b1, begin, end});
@@ -275,7 +285,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
 
     scatter(order, dh.get(), Hp, units, a.dh0);
     if (a.dc0) scatter(order, dc.get(), Hp, units, a.dc0);
-    kernels.unpack_gradient(f, a.dWx, a.dWh, a.db, a.dbn);
+    kernels.unpack_gradient(f, a.dWx, a.dWh, a.db, a.dvectors);
     return true;
 }
 

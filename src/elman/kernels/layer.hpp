@@ -8,14 +8,45 @@
 
 namespace elman {
 
+// What tells the kinds apart outside their kernels.
+struct Facts {
+    int gates;              // G
+    int activations;        // that the options must name, the one of c' last
+    bool cell_state;        // whether c stands beside h
+    bool reset_before;      // whether a step takes two passes
+    bool inner_bias;        // whether the vectors beside the gates are bn
+    bool peepholes;         // whether they may be peepholes
+    bool keeps_gates, keeps_inner, keeps_fresh;     // what a tape holds; fresh with zoneout only
+};
+
+inline const Facts& facts_of(Kind kind) {
+    static constexpr Facts facts[] = {
+        {1, 1, false, false, false, false, false, false, true},     // rnn
+        {4, 0, true, false, false, false, true, true, true},        // lstm
+        {4, 5, true, false, false, true, true, true, true},         // lstm_general
+        {3, 4, true, false, false, true, true, true, true},         // lstm_coupled
+        {3, 0, false, false, true, false, true, true, false},       // gru
+        {3, 3, false, false, true, false, true, true, false},       // gru_general
+        {3, 0, false, true, false, false, true, false, false},      // gru_reset_before
+        {3, 3, false, true, false, false, true, false, false},      // gru_reset_before_general
+    };
+    static_assert(sizeof(facts) / sizeof(Facts) == static_cast<int>(Kind::count));
+    return facts[static_cast<int>(kind)];
+}
+
 template <class T>
 struct Layer {
     Kind kind;
-    Activation activation = Activation::tanh;
-    T alpha = 0, beta = 0;
+    Options<T> options;
     Weights<T> weights;
     const T* packed = nullptr;  // the weights packed for forward, if the caller has them already
 };
+
+// Vectors (H) of peepholes that the layer has.
+template <class T> index peepholes(const Layer<T>& layer) {
+    const Facts& facts = facts_of(layer.kind);
+    return facts.peepholes && layer.weights.vectors ? facts.gates - 1 : 0;
+}
 
 template <class T>
 struct ForwardArrays {
@@ -58,7 +89,7 @@ struct BackwardArrays {
     T* dWx;                 // (I, G*H)
     T* dWh;                 // (H, G*H)
     T* db;                  // (G*H)
-    T* dbn;                 // (H)
+    T* dvectors;            // (V, H)
 };
 
 struct Running {

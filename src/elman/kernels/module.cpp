@@ -1,6 +1,7 @@
 // The Python face of the kernels. Thin: arrays in, arrays out; what a user may pass is checked by the library.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
@@ -65,8 +66,8 @@ struct BatchArguments {
         return Order(steps, B, reverse);
     }
 
-    template <class T> Zones<T> zones(Kind kind, index units) const {
-        if (bool(zone_c) != (zone_h && kind == Kind::lstm))
+    template <class T> Zones<T> zones(const Facts& facts, index units) const {
+        if (bool(zone_c) != (zone_h && facts.cell_state))
             throw nb::value_error("The zones must be those of the states of the kind of cell.");
         const auto rows = [&](const Array& zone) { return zone.is_one_row() ? 1 : x.shape(0); };
         const auto distance = [&](const Array& zone) { return zone.is_one_row() ? 0 : units; };
@@ -80,21 +81,23 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
-    const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
-    if (gates && (rnn || bool(inner) != (in.kind != Kind::gru_reset_before)))
+    const Facts& facts = in.facts();
+    if (gates && (!facts.keeps_gates || bool(inner) != facts.keeps_inner))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
-    if (rnn ? fresh && !batch.zone_h : bool(fresh) != (lstm && gates && batch.zone_h))
-        throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
+    // The RNN keeps no gates that would tell whether a tape is wanted.
+    const bool fresh_fits =
+        facts.keeps_gates ? bool(fresh) == (facts.keeps_fresh && gates && batch.zone_h) : !fresh || batch.zone_h;
+    if (!fresh_fits) throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (y.is_none()) y = empty<T>({N, H});
     const nb::object h = empty<T>({B, H});
-    const nb::object c = lstm ? empty<T>({B, H}) : nb::none();
+    const nb::object c = facts.cell_state ? empty<T>({B, H}) : nb::none();
     const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true);
     const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                      batch.x.row_stride(),
                                      batch.h0.packed<const T>({B, H}),
                                      batch.c0.packed<const T>({B, H}),
                                      batch.mask.packed<const T>({B, H}),
-                                     batch.zones<T>(in.kind, H),
+                                     batch.zones<T>(in.facts(), H),
                                      y_.data<T>({N, H}),
                                      y_.row_stride(),
                                      h_.packed<T>({B, H}),
@@ -107,10 +110,10 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
 }
 
 nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
-                        nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
+                        nb::handle b, nb::handle vectors, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
                         nb::handle inner, nb::handle fresh, nb::handle mask, nb::handle zone_h, nb::handle zone_c,
-                        Activation activation, double alpha, double beta) {
-    const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+                        const ChosenOptions* options) {
+    const LayerArguments in{kind, Wx, Wh, b, vectors, options};
     const Array gates_(gates, "gates", true), inner_(inner, "inner", true), fresh_(fresh, "fresh", true);
     const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
                                   {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
@@ -128,22 +131,23 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
-    const bool lstm = in.kind == Kind::lstm, rnn = in.kind == Kind::rnn;
-    if (!tape.y || bool(tape.gates) == rnn || bool(tape.inner) != (lstm || in.kind == Kind::gru) ||
-        bool(tape.fresh) != (batch.zone_h && (lstm || rnn)))
+    const Facts& facts = in.facts();
+    if (!tape.y || bool(tape.gates) != facts.keeps_gates || bool(tape.inner) != facts.keeps_inner ||
+        bool(tape.fresh) != (batch.zone_h && facts.keeps_fresh))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (dx.is_none()) dx = empty<T>({N, I});
-    const nb::object dh0 = empty<T>({B, H}), dc0 = lstm ? empty<T>({B, H}) : nb::none();
+    const nb::object dh0 = empty<T>({B, H}), dc0 = facts.cell_state ? empty<T>({B, H}) : nb::none();
     const nb::object dWx = empty<T>({I, GH}), dWh = empty<T>({H, GH}), db = empty<T>({GH});
-    const nb::object dbn = in.kind == Kind::gru ? empty<T>({H}) : nb::none();
+    const index V = in.vector_count();
+    const nb::object dvectors = V ? empty<T>({V, H}) : nb::none();
     const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
-        dWh_(dWh, "dWh", true), db_(db, "db", true), dbn_(dbn, "dbn", true);
+        dWh_(dWh, "dWh", true), db_(db, "db", true), dvectors_(dvectors, "dvectors", true);
     const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                       batch.x.row_stride(),
                                       batch.h0.packed<const T>({B, H}),
                                       batch.c0.packed<const T>({B, H}),
                                       batch.mask.packed<const T>({B, H}),
-                                      batch.zones<T>(in.kind, H),
+                                      batch.zones<T>(in.facts(), H),
                                       tape.y.data<const T>({N, H}),
                                       tape.y.row_stride(),
                                       tape.gates.packed<const T>({N, GH}),
@@ -160,17 +164,16 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       dWx_.packed<T>({I, GH}),
                                       dWh_.packed<T>({H, GH}),
                                       db_.packed<T>({GH}),
-                                      dbn_.packed<T>({H})};
+                                      dvectors_.packed<T>({V, H})};
     run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
-    return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dbn);
+    return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dvectors);
 }
 
 nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
-                         nb::handle b, nb::handle bn, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
+                         nb::handle b, nb::handle vectors, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
                          nb::handle inner, nb::handle fresh, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
-                         nb::handle mask, nb::handle zone_h, nb::handle zone_c, Activation activation, double alpha,
-                         double beta) {
-    const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+                         nb::handle mask, nb::handle zone_h, nb::handle zone_c, const ChosenOptions* options) {
+    const LayerArguments in{kind, Wx, Wh, b, vectors, options};
     const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
                                   {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
     const TapeArguments tape = {{y, "y"},   {gates, "gates"}, {inner, "inner"}, {fresh, "fresh"},
@@ -193,8 +196,12 @@ NB_MODULE(_native, m) {
     nb::enum_<Kind>(m, "Kind")
         .value("rnn", Kind::rnn)
         .value("lstm", Kind::lstm)
+        .value("lstm_general", Kind::lstm_general)
+        .value("lstm_coupled", Kind::lstm_coupled)
         .value("gru", Kind::gru)
-        .value("gru_reset_before", Kind::gru_reset_before);
+        .value("gru_general", Kind::gru_general)
+        .value("gru_reset_before", Kind::gru_reset_before)
+        .value("gru_reset_before_general", Kind::gru_reset_before_general);
     nb::enum_<Activation>(m, "Activation")
         .value("identity", Activation::identity)
         .value("relu", Activation::relu)
@@ -209,22 +216,30 @@ NB_MODULE(_native, m) {
         .value("softsign", Activation::softsign)
         .value("softplus", Activation::softplus);
 
+    nb::class_<ChosenOptions>(m, "Options", "Activations with two numbers each, as many as the kind has, and bounds.")
+        .def(
+            "__init__",
+            [](ChosenOptions* made, std::vector<std::tuple<Activation, double, double>> activations, double clip,
+               double cell_clip) { new (made) ChosenOptions{std::move(activations), clip, cell_clip}; },
+            "activations"_a, "clip"_a, "cell_clip"_a);
+
     m.attr("isa") = chosen_kernels().name;
     m.attr("isas") = available_isas();
     m.def("set_threads", [](int n) { threads = n < 1 ? 1 : n; }, "n"_a);
     m.def("get_threads", []() { return threads.load(); });
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
-          "bn"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(), "y"_a.none() = nb::none(),
-          "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(), "fresh"_a.none() = nb::none(),
-          "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(),
-          "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
+          "vectors"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(),
+          "y"_a.none() = nb::none(), "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(),
+          "fresh"_a.none() = nb::none(), "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
+          "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none(),
           "y, h, c of a packed batch; c is None where there is none. The tape goes into gates, inner and fresh.");
-    m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none(),
-          "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(), "fresh"_a.none() = nb::none(),
-          "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(), "dc"_a.none() = nb::none(),
-          "dx"_a.none() = nb::none(), "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
-          "zone_c"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0,
-          "dx, dh0, dc0, dWx, dWh, db, dbn from the tape of forward; dc0 and dbn are None where there are none.");
+    m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
+          "vectors"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
+          "fresh"_a.none() = nb::none(), "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(),
+          "dc"_a.none() = nb::none(), "dx"_a.none() = nb::none(), "mask"_a.none() = nb::none(),
+          "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none(),
+          "dx, dh0, dc0, dWx, dWh, db, dvectors from the tape of forward; dc0 and dvectors are None where there are "
+          "none.");
     add_streams(m);
 }

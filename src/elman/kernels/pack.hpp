@@ -22,6 +22,11 @@ template <int count_> struct GateOrder {
     static constexpr int count = count_;
     int gate[count_];
 };
+template <int count> constexpr GateOrder<count> as_they_stand() {
+    GateOrder<count> order{};
+    for (int g = 0; g < count; ++g) order.gate[g] = g;
+    return order;
+}
 
 // W (rows, gates*H) to [rows][unit vector][place][L] of panel p; returns the end.
 template <class T, int places>

@@ -1,10 +1,10 @@
 // Simple recurrent network (Elman 1990).
 //
-//   h' = act(z),  z = x Wx + h Wh + b
+//   h' = act(z),  z = x Wx + h Wh + b, bounded by clip
 //   dz = dh' act'(h')          the derivative from the output alone
 #pragma once
-#include "activations.hpp"
 #include "cell.hpp"
+#include "gates.hpp"
 
 namespace elman {
 namespace ELMAN_ISA {
@@ -19,9 +19,9 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
     static void pack_bias(const Weights<T>& w, index p, T* out) {
         for (int u = 0; u < U; ++u) store(out + u * L, gate_vector(w.b, w.units, 0, (p * U + u) * L));
     }
-    static void unpack_bias(const T* sums, index p, index units, T* db, T*) {
-        for (index unit = p * U * L; unit < (p + 1) * U * L && unit < units; unit += L, sums += L)
-            store(db + unit, load(sums), units - unit);
+    static void unpack_bias(const Backward<T>& s, index p, T* db, T*) {
+        for (index unit = p * U * L; unit < (p + 1) * U * L && unit < s.units; unit += L)
+            store(db + unit, load(s.db + unit), s.units - unit);
     }
 
     static ELMAN_INLINE void forward_row(const Forward<T>& s, index t, index b, index p, const T* sums) {
@@ -30,7 +30,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
         for (index unit = p * U * L; unit < (p + 1) * U * L && unit < s.units; unit += L, sums += L) {
             will_write(y + s.batch.direction * s.ldy + unit);
             const index n = s.units - unit;
-            vec<T> h = activate<T>(s.activation, s.alpha, s.beta, load(sums));
+            vec<T> h = bounded_activation(s.options.gates[0], s.options.clip, load(sums));
             if (is_there(s.zones.h)) {
                 if (s.fresh) store(s.fresh + row * s.units + unit, h, n);
                 h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
@@ -52,7 +52,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
         }
         const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n, dh);
         const T* const h = is_there(s.zones.h) ? s.fresh + row * s.units + unit : y;
-        const vec<T> dz = dh * derivative<T>(s.activation, s.alpha, s.beta, load(h, n));
+        const vec<T> dz = bounded_back(s.options.gates[0], dh, load(h, n));
         store(s.dh + b * padded<Rnn>(s.units) + unit, past);
         store(dz_row(s, t, b) + unit, dz);
         store(dz_panel<Rnn>(s, t, b, j), dz);

@@ -22,13 +22,23 @@ public:
           sizes(kernels.sizes(layer.weights.inputs, layer.weights.units)),
           layer_(layer),
           packed_(sizes.packed_forward),
-          rates_(2 * layer.weights.units) {
+          vectors_((2 + peepholes(layer)) * layer.weights.units) {
         kernels.pack_forward(layer.weights, packed_.get());
-        layer_.weights = {layer.weights.inputs, layer.weights.units, nullptr, nullptr, nullptr, nullptr};
-        layer_.packed = packed_.get();
         const index units = layer.weights.units;
-        if (zone_h) zones.h = std::copy_n(zone_h, units, rates_.get()) - units;
-        if (zone_c) zones.c = std::copy_n(zone_c, units, rates_.get() + units) - units;
+        T* end = vectors_.get();
+        const auto keep = [&](const T* from, index n) -> const T* {
+            if (!from || !n) return nullptr;
+            end = std::copy_n(from, n, end);
+            return end - n;
+        };
+        zones.h = keep(zone_h, units), zones.c = keep(zone_c, units);
+        layer_.weights = {layer.weights.inputs,
+                          units,
+                          nullptr,
+                          nullptr,
+                          nullptr,
+                          keep(layer.weights.vectors, peepholes(layer) * units)};
+        layer_.packed = packed_.get();
     }
     PackedLayer(const PackedLayer&) = delete;
 
@@ -39,7 +49,7 @@ public:
 
 private:
     Layer<T> layer_;
-    const Memory<T> packed_, rates_;
+    const Memory<T> packed_, vectors_;
 };
 
 template <class T>
@@ -49,7 +59,7 @@ public:
         : packed_(std::move(packed)),
           h_(Memory<T>::zeros(2 * batch * packed_->sizes.ldh)),
           c_(Memory<T>::zeros(has_c() ? batch * packed_->sizes.padded_units : 0)),
-          reset_h_(packed_->layer().kind == Kind::gru_reset_before ? 3 * batch * packed_->sizes.ldh : 0),
+          reset_h_(facts_of(packed_->layer().kind).reset_before ? 3 * batch * packed_->sizes.ldh : 0),
           first_(batch),
           length_(batch, 1),
           active_{batch, batch} {
@@ -58,7 +68,7 @@ public:
         // Direction 0: every step reads row b of x and writes row b of y; only its parity is told by t.
         f_.batch = {batch, 2, 0, first_.data(), length_.data(), active_, slot_};
         f_.inputs = layer.weights.inputs, f_.units = layer.weights.units;
-        f_.activation = layer.activation, f_.alpha = layer.alpha, f_.beta = layer.beta;
+        f_.options = layer.options, f_.vectors = layer.weights.vectors;
         f_.packed = layer.packed;
         f_.zones = packed_->zones;
         f_.h = h_.get(), f_.ldh = packed_->sizes.ldh;
@@ -70,7 +80,7 @@ public:
     index batch() const { return f_.batch.sequences; }
     index inputs() const { return f_.inputs; }
     index units() const { return f_.units; }
-    bool has_c() const { return packed_->layer().kind == Kind::lstm; }
+    bool has_c() const { return facts_of(packed_->layer().kind).cell_state; }
     const std::shared_ptr<const PackedLayer<T>>& packed() const { return packed_; }
 
     // x (B, I) to y (B, H).

@@ -131,7 +131,7 @@ public:
     TypedPacked(const LayerArguments& in, const Array& zone_h, const Array& zone_c) {
         const Layer<T> layer = in.layer<T>();
         const index H = in.units();
-        if (bool(zone_c) != (zone_h && in.kind == Kind::lstm))
+        if (bool(zone_c) != (zone_h && in.facts().cell_state))
             throw nb::value_error("The zones must be those of the states of the kind of cell.");
         packed_ = std::make_shared<const PackedLayer<T>>(layer, zone_h.packed<const T>({1, H}),
                                                          zone_c.packed<const T>({1, H}));
@@ -145,9 +145,9 @@ private:
     std::shared_ptr<const PackedLayer<T>> packed_;
 };
 
-std::unique_ptr<Packed> pack(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle bn, nb::handle zone_h,
-                             nb::handle zone_c, Activation activation, double alpha, double beta) {
-    const LayerArguments in{kind, Wx, Wh, b, bn, activation, alpha, beta};
+std::unique_ptr<Packed> pack(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle vectors,
+                             nb::handle zone_h, nb::handle zone_c, const ChosenOptions* options) {
+    const LayerArguments in{kind, Wx, Wh, b, vectors, options};
     const Array zone_h_(zone_h, "zone_h"), zone_c_(zone_c, "zone_c");
     if (in.Wx.is_float32()) return std::make_unique<TypedPacked<float>>(in, zone_h_, zone_c_);
     return std::make_unique<TypedPacked<double>>(in, zone_h_, zone_c_);
@@ -168,8 +168,8 @@ void add_streams(nb::module_& m) {
         .def("copy", &Stream::copy, "A stream of the same weights that goes on from the same state.");
     nb::class_<Packed>(m, "Packed", "Weights of a layer packed for streams; shared by all of them.")
         .def("stream", &Packed::stream, "batch"_a = 1);
-    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "bn"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
-          "zone_c"_a.none() = nb::none(), "activation"_a = Activation::tanh, "alpha"_a = 0.0, "beta"_a = 0.0);
+    m.def("pack", pack, "kind"_a, "Wx"_a, "Wh"_a, "b"_a, "vectors"_a.none() = nb::none(),
+          "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none());
 }
 
 }  // namespace elman
