@@ -97,6 +97,7 @@ def gru(reset_after: bool = True, *, clip: float | None = None, activations: Map
     variant = {**clip_option("clip", clip), **activations_option(acts, _ACTIVATIONS)}
     act = {gate: bounded(activation, variant.get("clip")) for gate, activation in acts.items()}
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
+    kernel = "gru" if reset_after else "gru_reset_before"
     return Cell(
         name="gru",
         weights={**weights, "bn": ("hidden",)} if reset_after else weights,
@@ -109,7 +110,7 @@ def gru(reset_after: bool = True, *, clip: float | None = None, activations: Map
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after), **variant},
         takes_mask=True,
-        kernel=None if variant else ("gru" if reset_after else "gru_reset_before",),
+        kernel=(f"{kernel}_general", tuple(acts.values()), variant.get("clip")) if variant else (kernel,),
     )
 
 

@@ -138,6 +138,7 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         act={name: act if name == "c" else bounded(act, clip) for name, act in acts.items()},
         bound=bounded(Activation("identity"), options.get("cell_clip")),
     )
+    kernel = ("lstm_coupled" if coupled else "lstm_general", tuple(acts.values()), clip, options.get("cell_clip"))
     return Cell(
         name="lstm",
         weights=weights,
@@ -149,4 +150,5 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         projection=projection,
         options=options,
         takes_mask=True,
+        kernel=kernel if projection is None else None,
     )

@@ -58,7 +58,7 @@ def run(
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
-    kind, options = _native(*cell.kernel)
+    kind, options = _native(cell.kernel)
     values = _rows(values)
     gates, inner, fresh = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
     zone_rows = _zone_rows(zones, out.shape[1], out.dtype)
@@ -123,7 +123,7 @@ def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    kind, options = _native(*tape.cell.kernel)
+    kind, options = _native(tape.cell.kernel)
     dx, dh0, dc0, dWx, dWh, db, dvectors = native.backward(
         kind,
         tape.values,
@@ -148,7 +148,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
 
 def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
-    kind, options = _native(*cell.kernel)
+    kind, options = _native(cell.kernel)
     zone_rows = _zone_rows(zones, weights[1].shape[0], weights[1].dtype)
     return native.pack(kind, *_four(weights), *_two(zone_rows), options)
 
@@ -172,10 +172,15 @@ def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
 
 
 @functools.cache
-def _native(
+def _native(kernel: Any) -> tuple[Any, Any]:
+    """What a cell's `kernel` names: the kind, and its options."""
+    return _named(*kernel)
+
+
+def _named(
     kind: str, activations: tuple[Activation, ...] = (), clip: float | None = None, cell_clip: float | None = None
 ) -> tuple[Any, Any]:
-    """What a cell's `kernel` names: the kind, and its options; activations as the gates are ordered, then that of c'."""
+    """The same; the activations stand in the order of the gates, then that of c'."""
     acts = [(getattr(native.Activation, act.name), *act.slopes) for act in activations]
     bounds = (math.inf if bound is None else bound for bound in (clip, cell_clip))
     return getattr(native.Kind, kind), native.Options(acts, *bounds)
