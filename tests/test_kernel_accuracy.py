@@ -50,12 +50,24 @@ def test_activations_in_ulps(name, dtype):
     assert np.abs(got).max() == 1
 
 
-@pytest.mark.parametrize("cell", ["LSTM", "GRU", "RNN"])
-def test_float32_kernels_beside_float64_equations(cell):
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    [
+        ("LSTM", {}),
+        ("GRU", {}),
+        ("RNN", {}),
+        ("LSTM", {"peepholes": True, "clip": 3.0, "activations": {"i": "hard_sigmoid", "c": "softsign"}}),
+        ("LSTM", {"coupled": True, "cell_clip": 0.5}),
+        ("GRU", {"clip": 0.8, "activations": {"z": "hard_sigmoid"}}),
+        ("RNN", {"clip": 0.5}),
+    ],
+    ids=str,
+)
+def test_float32_kernels_beside_float64_equations(cell, options):
     """Over 200 steps of a layer of 64 units the error stays at some ten epsilon of float32."""
     rng = np.random.default_rng(0)
-    single = getattr(elman, cell)(16, 64, seed=0)
-    double = getattr(elman, cell)(16, 64, dtype="float64", seed=0)
+    single = getattr(elman, cell)(16, 64, seed=0, **options)
+    double = getattr(elman, cell)(16, 64, dtype="float64", seed=0, **options)
     for name, array in single.parameters.items():
         setattr(double, name, array)
     x = rng.normal(size=(8, 200, 16)).astype(np.float32)

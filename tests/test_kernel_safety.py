@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -216,3 +217,158 @@ def test_the_binary_is_small():
     assert kernels.native.__file__ is not None
     with open(kernels.native.__file__, "rb") as file:
         assert len(file.read()) < 5e6
+
+
+def test_the_binding_itself_keeps_within_its_arrays():
+    """What no layer would pass: each is refused before anything is read."""
+    native, layer = kernels.native, elman.LSTM(3, 4)
+    x, weights = np.ones((6, 3), np.float32), (layer.Wx, layer.Wh, layer.b)
+    kind = native.Kind.lstm
+    for lengths in ([7], [3, 4], [0, 6], [-1, 7], [2**62, 2**62], [5], []):
+        with pytest.raises(ValueError, match="lengths must be from 1 up"):
+            native.forward(kind, x, np.array(lengths, np.int64), False, *weights)
+    lengths = np.array([6])
+    for wrong in ((kind, x[:, :2]), (kind, x.astype(float)), (kind, x.astype(int)), (native.Kind.gru, x)):
+        with pytest.raises(ValueError, match="must"):
+            native.forward(wrong[0], wrong[1], lengths, False, *weights)
+    with pytest.raises(ValueError, match="must"):
+        native.forward(kind, x, lengths, False, layer.Wx, layer.Wh[:3], layer.b)
+    with pytest.raises(ValueError, match="must"):
+        native.forward(kind, x, lengths, False, *weights, None, np.ones((2, 4), np.float32))
+    wide = np.ones((3, 32), np.float32)[:, :16]  # rows apart, where the kernel takes them for packed
+    with pytest.raises(ValueError, match="Wx must"):
+        native.forward(kind, x, lengths, False, wide, layer.Wh, layer.b)
+    gates = np.ones((6, 16), np.float32)
+    for tape in ((gates, None), (gates[:5], gates[:, :4].copy()), (gates, gates[:, :4]), (gates[:, :8], gates)):
+        with pytest.raises(ValueError, match="must"):
+            native.forward(kind, x, lengths, False, *weights, None, None, None, None, *tape)
+
+
+def test_masks_and_zones_that_do_not_fit_are_refused():
+    native, layer = kernels.native, elman.LSTM(3, 4)
+    kind, x, lengths, weights = (
+        native.Kind.lstm,
+        np.ones((6, 3), np.float32),
+        np.array([6]),
+        (layer.Wx, layer.Wh, layer.b),
+    )
+    single = lambda *shape: np.full(shape, 0.5, np.float32)  # noqa: E731
+    row, rows = single(1, 4), single(6, 4)
+    row.flags.writeable = False
+    nothing = (None,) * 7  # bn, h0, c0, y, gates, inner, fresh
+    tape = (None, None, None, rows, single(6, 16), rows, rows)
+    tail = (None,) * 4  # dy, dh, dc, dx
+    calls = (
+        lambda *noise: native.forward(kind, x, lengths, False, *weights, *nothing, *noise),
+        lambda *noise: native.backward(kind, x, lengths, False, *weights, *tape, *tail, *noise),
+    )
+    for call in calls:
+        for zones in ((row, row), (rows, row), (row, rows)):
+            call(row, *zones)
+        for mask in (row[:, :3], single(2, 4), row[0], row.astype(float), np.ones((1, 4), bool)):
+            with pytest.raises(ValueError, match="mask must"):
+                call(mask, row, row)
+        for zone in (row[:, :3], single(2, 4), row[0], row.astype(float), single(6, 8)[:, ::2], single(6, 8)[:, :4]):
+            with pytest.raises(ValueError, match="zone_h must"):
+                call(None, zone, rows)
+            with pytest.raises(ValueError, match="zone_c must"):
+                call(None, rows, zone)
+        for zones in ((row, None), (None, row)):
+            with pytest.raises(ValueError, match="must be those of the"):
+                call(None, *zones)
+    two = np.array([2, 4])
+    with pytest.raises(ValueError, match="mask must"):
+        native.forward(kind, x, two, False, *weights, *nothing, single(2, 8)[:, :4])
+    with pytest.raises(ValueError, match="The arrays of the tape"):  # fresh is missing, or too much
+        native.forward(
+            kind, x, lengths, False, *weights, None, None, None, None, single(6, 16), rows, None, None, row, row
+        )
+    with pytest.raises(ValueError, match="The arrays of the tape"):
+        native.forward(kind, x, lengths, False, *weights, None, None, None, None, single(6, 16), rows, single(6, 4))
+    with pytest.raises(ValueError, match="The arrays of the tape"):
+        native.backward(kind, x, lengths, False, *weights, *tape, *tail)
+    for zones in ((rows, row), (row, None)):
+        with pytest.raises(ValueError, match=r"zones must be those|zone_h must"):
+            native.pack(kind, *weights, None, *zones)
+    native.pack(kind, *weights, None, row, row)
+
+
+def test_a_tape_of_another_cell_is_refused():
+    native, layer = kernels.native, elman.LSTM(3, 4)
+    x, y, gates, inner = (np.ones((6, n), np.float32) for n in (3, 4, 16, 4))
+    weights = (layer.Wx, layer.Wh, layer.b, None, None, None)
+    for tape in ((y, None, None), (None, gates, inner), (y, gates, None), (y, inner, inner), (y[:5], gates, inner)):
+        with pytest.raises((ValueError, TypeError), match=r"must|incompatible"):
+            native.backward(native.Kind.lstm, x, np.array([6]), False, *weights, *tape)
+
+
+def test_options_and_peepholes_of_another_cell_are_refused():
+    native = kernels.native
+    layer = elman.LSTM(3, 4, peepholes=True, clip=1.0)
+    x, lengths, weights = np.ones((6, 3), np.float32), np.array([6]), (layer.Wx, layer.Wh, layer.b)
+    tanh, peepholes = (native.Activation.tanh, 0.0, 0.0), np.ones(12, np.float32)
+    five = native.Options([tanh] * 5, 1.0, np.inf)
+    run = lambda kind, vectors, options: native.forward(  # noqa: E731
+        kind, x, lengths, False, *weights, vectors, options=options
+    )
+    run(native.Kind.lstm_general, peepholes, five)
+    run(native.Kind.lstm_general, None, five)
+    run(native.Kind.lstm, None, None)
+    for options in (None, native.Options([tanh] * 4, 1.0, 1.0), native.Options([tanh] * 6, 1.0, 1.0)):
+        with pytest.raises(ValueError, match="The options must be those of the kind of cell"):
+            run(native.Kind.lstm_general, peepholes, options)
+    with pytest.raises(ValueError, match="The options must be those of the kind of cell"):
+        run(native.Kind.lstm, None, five)
+    with pytest.raises(ValueError, match="The weights must be those of the kind of cell"):
+        run(native.Kind.lstm, peepholes, None)
+    for wrong in (peepholes[:8], np.ones(16, np.float32), peepholes.astype(float), peepholes.reshape(3, 4)):
+        with pytest.raises(ValueError, match="vectors must"):
+            run(native.Kind.lstm_general, wrong, five)
+        with pytest.raises(ValueError, match="vectors must"):
+            native.pack(native.Kind.lstm_general, *weights, wrong, options=five)
+    with pytest.raises(ValueError, match="Wx must"):
+        run(native.Kind.lstm_coupled, peepholes[:8], native.Options([tanh] * 4, 1.0, 1.0))
+    with pytest.raises(TypeError):
+        native.Options([("tanh", 0.0, 0.0)], 1.0, 1.0)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2", True, 10**12])
+def test_a_count_of_threads_that_is_none_changes_nothing(wrong):
+    before = elman.get_threads()
+    with pytest.raises(ValueError, match="count must be"):
+        elman.set_threads(wrong)
+    assert elman.get_threads() == before == kernels.native.get_threads()
+
+
+def test_environment_variables():
+    wrong = subprocess.run(
+        [sys.executable, "-c", "import elman"], capture_output=True, text=True, env={**os.environ, "ELMAN_ISA": "mmx"}
+    )
+    assert "ELMAN_ISA must be one of" in wrong.stderr
+    wrong = subprocess.run(
+        [sys.executable, "-c", "import elman"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ELMAN_NUM_THREADS": "none"},
+    )
+    assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
+    wrong = subprocess.run(
+        [sys.executable, "-c", "import elman"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ELMAN_NUM_THREADS": "0"},
+    )
+    assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
+    for variables, want in (
+        ({"ELMAN_PLAIN": "1"}, "plain equations"),
+        ({"ELMAN_PLAIN": "0"}, "compiled kernels"),
+        ({"ELMAN_NUM_THREADS": "3"}, "3"),
+    ):
+        out = subprocess.run(
+            [sys.executable, "-c", "import elman; print(elman.backend(), elman.get_threads())"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, **variables},
+        ).stdout
+        assert want in out
