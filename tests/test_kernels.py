@@ -356,8 +356,8 @@ print(json.dumps(elman.backend()))
 """
 
 
-def child(**environment):
-    code = CHILD.format(folder=os.path.dirname(__file__))
+def child(code=CHILD, **environment):
+    code = code.format(folder=os.path.dirname(__file__))
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
     )
@@ -368,3 +368,27 @@ def test_every_instruction_set(isa):
     done = child(ELMAN_ISA=isa)
     assert done.returncode == 0, done.stderr
     assert isa in json.loads(done.stdout)
+
+
+BITS = """
+import hashlib, sys
+sys.path.insert(0, {folder!r})
+import test_kernels as t
+digest = hashlib.sha256()
+for dtype, lanes in (("float32", 8), ("float64", 4)):
+    for cell in t.CELLS:
+        for hidden in (1, lanes - 1, lanes, lanes + 1, 3 * lanes):
+            results = t.Problem(cell, 19, hidden, [4, 30, 2], dtype, hidden, masked=True, zones="drawn").run("kernel")
+            for name in results if hidden <= lanes else ["y"]:
+                digest.update(results[name] + 0.0)  # -0 and 0 are the same number
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.skipif("avx512" not in getattr(kernels.native, "isas", []), reason="one set with fma, or none")
+def test_wide_and_narrow_vectors_give_the_same_bits():
+    """All of y; the gradients too where one narrow vector holds all units, and takes the place of the wide one."""
+    wide, narrow = child(BITS, ELMAN_ISA="avx512"), child(BITS, ELMAN_ISA="avx2")
+    assert wide.returncode == 0, wide.stderr
+    assert len(wide.stdout) == 65
+    assert wide.stdout == narrow.stdout

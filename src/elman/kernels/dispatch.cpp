@@ -57,7 +57,24 @@ const Kernels& chosen_kernels() {
     return kernels;
 }
 
-template <> CellKernels<float> cell_kernels(Kind kind, index units) { return chosen_kernels().float32(kind, units); }
-template <> CellKernels<double> cell_kernels(Kind kind, index units) { return chosen_kernels().float64(kind, units); }
+namespace {
+
+// The set for a layer of so many units: vectors of 512 bits would be half padding where those of 256 hold them all.
+// With one vector of units either set adds in the same order, so the numbers are the same.
+const Kernels& kernels_for([[maybe_unused]] index units, [[maybe_unused]] index narrow_lanes) {
+#if defined(__x86_64__)
+    if (units <= narrow_lanes && &chosen_kernels() == &avx512::kernels) return avx2::kernels;
+#endif
+    return chosen_kernels();
+}
+
+}  // namespace
+
+template <> CellKernels<float> cell_kernels(Kind kind, index units) {
+    return kernels_for(units, 8).float32(kind, units);
+}
+template <> CellKernels<double> cell_kernels(Kind kind, index units) {
+    return kernels_for(units, 4).float64(kind, units);
+}
 
 }  // namespace elman

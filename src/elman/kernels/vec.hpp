@@ -89,6 +89,42 @@ ELMAN_INLINE void store(float* p, vec<float> v, index n) {
 ELMAN_INLINE void store(double* p, vec<double> v, index n) {
     n >= 8 ? store(p, v) : _mm512_mask_storeu_pd(p, (1u << n) - 1, v);
 }
+#elif defined(__AVX2__)
+// Stored by halves: masked stores of 256 bits are slow on many processors.
+alignas(64) constexpr std::int32_t lane_masks[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+ELMAN_INLINE vec<float> load(const float* p, index n) {
+    if (n >= 8) return load(p);
+    return _mm256_maskload_ps(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane_masks + 8 - n)));
+}
+ELMAN_INLINE vec<double> load(const double* p, index n) {
+    if (n >= 4) return load(p);
+    return _mm256_maskload_pd(p, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(lane_masks + 8 - 2 * n)));
+}
+ELMAN_INLINE void store(float* p, vec<float> v, index n) {
+    if (n >= 8) return store(p, v);
+    __m128 rest = _mm256_castps256_ps128(v);
+    if (n & 4) {
+        _mm_storeu_ps(p, rest);
+        rest = _mm256_extractf128_ps(v, 1);
+        p += 4;
+    }
+    if (n & 2) {
+        _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
+        rest = _mm_movehl_ps(rest, rest);
+        p += 2;
+    }
+    if (n & 1) _mm_store_ss(p, rest);
+}
+ELMAN_INLINE void store(double* p, vec<double> v, index n) {
+    if (n >= 4) return store(p, v);
+    __m128d rest = _mm256_castpd256_pd128(v);
+    if (n & 2) {
+        _mm_storeu_pd(p, rest);
+        rest = _mm256_extractf128_pd(v, 1);
+        p += 2;
+    }
+    if (n & 1) _mm_store_sd(p, rest);
+}
 #else
 template <class T> ELMAN_INLINE vec<T> load(const T* p, index n) {
     if (n >= Lanes<T>::count) return load(p);
