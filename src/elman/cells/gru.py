@@ -98,6 +98,7 @@ def gru(reset_after: bool = True, *, clip: float | None = None, activations: Map
     act = {gate: bounded(activation, variant.get("clip")) for gate, activation in acts.items()}
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     kernel = "gru" if reset_after else "gru_reset_before"
+    named = tuple((activation.name, *activation.slopes) for activation in acts.values())
     return Cell(
         name="gru",
         weights={**weights, "bn": ("hidden",)} if reset_after else weights,
@@ -110,7 +111,7 @@ def gru(reset_after: bool = True, *, clip: float | None = None, activations: Map
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after), **variant},
         takes_mask=True,
-        kernel=(f"{kernel}_general", tuple(acts.values()), variant.get("clip")) if variant else (kernel,),
+        kernel=(f"{kernel}_general", named, variant.get("clip")) if variant else (kernel,),
     )
 
 

@@ -138,7 +138,8 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         act={name: act if name == "c" else bounded(act, clip) for name, act in acts.items()},
         bound=bounded(Activation("identity"), options.get("cell_clip")),
     )
-    kernel = ("lstm_coupled" if coupled else "lstm_general", tuple(acts.values()), clip, options.get("cell_clip"))
+    named = tuple((activation.name, *activation.slopes) for activation in acts.values())
+    kernel = ("lstm_coupled" if coupled else "lstm_general", named, clip, options.get("cell_clip"))
     return Cell(
         name="lstm",
         weights=weights,

@@ -46,7 +46,7 @@ def rnn(activation: str | dict[str, Any] | Activation = "tanh", *, clip: float |
         step_derivative=Given(step_derivative, {"act": act}),
         options={"activation": activation.to_config(), **clip_chosen},
         takes_mask=True,
-        kernel=("rnn", (activation,), clip_chosen.get("clip")),
+        kernel=("rnn", ((activation.name, *activation.slopes),), clip_chosen.get("clip")),
     )
 
 

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman.cells.activations import Activation
 from elman.cells.cell import Arrays, Cell
 from elman.cells.unroll import Zones
 from elman.checks import Array
@@ -142,7 +141,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         *_two(tape.zones),
         options,
     )
-    beside = () if dvectors is None else tuple(dvectors)
+    beside = _beside(dvectors, len(tape.weights) - 3)
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db, *beside)
 
 
@@ -160,8 +159,16 @@ def _rows(array: Array) -> Array:
 
 def _four(weights: Arrays) -> tuple[Array | None, ...]:
     """Wx, Wh, b, and in one array the vectors (H,) beside them: bn of the GRU, the peepholes of the LSTM."""
-    beside = weights[3:]
-    return (*weights[:3], np.concatenate(beside) if len(beside) > 1 else beside[0] if beside else None)
+    if len(weights) > 4:
+        return (*weights[:3], np.concatenate(weights[3:]))
+    return weights if len(weights) == 4 else (*weights, None)
+
+
+def _beside(vectors: Any, count: int) -> Arrays:
+    """The vectors beside Wx, Wh and b, each by itself, from the one array that the kernels know."""
+    if count == 0:
+        return ()
+    return (vectors,) if count == 1 else tuple(vectors.reshape(count, -1))
 
 
 def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
@@ -178,9 +185,12 @@ def _native(kernel: Any) -> tuple[Any, Any]:
 
 
 def _named(
-    kind: str, activations: tuple[Activation, ...] = (), clip: float | None = None, cell_clip: float | None = None
+    kind: str,
+    activations: tuple[tuple[str, float, float], ...] = (),
+    clip: float | None = None,
+    cell_clip: float | None = None,
 ) -> tuple[Any, Any]:
-    """The same; the activations stand in the order of the gates, then that of c'."""
-    acts = [(getattr(native.Activation, act.name), *act.slopes) for act in activations]
+    """The same; the activations, each with alpha and beta, stand in the order of the gates, then that of c'."""
+    acts = [(getattr(native.Activation, name), alpha, beta) for name, alpha, beta in activations]
     bounds = (math.inf if bound is None else bound for bound in (clip, cell_clip))
     return getattr(native.Kind, kind), native.Options(acts, *bounds)

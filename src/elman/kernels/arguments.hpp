@@ -36,14 +36,21 @@ private:
     }
 };
 
+inline const ChosenOptions nothing_chosen;
+
 struct LayerArguments {
     Kind kind;
     Array Wx, Wh, b, vectors;
-    const ChosenOptions* chosen;  // null: nothing
+    const ChosenOptions& chosen;
 
     LayerArguments(Kind kind, nb::handle Wx, nb::handle Wh, nb::handle b, nb::handle vectors,
                    const ChosenOptions* chosen)
-        : kind(kind), Wx(Wx, "Wx"), Wh(Wh, "Wh"), b(b, "b"), vectors(vectors, "vectors"), chosen(chosen) {}
+        : kind(kind),
+          Wx(Wx, "Wx"),
+          Wh(Wh, "Wh"),
+          b(b, "b"),
+          vectors(vectors, "vectors"),
+          chosen(chosen ? *chosen : nothing_chosen) {}
 
     index inputs() const { return Wx.shape(0); }
     index units() const { return Wh.shape(0); }
@@ -59,7 +66,7 @@ struct LayerArguments {
             throw nb::value_error("The weights must be those of the kind of cell.");
         Layer<T> layer;
         layer.kind = kind;
-        layer.options = (chosen ? *chosen : ChosenOptions()).options<T>(facts());
+        layer.options = chosen.options<T>(facts());
         layer.weights = {I,
                          H,
                          Wx.packed<const T>({I, GH}),

@@ -17,12 +17,15 @@ template <class T> ELMAN_INLINE vec<T> derivative(const Gate<T>& gate, vec<T> y)
 template <class T> ELMAN_INLINE vec<T> bounded(vec<T> a, T bound) { return at_least(at_most(a, bound), -bound); }
 
 template <class T> ELMAN_INLINE vec<T> bounded_activation(const Gate<T>& gate, T clip, vec<T> a) {
-    return activate(gate, bounded<T>(a, clip));
+    if (__builtin_expect(clip < T(__builtin_inf()), 0)) a = bounded<T>(a, clip);
+    return activate(gate, a);
 }
 
 // The gradient of what goes into a gate, from that of its output y: 0 where y tells that clip cut it off.
 template <class T> ELMAN_INLINE vec<T> bounded_back(const Gate<T>& gate, vec<T> dy, vec<T> y) {
-    return ((y == splat(gate.low)) | (y == splat(gate.high))) ? vec<T>{} : dy * derivative(gate, y);
+    const vec<T> da = dy * derivative(gate, y);
+    if (__builtin_expect(gate.low != gate.low, 1)) return da;
+    return ((y == splat(gate.low)) | (y == splat(gate.high))) ? vec<T>{} : da;
 }
 
 // Apart: a cell has several gates, and each would hold the whole table.

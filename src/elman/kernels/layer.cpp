@@ -209,13 +209,15 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     const Memory<T> dWx = Memory<T>::zeros(inputs * panel_row), dWh = Memory<T>::zeros(units * panel_row);
     const Memory<T> db = Memory<T>::zeros(dz_row);
     const bool peeping = peepholes(layer) > 0;
-    const Memory<T> dpeepholes = Memory<T>::zeros(peepholes(layer) * Hp);
+    const Memory<T> dpeepholes = peeping ? Memory<T>::zeros(peepholes(layer) * Hp) : Memory<T>();
 
     const Memory<const T*> x_rows(rows), h_before(rows), reset_rows(reset_h.get() ? most_rows : 0);
     for (index s = 0; reset_h.get() && s < most_rows; ++s) reset_rows[s] = reset_h.get() + s * units;
     const Memory<const T*> masked_rows(a.mask ? most_rows : 0);
     for (index s = 0; a.mask && s < most_rows; ++s) masked_rows[s] = masked_h.get() + s * units;
-    const Memory<const T*> c_before(peeping ? rows : 0), c_after(peeping ? rows : 0);
+    const Memory<const T*> c_rows = peeping ? Memory<const T*>(2 * rows) : Memory<const T*>();
+    const T** const c_before = c_rows.get();
+    const T** const c_after = peeping ? c_before + rows : nullptr;
     const Memory<T*> dx_rows(rows);
     index s = 0;
     for (index t = order.steps() - 1; t >= 0; --t)
@@ -265,7 +267,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
             mine.x_rows = x_rows.get() + before;
             mine.h_before = a.mask ? masked_rows.get() : h_before.get() + before;
             mine.dx_rows = dx_rows.get() + before;
-            if (peeping) mine.c_before = c_before.get() + before, mine.c_after = c_after.get() + before;
+            if (peeping) mine.c_before = c_before + before, mine.c_after = c_after + before;
             for (index end = begins[i - 1]; end > begins[i] && !look();) {
                 const index begin = std::max(begins[i], order.block_begin(end, rows_for_clock));
                 kernels.backward(mine, {b0, b1, begin, end});

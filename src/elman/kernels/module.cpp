@@ -139,7 +139,7 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const nb::object dh0 = empty<T>({B, H}), dc0 = facts.cell_state ? empty<T>({B, H}) : nb::none();
     const nb::object dWx = empty<T>({I, GH}), dWh = empty<T>({H, GH}), db = empty<T>({GH});
     const index V = in.vector_count();
-    const nb::object dvectors = V ? empty<T>({V, H}) : nb::none();
+    const nb::object dvectors = V ? empty<T>({V * H}) : nb::none();
     const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
         dWh_(dWh, "dWh", true), db_(db, "db", true), dvectors_(dvectors, "dvectors", true);
     const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
@@ -164,7 +164,7 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       dWx_.packed<T>({I, GH}),
                                       dWh_.packed<T>({H, GH}),
                                       db_.packed<T>({GH}),
-                                      dvectors_.packed<T>({V, H})};
+                                      dvectors_.packed<T>({V * H})};
     run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
     return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dvectors);
 }
