@@ -1,4 +1,4 @@
-// Activations of the RNN and their derivatives from the output y, by the definitions of ONNX's RNN operator.
+// Activations that may be chosen and their derivatives from the output y, by the definitions of ONNX (RNN, GRU, LSTM).
 // Where the derivative jumps it is taken from the side of ONNX's "if": relu'(0) = 0, leaky_relu'(0) = 1.
 #pragma once
 #include "functions.hpp"

@@ -21,6 +21,7 @@ struct Facts {
 
 inline const Facts& facts_of(Kind kind) {
     static constexpr Facts facts[] = {
+        // G, activations, c, two passes, bn, peepholes, a tape's gates, inner, fresh
         {1, 1, false, false, false, false, false, false, true},     // rnn
         {4, 0, true, false, false, false, true, true, true},        // lstm
         {4, 5, true, false, false, true, true, true, true},         // lstm_general
