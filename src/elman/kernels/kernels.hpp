@@ -98,8 +98,6 @@ template <class T>
 struct Forward {
     Batch batch;
     index inputs, units;        // I, H
-    Options<T> options;
-    const T* vectors;           // as those of the weights
     const T* packed;            // weights as laid out by pack_forward
     const T* x;                 // (N, I)
     index ldx;                  // elements from one row to the next
@@ -117,14 +115,14 @@ struct Forward {
     T* gates;                   // (N, G*H) tape, or null
     T* inner;                   // (N, H) tape: LSTM the cell state, GRU (reset after) h Un + bn; or null
     T* fresh;                   // (N, H) tape of zoneout: LSTM c_new, RNN h_new; or null
+    Options<T> options;
+    const T* vectors;           // as those of the weights
 };
 
 template <class T>
 struct Backward {
     Batch batch;
     index inputs, units;        // I, H
-    Options<T> options;
-    const T* vectors;           // as those of the weights
     const T* packed_h;          // Wh transposed, as laid out by pack_backward
     const T* packed_x;          // Wx transposed
     const T* const* h_before;   // (slots) row of h before the step as the products had it, for the weight gradients
@@ -158,6 +156,8 @@ struct Backward {
     T* dWh;                     // [panel][H][gates][L]
     T* db;                      // [panel][sums][L]
     T* dpeepholes;              // [panel][G-1][L]
+    Options<T> options;
+    const T* vectors;           // as those of the weights
 };
 
 // Numbers of elements the caller must provide, for one cell of sizes I, H.
