@@ -1,0 +1,153 @@
+"""HDF5 files from foreign hands, read within bounds.
+
+No link that leads elsewhere is followed, nothing but numbers and text is read, and no more memory is taken than the
+size of the file accounts for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.interop.files import MAX_BYTES, refused
+
+#: How much larger than in the file data may be in memory. Weights hardly compress; what does is no network.
+EXPANSION = 100
+_SMALL = 2**16  # bytes that are never too many
+
+_BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+
+
+class Tree:
+    """The groups, arrays and texts of an HDF5 file, given as its bytes. Used as a context, which closes it."""
+
+    def __init__(self, content: bytes, source: str) -> None:
+        try:
+            import h5py
+        except ImportError:
+            raise checks.missing_extra("Reading files of Keras", "keras") from None
+        self._h5 = h5py
+        self.source = source
+        self._size = len(content)
+        self._left = min(MAX_BYTES, EXPANSION * len(content) + _SMALL)  # what may still be read
+        with self._named("it", "a whole HDF5 file"):
+            self._file = h5py.File(io.BytesIO(content), "r")
+
+    def __enter__(self) -> Tree:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(*_BROKEN):  # what was read is read
+            self._file.close()
+
+    def has(self, path: str) -> bool:
+        """Whether a group or an array stands at `path`."""
+        with self._named(path, "readable"):
+            return self._walk(path) is not None
+
+    def members(self, path: str) -> list[str]:
+        """The names in a group, "" for that of the whole file."""
+        with self._named(path or "its root", "a group that can be read"):
+            group = self._file if not path else self._walk(path)
+            if not isinstance(group, self._h5.Group):
+                raise refused(self.source, path, "a group", _kind(group))
+            return list(group)
+
+    def array(self, path: str) -> Array:
+        """The numbers of a dataset, float32 or float64 as they stand there."""
+        with self._named(path, "an array that can be read"):
+            dataset = self._walk(path)
+            if not isinstance(dataset, self._h5.Dataset):
+                raise refused(self.source, path, "an array", _kind(dataset))
+            self._check(path, dataset)
+            return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
+
+    def text(self, path: str, name: str) -> str | None:
+        """An attribute that is a text; None where there is none."""
+        values = self._attribute(path, name)
+        if values is None:
+            return None
+        if len(values) != 1:
+            raise refused(self.source, f"the attribute {name!r}", "one text", f"{len(values)}")
+        return values[0]
+
+    def texts(self, path: str, name: str) -> list[str] | None:
+        """An attribute that is a list of texts, in one or, where it is long, in several pieces; None for none."""
+        values = self._attribute(path, name)
+        if values is not None:
+            return values
+        pieces: list[str] = []
+        for i in range(self._size):
+            piece = self._attribute(path, f"{name}{i}")
+            if piece is None:
+                return pieces if i else None
+            pieces += piece
+        return pieces
+
+    def _attribute(self, path: str, name: str) -> list[str] | None:
+        place = f"the attribute {name!r}{f' of {path}' if path else ''}"
+        with self._named(place, "text that can be read"):
+            node = self._walk(path) if path else self._file
+            if node is None or name not in node.attrs:
+                return None
+            handle = node.attrs.get_id(name)
+            if handle.get_storage_size() > self._size:
+                raise refused(self.source, place, "within the file", f"{handle.get_storage_size():,} bytes")
+            if handle.shape is not None and 0 in handle.shape:
+                return []
+            if self._h5.check_string_dtype(handle.dtype) is None:
+                raise refused(self.source, place, "text", str(handle.dtype))
+            values = np.atleast_1d(np.asarray(node.attrs[name], object)).ravel()
+            return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
+
+    def _walk(self, path: str) -> Any:
+        """What stands at `path`, reached by plain links alone; None where nothing does."""
+        node: Any = self._file
+        for part in path.split("/"):
+            if part in ("", ".", ".."):
+                raise refused(self.source, f"the name {path!r}", "one that stays where it stands", repr(part or "/"))
+            if not isinstance(node, self._h5.Group):
+                return None
+            link = node.get(part, getlink=True)
+            if link is None:
+                return None
+            if not isinstance(link, self._h5.HardLink):
+                target = getattr(link, "filename", "") or getattr(link, "path", "")
+                raise refused(self.source, path, "in the file itself", f"a {type(link).__name__} to {target!r}")
+            node = node[part]
+        return node
+
+    def _check(self, path: str, dataset: Any) -> None:
+        """Refuses a dataset before anything of it is read."""
+        if dataset.external or dataset.is_virtual:
+            raise refused(self.source, path, "in the file itself", "an array that is kept in other files")
+        if dataset.shape is None or dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
+            raise refused(self.source, path, "an array of float32 or float64", str(dataset.dtype))
+        stored = dataset.id.get_storage_size()
+        bound = self._size if dataset.chunks is None else EXPANSION * stored + _SMALL
+        if dataset.nbytes > min(bound, self._left):
+            size = f"{dataset.nbytes:,} bytes, shape {dataset.shape}, of {stored:,} in a file of {self._size:,}"
+            raise refused(self.source, path, "no larger than the file accounts for", size)
+        self._left -= dataset.nbytes
+
+    @contextlib.contextmanager
+    def _named(self, place: str, must: str) -> Iterator[None]:
+        """Gives the errors of the library a file and a place."""
+        try:
+            yield
+        except FormatError:
+            raise
+        except _BROKEN as error:
+            reason = str(error) or type(error).__name__
+            raise refused(self.source, place, must, f"an error: {reason}") from None
+
+
+def _kind(node: Any) -> str:
+    return "nothing" if node is None else f"a {type(node).__name__.lower()}"

@@ -1,0 +1,176 @@
+"""Keras models as networks of this library."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import FormatError
+from elman.interop.chain import network_of
+from elman.interop.hdf5_tree import Tree
+from elman.interop.keras_arrays import Groups, listed_arrays
+from elman.interop.keras_config import Entry, Object, entries, inner, policy
+from elman.interop.keras_files import Stored, archived_arrays, legacy_lists, read, read_weights
+from elman.interop.keras_flow import Flow
+from elman.interop.keras_layers import At, read_layer
+from elman.layers import Layer
+from elman.network import Network
+
+
+def from_keras(source: Any, into: Network | None = None) -> Network:
+    """A network from a model of Keras. Neither Keras nor TensorFlow is needed for files, only h5py.
+
+    Parameters
+    ----------
+    source
+        A file: `.keras`, or a whole model in `.h5` or `.hdf5`, as Keras 2 and 3 write them; its first bytes tell. Or
+        a live model of Keras.
+    into
+        For a file of weights alone (`.weights.h5` of Keras 3): a network of the same layers, which is left as it is.
+
+    Returns
+    -------
+    net
+        An `elman.Network`, float32 or float64 as the model.
+
+    Read are Sequential models and functional ones that are a chain, nested ones too, of: SimpleRNN, LSTM, GRU, RNN of
+    their cells, Bidirectional, Dense, TimeDistributed, Embedding, Masking, LayerNormalization, Dropout,
+    SpatialDropout1D, GlobalAveragePooling1D, GlobalMaxPooling1D, Activation, Softmax, ReLU, LeakyReLU, ELU. Where
+    Keras has one layer, the network may have several: an LSTM with return_sequences=False becomes `LSTM` and
+    `LastStep`, one that goes backwards `Reverse` and `LSTM`, a Dense with softmax `Dense` and `Activate`, dropout of a
+    recurrent layer a `Dropout` in front of it. What acts in training alone and is not here (noise, regularizers,
+    initializers) is left out.
+
+    Masking, and Embedding with mask_zero, drop the masked steps; Keras carries the state past them. Final states, and
+    outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output.
+    A stateful layer is read as any other: here streams carry states, and calls take and return them.
+
+    A file means what the Keras meant that wrote it: hard_sigmoid is 0.2 x + 0.5 in a file of Keras 2.
+
+    Raises
+    ------
+    FormatError
+        Naming file and layer, for what is damaged, and for what cannot be computed exactly: any other layer,
+        activation or dtype, several inputs or outputs, shared layers. Nothing in a file is ever executed or imported.
+    FileNotFoundError, MissingExtraError
+        Where there is no file, or no h5py.
+
+    Source: the files and the code of Keras 3.15, and of tf_keras 2.21 for Keras 2.
+
+    >>> import elman, tempfile, numpy as np
+    >>> from elman.interop.keras_reader import from_keras
+    >>> from elman.interop.keras_writer import to_keras
+    >>> net = elman.Network([elman.GRU(2, 3, seed=0), elman.LastStep(), elman.Dense(3, 1, seed=1)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     to_keras(net, folder + "/model.keras")
+    ...     same = from_keras(folder + "/model.keras")
+    >>> x = np.ones((4, 7, 2))
+    >>> np.array_equal(net(x)[0], same(x)[0])
+    True
+    """
+    if into is not None:
+        return _from_weights(source, into)
+    if isinstance(source, (str, os.PathLike)):
+        return _from_file(read(source))
+    if all(hasattr(source, name) for name in ("to_json", "layers", "get_weights")):
+        return _from_model(source)
+    raise TypeError(f"source must be a path or a Keras model. Got {checks.describe(source)}.")
+
+
+def _from_file(stored: Stored) -> Network:
+    with _Named(stored.source), Tree(stored.weights, stored.source) as tree:
+        chain = entries(stored.config)
+        arrays = listed_arrays(chain, legacy_lists(tree)) if stored.legacy else archived_arrays(tree)
+        return _network(chain, arrays, stored.version, stored.source)
+
+
+def _from_weights(source: Any, into: Network) -> Network:
+    from elman.interop.keras_writer import describe
+
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f"source must be a path, where `into` is given. Got {checks.describe(source)}.")
+    chain, _ = describe(into)
+    stored = read_weights(source)
+    with _Named(stored.source), Tree(stored.weights, stored.source) as tree:
+        return _network(chain, archived_arrays(tree), stored.version, stored.source)
+
+
+def _from_model(model: Any) -> Network:
+    name = f"the Keras model {getattr(model, 'name', '')!r}"
+    with _Named(name):
+        config = json.loads(model.to_json())
+        version = config.get("keras_version") or "3"  # Keras 2 says which one it is
+        lists = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
+        chain = entries(config)
+        return _network(chain, listed_arrays(chain, lists), int(version.split(".")[0]), name)
+
+
+class _Named:
+    """Puts the name of a file before every error of what it holds."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, FormatError) and not str(error).startswith(self.source):
+            raise FormatError(f"{self.source}: {error}") from error
+
+
+def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
+    flow = Flow()
+    layers: list[Layer] = []
+    weights = {entry.name: _placed(entry, arrays) for entry in chain}
+    dtype = _common_dtype(chain, weights)
+    for entry in chain:
+        try:
+            flow.start(entry.config)
+            flow.take(entry)
+            layers += read_layer(entry, weights[entry.name], At(flow.axes, flow.features, version, dtype))
+        except (ValueError, TypeError) as error:
+            raise FormatError(f"{entry.place}: {error}") from error
+        flow.features = next((layer.output_size for layer in reversed(layers) if layer.output_size), flow.features)
+    if not layers:
+        raise FormatError("the model must have at least one layer that computes something. Got none.")
+    return network_of(layers, source)
+
+
+def _placed(entry: Entry, arrays: Callable[[Entry], Groups]) -> Groups:
+    try:
+        return arrays(entry)
+    except (ValueError, TypeError) as error:
+        raise FormatError(f"{entry.place}: {error}") from error
+
+
+def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups]) -> str:
+    """The one dtype of all layers; refuses a model that has two."""
+    first: tuple[str, Entry] | None = None
+    for entry in chain:
+        if entry.kind == "InputLayer":
+            continue
+        found = set(_policies(entry)) | {str(a.dtype) for group in weights[entry.name] for a in group.values()}
+        for name in sorted(found):
+            if first is not None and first[0] != name:
+                raise FormatError(f"{entry.place}: its dtype must be {first[0]}, as that of {first[1].name!r}. Got {name}.")
+            first = first or (name, entry)
+    return first[0] if first else "float32"
+
+
+def _policies(layer: Object) -> Iterator[str]:
+    """The dtypes that a layer and those inside it name."""
+    name = policy(layer.config)
+    if name is not None:
+        yield name
+    for key in ("layer", "backward_layer", "cell"):
+        if layer.config.get(key) is not None:
+            yield from _policies(inner(layer, key))
+    for cell in layer.config.get("cells") or []:
+        yield from _policies(Object.read(cell, "a cell"))
