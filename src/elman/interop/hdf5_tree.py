@@ -4,13 +4,15 @@ No link that leads elsewhere is followed, nothing but numbers and text is read, 
 size of the file accounts for.
 """
 
+# mypy: disable-error-code="import-untyped,import-not-found"
+
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -40,10 +42,12 @@ class Tree:
         with self._named("it", "a whole HDF5 file"):
             self._file = h5py.File(io.BytesIO(content), "r")
 
-    def __enter__(self) -> Tree:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with contextlib.suppress(*_BROKEN):  # what was read is read
             self._file.close()
 

@@ -33,9 +33,7 @@ def cells_of(layer: Object) -> list[tuple[str, Mapping[str, Any], str]]:
     if not cells:
         raise FormatError("StackedRNNCells must have at least one cell. Got none.")
     around = {key: value for key, value in layer.config.items() if key != "cell"}
-    return [
-        (c.kind.removesuffix("Cell"), {**around, **c.config}, path) for c, path in zip(cells, paths, strict=True)
-    ]
+    return [(c.kind.removesuffix("Cell"), {**around, **c.config}, path) for c, path in zip(cells, paths, strict=True)]
 
 
 def own_arrays(layer: Object) -> Parts:

@@ -43,7 +43,9 @@ class Object:
         own = module is None or (isinstance(module, str) and module.split(".")[0] in ("keras", "tf_keras"))
         if not own or (registered is not None and registered != kind):
             name = registered if own else f"{module}.{kind}"
-            raise FormatError(f"{place} must be of a class of Keras itself, as code of others is never run. Got {name}.")
+            raise FormatError(
+                f"{place} must be of a class of Keras itself, as code of others is never run. Got {name}."
+            )
         return Object(kind, config)
 
 
@@ -97,18 +99,12 @@ def _entries(model: Object, at: _Place) -> Iterator[Entry]:
         config = {**layer.config, **step.changes}
         if step.mask is not None:
             mask = (at.scope + step.mask[0], step.mask[1])
-        place = {
-            "path": f"{at.path}/{paths[step.name]}",
-            "top": at.top or step.name,
-            "frozen": frozen or config.get("trainable", True) is False,
-            "feeds": feeds,
-            "mask": mask,
-        }
+        path, top = f"{at.path}/{paths[step.name]}", at.top or step.name
+        stays = frozen or config.get("trainable", True) is False
         if layer.kind in MODELS:
-            path = f"{place.pop('path')}/layers"
-            yield from _entries(layer, _Place(scope=f"{name}/", path=path, **place))
+            yield from _entries(layer, _Place(f"{name}/", f"{path}/layers", top, stays, feeds, mask))
         else:
-            yield Entry(layer.kind, config, name, **place)
+            yield Entry(layer.kind, config, name, path, top, stays, feeds, mask)
         feeds, mask = name, None
 
 

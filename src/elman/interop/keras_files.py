@@ -84,9 +84,7 @@ def _read_archive(name: str) -> Stored:
     return Stored(name, config, _major(version, f"{name}: {METADATA}"), weights, legacy=False)
 
 
-def _member(
-    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], member: str, name: str, limit: int
-) -> bytes:
+def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], member: str, name: str, limit: int) -> bytes:
     info = members.get(member)
     if info is None:
         held = ", ".join(map(repr, list(members)[:8])) or "none"

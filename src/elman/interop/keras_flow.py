@@ -95,4 +95,3 @@ def returns_sequences(layer: Object) -> bool:
 def _turns(layer: Object) -> bool:
     layer = inner(layer, "layer") if layer.kind == "Bidirectional" else layer
     return flag(layer.config, "go_backwards", False)
-

@@ -136,7 +136,9 @@ def _call(ref: Ref, layer: Mapping[str, Any]) -> tuple[list[Ref], Mapping[str, A
         found = [None]
     refs = [value for value in found if value is not None]
     if not refs or len(refs) != len(found) or not isinstance(options, dict):
-        raise FormatError(f"the layer {ref.layer!r} must be called with tensors of other layers alone. Got something else.")
+        raise FormatError(
+            f"the layer {ref.layer!r} must be called with tensors of other layers alone. Got something else."
+        )
     for name, value in options.items():
         if value not in (None, False) and name != "mask":
             raise FormatError(
@@ -148,8 +150,11 @@ def _call(ref: Ref, layer: Mapping[str, Any]) -> tuple[list[Ref], Mapping[str, A
 def _merger(ref: Ref, layers: Mapping[str, Any], refs: list[Ref]) -> dict[str, Any]:
     """What a layer that merges two outputs makes of the Bidirectional that has them."""
     first, second = refs
-    merger, merged = layers[ref.layer], layers.get(second.layer)
-    both = isinstance(merged, dict) and isinstance(merged.get("config"), dict) and isinstance(merger.get("config"), dict)
+    merger: Any = layers[ref.layer]
+    merged: Any = layers.get(second.layer)
+    both = (
+        isinstance(merged, dict) and isinstance(merged.get("config"), dict) and isinstance(merger.get("config"), dict)
+    )
     if (
         not both
         or merged["class_name"] != "Bidirectional"
@@ -180,7 +185,7 @@ def _mask(ref: Ref, options: Mapping[str, Any], layers: Mapping[str, Any]) -> tu
             break
         at = _tensor(args[0])
         if operation["class_name"] == "NotEqual":
-            value = args[1] if len(args) == 2 else None
+            value: Any = args[1] if len(args) == 2 else None
             if at is None or type(value) not in (int, float):
                 break
             return at.layer, float(value)

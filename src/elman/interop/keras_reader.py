@@ -120,7 +120,9 @@ class _Named:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if isinstance(error, FormatError) and not str(error).startswith(self.source):
             raise FormatError(f"{self.source}: {error}") from error
 
@@ -159,7 +161,9 @@ def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups]) -> str:
         found = set(_policies(entry)) | {str(a.dtype) for group in weights[entry.name] for a in group.values()}
         for name in sorted(found):
             if first is not None and first[0] != name:
-                raise FormatError(f"{entry.place}: its dtype must be {first[0]}, as that of {first[1].name!r}. Got {name}.")
+                raise FormatError(
+                    f"{entry.place}: its dtype must be {first[0]}, as that of {first[1].name!r}. Got {name}."
+                )
             first = first or (name, entry)
     return first[0] if first else "float32"
 

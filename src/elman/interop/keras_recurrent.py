@@ -1,10 +1,10 @@
 """Recurrent layers of Keras, and Bidirectional, as layers of this library.
 
-    return_sequences=False    [layer, LastStep()], or LastStep(bidirectional=True): what each direction computed last
-    go_backwards              [Reverse(), layer]: the steps come out in the order in which they were computed
-    merge_mode                MergeDirections
-    dropout                   Dropout(per_sequence=True) in front; one mask for both directions, and for all gates
-    recurrent_dropout         that of the layer
+return_sequences=False    [layer, LastStep()], or LastStep(bidirectional=True): what each direction computed last
+go_backwards              [Reverse(), layer]: the steps come out in the order in which they were computed
+merge_mode                MergeDirections
+dropout                   Dropout(per_sequence=True) in front; one mask for both directions, and for all gates
+recurrent_dropout         that of the layer
 """
 
 from __future__ import annotations
@@ -73,14 +73,12 @@ def _cell(kind: str, config: Mapping[str, Any], weights: Mapping[str, Array], ve
     if kind == "SimpleRNN":
         options["activation"] = outer
     else:
-        inner_gates = read_gate(
-            config, "recurrent_activation", "sigmoid" if version >= 3 else "hard_sigmoid", version
-        )
+        inner_gates = read_gate(config, "recurrent_activation", "sigmoid" if version >= 3 else "hard_sigmoid", version)
         gates = {"LSTM": ("ifo", "gc"), "GRU": ("rz", "n")}[kind]
         options["activations"] = dict.fromkeys(gates[0], inner_gates) | dict.fromkeys(gates[1], outer)
     if kind == "GRU":
         # Old Kerases knew one form and did not write it down; the shape of the bias tells them apart.
-        after = version >= 3 or np.ndim(weights.get("bias")) == 2
+        after = version >= 3 or np.ndim(weights.get("bias", 0)) == 2
         options["reset_after"] = flag(config, "reset_after", after)
     layer = from_arrays(CELLS[kind], weights, "keras", **options)
     if layer.hidden_size != config.get("units"):
