@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
@@ -102,9 +103,10 @@ class Tree:
             if node is None or name not in node.attrs:
                 return None
             handle = node.attrs.get_id(name)
-            if handle.get_storage_size() > self._size:
-                raise refused(self.source, place, "within the file", f"{handle.get_storage_size():,} bytes")
-            if handle.shape is not None and 0 in handle.shape:
+            size = math.prod(handle.shape or ()) * handle.dtype.itemsize
+            if size > self._size:
+                raise refused(self.source, place, "within the file", f"{size:,} bytes")
+            if size == 0:
                 return []
             if self._h5.check_string_dtype(handle.dtype) is None:
                 raise refused(self.source, place, "text", str(handle.dtype))

@@ -87,7 +87,7 @@ def describe(net: Layer) -> tuple[list[Entry], dict[str, Groups]]:
     chain: list[Entry] = []
     flow = Flow()
     for piece, name in zip(pieces, names, strict=True):
-        config = {"name": name, "trainable": True, "dtype": dtype, **piece.config}
+        config = {"name": name, "dtype": dtype, **piece.config}
         entry = Entry(piece.kind, config, name, f"layers/{name}", name, feeds=chain[-1].name if chain else "")
         try:
             flow.start(entry.config)
