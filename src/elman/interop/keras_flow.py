@@ -66,13 +66,13 @@ class Flow:
         if self._mask is None:
             return
         if kind in _KNOWS_NO_MASK:
-            raise FormatError("it must not be given a mask, which it takes for something else. Got one.")
+            raise FormatError("it must not stand behind masked steps, which it does not skip. Got a mask.")
         if kind == "Masking":
             raise FormatError("it must be the only mask: in Keras a second one takes the place of the first. Got two.")
         if "merged_by" in entry.config:
             raise FormatError(
-                f"it must merge its outputs itself where steps are masked, as {entry.config['merged_by']!r} loses the "
-                f"mask. Got merge_mode=None."
+                f"its own merge_mode must join its outputs where steps are masked. Got None, and "
+                f"{entry.config['merged_by']!r} to join them."
             )
         zeroes = kind != "Bidirectional" and flag(entry.config, "zero_output_for_mask", False)
         if kind in _RECURRENT and not returns_sequences(entry) and zeroes:

@@ -28,12 +28,15 @@ class At:
     dtype: str
 
 
+def check_known(layer: Object) -> None:
+    """Refuses a layer that has no like here."""
+    if layer.kind not in _READERS:
+        raise FormatError(f"a layer must be one of {', '.join(sorted(_READERS))}. Got {layer.kind!r}.")
+
+
 def read_layer(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     """What a layer of Keras is here; nothing for one that acts in training alone."""
-    read = _READERS.get(layer.kind)
-    if read is None:
-        raise FormatError(f"a layer must be one of {', '.join(sorted(_READERS))}. Got {layer.kind!r}.")
-    return read(layer, arrays, at)
+    return _READERS[layer.kind](layer, arrays, at)
 
 
 def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:

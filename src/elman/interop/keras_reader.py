@@ -18,8 +18,8 @@ from elman.interop.keras_arrays import Groups, listed_arrays
 from elman.interop.keras_config import Entry, Object, entries, inner, policy
 from elman.interop.keras_files import Stored, archived_arrays, legacy_lists, read, read_weights
 from elman.interop.keras_flow import Flow
-from elman.interop.keras_layers import At, read_layer
-from elman.layers import Layer
+from elman.interop.keras_layers import At, check_known, read_layer
+from elman.layers import Layer, MergeDirections
 from elman.network import Network
 
 
@@ -85,7 +85,7 @@ def from_keras(source: Any, into: Network | None = None) -> Network:
 
 def _from_file(stored: Stored) -> Network:
     with _Named(stored.source), Tree(stored.weights, stored.source) as tree:
-        chain = entries(stored.config)
+        chain = _chain(stored.config)
         arrays = listed_arrays(chain, legacy_lists(tree)) if stored.legacy else archived_arrays(tree)
         return _network(chain, arrays, stored.version, stored.source)
 
@@ -107,7 +107,7 @@ def _from_model(model: Any) -> Network:
         config = json.loads(model.to_json())
         version = config.get("keras_version") or "3"  # Keras 2 says which one it is
         lists = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
-        chain = entries(config)
+        chain = _chain(config)
         return _network(chain, listed_arrays(chain, lists), int(version.split(".")[0]), name)
 
 
@@ -127,6 +127,17 @@ class _Named:
             raise FormatError(f"{self.source}: {error}") from error
 
 
+def _chain(config: Any) -> list[Entry]:
+    """The layers of a model, all of which have their like here."""
+    chain = entries(config)
+    for entry in chain:
+        try:
+            check_known(entry)
+        except FormatError as error:
+            raise FormatError(f"{entry.place}: {error}") from None
+    return chain
+
+
 def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
     flow = Flow()
     layers: list[Layer] = []
@@ -136,10 +147,13 @@ def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int
         try:
             flow.start(entry.config)
             flow.take(entry)
-            layers += read_layer(entry, weights[entry.name], At(flow.axes, flow.features, version, dtype))
+            read = read_layer(entry, weights[entry.name], At(flow.axes, flow.features, version, dtype))
         except (ValueError, TypeError) as error:
             raise FormatError(f"{entry.place}: {error}") from error
-        flow.features = next((layer.output_size for layer in reversed(layers) if layer.output_size), flow.features)
+        for layer in read:
+            halved = flow.features // 2 if flow.features and isinstance(layer, MergeDirections) else flow.features
+            flow.features = layer.output_size or halved
+        layers += read
     if not layers:
         raise FormatError("the model must have at least one layer that computes something. Got none.")
     return network_of(layers, source)
@@ -158,13 +172,11 @@ def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups]) -> str:
     for entry in chain:
         if entry.kind == "InputLayer":
             continue
-        found = set(_policies(entry)) | {str(a.dtype) for group in weights[entry.name] for a in group.values()}
-        for name in sorted(found):
-            if first is not None and first[0] != name:
-                raise FormatError(
-                    f"{entry.place}: its dtype must be {first[0]}, as that of {first[1].name!r}. Got {name}."
-                )
-            first = first or (name, entry)
+        found = {*_policies(entry), *(str(a.dtype) for group in weights[entry.name] for a in group.values())}
+        if len(found | {first[0]} if first else found) > 1:
+            must = f"its dtype must be {first[0]}, as that of {first[1].place}" if first else "it must have one dtype"
+            raise FormatError(f"{entry.place}: {must}. Got {' and '.join(sorted(found))}.")
+        first = first or next(((name, entry) for name in found), None)
     return first[0] if first else "float32"
 
 

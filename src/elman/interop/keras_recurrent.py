@@ -36,7 +36,7 @@ def read_recurrent(layer: Object, arrays: Groups, version: int) -> list[Layer]:
     for (kind, config, _), weights in zip(cells_of(layer), arrays, strict=True):
         layers += [*_dropout(config, weights), _cell(kind, config, weights, version)]
     if flag(layer.config, "go_backwards", False):
-        layers.insert(0, Reverse(layers[0].dtype))
+        _turn(layers)
     if not flag(layer.config, "return_sequences", False):
         layers.append(LastStep(layers[0].dtype))
     return layers
@@ -53,9 +53,9 @@ def read_bidirectional(layer: Object, arrays: Groups, version: int) -> list[Laye
     ((kind, config, _),) = cells
     weights = arrays[0] | {f"{name}_reverse": array for name, array in arrays[1].items()}
     made = _cell(kind, config, weights, version)
-    layers = [*_dropout(config, weights), made]
+    layers: list[Layer] = [*_dropout(config, weights), made]
     if flag(forward.config, "go_backwards", False):
-        layers.insert(0, Reverse(made.dtype))
+        _turn(layers)
     if not flag(forward.config, "return_sequences", False):
         layers.append(LastStep(made.dtype, bidirectional=True))
     mode = layer.config.get("merge_mode", "concat")
@@ -89,6 +89,12 @@ def _cell(kind: str, config: Mapping[str, Any], weights: Mapping[str, Array], ve
     made = type(layer).from_parameters({**layer.config, "recurrent_dropout": rate}, layer.parameters)
     assert isinstance(made, Recurrent)
     return made
+
+
+def _turn(layers: list[Layer]) -> None:
+    """Lets the first recurrent layer read backwards."""
+    first = next(i for i, layer in enumerate(layers) if isinstance(layer, Recurrent))
+    layers.insert(first, Reverse(layers[first].dtype))
 
 
 def _dropout(config: Mapping[str, Any], weights: Mapping[str, Array]) -> list[Layer]:
