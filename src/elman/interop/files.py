@@ -16,10 +16,10 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
     if not os.path.isfile(name):
         raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
     with open(name, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise refused(name, "its size", f"at most {limit:,} bytes", f"{os.path.getsize(name):,}")
-    return content
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise refused(name, "its size", f"at most {limit:,} bytes", f"{size:,}")
+        return file.read(size)  # a larger number would take that much memory before it reads
 
 
 def refused(source: str | os.PathLike[str], place: str, must: str, got: str) -> FormatError:

@@ -24,6 +24,7 @@ from elman.interop.files import MAX_BYTES, refused
 #: How much larger than in the file data may be in memory. Weights hardly compress; what does is no network.
 EXPANSION = 100
 _SMALL = 2**16  # bytes that are never too many
+_HEAP = b"GCOL\x01\0\0\0"
 
 _BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
 
@@ -40,6 +41,7 @@ class Tree:
         self.source = source
         self._size = len(content)
         self._left = min(MAX_BYTES, EXPANSION * len(content) + _SMALL)  # what may still be read
+        _check_heaps(content, source)
         with self._named("it", "a whole HDF5 file"):
             self._file = h5py.File(io.BytesIO(content), "r")
 
@@ -153,6 +155,24 @@ class Tree:
         except _BROKEN as error:
             reason = str(error) or type(error).__name__
             raise refused(self.source, place, must, f"an error: {reason}") from None
+
+
+def _check_heaps(content: bytes, source: str) -> None:
+    """Refuses a heap of texts with an object of no length, in which HDF5 (1.14) would go round for ever.
+
+    Format: HDF5 File Format Specification, section III.E, disk format of the global heap.
+    """
+    start = content.find(_HEAP)
+    while start >= 0:
+        end = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
+        at = start + 16
+        while at + 16 <= end:
+            index, length = (int.from_bytes(content[at + a : at + b], "little") for a, b in ((0, 2), (8, 16)))
+            step = 16 + -(-length // 8) * 8 if index else length  # 0 is the space that is left
+            if step == 0:
+                raise refused(source, f"the heap at byte {start}", "whole", "an object of no length")
+            at += step
+        start = content.find(_HEAP, start + 4)
 
 
 def _kind(node: Any) -> str:

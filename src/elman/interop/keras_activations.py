@@ -38,6 +38,9 @@ def read_activation(value: Any, version: int) -> Activation | str:
     """An activation as a config has it, a name or a layer of its own; "softmax" and "log_softmax" as they are."""
     if value is None:
         return Activation("identity")
+    if isinstance(value, dict) and value.get("class_name") == "function":
+        function = f"{value.get('module')}.{value.get('config')}"
+        raise FormatError(f"activation must be one of Keras, as code of others is never run. Got {function[:80]!r}.")
     if isinstance(value, dict):
         layer = Object.read(value, "activation")
         if layer.kind in LAYERS:

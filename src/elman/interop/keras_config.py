@@ -68,10 +68,7 @@ class Entry(Object):
 
 def entries(model: Any) -> list[Entry]:
     """The layers of a model in the order in which they compute, those of nested models in their place."""
-    try:
-        return list(_entries(Object.read(model, "the model"), _Place()))
-    except RecursionError:
-        raise FormatError("models must not be nested hundreds deep. Got one that is.") from None
+    return list(_entries(Object.read(model, "the model"), _Place()))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class Flow:
             raise FormatError("zero_output_for_mask must be False with a mask and return_sequences=False. Got True.")
 
     def _through_time(self, entry: Entry) -> None:
-        if not returns_sequences(entry):
+        if gives_vectors(entry):
             self.axes, self._mask = 2, None
         elif self._mask is not None and _turns(entry):
             self._lost = entry.name
@@ -90,6 +90,11 @@ def returns_sequences(layer: Object) -> bool:
     if layer.kind == "Bidirectional":
         return returns_sequences(inner(layer, "layer"))
     return layer.kind in _RECURRENT and flag(layer.config, "return_sequences", False)
+
+
+def gives_vectors(layer: Object) -> bool:
+    """Whether a layer makes one vector of each sequence."""
+    return layer.kind in _MIXES_STEPS and not returns_sequences(layer)
 
 
 def _turns(layer: Object) -> bool:

@@ -123,6 +123,8 @@ class _Named:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, RecursionError):
+            raise FormatError(f"{self.source}: its description must not be nested so deep. Got {error}.") from None
         if isinstance(error, FormatError) and not str(error).startswith(self.source):
             raise FormatError(f"{self.source}: {error}") from error
 

@@ -114,9 +114,7 @@ def _check(config: Mapping[str, Any]) -> None:
 
 def _check_backward(layer: Object, forward: Object) -> None:
     """Refuses a second layer that is not the first one in the other direction."""
-    if layer.config.get("backward_layer") is None:
-        if flag(forward.config, "go_backwards", False):
-            raise FormatError("the layer of a Bidirectional must go forwards. Got go_backwards=True.")
+    if layer.config.get("backward_layer") is None:  # Keras 2: then it is the first one, turned
         return
     backward = inner(layer, "backward_layer")
     for key in _SHARED:

@@ -16,8 +16,8 @@ from elman.interop.chain import check_holds, layers_of
 from elman.interop.keras_activations import layer_of, write_activation
 from elman.interop.keras_archive import object_config, to_archive
 from elman.interop.keras_arrays import Groups
-from elman.interop.keras_config import Entry, snake_names
-from elman.interop.keras_flow import Flow
+from elman.interop.keras_config import Entry, Object, snake_names
+from elman.interop.keras_flow import Flow, gives_vectors
 from elman.layers import (
     Activate,
     Dense,
@@ -116,17 +116,19 @@ def _input(layers: list[Layer], dtype: str) -> _Piece:
 
 
 def _pieces(layers: list[Layer]) -> Iterator[_Piece]:
-    rest = deque(enumerate(layers))
+    rest, vectors = deque(enumerate(layers)), False
     while rest:
         i, layer = rest.popleft()
         place = f"layer {i}, {type(layer).__name__},"
         try:
-            if isinstance(layer, (Recurrent, Reverse)):
-                yield _recurrent(place, layer, rest)
-            else:
-                yield _simple(place, layer)
+            over_time = isinstance(layer, (Recurrent, Reverse))
+            piece = _recurrent(place, layer, rest) if over_time else _simple(place, layer)
         except (ValueError, TypeError) as error:
             raise FormatError(f"{place} cannot be written: {error}") from error
+        if vectors and piece.kind == "SpatialDropout1D":
+            piece = piece._replace(kind="Dropout")  # the same for vectors, which have one mask each
+        vectors = vectors or gives_vectors(Object(piece.kind, piece.config))
+        yield piece
 
 
 # Recurrent layers, with what stands around them.
