@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from elman.interop.keras_config import Entry, Object, entries, inner, policy
 from elman.interop.keras_files import Stored, archived_arrays, legacy_lists, read, read_weights
 from elman.interop.keras_flow import Flow
 from elman.interop.keras_layers import At, check_known, read_layer
+from elman.interop.keras_writer import describe
 from elman.layers import Layer, MergeDirections
 from elman.network import Network
 
@@ -84,74 +85,67 @@ def from_keras(source: Any, into: Network | None = None) -> Network:
 
 
 def _from_file(stored: Stored) -> Network:
-    with _Named(stored.source), Tree(stored.weights, stored.source) as tree:
-        chain = _chain(stored.config)
+    with _named(stored.source), Tree(stored.weights, stored.source) as tree:
+        chain = _chain(stored.config, stored.source)
         arrays = listed_arrays(chain, legacy_lists(tree)) if stored.legacy else archived_arrays(tree)
         return _network(chain, arrays, stored.version, stored.source)
 
 
 def _from_weights(source: Any, into: Network) -> Network:
-    from elman.interop.keras_writer import describe
-
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"source must be a path, where `into` is given. Got {checks.describe(source)}.")
     chain, _ = describe(into)
     stored = read_weights(source)
-    with _Named(stored.source), Tree(stored.weights, stored.source) as tree:
+    with _named(stored.source), Tree(stored.weights, stored.source) as tree:
         return _network(chain, archived_arrays(tree), stored.version, stored.source)
 
 
 def _from_model(model: Any) -> Network:
     name = f"the Keras model {getattr(model, 'name', '')!r}"
-    with _Named(name):
+    with _named(name):
         config = json.loads(model.to_json())
         version = config.get("keras_version") or "3"  # Keras 2 says which one it is
         lists = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
-        chain = _chain(config)
+        chain = _chain(config, name)
         return _network(chain, listed_arrays(chain, lists), int(version.split(".")[0]), name)
 
 
-class _Named:
-    """Puts the name of a file before every error of what it holds."""
-
-    def __init__(self, source: str) -> None:
-        self.source = source
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, RecursionError):
-            raise FormatError(f"{self.source}: its description must not be nested so deep. Got {error}.") from None
-        if isinstance(error, FormatError) and not str(error).startswith(self.source):
-            raise FormatError(f"{self.source}: {error}") from error
+@contextlib.contextmanager
+def _named(source: str, place: str = "") -> Iterator[None]:
+    """Puts the file, and the layer, before the error of what it holds."""
+    named = f"{source}: {place}: " if place else f"{source}: "
+    try:
+        yield
+    except RecursionError as error:
+        raise FormatError(f"{named}its description must not be nested so deep. Got {error}.") from None
+    except (ValueError, TypeError) as error:
+        if isinstance(error, FormatError) and str(error).startswith(source):
+            raise
+        raise FormatError(f"{named}{error}") from error
 
 
-def _chain(config: Any) -> list[Entry]:
+def _chain(config: Any, source: str) -> list[Entry]:
     """The layers of a model, all of which have their like here."""
     chain = entries(config)
     for entry in chain:
-        try:
+        with _named(source, entry.place):
             check_known(entry)
-        except FormatError as error:
-            raise FormatError(f"{entry.place}: {error}") from None
     return chain
 
 
 def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
     flow = Flow()
     layers: list[Layer] = []
-    weights = {entry.name: _placed(entry, arrays) for entry in chain}
-    dtype = _common_dtype(chain, weights)
+    weights: dict[str, Groups] = {}
     for entry in chain:
-        try:
+        with _named(source, entry.place):
+            weights[entry.name] = arrays(entry)
+    dtype = _common_dtype(chain, weights, source)
+    for entry in chain:
+        with _named(source, entry.place):
             flow.start(entry.config)
             flow.take(entry)
             read = read_layer(entry, weights[entry.name], At(flow.axes, flow.features, version, dtype))
-        except (ValueError, TypeError) as error:
-            raise FormatError(f"{entry.place}: {error}") from error
         for layer in read:
             halved = flow.features // 2 if flow.features and isinstance(layer, MergeDirections) else flow.features
             flow.features = layer.output_size or halved
@@ -161,23 +155,19 @@ def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int
     return network_of(layers, source)
 
 
-def _placed(entry: Entry, arrays: Callable[[Entry], Groups]) -> Groups:
-    try:
-        return arrays(entry)
-    except (ValueError, TypeError) as error:
-        raise FormatError(f"{entry.place}: {error}") from error
-
-
-def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups]) -> str:
+def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups], source: str) -> str:
     """The one dtype of all layers; refuses a model that has two."""
     first: tuple[str, Entry] | None = None
     for entry in chain:
         if entry.kind == "InputLayer":
             continue
-        found = {*_policies(entry), *(str(a.dtype) for group in weights[entry.name] for a in group.values())}
-        if len(found | {first[0]} if first else found) > 1:
-            must = f"its dtype must be {first[0]}, as that of {first[1].place}" if first else "it must have one dtype"
-            raise FormatError(f"{entry.place}: {must}. Got {' and '.join(sorted(found))}.")
+        with _named(source, entry.place):
+            found = {*_policies(entry), *(str(a.dtype) for group in weights[entry.name] for a in group.values())}
+            if len(found | {first[0]} if first else found) > 1:
+                must = (
+                    f"its dtype must be {first[0]}, as that of {first[1].place}" if first else "it must have one dtype"
+                )
+                raise FormatError(f"{must}. Got {' and '.join(sorted(found))}.")
         first = first or next(((name, entry) for name in found), None)
     return first[0] if first else "float32"
 
