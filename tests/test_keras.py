@@ -319,7 +319,7 @@ def test_two_outputs_merged_by_another_layer(mode, sequences):
     np.testing.assert_allclose(from_keras(model)(x)[0], numbers(model(x)), rtol=1e-5, atol=1e-5)
 
 
-def test_a_description_in_any_order(tmp_path):
+def test_a_description_in_any_order():
     """The layers of a functional model are listed as it pleases the file; the graph says how they follow."""
     rng = np.random.default_rng(7)
     source = keras.Input((None, 4))
@@ -359,8 +359,7 @@ def test_weights_alone_for_a_network_of_the_same_layers(tmp_path):
         from_keras(tmp_path / "model.weights.h5", into=other)
 
 
-@pytest.mark.parametrize("stateful", [True, False])
-def test_a_stateful_layer_is_a_stream(stateful):
+def test_a_stateful_layer_goes_on_from_the_state_that_is_handed_on():
     rng = np.random.default_rng(9)
     layer = keras.layers.LSTM(5, return_sequences=True, stateful=True)
     model = shuffled(keras.Sequential([keras.Input((4, 3), batch_size=2), layer]), rng)

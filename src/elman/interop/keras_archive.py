@@ -15,7 +15,7 @@ from elman.interop.keras_arrays import Groups, own_arrays
 from elman.interop.keras_config import Entry
 from elman.interop.keras_files import CONFIG, METADATA, WEIGHTS
 
-#: The format is that of every Keras 3; nothing in what is written is newer than its first version.
+#: The format is that of every Keras 3.
 _METADATA = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
 
 
@@ -54,6 +54,7 @@ def _weights(chain: list[Entry], weights: Mapping[str, Groups]) -> bytes:
         raise checks.missing_extra("Writing files of Keras", "keras") from None
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
+        file.create_group("vars")  # what the model has besides its layers; Keras before 3.10 asks for it
         for entry in chain:
             for (place, names), arrays in zip(own_arrays(entry), weights[entry.name], strict=True):
                 group = file.create_group("/".join(filter(None, (entry.path, place, "vars"))))
