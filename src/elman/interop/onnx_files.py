@@ -1,0 +1,150 @@
+"""ONNX files, read within bounds: the model, its tensors, and the data they keep in other files of its folder.
+
+Nothing is taken from a claim: a tensor is made only where the file holds as many bytes as its shape says.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from elman.checks import Array, FormatError, describe, missing_extra
+from elman.interop.files import MAX_BYTES, read_bytes, refused
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TensorProto
+
+#: The types of tensors that are read, by their number in ONNX: bytes of an element, and the field of the protobuf that
+#: keeps the elements where they are not raw bytes.
+_TYPES = {
+    1: (4, "float_data"),  # float32
+    2: (1, "int32_data"),  # uint8
+    3: (1, "int32_data"),  # int8
+    4: (2, "int32_data"),  # uint16
+    5: (2, "int32_data"),  # int16
+    6: (4, "int32_data"),  # int32
+    7: (8, "int64_data"),  # int64
+    9: (1, "int32_data"),  # bool
+    10: (2, "int32_data"),  # float16
+    11: (8, "double_data"),  # float64
+    12: (4, "uint64_data"),  # uint32
+    13: (8, "uint64_data"),  # uint64
+    16: (2, "int32_data"),  # bfloat16
+}
+
+_EXTERNAL = 1  # TensorProto.EXTERNAL
+
+
+class Allowance:
+    """How many bytes may still be taken for what a model asks for."""
+
+    def __init__(self, source: str, limit: int) -> None:
+        self.source = source
+        self.limit = self.left = limit
+
+    def take(self, count: int, place: str) -> None:
+        """Takes `count` bytes off, or refuses."""
+        if count > self.left:
+            raise refused(self.source, place, f"at most {self.limit:,} bytes, with all before it", f"{count:,} more")
+        self.left -= count
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it was read: nothing of it is checked yet."""
+
+    name: str  # what errors call it
+    model: ModelProto
+    folder: Path | None  # where data outside the model may lie
+    allowance: Allowance  # for tensors, and for what is computed of them
+
+    def tensor(self, proto: TensorProto, place: str) -> Array:
+        """A tensor as an array; float16 and bfloat16 as float32, which holds them exactly."""
+        from onnx import numpy_helper
+
+        if proto.data_type not in _TYPES:
+            raise refused(self.name, place, "of floats, integers or booleans", f"type {proto.data_type} of ONNX")
+        if any(length < 0 for length in proto.dims):
+            raise refused(self.name, f"the shape of {place}", "of lengths from 0 up", f"{tuple(proto.dims)}")
+        size, field = _TYPES[proto.data_type]
+        count = math.prod(proto.dims)
+        self.allowance.take(count * max(size, 4), place)
+        if proto.data_location == _EXTERNAL:
+            proto = self._with_data(proto, count * size, place)
+        has, unit = (len(proto.raw_data), "bytes") if proto.HasField("raw_data") else (len(getattr(proto, field)), "")
+        if has != count * (size if unit else 1):
+            must = f"as large as its shape {tuple(proto.dims)} says, {count:,} elements"
+            raise refused(self.name, place, must, f"{has:,} {unit or 'elements'}")
+        array = numpy_helper.to_array(proto)
+        return array.astype(np.float32) if proto.data_type in (10, 16) else array
+
+    def _with_data(self, proto: TensorProto, size: int, place: str) -> TensorProto:
+        """The tensor with the bytes of the file that keeps them."""
+        from onnx import TensorProto
+
+        entries = {entry.key: entry.value for entry in proto.external_data}
+        path = self._data_path(entries.get("location", ""), place)
+        offset, length = (
+            self._whole(entries, key, default, place) for key, default in (("offset", 0), ("length", size))
+        )
+        if length != size:
+            raise refused(self.name, f"the data of {place}", f"{size:,} bytes, as its shape says", f"{length:,}")
+        has = path.stat().st_size
+        if offset + size > has:
+            must = f"within the {has:,} bytes of {path.name!r}"
+            raise refused(self.name, f"the data of {place}", must, f"{size:,} from {offset:,} on")
+        with path.open("rb") as file:
+            file.seek(offset)
+            raw = file.read(size)
+        return TensorProto(dims=proto.dims, data_type=proto.data_type, raw_data=raw)
+
+    def _data_path(self, location: str, place: str) -> Path:
+        must = "a file in the folder of the model, by a relative path"
+        if self.folder is None:
+            raise refused(self.name, place, "in the model itself, which was given without a folder", repr(location))
+        inside = self.folder.resolve()
+        if not location or "\0" in location or os.path.isabs(location) or "\\" in location or ":" in location:
+            raise refused(self.name, f"the data of {place}", must, repr(location))
+        path = (inside / location).resolve()  # also where a link leads
+        if not path.is_relative_to(inside) or ".." in Path(location).parts or not path.is_file():
+            raise refused(self.name, f"the data of {place}", must, repr(location))
+        return path
+
+    def _whole(self, entries: dict[str, str], key: str, default: int, place: str) -> int:
+        text = entries.get(key, str(default))
+        if not (text.isascii() and text.isdigit() and len(text) < 20):
+            raise refused(self.name, f"the {key} of the data of {place}", "a whole number from 0 up", repr(text[:40]))
+        return int(text)
+
+
+def read_model(source: Any) -> ModelFile:
+    """The model of a path or an `onnx.ModelProto`."""
+    try:
+        import onnx
+    except ImportError:
+        raise missing_extra("ONNX", "onnx") from None
+    if isinstance(source, onnx.ModelProto):
+        name, model, folder = "the model", source, None
+    elif isinstance(source, (str, os.PathLike)):
+        name, folder = os.fspath(source), Path(source).parent
+        model = _parse(onnx.ModelProto, name, read_bytes(source))
+    else:
+        raise TypeError(f"source must be a path or an onnx.ModelProto. Got {describe(source)}.")
+    return ModelFile(name, model, folder, Allowance(name, MAX_BYTES))
+
+
+def _parse(kind: Any, name: str, content: bytes) -> ModelProto:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model: ModelProto = kind.FromString(content)
+    except DecodeError as error:
+        raise FormatError(f"{name} must be a whole ONNX file. Got an error: {error}.") from None
+    if not model.HasField("graph"):
+        raise refused(name, "the file", "an ONNX model with a graph", f"{len(content):,} bytes without one")
+    return model
