@@ -46,30 +46,31 @@ def whole(node: Node, x: Signal) -> tuple[Signal, int]:
     """The signal with all its features, and nothing else, in its last axis; and how many they are."""
     if x.cut is not None or not x.axes:
         raise node.refused("its input", "the whole input of the network", "a part of it, cut along its first axis")
-    root = x.stage.root()
-    if not x.stage.features and x.stage.part is None and len(x.axes[-1]) == 1:
-        take_role(node, x.axes[-1][0], "features")
-    features = x.stage.features
     last = x.axes[-1]
-    others = tuple(axis for axis in last if axis not in features)
+    if not x.stage.features and len(last) == 1:
+        take_role(node, last[0], "features")
+    features = x.stage.features
     width = product(axis.length for axis in features)
+    others = last[: len(last) - len(features)]
     if not features or last[len(others) :] != features or not isinstance(width, int):
-        raise node.refused(
-            "the last axis of its input", f"all the features, known, of {root.place}", f"{list(last) or 1}"
-        )
-    for axis in others:
-        x = _without_axis(node, x, axis, width)
-    return x.moved([*x.axes[:-1], features]), width
+        raise node.refused("the last axis of its input", "all the features, of a known number", f"{list(last) or 1}")
+    x = x.moved([*x.axes[:-1], features])
+    for axis in reversed(others):
+        x, width = _unjoined(node, x, axis, width)
+    return x, width
 
 
-def _without_axis(node: Node, x: Signal, axis: Axis, width: int) -> Signal:
-    """The signal with an axis gone that was joined with the features: steps side by side, or a single sequence."""
+def _unjoined(node: Node, x: Signal, axis: Axis, width: int) -> tuple[Signal, int]:
+    """The signal without an axis that was joined with the features: steps side by side, or a batch of one."""
     if axis.role == "time" and isinstance(axis.length, int):
-        kind = Part("LastStep") if axis.length == 1 else Part("LastSteps", {"input_size": width, "count": axis.length})
-        return x.behind(x.stage.then(kind, node.place), x.axes)
+        if axis.length == 1:
+            return x.behind(x.stage.then(Part("LastStep"), node.place)), width
+        part = Part("LastSteps", {"input_size": width, "count": axis.length})
+        features = (Axis(width * axis.length, "features"),)
+        return x.behind(x.stage.then(part, node.place, features), [*x.axes[:-1], features]), width * axis.length
     if axis.length != 1:
         raise node.refused("the last axis of its input", "of features alone", f"joined with an {axis!r}")
-    return x
+    return x, width
 
 
 def without(node: Node, x: Signal, position: int) -> Signal:

@@ -201,7 +201,7 @@ def _gather(node: Node, value: Constant, indices: Constant) -> Constant:
         raise node.refused("its indices", "integers along an axis of known length", f"{wanted.dtype}")
     node.take(value.array.size // max(value.array.shape[axis], 1) * max(wanted.size, 1) * 8)
     spread = frozenset(a if a < axis else a - 1 + wanted.ndim for a in value.spread)
-    return Constant(simplified(np.take(value.array, wanted.astype(np.int64), axis)), spread)
+    return Constant(simplified(np.asarray(np.take(value.array, wanted.astype(np.int64), axis))), spread)
 
 
 def _split(node: Node, value: Constant, sizes: Constant | None = None) -> tuple[Constant, ...]:
