@@ -1,0 +1,163 @@
+"""An ONNX graph while it is written: operators, constants, inputs and outputs, as plain records.
+
+What is added and turns out not to be needed (the steps of a layer of which only the last state is read) is left out
+when the graph is finished. Operators are those of opset 17; see https://onnx.ai/onnx/operators.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from elman.checks import Array, FormatError
+
+#: "batch" and "time" are sizes that may differ from call to call; None is not known.
+Shape = Sequence[int | str | None]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What one layer hands to the next.
+
+    `time_axis` is 1 where the batch comes first, 0 where time does, as the recurrent operators want it, and None for
+    vectors, one a sequence.
+    """
+
+    name: str
+    time_axis: int | None
+    last: str = ""  # (directions, batch, hidden): what each direction of a recurrent layer computed last, if known
+    directions: int = 1
+
+    def at(self, name: str) -> Value:
+        """Another value of the same form, computed from this one at each step."""
+        return Value(name, self.time_axis)
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator. A name "" stands for an input or output that is left out."""
+
+    op: str
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the model."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: Shape
+    doc: str
+
+
+class Graph:
+    """The graph; `scope` is the layer whose operators are being added, and begins their names."""
+
+    def __init__(self, dtype: np.dtype[Any], lengths: bool) -> None:
+        self.dtype = dtype
+        self.scope = ""
+        self.nodes: list[Node] = []
+        self.constants: dict[str, Array] = {}
+        self.inputs: list[Port] = []
+        self.outputs: list[Port] = []
+        self.lengths = "lengths" if lengths else ""  #: the input (batch,), int32; "" where there is none
+        self._used: Counter[str] = Counter()
+        self._shared: dict[str, str] = {}
+
+    # Adding to it.
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A new operator with one output, whose name is returned."""
+        name = self._name(op)
+        self.nodes.append(Node(op, name, inputs, (name,), attributes))
+        return name
+
+    def add_many(self, op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """A new operator with several outputs, named by the caller."""
+        self.nodes.append(Node(op, self._name(op), _without_end(inputs), tuple(outputs), attributes))
+
+    def weight(self, name: str, array: Array) -> str:
+        """A constant of the layer, in the dtype of the network."""
+        name = f"{self.scope}.{name}"
+        self.constants[name] = np.ascontiguousarray(array, self.dtype)
+        return name
+
+    def number(self, value: float) -> str:
+        """A constant number in the dtype of the network."""
+        return self._constant(f"number_{value:g}", np.array(value, self.dtype))
+
+    def integers(self, *values: int) -> str:
+        """A constant vector of whole numbers, such as axes."""
+        return self._constant("_".join(["integers", *map(str, values)]), np.array(values, np.int64))
+
+    def integer(self, value: int) -> str:
+        """A constant whole number."""
+        return self._constant(f"integer_{value}", np.array(value, np.int64))
+
+    def shared(self, name: str, make: Callable[[], str]) -> str:
+        """What `make` adds, once, whichever layer asks first."""
+        if name not in self._shared:
+            scope, self.scope = self.scope, name
+            self._shared[name] = make()
+            self.scope = scope
+        return self._shared[name]
+
+    def _constant(self, name: str, array: Array) -> str:
+        self.constants[name] = array
+        return name
+
+    def _name(self, op: str) -> str:
+        name = f"{self.scope}/{op}"
+        self._used[name] += 1
+        return name if self._used[name] == 1 else f"{name}_{self._used[name]}"
+
+    # Finishing it.
+
+    def rename(self, old: str, new: str) -> None:
+        """Gives the output of an operator the name that the user sees."""
+        self.nodes = [
+            replace(
+                node,
+                inputs=tuple(new if name == old else name for name in node.inputs),
+                outputs=tuple(new if name == old else name for name in node.outputs),
+            )
+            for node in self.nodes
+        ]
+
+    def prune(self) -> None:
+        """Takes out what no output needs."""
+        needed = {port.name for port in self.outputs}
+        kept: list[Node] = []
+        for node in reversed(self.nodes):
+            outputs = [name if name in needed else "" for name in node.outputs]
+            if any(outputs):
+                kept.append(replace(node, outputs=_without_end(outputs)))
+                needed.update(node.inputs)
+        self.nodes = kept[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in needed}
+
+
+def _without_end(names: Sequence[str]) -> tuple[str, ...]:
+    """The names without those at the end that are left out."""
+    count = max(i for i, name in enumerate(names, 1) if name)
+    return tuple(names[:count])
+
+
+def attribute(name: str, value: float, dtype: np.dtype[Any]) -> float:
+    """A number as an attribute, all of which are float32; refuses one of a float64 network that would be lost.
+
+    A number such as 0.1 is kept: the nearest float32 has no shorter decimal, by which it can be told again.
+    """
+    if abs(value) <= float(np.finfo(np.float32).max):
+        single = np.float32(value)
+        if dtype == np.float32 or value in (float(single), float(str(single))):
+            return float(value)
+    raise FormatError(f"{name} must be a number that float32 can hold for ONNX, whose attributes are. Got {value!r}.")
