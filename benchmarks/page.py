@@ -31,6 +31,10 @@ sequences, "train" a forward and a backward pass with the gradients of all weigh
 to 100; PyTorch packs them. One step against PyTorch's layer:
 {steps}.
 
+"first prediction" is a whole new process, from its start to its end: it starts Python, imports NumPy and the library,
+loads the network from its file (a safetensors file for elman, a state dict for PyTorch, a session for ONNX Runtime) and
+predicts one sequence.
+
 What limits: the float32 rows of batches with H from 64 up run at {low:.0%} to {high:.0%} of the rate of that largest
 product, and PyTorch is close to it too, so little is left there on this processor. At H 32 the activations take as long
 as the products. One step of H 64 and more reads all its weights from the second-level cache, whose bandwidth is the

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import first_prediction
 import numpy as np
 import processes
 from cases import CASES, STEP_AGAINST_TORCH, Case
@@ -54,6 +55,7 @@ def main() -> None:
         row for row in (_two_threads(options.only, options.seconds), _denormals(options.only, options.seconds)) if row
     ]
     rows += processes.rows(options.only)
+    rows += first_prediction.rows(options.only)
     options.folder.mkdir(parents=True, exist_ok=True)
     result = {"machine": _machine(peers), "peak": peak, "rows": rows}
     (options.folder / "results.json").write_text(json.dumps(result, indent=1) + "\n")
