@@ -89,7 +89,9 @@ def rows(only: str) -> list[dict[str, Any]]:
         print(f"{name:<58}{medians[mine] * 1e3:>8.1f} ms  {peer:<14}{ratio:>7.2f}{goal:>7}", flush=True)
         seconds = {"elman": medians[mine], peer: medians[peer]}
         spread = {"elman": _spread(times[mine]), peer: _spread(times[peer])}
-        found.append({"name": name, "goal": goal, "seconds": seconds, "spread": spread, "fastest": peer, "ratio": ratio})
+        found.append(
+            {"name": name, "goal": goal, "seconds": seconds, "spread": spread, "fastest": peer, "ratio": ratio}
+        )
     return found
 
 
