@@ -33,7 +33,7 @@ to 100; PyTorch packs them. One step against PyTorch's layer:
 
 "first prediction" is a whole new process, from its start to its end: it starts Python, imports NumPy and the library,
 loads the network from its file (a safetensors file for elman, a state dict for PyTorch, a session for ONNX Runtime) and
-predicts one sequence.
+predicts one sequence. To read an ONNX file elman imports the package onnx; a network that is saved once loads without.
 
 What limits: the float32 rows of batches with H from 64 up run at {low:.0%} to {high:.0%} of the rate of that largest
 product, and PyTorch is close to it too, so little is left there on this processor. At H 32 the activations take as long

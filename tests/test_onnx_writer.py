@@ -16,103 +16,8 @@ from elman import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, LastSte
 from elman.checks import FormatError, MissingExtraError, ShapeError
 from elman.interop import onnx_writer
 from elman.interop.onnx_writer import to_onnx
-from elman.layers import LAYERS, Activate, LastSteps, MaxOverTime, MeanOverTime, MergeDirections, Reverse
-
-ACTIVATIONS = [
-    "relu",
-    "tanh",
-    "sigmoid",
-    "identity",
-    Activation("affine", alpha=0.7, beta=0.2),
-    "affine",
-    Activation("leaky_relu", alpha=0.2),
-    "leaky_relu",
-    Activation("thresholded_relu", alpha=0.3),
-    Activation("scaled_tanh", alpha=0.8, beta=1.2),
-    "scaled_tanh",
-    "hard_sigmoid",
-    Activation("hard_sigmoid", alpha=1 / 6, beta=0.4),
-    Activation("elu", alpha=0.6),
-    "elu",
-    "softsign",
-    "softplus",
-]
-
-
-def bounded(rng):
-    """An activation that no state can grow under."""
-    return [
-        "tanh", "sigmoid", "softsign", "hard_sigmoid", Activation("scaled_tanh", alpha=0.8, beta=1.2),
-        Activation("hard_sigmoid", alpha=1 / 6, beta=0.4),
-    ][rng.integers(6)]  # fmt: skip
-
-
-def flip(rng):
-    return bool(rng.integers(2))
-
-
-def fill(net, rng):
-    """Random weights, nowhere 0."""
-    for array in net.parameters.values():
-        array[...] = 0.4 * rng.standard_normal(array.shape)
-    return net
-
-
-def random_recurrent(rng, width, **more):
-    """A layer with random options, all that ONNX has."""
-    hidden, clip = int(rng.integers(2, 7)), {"clip": 0.6} if flip(rng) else {}
-    more = {"bidirectional": flip(rng), "learned_state": flip(rng), **clip, **more}
-    kind = rng.integers(3)
-    if kind == 0:
-        return RNN(width, hidden, activation=ACTIVATIONS[rng.integers(len(ACTIVATIONS))], **more)
-    acts = {}
-    if kind == 1:
-        if flip(rng):
-            gate = bounded(rng)
-            acts = {"activations": {"r": gate, "z": gate, "n": bounded(rng)}}
-        return GRU(width, hidden, reset_after=flip(rng), **more, **acts)
-    coupled = flip(rng)
-    if flip(rng):
-        gate = bounded(rng)
-        acts = {"activations": dict.fromkeys("io" if coupled else "ifo", gate) | {"g": bounded(rng), "c": bounded(rng)}}
-    return LSTM(width, hidden, peepholes=flip(rng), coupled=coupled, forget_bias=None, **more, **acts)
-
-
-def random_network(seed):
-    rng = np.random.default_rng(seed)
-    layers, width = [], int(rng.integers(1, 5))
-    if rng.integers(5) == 0:
-        layers, width = [Embedding(7, width)], width
-    for _ in range(rng.integers(1, 4)):
-        kind = rng.integers(8)
-        if kind < 4:
-            layers.append(random_recurrent(rng, width))
-            width = layers[-1].output_size
-            if layers[-1].bidirectional and flip(rng):
-                layers.append(MergeDirections(["sum", "mul", "ave"][rng.integers(3)]))
-                width //= 2
-        elif kind == 4:
-            layers += [Reverse(), random_recurrent(rng, width, bidirectional=False)]
-            width = layers[-1].output_size
-            layers += [Reverse()] * flip(rng)
-        elif kind == 5:
-            layers += [LayerNorm(width, epsilon=0.01), Dropout(0.5), Reverse()]
-        else:
-            act = [*ACTIVATIONS, "softmax", "log_softmax"][rng.integers(len(ACTIVATIONS) + 2)]
-            layers += [Dense(width, width + 1, ACTIVATIONS[rng.integers(len(ACTIVATIONS))]), Activate(act)]
-            width += 1
-    pools = [LastStep(), LastSteps(width, 3), MeanOverTime(), MaxOverTime(), None]
-    if width % 2 == 0:
-        pools.append(LastStep(bidirectional=True))
-    pool = pools[rng.integers(len(pools))]
-    if pool is not None:
-        layers.append(pool)
-        width = pool.output_size or width
-    if flip(rng):
-        layers += [Dense(width, 3, ACTIVATIONS[rng.integers(len(ACTIVATIONS))]), Activate("softmax")]
-    if len(layers) > 2 and flip(rng):
-        layers = [layers[0], Network(layers[1:])]
-    return fill(Network(layers), rng)
+from elman.layers import LAYERS, Activate, MaxOverTime, MeanOverTime, Reverse
+from onnx_networks import COUNT, fill, flip, random_input, random_network, recurrent_layers
 
 
 def written(folder, net, **options):
@@ -131,12 +36,6 @@ def run(session, x, **feeds):
     """The outputs by name."""
     names = [value.name for value in session.get_outputs()]
     return dict(zip(names, session.run(None, {"x": x, **feeds}), strict=True))
-
-
-def recurrent_layers(net):
-    if isinstance(net, Network):
-        return [inner for layer in net.layers for inner in recurrent_layers(layer)]
-    return [net] if isinstance(net, Recurrent) else []
 
 
 def nested(net, entries):
@@ -175,12 +74,6 @@ def random_states(net, batch, rng):
     return nested(net, iter(states)), feeds
 
 
-def random_input(net, shape, rng):
-    if net.takes_tokens:
-        return rng.integers(0, 7, shape)
-    return rng.standard_normal((*shape, net.input_size or 4)).astype(net.dtype)
-
-
 def close(got, want):
     assert got.shape == want.shape
     assert got.dtype == want.dtype
@@ -188,7 +81,7 @@ def close(got, want):
 
 
 class TestRandomNetworks:
-    @pytest.mark.parametrize("seed", range(120))
+    @pytest.mark.parametrize("seed", range(COUNT))
     def test_computes_the_same(self, seed, tmp_path):
         net, rng = random_network(seed), np.random.default_rng(seed + 1000)
         states, lengths = flip(rng), flip(rng)
@@ -218,7 +111,7 @@ class TestRandomNetworks:
                 return {kind for layer in net.layers for kind in kinds(layer)}
             return {type(net).__name__}
 
-        found = {kind for seed in range(120) for kind in kinds(random_network(seed))}
+        found = {kind for seed in range(COUNT) for kind in kinds(random_network(seed))}
         assert found == set(LAYERS) - {"Masking", "Recurrent"}
 
 
@@ -357,7 +250,7 @@ class TestGraph:
         assert '"type": "Dropout", "rate": 0.25' in model.metadata_props[0].value
         assert all(value.doc_string for value in (*model.graph.input, *model.graph.output))
 
-    @pytest.mark.parametrize("seed", range(0, 120, 10))
+    @pytest.mark.parametrize("seed", range(0, COUNT, 10))
     def test_the_same_network_gives_the_same_bytes(self, seed, tmp_path):
         for name in "ab":
             to_onnx(random_network(seed), tmp_path / name, states=True, lengths=True)
