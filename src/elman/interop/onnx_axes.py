@@ -69,7 +69,7 @@ def _unjoined(node: Node, x: Signal, axis: Axis, width: int) -> tuple[Signal, in
         features = (Axis(width * axis.length, "features"),)
         return x.behind(x.stage.then(part, node.place, features), [*x.axes[:-1], features]), width * axis.length
     if axis.length != 1:
-        raise node.refused("the last axis of its input", "of features alone", f"joined with an {axis!r}")
+        raise node.refused("the last axis of its input", "of features alone", f"them joined with {axis!r}")
     return x, width
 
 

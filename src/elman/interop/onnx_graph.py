@@ -43,7 +43,7 @@ class Node:
 
     def refused(self, place: str, must: str, got: str) -> FormatError:
         """The error of something at this node."""
-        return refused(self.file.name, f"{place} of {self.place}" if place else self.place, must, got)
+        return refused(self.file.name, f"{self.place}: {place}" if place else self.place, must, got)
 
     def take(self, count: int) -> None:
         """Asks for the memory of a result of `count` bytes."""

@@ -169,10 +169,15 @@ def _reduce(node: Node, x: Any, axes: Any = None) -> Value:
     rank = len(x.axes)
     given = integers(node, "axes", axes)
     gone = {axis_of(node, axis, rank) for axis in given} if given else set(range(rank))
+    keep = bool(node.attributes["keepdims"])
+    for axis in sorted((axis for axis in gone if not x.axes[axis]), reverse=True):  # of length 1: nothing to reduce
+        if not keep:
+            x = x.moved([group for i, group in enumerate(x.axes) if i != axis])
+            gone = {i - (i > axis) for i in gone - {axis}}
+        gone -= {axis}
     if len(gone) != 1:
         raise node.refused("its axes", "one: of time or of directions", f"{sorted(gone)}")
     (axis,) = gone
-    keep = bool(node.attributes["keepdims"])
     is_last = axis == rank - 1 and node.op == "ReduceMean" and keep
     if is_last and (x.axes[axis] == x.stage.features or not any(a.role for a in x.axes[axis])):
         return statistic(node, x)

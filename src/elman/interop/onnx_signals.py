@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from elman.checks import Array
 from elman.interop.onnx_graph import Node
-from elman.interop.onnx_sizes import Length, product
+from elman.interop.onnx_sizes import Length, Size, product
 from elman.interop.onnx_stages import Axis, Stage
 
 Group: TypeAlias = tuple[Axis, ...]
@@ -128,6 +128,8 @@ def _take(left: deque[Axis], length: Any, *, back: bool) -> Group | None:
         if not left:
             return None
         axis = left.pop() if back else left.popleft()
+        if not group and isinstance(axis.length, Size) and isinstance(length, int):
+            return (axis,)  # an exporter wrote the length that its example had
         group.insert(0 if back else len(group), axis)
         so_far = so_far * axis.length
     return tuple(group)

@@ -33,7 +33,7 @@ class Axis:
         self.role = role
 
     def __repr__(self) -> str:
-        return f"{self.role or 'axis'} of {self.length}"
+        return f"the {self.role or 'axis'} of length {self.length}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +214,7 @@ _DIRECTIONS: tuple[tuple[list[str], list[str], list[str]], ...] = (
     ([], [], ["Reverse"]),
     (["LastStep both"], ["LastStep"], ["LastStep"]),
     (["LastStep"], ["LastStep"], ["Reverse", "LastStep"]),
+    (["Reverse", "LastStep"], ["Reverse", "LastStep"], ["LastStep"]),
 )
 
 
