@@ -89,6 +89,9 @@ def random_network(seed):
             layers += [Reverse()] * flip(rng)
         elif kind == 5:
             layers += [LayerNorm(width, epsilon=0.01), Dropout(0.5), Reverse()]
+            if width % 2 == 0:
+                layers.append(MergeDirections("sum"))
+                width //= 2
         else:
             act = [*ACTIVATIONS, "softmax", "log_softmax"][rng.integers(len(ACTIVATIONS) + 2)]
             layers += [Dense(width, width + 1, ACTIVATIONS[rng.integers(len(ACTIVATIONS))]), Activate(act)]

@@ -154,10 +154,9 @@ def _without_end(names: Sequence[str]) -> tuple[str, ...]:
 def attribute(name: str, value: float, dtype: np.dtype[Any]) -> float:
     """A number as an attribute, all of which are float32; refuses one of a float64 network that would be lost.
 
-    A number such as 0.1 is kept: the nearest float32 has no shorter decimal, by which it can be told again.
+    A number such as 0.1 is kept: it is the shortest decimal of the nearest float32, as which it is read again.
     """
-    if abs(value) <= float(np.finfo(np.float32).max):
-        single = np.float32(value)
-        if dtype == np.float32 or value in (float(single), float(str(single))):
-            return float(value)
+    fits = abs(value) <= float(np.finfo(np.float32).max)
+    if fits and (dtype == np.float32 or value == float(str(np.float32(value)))):
+        return float(value)
     raise FormatError(f"{name} must be a number that float32 can hold for ONNX, whose attributes are. Got {value!r}.")
