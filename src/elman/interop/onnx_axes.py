@@ -14,7 +14,7 @@ from elman.interop.onnx_folding import axis_of, cut_shape, integers, numbers, pe
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Constant, Group, Pile, Signal, Value, regrouped, signal_of
 from elman.interop.onnx_sizes import product, shape_array
-from elman.interop.onnx_stages import Axis, Part, half
+from elman.interop.onnx_stages import HALF, Axis, Part, half
 
 Handler: TypeAlias = Callable[..., Any]
 
@@ -92,7 +92,9 @@ def section(node: Node, x: Signal, position: int, start: Any, end: Any) -> Signa
     first, last = _bound(start, length), _bound(end, length)
     if first == 0 and last == length:
         return x
-    found = _direction(x, position, first, last) or _rows(x, position, first, last)
+    found = (
+        _direction(x, position, first, last) or _half(node, x, position, first, last) or _rows(x, position, first, last)
+    )
     if found is None and last - first == 1 and time_axis(node, x, position) is not None:
         found = _step(node, x, position, is_first=first == 0, is_last=last == length)
     if found is None:
@@ -124,6 +126,20 @@ def _direction(x: Signal, position: int, first: Any, last: Any) -> Signal | None
         return None
     rest: Group = () if group == features[:1] else features[1:]
     return x.behind(stage, [*x.axes[:position], rest, *x.axes[position + 1 :]])
+
+
+def _half(node: Node, x: Signal, position: int, first: Any, last: Any) -> Signal | None:
+    """The first or the second half of the features, which both directions have behind other layers too."""
+    features = x.stage.features
+    if len(features) != 1 or x.axes[position] != features or not isinstance(features[0].length, int):
+        return None
+    width = features[0].length // 2
+    index = {(0, width): 0, (width, 2 * width): 1}.get((first, last))
+    if index is None or 2 * width != features[0].length:
+        return None
+    axes: Group = (Axis(width, "features"),)
+    stage = x.stage.then(Part(HALF, {"index": index}), node.place, axes)
+    return x.behind(stage, [*x.axes[:position], axes, *x.axes[position + 1 :]])
 
 
 def _rows(x: Signal, position: int, first: Any, last: Any) -> Signal | None:

@@ -8,7 +8,7 @@ from typing import Any
 from elman.interop.onnx_folding import axis_of
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Pile, Signal, Value, signal_of
-from elman.interop.onnx_stages import Axis, Part, joined
+from elman.interop.onnx_stages import Axis, Part, joined, joined_halves
 
 
 def concat(node: Node, *values: Any) -> Value:
@@ -48,7 +48,7 @@ def _side_by_side(signals: list[Signal], axis: int) -> Signal | None:
     both = Axis(2, "direction")
     mine, its = one.stage.features, two.stage.features
     features = (both, *mine)
-    stage = joined(one.stage, two.stage, features)
+    stage = joined(one.stage, two.stage, features) or joined_halves(one.stage, two.stage, features)
     alike = all(a == b or (a == mine and b == its) for a, b in zip(one.axes, two.axes, strict=True))
     joins = {mine: features, (): (both,)}.get(one.axes[axis])
     if stage is None or not alike or joins is None:

@@ -14,10 +14,10 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx_graph import Node
-from elman.interop.onnx_signals import Constant
+from elman.interop.onnx_signals import Constant, Steps
 from elman.interop.onnx_sizes import Size, shape_array, simplified
 
-Fold: TypeAlias = Callable[..., "Constant | tuple[Constant, ...]"]
+Fold: TypeAlias = Callable[..., "Constant | Steps | tuple[Constant, ...]"]
 
 #: Types of elements by their number in ONNX, as a Cast names them. float16 and bfloat16 are kept as float32.
 CAST_TYPES: dict[int, str] = {
@@ -267,8 +267,10 @@ def cut_shape(node: Node, shape: Array) -> Array:
     return simplified(shape[start : len(shape) if end is None else end])
 
 
-def _range(node: Node, start: Constant, limit: Constant, step: Constant) -> Constant:
+def _range(node: Node, start: Constant, limit: Constant, step: Constant) -> Constant | Steps:
     first, last, by = (array.item() for array in plain(node, start, limit, step))
+    if (first, by) == (0, 1) and isinstance(last, Size):
+        return Steps(last)
     if any(isinstance(value, Size) for value in (first, last, by)) or by == 0:
         raise node.refused("its limits", "known numbers, and its step not 0", f"{first}, {last}, {by}")
     node.take(max(math.ceil((last - first) / by), 0) * 8)

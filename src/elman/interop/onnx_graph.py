@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from elman.checks import Array, FormatError
 from elman.interop.files import refused
 from elman.interop.onnx_files import ModelFile
@@ -209,6 +211,8 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
     plain = {1: "f", 2: "i", 6: "floats", 7: "ints"}
     if attribute.type in plain:
         value = getattr(attribute, plain[attribute.type])
+        if attribute.type in (1, 6):
+            return [_as_meant(number) for number in value] if attribute.type == 6 else _as_meant(value)
         return list(value) if attribute.type > 2 else value
     try:
         if attribute.type == 3:
@@ -220,3 +224,12 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
     if attribute.type == 4:
         return file.tensor(attribute.t, where)
     raise refused(file.name, where, "numbers, text or a tensor", "a graph or a value of another kind")
+
+
+def _as_meant(number: float) -> float:
+    """The shortest decimal of a float32: 0.1 where the nearest float32 to it was written.
+
+    The same number in float32. In float64 it is what the exporter was given, before ONNX, whose attributes are float32,
+    rounded it.
+    """
+    return float(str(np.float32(number)))

@@ -13,8 +13,9 @@ from elman.interop.onnx_axes import AXES, Handler, gather, take_role, time_axis,
 from elman.interop.onnx_branches import concat
 from elman.interop.onnx_folding import CAST_TYPES, axis_of, integers
 from elman.interop.onnx_graph import Node
+from elman.interop.onnx_padding import padding_of
 from elman.interop.onnx_recurrence import lengths_of, recurrent
-from elman.interop.onnx_signals import Constant, Group, Lengths, Pile, Signal, Statistic, Value, signal_of
+from elman.interop.onnx_signals import Constant, Group, Lengths, Pile, Signal, Statistic, Total, Value, signal_of
 from elman.interop.onnx_stages import Axis, Part
 
 
@@ -152,6 +153,7 @@ def _less(node: Node, x: Any, limit: Any) -> Constant:
 #: The operator, what its axis is, and the layer.
 _REDUCED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("ReduceMean", "time"): ("MeanOverTime", {}),
+    ("ReduceSum", "time"): ("MeanOverTime", {}),  # once it is divided by the lengths
     ("GlobalAveragePool", "time"): ("MeanOverTime", {}),
     ("ReduceMax", "time"): ("MaxOverTime", {}),
     ("GlobalMaxPool", "time"): ("MaxOverTime", {}),
@@ -193,15 +195,17 @@ def _pool(node: Node, x: Any) -> Value:
     return _reduced(node, x, 2, True)
 
 
-def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal:
+def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | Total:
     group, features = x.axes[axis], x.stage.features
     is_direction = len(group) == 1 and group[0].role == "direction"
     role = "direction" if is_direction else "time" if time_axis(node, x, axis) is not None else ""
     if (node.op, role) not in _REDUCED:
         raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {list(group) or 1}")
     kind, config = _REDUCED[node.op, role]
-    stage = x.stage.then(Part(kind, config), node.place, features[1:] if is_direction else None)
-    return x.behind(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])
+    lengths = padding_of(node, x) if role == "time" else ""
+    stage = x.stage.then(Part(kind, config, lengths=lengths), node.place, features[1:] if is_direction else None)
+    found = x.behind(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])
+    return Total(found, lengths) if (node.op, role) == ("ReduceSum", "time") else found
 
 
 def _reverse_sequence(node: Node, x: Any, lengths: Any) -> Signal:

@@ -20,9 +20,10 @@ from elman.interop.onnx_files import ModelFile, read_model
 from elman.interop.onnx_folding import FOLDS
 from elman.interop.onnx_graph import Graph, Node
 from elman.interop.onnx_operators import OPERATORS
+from elman.interop.onnx_padding import PADDING_OPERATORS
 from elman.interop.onnx_reading import Reading
-from elman.interop.onnx_signals import Constant, Lengths, Pile, Signal, Value
-from elman.interop.onnx_stages import CELL_STATE, Axis, Part, RecurrentPart, Stage
+from elman.interop.onnx_signals import Constant, Lengths, Pile, Real, Signal, Steps, Total, Value
+from elman.interop.onnx_stages import CELL_STATE, HALF, PADDING, Axis, Part, RecurrentPart, Stage
 from elman.network import Network
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # types of elements
 _DOUBLE = 11
 
 #: Layers that read a sequence to its end, and so must all know where it is.
-_TO_THE_END = ("LastStep", "LastSteps", "MaxOverTime", "MeanOverTime", "Reverse", "gru", "lstm", "rnn")
+_TO_THE_END = (PADDING, "LastStep", "LastSteps", "MaxOverTime", "MeanOverTime", "Reverse", "gru", "lstm", "rnn")
 
 
 def from_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str, Any] | None = None) -> Network:
@@ -89,7 +90,7 @@ def read_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str,
     unknown = sorted(set(given) - {info.name for info in file.model.graph.input})
     if unknown:
         raise refused(file.name, "weights", "named like inputs of the graph", ", ".join(unknown))
-    graph = Graph.read(file, given, {**OPERATORS, **FOLDS})
+    graph = Graph.read(file, given, {**OPERATORS, **FOLDS, **PADDING_OPERATORS})
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
     chain = _chain(file, outputs)
@@ -130,7 +131,8 @@ def _run(node: Node, values: Mapping[str, Any]) -> Value | tuple[Value, ...]:
             raise node.refused(f"the input {name!r}", "an output that can be read", "another output of its node")
     arguments = [values[name] for name in node.inputs]
     is_known = all(isinstance(value, Constant) for value in arguments if value is not None)
-    handler = (FOLDS if is_known else OPERATORS).get(node.op)
+    is_padding = any(isinstance(value, (Real, Steps, Total)) for value in arguments)
+    handler = (FOLDS if is_known else PADDING_OPERATORS if is_padding else OPERATORS).get(node.op)
     if handler is None:
         got = "known values alone" if is_known else "the output of a layer"
         raise node.refused("its inputs", "of the other kind", got)
@@ -218,7 +220,10 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
         raise refused(file.name, "the weights", "all float32, or all float64", " and ".join(sorted(kinds)))
     dtype = np.dtype(kinds.pop() if kinds else np.float32)
     layers = []
-    for place, part in parts:
+    for (place, part), behind in zip(parts, [*(part for _, part in parts[1:]), None], strict=True):
+        if part.kind == PADDING:
+            _check_padding(file, place, part, behind)
+            continue
         if part.kind == CELL_STATE:
             raise refused(
                 file.name,
@@ -226,12 +231,20 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
                 "an output of the graph, read by no layer",
                 "a layer that reads it",
             )
+        if part.kind == HALF:
+            raise refused(file.name, f"half of the features of {place}", "joined with the other half", "it by itself")
         file.allowance.take(part.size * dtype.itemsize, f"the weights of {place}")
         try:
             layers.append(part.build(dtype))
         except (ValueError, TypeError) as error:
             raise FormatError(f"{file.name}: {place} cannot be a layer. {error}") from error
     return layers
+
+
+def _check_padding(file: ModelFile, place: str, part: Part, behind: Part | None) -> None:
+    """Refuses a number in the padding that is not 0, as it is here, but where only the largest step is read."""
+    if part.config["fill"] and (behind is None or behind.kind != "MaxOverTime"):
+        raise refused(file.name, f"the number in the padding of {place}", "0", f"{part.config['fill']}")
 
 
 def _check_lengths(file: ModelFile, parts: list[tuple[str, Part]]) -> None:

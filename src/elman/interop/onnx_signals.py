@@ -73,6 +73,33 @@ class Lengths:
 
 
 @dataclass(frozen=True, eq=False)
+class Steps:
+    """The numbers of the steps of time, from 0 on."""
+
+    length: Length
+
+
+@dataclass(frozen=True, eq=False)
+class Real:
+    """Whether each step is a real one: by which input of lengths, of how many steps, and what its axes are.
+
+    An axis is "batch", "time", or "" where it is of length 1.
+    """
+
+    name: str
+    length: Length
+    roles: tuple[str, ...] = ("batch", "time")
+
+
+@dataclass(frozen=True, eq=False)
+class Total:
+    """A sum over the real steps: what it is once divided by the lengths, and the input that has them."""
+
+    mean: Signal
+    lengths: str
+
+
+@dataclass(frozen=True, eq=False)
 class Statistic:
     """A step on the way to a layer normalization that a graph writes out: what it is, and of which signal."""
 
@@ -81,9 +108,16 @@ class Statistic:
     epsilon: float = 0.0
 
 
-Value: TypeAlias = Constant | Signal | Pile | Lengths | Statistic
+Value: TypeAlias = Constant | Signal | Pile | Lengths | Steps | Real | Total | Statistic
 
-_OTHERS = {Constant: "a constant", Pile: "states of several layers", Lengths: "the lengths of sequences"}
+_OTHERS = {
+    Constant: "a constant",
+    Pile: "states of several layers",
+    Lengths: "the lengths of sequences",
+    Steps: "the numbers of steps",
+    Real: "which steps are real",
+    Total: "a sum over time",
+}
 
 
 def signal_of(node: Node, value: Any) -> Signal:

@@ -21,6 +21,13 @@ from elman.layers import LAYERS, Layer
 #: The kind of what stands for the cell state of an LSTM, which no layer can read.
 CELL_STATE = "cell state"
 
+#: The kind of what stands for a number that was set in the padding, which no layer ever sees.
+PADDING = "padding"
+
+
+#: The kind of what stands for half of the features, which must meet the other half again.
+HALF = "half"
+
 
 class Axis:
     """One axis of the network: of time, of the batch, of features, or of directions, and how long it is.
@@ -249,6 +256,21 @@ def joined(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) -> Stage 
                 start = start.then(Part(title.split()[0], config, lengths=part.lengths), forward.place)
             return start
     return None
+
+
+def joined_halves(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) -> Stage | None:
+    """What two halves of the features of one stage are together: that stage, or its last step of both directions."""
+    for count in (1, 2):
+        (start, first), (other, second) = forward.tail(count), reverse.tail(2 * count - 1)
+        if start is other and first and second and [titles(first), titles(second)] == _HALVES[count]:
+            if [first[0].config["index"], second[0].config["index"]] != [0, 1]:
+                return None
+            part = Part("LastStep", {"bidirectional": True}, lengths=first[-1].lengths)
+            return start if count == 1 else start.then(part, forward.place, features)
+    return None
+
+
+_HALVES = {1: [[HALF], [HALF]], 2: [[HALF, "LastStep"], [HALF, "Reverse", "LastStep"]]}
 
 
 def titles(parts: list[Part]) -> list[str]:
