@@ -10,10 +10,9 @@ import pytest
 
 from elman import GRU, Activation, Dense, LayerNorm, Network
 from elman.checks import FormatError
-from elman.interop.chain import layers_of
 from elman.interop.onnx_reader import from_onnx
 from elman.interop.onnx_writer import to_onnx
-from elman.layers import LastSteps, MaxOverTime, MeanOverTime, MergeDirections
+from elman.layers import MaxOverTime, MeanOverTime, MergeDirections
 from onnx_networks import COUNT, in_float64, random_input, random_network, recurrent_layers
 
 
@@ -57,11 +56,6 @@ def test_networks_come_back(seed, dtype, tmp_path):
     net, rng = random_network(seed), np.random.default_rng(seed + 2000)
     if dtype == "float64":
         net = in_float64(net, rng)
-    if any(isinstance(layer, LastSteps) for layer in layers_of(net)):
-        to_onnx(net, tmp_path / "net.onnx", **options_of(seed))
-        with pytest.raises(FormatError, match=r"net.onnx: .* must be "):
-            from_onnx(tmp_path / "net.onnx")
-        return
     back = there_and_back(net, tmp_path / "net.onnx", **options_of(seed))
     assert_same(back, net, rng)
     assert_same(there_and_back(back, tmp_path / "net.onnx", **options_of(seed)), net, rng)
@@ -70,8 +64,6 @@ def test_networks_come_back(seed, dtype, tmp_path):
 @pytest.mark.parametrize("seed", range(0, COUNT, 5))
 def test_what_came_back_once_is_written_and_read_without_any_change(seed, tmp_path):
     net, (first, second) = random_network(seed), (tmp_path / "1.onnx", tmp_path / "2.onnx")
-    if any(isinstance(layer, LastSteps) for layer in layers_of(net)):
-        pytest.skip("no operator of ONNX is these last steps")
     net = there_and_back(net, tmp_path / "0.onnx", **options_of(seed))
     back = there_and_back(net, first, **options_of(seed))
     to_onnx(back, second, **options_of(seed))

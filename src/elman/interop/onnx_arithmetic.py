@@ -96,11 +96,20 @@ def _scaled_by_vectors(node: Node, stage: Stage, given: dict[str, Array]) -> Sta
 
 
 def _length(node: Node, a: Any, b: Any) -> Lengths:
-    """Lengths and a known number more or less."""
-    if not isinstance(a, Lengths) or node.op not in ("Add", "Sub") or floats(node, b).size != 1:
-        raise node.refused("the operator", "lengths, and a known number added or subtracted", node.op)
-    number = int(floats(node, b).item())
-    return replace(a, offset=a.offset + (number if node.op == "Add" else -number))
+    """Lengths and known numbers more or less."""
+    numbers = floats(node, b).astype(np.int64)
+    fits = (
+        isinstance(a, Lengths)
+        and a.added == (0,)
+        and (numbers.size == 1 or numbers.ndim < a.axes)
+        and numbers.size <= _MOST_STEPS
+    )
+    if not fits or node.op not in ("Add", "Sub"):
+        raise node.refused("its inputs", "lengths (batch,), or (batch, 1) and several known numbers", node.op)
+    return replace(a, added=tuple((numbers if node.op == "Add" else -numbers).ravel().tolist()))
+
+
+_MOST_STEPS = 2**16
 
 
 # Layer normalization written out, as exporters did before its operator: (x - mean) / sqrt(variance + epsilon).

@@ -20,6 +20,9 @@ Handler: TypeAlias = Callable[..., Any]
 
 _FAR = 2**30  # past the end of any axis, as exporters write it
 
+#: Roles of axes that are made of that of time.
+LAST_STEPS, WITH_ZEROS = "last steps", "time with zeros in front"
+
 
 # What an axis is.
 
@@ -62,10 +65,10 @@ def whole(node: Node, x: Signal) -> tuple[Signal, int]:
 
 def _unjoined(node: Node, x: Signal, axis: Axis, width: int) -> tuple[Signal, int]:
     """The signal without an axis that was joined with the features: steps side by side, or a batch of one."""
-    if axis.role == "time" and isinstance(axis.length, int):
-        if axis.length == 1:
+    if axis.role in ("time", LAST_STEPS) and isinstance(axis.length, int):
+        if axis.length == 1 and axis.role == "time":
             return x.behind(x.stage.then(Part("LastStep"), node.place)), width
-        part = Part("LastSteps", {"input_size": width, "count": axis.length})
+        part = Part("LastSteps", {"input_size": width, "count": axis.length}, lengths=axis.lengths)
         features = (Axis(width * axis.length, "features"),)
         return x.behind(x.stage.then(part, node.place, features), [*x.axes[:-1], features]), width * axis.length
     if axis.length != 1:
@@ -95,6 +98,9 @@ def section(node: Node, x: Signal, position: int, start: Any, end: Any) -> Signa
     found = (
         _direction(x, position, first, last) or _half(node, x, position, first, last) or _rows(x, position, first, last)
     )
+    zeros = x.axes[position][0].zeros if len(group) == 1 else 0
+    if zeros and last == length and last - first == zeros:
+        return x.moved([*x.axes[:position], (Axis(zeros, LAST_STEPS),), *x.axes[position + 1 :]])
     if found is None and last - first == 1 and time_axis(node, x, position) is not None:
         found = _step(node, x, position, is_first=first == 0, is_last=last == length)
     if found is None:
@@ -210,13 +216,20 @@ def _reshape(node: Node, x: Any, shape: Any) -> Value:
     groups = regrouped(x.axes, target, zero_copies=not node.attributes.get("allowzero"))
     if groups is None:
         raise node.refused("its shape", f"one that keeps or joins the axes {tuple(x.lengths)}", f"{tuple(target)}")
-    return x.moved(groups)
+    return _side_by_side(node, x.moved(groups))
 
 
 def _flatten(node: Node, x: Signal) -> Signal:
     rank, axis = len(x.axes), node.attributes["axis"]
     axis = rank if axis == rank else axis_of(node, axis, rank)
-    return x.moved([tuple(a for group in part for a in group) for part in (x.axes[:axis], x.axes[axis:])])
+    groups = [tuple(a for group in part for a in group) for part in (x.axes[:axis], x.axes[axis:])]
+    return _side_by_side(node, x.moved(groups))
+
+
+def _side_by_side(node: Node, x: Signal) -> Signal:
+    """The signal; behind a layer of their own where its last steps are joined with the features."""
+    last = x.axes[-1] if x.axes else ()
+    return whole(node, x)[0] if len(last) > 1 and last[0].role == LAST_STEPS else x
 
 
 def _expand(node: Node, x: Signal, shape: Any) -> Signal:
@@ -271,10 +284,27 @@ def _split(node: Node, x: Signal, sizes: Any = None) -> tuple[Signal, ...]:
     return tuple(section(node, x, axis, start, end) for start, end in itertools.pairwise(bounds))
 
 
+def _pad(node: Node, x: Signal, pads: Any, value: Any = None, axes: Any = None) -> Signal:
+    """Zeros in front of the first step, where the last steps are taken then: a short sequence has them there."""
+    rank = len(x.axes)
+    given = numbers(node, "pads", pads)
+    named = integers(node, "axes", axes)
+    order = list(range(rank)) if named is None else [axis_of(node, axis, rank) for axis in named]
+    added = [(axis, count) for axis, count in zip(order, given, strict=False) if count]
+    fill = value.array.item() if isinstance(value, Constant) else node.attributes.get("value")
+    position, count = added[0] if len(added) == 1 and not any(given[len(order) :]) else (0, 0)
+    axis = time_axis(node, x, position) if count > 0 else None
+    if axis is None or fill or node.attributes["mode"] != "constant":
+        raise node.refused("what it adds", "zeros in front of the first step of time", f"{given} of {fill or 0}")
+    padded = Axis(axis.length + count, WITH_ZEROS, zeros=count)
+    return x.moved([*x.axes[:position], (padded,), *x.axes[position + 1 :]])
+
+
 AXES: dict[str, Handler] = {
     "Expand": _each(_expand),
     "Flatten": _each(_flatten),
     "Identity": lambda node, x: x,
+    "Pad": lambda node, x, *rest: _pad(node, signal_of(node, x), *rest),
     "Reshape": _reshape,
     "Shape": _shape,
     "Slice": lambda node, x, *rest: _slice(node, signal_of(node, x), *rest),

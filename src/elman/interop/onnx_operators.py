@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx_arithmetic import arithmetic, floats, statistic
-from elman.interop.onnx_axes import AXES, Handler, gather, take_role, time_axis, whole
+from elman.interop.onnx_axes import AXES, LAST_STEPS, Handler, gather, take_role, time_axis, whole
 from elman.interop.onnx_branches import concat
 from elman.interop.onnx_folding import CAST_TYPES, axis_of, integers
 from elman.interop.onnx_graph import Node
@@ -217,19 +218,23 @@ def _reverse_sequence(node: Node, x: Any, lengths: Any) -> Signal:
     return _behind(node, x, Part("Reverse", lengths=lengths_of(node, lengths, x.axes[time])))
 
 
-def _gather_nd(node: Node, x: Any, indices: Any) -> Signal:
-    """The last real step of each sequence: the one at its length less 1."""
+def _gather_nd(node: Node, x: Any, steps: Any) -> Signal:
+    """The last real step of each sequence, the one at its length less 1; or its last steps."""
     x = signal_of(node, x)
-    is_last = isinstance(indices, Lengths) and (indices.offset, indices.axes) == (-1, 2)
-    if not is_last or node.attributes.get("batch_dims") != 1 or len(x.axes) < 3 or time_axis(node, x, 1) is None:
-        raise node.refused("its indices", "the length of each sequence less 1, of (batch, time, features)", "others")
-    stage = x.stage.then(Part("LastStep", lengths=indices.name), node.place)
-    return x.behind(stage, [x.axes[0], *x.axes[2:]])
+    must = "the length of each sequence less 1, of (batch, time, features)"
+    if not isinstance(steps, Lengths) or node.attributes.get("batch_dims") != 1 or len(x.axes) < 3:
+        raise node.refused("its indices", must, "others")
+    zeros = x.axes[1][0].zeros if len(x.axes[1]) == 1 else 0
+    if zeros and (steps.added, steps.axes) == (tuple(range(zeros)), 3):
+        return x.moved([x.axes[0], (Axis(zeros, LAST_STEPS, steps.name),), *x.axes[2:]])
+    if (steps.added, steps.axes) != ((-1,), 2) or time_axis(node, x, 1) is None:
+        raise node.refused("its indices", must, f"the length and {steps.added[:4]}")
+    return x.behind(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], *x.axes[2:]])
 
 
 def _unsqueeze(node: Node, x: Any, axes: Any = None) -> Value:
-    if isinstance(x, Lengths) and integers(node, "axes", axes) in ([1], [-1]) and x.axes == 1:
-        return Lengths(x.name, x.offset, 2)
+    if isinstance(x, Lengths) and integers(node, "axes", axes) in ([x.axes], [-1]):
+        return replace(x, axes=x.axes + 1)
     return AXES["Unsqueeze"](node, x, axes)
 
 

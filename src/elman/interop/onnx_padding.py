@@ -42,7 +42,7 @@ def _less(node: Node, steps: Any, lengths: Any) -> Real:
 
 
 def _is_column(value: Any) -> bool:
-    return isinstance(value, Lengths) and (value.offset, value.axes) == (0, 2)
+    return isinstance(value, Lengths) and (value.added, value.axes) == ((0,), 2)
 
 
 def _roles(node: Node, value: Any) -> tuple[str, ...]:

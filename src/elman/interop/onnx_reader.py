@@ -16,6 +16,7 @@ from elman import checks
 from elman.checks import FormatError
 from elman.interop.chain import network_of
 from elman.interop.files import refused
+from elman.interop.onnx_axes import LAST_STEPS, WITH_ZEROS
 from elman.interop.onnx_files import ModelFile, read_model
 from elman.interop.onnx_folding import FOLDS
 from elman.interop.onnx_graph import Graph, Node
@@ -150,6 +151,9 @@ def _run(node: Node, values: Mapping[str, Any]) -> Value | tuple[Value, ...]:
 def _output(file: ModelFile, name: str, value: Any) -> Signal | Pile:
     if not isinstance(value, (Signal, Pile)):
         raise refused(file.name, f"the output {name!r}", "one of a layer", "a value that no layer makes")
+    signals = value.signals if isinstance(value, Pile) else (value,)
+    if any(axis.role in (LAST_STEPS, WITH_ZEROS) for signal in signals for group in signal.axes for axis in group):
+        raise refused(file.name, f"the output {name!r}", "of all steps, or of some side by side", "one of some steps")
     return value
 
 

@@ -113,7 +113,7 @@ def lengths_of(node: Node, value: Any, time: Group) -> str:
     """The input that says how many steps of each sequence are real; "" where all are."""
     if value is None:
         return ""
-    if isinstance(value, Lengths) and (value.offset, value.axes) == (0, 1):
+    if isinstance(value, Lengths) and (value.added, value.axes) == ((0,), 1):
         return value.name
     steps = product(axis.length for axis in time)
     if isinstance(value, Constant):

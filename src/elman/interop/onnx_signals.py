@@ -65,10 +65,13 @@ class Pile:
 
 @dataclass(frozen=True, eq=False)
 class Lengths:
-    """The input that says how many steps of each sequence are real, with a number added; (batch,), or (batch, 1)."""
+    """The input that says how many steps of each sequence are real, with a number added, or several along axis 1.
+
+    (batch,), (batch, numbers) or (batch, numbers, 1).
+    """
 
     name: str
-    offset: int = 0
+    added: tuple[int, ...] = (0,)
     axes: int = 1
 
 

@@ -32,12 +32,15 @@ HALF = "half"
 class Axis:
     """One axis of the network: of time, of the batch, of features, or of directions, and how long it is.
 
-    An input's axes have no role until an operator tells it.
+    An input's axes have no role until an operator tells it. Of the axis of time a graph may take the "last steps",
+    each sequence to its own end where `lengths` names an input, of a "time with zeros in front", as many as `zeros`.
     """
 
-    def __init__(self, length: Length, role: str = "") -> None:
+    def __init__(self, length: Length, role: str = "", lengths: str = "", zeros: int = 0) -> None:
         self.length = length
         self.role = role
+        self.lengths = lengths
+        self.zeros = zeros
 
     def __repr__(self) -> str:
         return f"the {self.role or 'axis'} of length {self.length}"
