@@ -39,8 +39,8 @@ import elman
 y, _ = elman.load("net.safetensors")(x)
 """
 ELMAN_FROM_ONNX = """
-import elman
-y, _ = elman.from_onnx("net.onnx")(x)
+from elman.interop.onnx_reader import from_onnx
+y, _ = from_onnx("net.onnx")(x)
 """
 TORCH = f"""
 import torch
