@@ -33,8 +33,9 @@ EXPORTED = """
     LastStep Layer LayerNorm LinearSchedule Masking MaxOverTime MeanOverTime MergeDirections MissingExtraError Network
     Quantile RMSprop RNN Recurrent Reverse SGD SequenceClassifier SequenceRegressor SequenceTagger ShapeError
     SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm clip_by_value cross_entropy fit
-    from_arrays from_torch get_threads gru_step load lstm_step relu relu_derivative rnn_step set_threads sigmoid
-    sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays to_torch
+    from_arrays from_keras from_onnx from_torch get_threads gru_step load lstm_step relu relu_derivative rnn_step
+    set_threads sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays to_c to_keras to_onnx
+    to_torch
 """
 
 

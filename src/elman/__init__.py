@@ -7,7 +7,9 @@
 - training: `fit`, its `History` and `Checkpoint`; `SGD`, `RMSprop`, `Adam`, `AdamW`; schedules; losses; clipping
 - estimators for scikit-learn: `SequenceClassifier`, `SequenceRegressor`, `SequenceTagger`, `Forecaster`,
   `TextGenerator`
-- models of other systems: `from_torch`, `to_torch`; `from_arrays`, `to_arrays`, `Convention`, `CONVENTIONS`
+- models of other systems: `from_torch`, `to_torch`, `from_keras`, `to_keras`, `from_onnx`, `to_onnx`, `from_rtneural`,
+  `to_rtneural`, `to_c`; any file: `inspect`, `convert`; plain arrays: `from_arrays`, `to_arrays`, `Convention`,
+  `CONVENTIONS`
 - what runs: `backend`, `set_threads`, `get_threads`
 - functions: activations with their derivatives, `softmax`, `softmax_jacobian`, `cross_entropy`
 """
@@ -64,8 +66,13 @@ if TYPE_CHECKING:
         CONVENTIONS,
         Convention,
         from_arrays,
+        from_keras,
+        from_onnx,
         from_torch,
         to_arrays,
+        to_c,
+        to_keras,
+        to_onnx,
         to_torch,
     )
     from elman.saving import load
@@ -150,6 +157,8 @@ __all__ = [
     "cross_entropy",
     "fit",
     "from_arrays",
+    "from_keras",
+    "from_onnx",
     "from_torch",
     "get_threads",
     "gru_step",
@@ -166,6 +175,9 @@ __all__ = [
     "tanh",
     "tanh_derivative",
     "to_arrays",
+    "to_c",
+    "to_keras",
+    "to_onnx",
     "to_torch",
 ]
 
@@ -178,8 +190,13 @@ _LATER = {
         "CONVENTIONS",
         "Convention",
         "from_arrays",
+        "from_keras",
+        "from_onnx",
         "from_torch",
         "to_arrays",
+        "to_c",
+        "to_keras",
+        "to_onnx",
         "to_torch",
     ],
     "elman.training": [

@@ -1,7 +1,24 @@
-"""Models of other systems, in and out: plain arrays by a table of conventions, and files of each format."""
+"""Models of other systems, in and out: plain arrays by a table of conventions, and the files of each format."""
 
 from elman.interop.arrays import from_arrays, to_arrays
+from elman.interop.c_code import to_c
 from elman.interop.conventions import CONVENTIONS, Convention
+from elman.interop.keras_reader import from_keras
+from elman.interop.keras_writer import to_keras
+from elman.interop.onnx_reader import from_onnx
+from elman.interop.onnx_writer import to_onnx
 from elman.interop.pytorch import from_torch, to_torch
 
-__all__ = ["CONVENTIONS", "Convention", "from_arrays", "from_torch", "to_arrays", "to_torch"]
+__all__ = [
+    "CONVENTIONS",
+    "Convention",
+    "from_arrays",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
+    "to_arrays",
+    "to_c",
+    "to_keras",
+    "to_onnx",
+    "to_torch",
+]
