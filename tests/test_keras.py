@@ -351,12 +351,12 @@ def test_weights_alone_for_a_network_of_the_same_layers(tmp_path):
     )
     x = rng.standard_normal((3, 6, 4)).astype("float32")
     before = net(x)[0]
-    filled = from_keras(tmp_path / "model.weights.h5", into=net)
+    filled = from_keras(tmp_path / "model.weights.h5", like=net)
     np.testing.assert_allclose(filled(x)[0], numbers(model(x)), rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(net(x)[0], before)
     other = elman.Network([elman.GRU(4, 5), elman.Dense(5, 2)])
     with pytest.raises(elman.FormatError, match="gru"):
-        from_keras(tmp_path / "model.weights.h5", into=other)
+        from_keras(tmp_path / "model.weights.h5", like=other)
 
 
 def test_a_stateful_layer_goes_on_from_the_state_that_is_handed_on():

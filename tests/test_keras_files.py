@@ -225,12 +225,12 @@ def written(path, members, compression=zipfile.ZIP_STORED):
     return path
 
 
-def refused(path, *words, into=None):
+def refused(path, *words, like=None):
     """The file is refused by name, without taking memory that it does not account for."""
     tracemalloc.start()
     try:
         with pytest.raises(elman.FormatError) as error:
-            from_keras(path, into=into)
+            from_keras(path, like=like)
         assert tracemalloc.get_traced_memory()[1] < 2**25 + 20 * path.stat().st_size
     finally:
         tracemalloc.stop()
@@ -460,15 +460,15 @@ def test_weights_alone(tmp_path):
     weights = tmp_path / "net.weights.h5"
     with zipfile.ZipFile(path) as archive:
         weights.write_bytes(archive.read(WEIGHTS))
-    refused(weights, "without a description", "into=network")
+    refused(weights, "without a description", "like=network")
     empty = elman.Network([elman.LSTM(3, 4), elman.Dense(4, 2)])
-    filled = from_keras(weights, into=empty)
+    filled = from_keras(weights, like=empty)
     for name, array in net.parameters.items():
         np.testing.assert_array_equal(filled.parameters[name], array)
-    refused(weights, "units must be 4", into=elman.Network([elman.LSTM(3, 5), elman.Dense(5, 2)]))
-    refused(weights, "gru", into=elman.GRU(3, 4))
-    refused(path, "first bytes", into=empty)
-    refused(legacy(tmp_path / "old.h5"), "save_weights", into=empty)
+    refused(weights, "units must be 4", like=elman.Network([elman.LSTM(3, 5), elman.Dense(5, 2)]))
+    refused(weights, "gru", like=elman.GRU(3, 4))
+    refused(path, "first bytes", like=empty)
+    refused(legacy(tmp_path / "old.h5"), "save_weights", like=empty)
 
 
 # Descriptions.

@@ -110,7 +110,7 @@ def _read_legacy(name: str, content: bytes) -> Stored:
             name,
             "it",
             "a whole model, as model.save writes it",
-            "weights without a description: into=network says which layers they are for",
+            "weights without a description: like=network says which layers they are for",
         )
     place = f"{name}: the attribute 'model_config'"
     return Stored(name, _json(config, place), _major(version or "1", f"{name}: it"), content, legacy=True)

@@ -24,7 +24,7 @@ from elman.layers import Layer, MergeDirections
 from elman.network import Network
 
 
-def from_keras(source: Any, into: Network | None = None) -> Network:
+def from_keras(source: Any, *, like: Layer | None = None) -> Network:
     """A network from a model of Keras. Neither Keras nor TensorFlow is needed for files, only h5py.
 
     Parameters
@@ -32,8 +32,8 @@ def from_keras(source: Any, into: Network | None = None) -> Network:
     source
         A file: `.keras`, or a whole model in `.h5` or `.hdf5`, as Keras 2 and 3 write them; its first bytes tell. Or
         a live model of Keras.
-    into
-        For a file of weights alone (`.weights.h5` of Keras 3): a network of the same layers, which is left as it is.
+    like
+        For a file of weights alone (`.weights.h5` of Keras 3): a network or a layer of the same layers; the result is a copy of it with these weights.
 
     Returns
     -------
@@ -75,8 +75,8 @@ def from_keras(source: Any, into: Network | None = None) -> Network:
     >>> np.array_equal(net(x)[0], same(x)[0])
     True
     """
-    if into is not None:
-        return _from_weights(source, into)
+    if like is not None:
+        return _from_weights(source, like)
     if isinstance(source, (str, os.PathLike)):
         return _from_file(read(source))
     if all(hasattr(source, name) for name in ("to_json", "layers", "get_weights")):
@@ -91,10 +91,10 @@ def _from_file(stored: Stored) -> Network:
         return _network(chain, arrays, stored.version, stored.source)
 
 
-def _from_weights(source: Any, into: Network) -> Network:
+def _from_weights(source: Any, like: Layer) -> Network:
     if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(f"source must be a path, where `into` is given. Got {checks.describe(source)}.")
-    chain, _ = describe(into)
+        raise TypeError(f"source must be a path, where `like` is given. Got {checks.describe(source)}.")
+    chain, _ = describe(like)
     stored = read_weights(source)
     with _named(stored.source), Tree(stored.weights, stored.source) as tree:
         return _network(chain, archived_arrays(tree), stored.version, stored.source)
