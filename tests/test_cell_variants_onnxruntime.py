@@ -56,8 +56,8 @@ def chosen(*activations, directions):
 
 def compare(kind, layer, seed, **attributes):
     rng = np.random.default_rng(seed)
-    for array in layer.parameters.values():
-        array[...] = rng.normal(scale=0.8, size=array.shape)
+    for array in layer.parameters.values():  # small: with a negative z of a GRU rounding doubles with every step
+        array[...] = rng.normal(scale=0.5, size=array.shape)
     ours = session(kind, layer, **attributes)
     for _ in range(2):
         x = rng.normal(size=(T, B, I)).astype(np.float32)

@@ -33,7 +33,8 @@ def from_keras(source: Any, *, like: Layer | None = None) -> Network:
         A file: `.keras`, or a whole model in `.h5` or `.hdf5`, as Keras 2 and 3 write them; its first bytes tell. Or
         a live model of Keras.
     like
-        For a file of weights alone (`.weights.h5` of Keras 3): a network or a layer of the same layers; the result is a copy of it with these weights.
+        For a file of weights alone (`.weights.h5` of Keras 3): a network or a layer of the same shape. The result is a
+        copy of it with these weights.
 
     Returns
     -------
