@@ -98,8 +98,8 @@ def recurrent(parts, x, width, op, *, lengths="", states="none", place=0, layout
         lengths,
     ]
     names = ["h", "c"] if op == "LSTM" else ["h"]
-    for name in names:
-        inputs.append(_initial(parts, f"{name}{place}", states, (directions, "batch", hidden), layout))
+    shape = (directions, "batch", hidden)
+    inputs += [_initial(parts, f"{name}{place}", states, shape, layout) for name in names]
     if options.get("peepholes"):
         inputs.append(parts.weights(f"P{place}", directions, 3 * hidden))
     while inputs[-1] == "":

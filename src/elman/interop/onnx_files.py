@@ -40,18 +40,31 @@ _TYPES = {
 _EXTERNAL = 1  # TensorProto.EXTERNAL
 
 
-class Allowance:
-    """How many bytes may still be taken for what a model asks for."""
+#: What is computed of a model may take this many bytes, and `TIMES` those of its tensors besides.
+FREE, TIMES = 2**25, 8
 
-    def __init__(self, source: str, limit: int) -> None:
+
+class Allowance:
+    """How many bytes may still be taken: for tensors, and for what a graph computes of them and its layers keep."""
+
+    def __init__(self, source: str) -> None:
         self.source = source
-        self.limit = self.left = limit
+        self.tensors = MAX_BYTES
+        self.work = self.limit = FREE
+
+    def read(self, count: int, place: str) -> None:
+        """Takes the bytes of a tensor."""
+        if count > self.tensors:
+            raise refused(self.source, place, f"at most {MAX_BYTES:,} bytes, with all before it", f"{count:,} more")
+        self.tensors -= count
+        self.work += TIMES * count
+        self.limit += TIMES * count
 
     def take(self, count: int, place: str) -> None:
-        """Takes `count` bytes off, or refuses."""
-        if count > self.left:
+        """Takes the bytes of a result."""
+        if count > self.work:
             raise refused(self.source, place, f"at most {self.limit:,} bytes, with all before it", f"{count:,} more")
-        self.left -= count
+        self.work -= count
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class ModelFile:
             raise refused(self.name, f"the shape of {place}", "of lengths from 0 up", f"{tuple(proto.dims)}")
         size, field = _TYPES[proto.data_type]
         count = math.prod(proto.dims)
-        self.allowance.take(count * max(size, 4), place)
+        self.allowance.read(count * size, place)
         if proto.data_location == _EXTERNAL:
             proto = self._with_data(proto, count * size, place)
         has, unit = (len(proto.raw_data), "bytes") if proto.HasField("raw_data") else (len(getattr(proto, field)), "")
@@ -135,7 +148,7 @@ def read_model(source: Any) -> ModelFile:
         model = _parse(onnx.ModelProto, name, read_bytes(source))
     else:
         raise TypeError(f"source must be a path or an onnx.ModelProto. Got {describe(source)}.")
-    return ModelFile(name, model, folder, Allowance(name, MAX_BYTES))
+    return ModelFile(name, model, folder, Allowance(name))
 
 
 def _parse(kind: Any, name: str, content: bytes) -> ModelProto:
