@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.cells.lstm_layer_norm import EPSILON
-from elman.checks import FormatError
 from elman.interop.c_functions import activated, calls_of, clipped
 from elman.interop.c_layers import Part, fill, product
 from elman.interop.c_numbers import number
@@ -37,8 +35,6 @@ def recurrent(layer: Recurrent, inputs: int) -> Part:
     """A recurrent layer of one direction."""
     cell = layer.cell
     check_holds(layer, "C", (*_OPTIONS.get(cell.name, ()), "learned_state", "zoneout"))
-    if CELLS[cell.name](**cell.options) != cell:
-        raise FormatError(f"the cell must be a built-in one for C. Got one of your own by the name {cell.name!r}.")
     body = _CELLS[cell.name](layer)
     sizes = f"inputs = {inputs}, units = {layer.hidden_size}"
     if cell.projection is not None:

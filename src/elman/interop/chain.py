@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from elman import checks
-from elman.cells import CELLS, Cell
+from elman.cells import CELLS
 from elman.checks import FormatError
 from elman.layers import Layer, Recurrent
 from elman.network import Network
@@ -35,8 +35,10 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
     `options` names those that the system has, of the cell, "learned_state" and "zoneout". Dropout acts in training
     alone, so that of the state is never refused.
     """
-    if not _is_built_in(layer.cell):
-        raise FormatError(f"the cell must be a built-in one for {system}. Got {layer.cell!r}.")
+    make = CELLS.get(layer.cell.name)
+    if make is None or make(**layer.cell.options) != layer.cell:
+        got = repr(layer.cell) if make is None else f"one of your own by the name {layer.cell.name!r}"
+        raise FormatError(f"the cell must be a built-in one for {system}. Got {got}.")
     for name, value in layer.cell.options.items():
         if name not in options:
             raise FormatError(f"{name} must be left out for {system}, which has no such option. Got {value!r}.")
@@ -47,9 +49,3 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
             f"zoneout must be 0 for {system}: it changes what a layer computes after training too. "
             f"Got {layer.config['zoneout']}."
         )
-
-
-def _is_built_in(cell: Cell) -> bool:
-    """Whether it is the library's own cell of that name, and not a cell of one's own that is called like it."""
-    make = CELLS.get(cell.name)
-    return make is not None and cell == make(**cell.options)
