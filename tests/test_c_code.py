@@ -39,6 +39,8 @@ def some(rng, **options):
 
 def gates(rng, bounded, free):
     chosen = {gate: activation(rng, BOUNDED) for gate in bounded} | {gate: activation(rng) for gate in free}
+    if "z" in chosen and chosen["z"].name not in ("sigmoid", "hard_sigmoid"):
+        chosen["z"] = elman.Activation("hard_sigmoid")  # with a negative z rounding may double from step to step
     return {gate: act for gate, act in chosen.items() if rng.random() < 0.6}
 
 
