@@ -11,6 +11,7 @@ from elman.cells.activations import Activation
 from elman.checks import Array
 from elman.interop.onnx_axes import whole
 from elman.interop.onnx_branches import branches, merged
+from elman.interop.onnx_folding import in_memory
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Constant, Lengths, Signal, Statistic, Value, signal_of
 from elman.interop.onnx_stages import Part, Stage
@@ -46,7 +47,7 @@ def floats(node: Node, value: Any) -> Array:
     if not isinstance(value, Constant) or value.array.dtype.kind not in "iuf":
         got = branches([value]) if isinstance(value, Signal) else "a value of another kind"
         raise node.refused("one of its inputs", "known numbers", got)
-    return value.array
+    return in_memory(node, value.array)
 
 
 def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> Signal:

@@ -10,7 +10,16 @@ import itertools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from elman.interop.onnx_folding import axis_of, cut_shape, integers, numbers, permutation, slices, split_bounds
+from elman.interop.onnx_folding import (
+    axis_of,
+    cut_shape,
+    integers,
+    new_axes,
+    numbers,
+    permutation,
+    slices,
+    split_bounds,
+)
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Constant, Group, Pile, Signal, Value, regrouped, signal_of
 from elman.interop.onnx_sizes import product, shape_array
@@ -198,11 +207,9 @@ def _squeeze(node: Node, x: Signal, axes: Any = None) -> Signal:
 
 
 def _unsqueeze(node: Node, x: Signal, axes: Any = None) -> Signal:
-    given = numbers(node, "axes", axes)
-    rank = len(x.axes) + len(given)
-    new = {axis_of(node, axis, rank) for axis in given}
+    new = new_axes(node, axes, len(x.axes))
     old = iter(x.axes)
-    return x.moved([() if axis in new else next(old) for axis in range(rank)])
+    return x.moved([() if axis in new else next(old) for axis in range(len(x.axes) + len(new))])
 
 
 def _reshape(node: Node, x: Any, shape: Any) -> Value:

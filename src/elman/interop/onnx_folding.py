@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.checks import Array
-from elman.interop.onnx_graph import Node
+from elman.interop.onnx_graph import MAX_AXES, Node
 from elman.interop.onnx_signals import Constant, Steps
 from elman.interop.onnx_sizes import Size, shape_array, simplified
 
@@ -35,6 +35,7 @@ def integers(node: Node, name: str, value: Any) -> list[Any] | None:
         return None
     if not isinstance(value, Constant) or value.spread or value.array.dtype.kind not in "iuO":
         raise node.refused(f"the input {name}", "known integers", "a value of another kind")
+    node.take(value.array.size * 8)
     return [item if isinstance(item, Size) else int(item) for item in value.array.ravel().tolist()]
 
 
@@ -45,6 +46,13 @@ def numbers(node: Node, name: str, value: Any) -> list[int]:
         if isinstance(item, Size):
             raise node.refused(f"the input {name}", "known integers", f"{item}")
     return found
+
+
+def in_memory(node: Node, array: Array) -> Array:
+    """The array, whose memory is asked for where it has rows that are there once alone."""
+    if 0 in array.strides:
+        node.take(array.nbytes)
+    return array
 
 
 def axis_of(node: Node, axis: int, rank: int) -> int:
@@ -157,10 +165,18 @@ def _ones(value: Constant) -> set[int]:
 
 def _unsqueeze(node: Node, value: Constant, axes: Constant | None = None) -> Constant:
     rank = value.array.ndim
-    given = numbers(node, "axes", axes)
-    new = {axis_of(node, axis, rank + len(given)) for axis in given}
+    new = new_axes(node, axes, rank)
     old = [axis for axis in range(rank + len(new)) if axis not in new]
     return Constant(np.expand_dims(value.array, tuple(new)), frozenset(old[axis] for axis in value.spread))
+
+
+def new_axes(node: Node, axes: Any, rank: int) -> set[int]:
+    """Where an Unsqueeze puts axes of length 1."""
+    given = numbers(node, "axes", axes)
+    new = {axis_of(node, axis, rank + len(given)) for axis in given}
+    if len(new) != len(given) or rank + len(new) > MAX_AXES:
+        raise node.refused("its axes", f"different ones, {MAX_AXES} with all others at most", f"{given}")
+    return new
 
 
 def _reshape(node: Node, value: Constant, shape: Constant) -> Constant:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 OLDEST = 7  #: the first version of the operators that is read
 _DOMAINS = ("", "ai.onnx")
-_MAX_AXES = 8
+MAX_AXES = 8
 
 #: Why some operators are not read.
 _REASONS = dict.fromkeys(
@@ -160,8 +160,8 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
     place = f"the input {info.name!r}"
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
         raise refused(file.name, place, "a tensor with a known number of axes", "none")
-    if len(tensor.shape.dim) > _MAX_AXES:
-        raise refused(file.name, place, f"of at most {_MAX_AXES} axes", f"{len(tensor.shape.dim)}")
+    if len(tensor.shape.dim) > MAX_AXES:
+        raise refused(file.name, place, f"of at most {MAX_AXES} axes", f"{len(tensor.shape.dim)}")
     lengths: list[Length] = []
     for axis, dim in enumerate(tensor.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from elman.interop.onnx_axes import Handler, take_role, time_axis
-from elman.interop.onnx_folding import axis_of, numbers, permutation
+from elman.interop.onnx_folding import new_axes, permutation
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Constant, Lengths, Real, Signal, Steps, Total, signal_of
 from elman.interop.onnx_stages import PADDING, Part
@@ -52,10 +52,9 @@ def _roles(node: Node, value: Any) -> tuple[str, ...]:
 
 
 def _unsqueeze(node: Node, real: Any, axes: Any = None) -> Real:
-    given = numbers(node, "axes", axes)
-    old = iter(_roles(node, real))
-    rank = len(real.roles) + len(given)
-    new = {axis_of(node, axis, rank) for axis in given}
+    roles = _roles(node, real)
+    new = new_axes(node, axes, len(roles))
+    old, rank = iter(roles), len(roles) + len(new)
     return replace(real, roles=tuple("" if axis in new else next(old) for axis in range(rank)))
 
 

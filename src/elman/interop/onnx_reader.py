@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # types of elements
 _DOUBLE = 11
 
+#: What NumPy raises where the arrays of a graph do not fit together.
+_UNFIT = (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError, MemoryError, RuntimeError)
+
 #: Layers that read a sequence to its end, and so must all know where it is.
 _TO_THE_END = (PADDING, "LastStep", "LastSteps", "MaxOverTime", "MeanOverTime", "Reverse", "gru", "lstm", "rnn")
 
@@ -141,7 +144,7 @@ def _run(node: Node, values: Mapping[str, Any]) -> Value | tuple[Value, ...]:
         return handler(node, *arguments)
     except FormatError:
         raise
-    except (ValueError, TypeError, IndexError, AttributeError, KeyError, OverflowError, ZeroDivisionError) as error:
+    except _UNFIT as error:
         raise node.refused("what it computes", "possible", f"an error: {error}") from error
 
 

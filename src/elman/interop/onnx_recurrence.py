@@ -13,6 +13,7 @@ import numpy as np
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx_axes import take_role, whole
+from elman.interop.onnx_folding import in_memory
 from elman.interop.onnx_graph import Node
 from elman.interop.onnx_signals import Constant, Group, Lengths, Signal, signal_of
 from elman.interop.onnx_sizes import Size, product
@@ -117,9 +118,8 @@ def lengths_of(node: Node, value: Any, time: Group) -> str:
         return value.name
     steps = product(axis.length for axis in time)
     if isinstance(value, Constant):
-        known = value.array.ravel()
-        node.take(known.size)
-        if all(length == steps for length in known.tolist()):
+        node.take(value.array.size * 8)
+        if all(length == steps for length in value.array.ravel().tolist()):
             return ""
     must = f"an input of the graph, which becomes `lengths`, or {steps}, all steps, for every sequence"
     got = f"{value.array.ravel()[:4].tolist()}" if isinstance(value, Constant) else "a value that the graph computes"
@@ -144,7 +144,7 @@ def _weights(node: Node, name: str, value: Any) -> Array:
         raise node.refused(f"its input {name}", must, "an input of the graph")
     if not isinstance(value, Constant) or value.spread or value.array.dtype.kind != "f":
         raise node.refused(f"its input {name}", "known floats", "a value of another kind")
-    return value.array
+    return in_memory(node, value.array)
 
 
 def _check_shapes(node: Node, arrays: dict[str, Array], directions: int, gates: int, width: int) -> int:
@@ -171,8 +171,7 @@ def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> 
     place = f"its input initial_{state}"
     order = (1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)  # directions, batch, hidden
     if isinstance(value, Constant):
-        array = value.array
-        node.take(array.size)
+        array = in_memory(node, value.array)
         if not array.any():
             return None
         rows = array.transpose(order) if array.ndim == 3 else array
