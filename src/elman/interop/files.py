@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from elman.checks import FormatError
 
@@ -25,3 +27,11 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
 def refused(source: str | os.PathLike[str], place: str, must: str, got: str) -> FormatError:
     """The error of a foreign file or model: where, what must hold there, what stands there."""
     return FormatError(f"{os.fspath(source)}: {place} must be {must}. Got {got}.")
+
+
+def parse_json(source: str | os.PathLike[str], content: bytes | str) -> Any:
+    """The value of a JSON text, NaN and infinities among it."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise refused(source, "it", "JSON", f"an error: {error}") from None
