@@ -1,0 +1,181 @@
+"""The formats of files: how each is recognized, read and written, in one table.
+
+A file is recognized by its content first, and by the ending of its name where the content says nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from elman import checks
+from elman.interop.c_code import to_c
+from elman.interop.files import refused
+from elman.interop.keras_reader import from_keras
+from elman.interop.keras_writer import to_keras
+from elman.interop.onnx_reader import from_onnx
+from elman.interop.onnx_writer import to_onnx
+from elman.interop.pytorch import from_torch
+from elman.interop.pytorch_state import write_state_dict
+from elman.interop.rtneural import from_rtneural, to_rtneural
+from elman.layers import Layer
+from elman.network import Network
+from elman.saving import load, save
+
+Where: TypeAlias = str | os.PathLike[str]
+
+#: So much of a file is looked at to tell its format; the description in a safetensors header may be long.
+_HEAD = 2**20
+
+
+@dataclass(frozen=True)
+class Format:
+    """A row of the table."""
+
+    name: str  #: as `elman convert --to` calls it
+    title: str  #: as reports call it
+    endings: tuple[str, ...]
+    read: Callable[[Where], Network] | None
+    write: Callable[[Layer, Where], Any]
+    read_back: Callable[[Where, Network], Network] | None = None  #: reads what was written of this network
+    convention: str | None = None  #: of its recurrent weights, in `elman.interop.CONVENTIONS`
+
+
+def find(path: Where) -> Format:
+    """The format of a file.
+
+    Raises `FormatError` for one of no known format, `FileNotFoundError` where there is none.
+
+    >>> import elman, tempfile
+    >>> from elman.interop import formats
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     elman.Network([elman.GRU(2, 3)]).save(folder + "/net")
+    ...     formats.find(folder + "/net").name
+    'elman'
+    """
+    name = os.fspath(path)
+    if not os.path.isfile(name):
+        raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
+    with open(name, "rb") as file:
+        head = file.read(_HEAD)
+    told = _by_content(head, name)
+    if told is not None:
+        return FORMATS[told]
+    for form in FORMATS.values():
+        if name.lower().endswith(form.endings):
+            return form
+    raise refused(name, "it", f"a file of {_titles()}", f"one that begins with {head[:8]!r}")
+
+
+def read(path: Where) -> Network:
+    """The network in a file of any format of the table; see `find` and the function of each format.
+
+    >>> import elman, tempfile
+    >>> from elman.interop import formats
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     formats.write(elman.Network([elman.GRU(2, 3)]), folder + "/net.json")
+    ...     formats.read(folder + "/net.json")
+    Network of 1 layers, 57 parameters, float32
+      0  GRU(input_size=2, hidden_size=3, reset_after=True, bidirectional=False) 57
+    """
+    form = find(path)
+    if form.read is None:
+        raise refused(path, "it", f"a file of {_titles()}", f"{form.title}, which is written only")
+    return form.read(path)
+
+
+def write(net: Layer, path: Where, form: str | None = None) -> None:
+    """Writes a network or a layer in the format of the ending of `path`, or in the one named by `form`."""
+    to_write(path, form).write(net, path)
+
+
+def to_write(path: Where, form: str | None = None) -> Format:
+    """The format in which `path` is to be written: `form`, else that of its ending."""
+    name = os.fspath(path)
+    if form is not None:
+        chosen = FORMATS[checks.choice("format", form, FORMATS)]
+        if not name.lower().endswith(chosen.endings):
+            raise ValueError(f"a path for {chosen.title} must end in {' or '.join(chosen.endings)}. Got {name!r}.")
+        return chosen
+    for chosen in FORMATS.values():
+        if name.lower().endswith(chosen.endings):
+            return chosen
+    endings = dict.fromkeys(ending for chosen in FORMATS.values() for ending in chosen.endings)
+    raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {name!r}.")
+
+
+def _titles() -> str:
+    titles = [form.title for form in FORMATS.values() if form.read is not None]
+    return f"{', '.join(titles[:-1])} or {titles[-1]}"
+
+
+# By content.
+
+
+def _by_content(head: bytes, name: str) -> str | None:
+    """The format that the first bytes of a file tell, or None."""
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "keras"
+    if head.startswith(b"PK\x03\x04"):
+        return _of_archive(name)
+    length = int.from_bytes(head[:8], "little")
+    if head[8:9] == b"{" and length <= os.path.getsize(name) - 8:
+        return "elman" if _is_elman(head[8 : 8 + length]) else "torch"
+    if head.lstrip()[:1] in (b"{", b"["):
+        return "rtneural"
+    if head.startswith(b"\x80"):
+        return "torch"  # a pickle, as before PyTorch 1.6
+    if head.startswith(b"\x08"):
+        return "onnx"  # the number of its version comes first
+    return None
+
+
+def _of_archive(name: str) -> str | None:
+    try:
+        with zipfile.ZipFile(name) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return None
+    if "config.json" in names:
+        return "keras"
+    return "torch" if any(entry.endswith("data.pkl") for entry in names) else None
+
+
+def _is_elman(header: bytes) -> bool:
+    try:
+        return "elman" in json.loads(header)["__metadata__"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return b'"elman"' in header  # longer than what is looked at, or broken: its reader says where
+
+
+def _read_torch_back(path: Where, net: Network) -> Network:
+    return from_torch(path, like=net)
+
+
+def _save(net: Layer, path: Where) -> None:
+    save(net if isinstance(net, Network) else Network([net]), path)
+
+
+_TABLE = (
+    Format("elman", "elman", (".safetensors",), load, _save, convention="elman"),
+    Format(
+        "torch",
+        "PyTorch",
+        (".pt", ".pth", ".bin", ".safetensors"),
+        from_torch,
+        write_state_dict,
+        _read_torch_back,
+        convention="pytorch",
+    ),
+    Format("keras", "Keras", (".keras",), from_keras, to_keras, convention="keras"),
+    Format("onnx", "ONNX", (".onnx",), from_onnx, to_onnx, convention="onnx"),
+    Format("rtneural", "RTNeural", (".json",), from_rtneural, to_rtneural, convention="keras"),
+    Format("c", "C", (".c",), None, to_c),
+)
+
+#: The formats by name. Where two share an ending, the first is meant unless the other is named.
+FORMATS: dict[str, Format] = {form.name: form for form in _TABLE}
