@@ -1,0 +1,181 @@
+"""What is in a file of weights: `inspect`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman import engine
+from elman.checks import FormatError, MissingExtraError, ShapeError
+from elman.interop import formats
+from elman.interop.chain import layers_of
+from elman.interop.conventions import CONVENTIONS
+from elman.interop.formats import Format, Where
+from elman.interop.outlines import Outline, outline_of
+from elman.layers import Layer, Recurrent
+from elman.network import Network
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer of a network in a file."""
+
+    layer: str  #: its class
+    config: dict[str, Any]
+    parameter_count: int
+    shapes: dict[str, tuple[int, ...]]  #: parameter -> shape
+    gates: tuple[str, ...]  #: of a recurrent layer, in the order of the file
+    code: str  #: what runs a recurrent layer: "compiled kernel" or "plain equations"
+
+    def __str__(self) -> str:
+        told = [f"{key}={value!r}" for key, value in self.config.items() if key != "dtype"]
+        return f"{self.layer}({', '.join(told)})"
+
+
+@dataclass(frozen=True, repr=False)
+class Inspection:
+    """What `inspect` found. Printed, it is a page."""
+
+    path: str
+    format: str  #: its name in `elman.interop.formats.FORMATS`
+    version: str  #: of the format, and what wrote the file, as far as the file says
+    size: int  #: of the file, in bytes
+    network: Network | None  #: None where the file cannot be loaded
+    refused: str  #: why it cannot be loaded
+    contents: tuple[str, ...]  #: what the file holds, as it calls it
+    layers: tuple[LayerReport, ...]
+    not_finite: dict[str, str]  #: parameter -> how many NaN and infinite numbers it has
+    streams: str  #: "" where it can go step by step, else why not
+    states: tuple[str, ...]  #: of the recurrent layers, with their shapes for one sequence
+
+    def __repr__(self) -> str:
+        title = formats.FORMATS[self.format].title
+        lines = [f"{self.path}: {title}{', ' if self.version else ''}{self.version}, {self.size:,} bytes"]
+        if self.network is None:
+            return "\n".join([*lines, f"cannot be loaded: {self.refused}", "it holds", *_listed(self.contents)])
+        return "\n".join([*lines, *self._network_lines(self.network)])
+
+    def _network_lines(self, net: Network) -> list[str]:
+        first = layers_of(net)[0]
+        takes = "tokens (batch, time)" if first.takes_tokens else f"(batch, time, {net.input_size or 'features'})"
+        count = len(self.layers)
+        lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters, {net.dtype}; takes {takes}"]
+        names, sizes = [str(layer) for layer in self.layers], [f"{layer.parameter_count:,}" for layer in self.layers]
+        left, right = max(map(len, names)), max(map(len, sizes))
+        for i, layer in enumerate(self.layers):
+            lines.append(f"  {i}  {names[i]:<{left}} {sizes[i]:>{right}}")
+            if layer.code:
+                gates = f"gates {', '.join(layer.gates)} in the file; " if layer.gates else ""
+                lines.append(f"     {gates}run by the {layer.code}")
+        lines.append(f"states   {', '.join(self.states) or 'none'}")
+        lines.append(f"streams  {'no: ' + self.streams if self.streams else 'yes'}")
+        finite = [f"{name} has {what}" for name, what in self.not_finite.items()]
+        lines.append(f"weights  {'; '.join(finite) or 'all finite'}")
+        return lines
+
+
+def inspect(path: Where) -> Inspection:
+    """What is in a file of elman, PyTorch, Keras, ONNX or RTNeural. Nothing in it is executed.
+
+    The format is told by the content. Where the network can be loaded, the report has it, and says of each recurrent
+    layer the order of its gates in the file and whether a compiled kernel runs it or the plain equations, several
+    times slower. Where it cannot, the report says why, and what the file holds as far as that can be told.
+
+    Raises `FormatError` for a file of no known format, `FileNotFoundError` where there is none.
+
+    >>> import elman, os, tempfile
+    >>> from elman.interop.inspection import inspect
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.json")
+    ...     elman.interop.formats.write(elman.Network([elman.GRU(2, 3), elman.Dense(3, 1)]), path)
+    ...     report = inspect(path)
+    >>> report.format, report.layers[0].gates, report.states
+    ('rtneural', ('z', 'r', 'n'), ('0.h (3,)',))
+    """
+    form = formats.find(path)
+    net, reason = None, ""
+    try:
+        net = formats.read(path)
+    except (FormatError, MissingExtraError) as error:
+        reason = str(error)
+    try:
+        outline = outline_of(form.name, path)
+    except (FormatError, MissingExtraError) as error:
+        reason = reason or str(error)
+        outline = Outline("", ())
+    return Inspection(
+        path=os.fspath(path),
+        format=form.name,
+        version=outline.version,
+        size=os.path.getsize(path),
+        network=net,
+        refused=reason if net is None else "",
+        contents=outline.contents,
+        layers=tuple(_layer_report(layer, form) for layer in layers_of(net)) if net else (),
+        not_finite=not_finite(net) if net else {},
+        streams=_cannot_stream(net) if net else "",
+        states=_states(net) if net else (),
+    )
+
+
+def not_finite(net: Network) -> dict[str, str]:
+    """The parameters with NaN or infinite numbers among them, and how many: name -> "3 NaN, 1 infinite"."""
+    found = {}
+    for name, array in net.parameters.items():
+        counts = {"NaN": int(np.isnan(array).sum()), "infinite": int(np.isinf(array).sum())}
+        if any(counts.values()):
+            found[name] = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return found
+
+
+def _layer_report(layer: Layer, form: Format) -> LayerReport:
+    gates: tuple[str, ...] = ()
+    code = ""
+    if isinstance(layer, Recurrent):
+        gates = _gates(layer, form)
+        code = engine.runner(layer.cell)
+    return LayerReport(
+        layer=type(layer).__name__,
+        config=layer.config,
+        parameter_count=layer.parameter_count,
+        shapes={name: array.shape for name, array in layer.parameters.items()},
+        gates=gates,
+        code=code,
+    )
+
+
+def _gates(layer: Recurrent, form: Format) -> tuple[str, ...]:
+    """The gates in the order of the file."""
+    if not layer.cell.gates or form.convention is None:
+        return ()
+    try:
+        return tuple(CONVENTIONS[form.convention].for_cell(layer.cell).gates or layer.cell.gates)
+    except ValueError:  # a cell that the convention does not have
+        return layer.cell.gates
+
+
+def _cannot_stream(net: Network) -> str:
+    try:
+        net.stream()
+    except ShapeError as error:
+        return str(error)
+    return ""
+
+
+def _states(net: Network) -> tuple[str, ...]:
+    """The states of each recurrent layer, with their shapes for one sequence."""
+    found = []
+    for i, layer in enumerate(layers_of(net)):
+        if isinstance(layer, Recurrent):
+            widths = layer.cell.widths(layer.hidden_size)
+            both = (2,) if layer.bidirectional else ()
+            found += [f"{i}.{name} {(*both, width)}" for name, width in zip(layer.cell.states, widths, strict=True)]
+    return tuple(found)
+
+
+def _listed(contents: tuple[str, ...], most: int = 40) -> list[str]:
+    more = [f"  and {len(contents) - most} more"] if len(contents) > most else []
+    return [f"  {line}" for line in contents[:most]] + more or ["  nothing that can be told"]
