@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,17 +19,47 @@ def elman() -> None:
     """Recurrent neural networks on the CPU."""
 
 
+@contextmanager
+def _refusals(command: str) -> Iterator[None]:
+    """What is refused becomes one line and the exit code 1, without a traceback."""
+    from elman.checks import MissingExtraError
+
+    try:
+        yield
+    except (MissingExtraError, OSError, ValueError) as error:
+        typer.echo(f"elman {command}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 @app.command()
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the plot and the networks go.")] = Path("elman-demo"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
 ) -> None:
     """Learns the yearly sunspot numbers, and forecasts the years from 1980 beside classical methods."""
-    from elman.checks import MissingExtraError
-    from elman.cli.demo import run
+    with _refusals("demo"):
+        from elman.cli.demo import run
 
-    try:
         run(folder, seed)
-    except (MissingExtraError, OSError) as error:
-        typer.echo(f"elman demo: {error}", err=True)
-        raise typer.Exit(1) from None
+
+
+@app.command()
+def inspect(path: Annotated[Path, typer.Argument(help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")]) -> None:
+    """Says what is in a file: format, layers, shapes, states, which code runs it. Nothing in it is executed."""
+    with _refusals("inspect"):
+        from elman.cli.files import print_inspection
+
+        print_inspection(path)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; its ending tells the format.")],
+    to: Annotated[str | None, typer.Option(metavar="FORMAT", help="elman, torch, keras, onnx, rtneural or c.")] = None,
+) -> None:
+    """Writes the network of one file in the format of another, and checks that both compute the same."""
+    with _refusals("convert"):
+        from elman.cli.files import print_conversion
+
+        print_conversion(source, target, to)

@@ -1,0 +1,172 @@
+"""Files computed by the systems they belong to, where those are installed, to hold elman's own numbers beside them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from elman.checks import Array
+from elman.interop.chain import layers_of
+from elman.interop.formats import Where
+from elman.interop.onnx_reader import read_onnx
+from elman.interop.pytorch import to_torch
+from elman.interop.pytorch_files import read_weights
+from elman.layers import LastStep
+from elman.network import Network
+
+
+class AbsentError(Exception):
+    """Why a file is not computed by its own system."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A system that computes one sequence at a time, (time, features) or (time,) of tokens.
+
+    `run` gives pairs of arrays that must be equal: what the system computes, and what elman does.
+    """
+
+    name: str
+    run: Callable[[Array], list[tuple[Array, Array]]]
+    in_float32: bool = False  #: whether it may compute in float32 what stands in float64
+
+
+def peer_of(form: str, path: Where, net: Network) -> Peer:
+    """The system of the format `form`, with the model in the file; `net` is what elman reads of it.
+
+    Raises `AbsentError`, with the reason, where there is none or it is not installed. What the system itself raises
+    comes through.
+    """
+    if form not in _PEERS:
+        raise AbsentError("its files have no runtime in Python")
+    return _PEERS[form](path, net)
+
+
+def _system(package: str, title: str) -> tuple[Any, str]:
+    """The package of another system, and its name with the version."""
+    if find_spec(package) is None:
+        raise AbsentError(f"{title} is not installed")
+    return import_module(package), f"{title} {version(package)}"
+
+
+def _torch(path: Where, net: Network) -> Peer:
+    """The module of `net` with the tensors of the file itself, where they bear its names."""
+    torch, name = _system("torch", "PyTorch")
+    module = to_torch(net)
+    weights = {key: torch.from_numpy(array) for key, array in read_weights(path).items()}
+    if set(weights) != set(module.state_dict()):
+        raise AbsentError("a state_dict of other names does not tell the module to run")
+    module.load_state_dict(weights)
+
+    def run(x: Array) -> list[tuple[Array, Array]]:
+        with torch.no_grad():
+            y = module(torch.from_numpy(x[None].copy()))[0]
+        return [(y[0].numpy(), net(x)[0])]
+
+    return Peer(name, run)
+
+
+def _keras(path: Where, net: Network) -> Peer:
+    for backend in ("torch", "jax", "tensorflow"):
+        if find_spec(backend):
+            os.environ.setdefault("KERAS_BACKEND", backend)  # one that is installed, where nobody has chosen
+    keras, name = _system("keras", "Keras")
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    batch = (model.input_shape[0] if isinstance(model.input_shape, tuple) else None) or 1
+
+    def run(x: Array) -> list[tuple[Array, Array]]:
+        for layer in model.layers:
+            if getattr(layer, "stateful", False):
+                layer.reset_state()
+        y = keras.ops.convert_to_numpy(model(np.repeat(x[None], batch, axis=0)))
+        return [(y[0], net(x)[0])]
+
+    return Peer(name, run, in_float32=True)  # keras.ops.matmul of float64 gives float32 on PyTorch (Keras 3.15)
+
+
+def _onnx(path: Where, net: Network) -> Peer:
+    onnxruntime, name = _system("onnxruntime", "ONNX Runtime")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:  # of float64, most recurrent operators
+        raise AbsentError(f"{name} does not have it: {str(error).strip()}") from None
+    reading = read_onnx(path)
+    fixed = {axis.role: axis.length for axis in reading.stages[0].axes or () if isinstance(axis.length, int)}
+
+    def run(x: Array) -> list[tuple[Array, Array]]:
+        x = np.resize(x, (fixed.get("time", len(x)), *x.shape[1:]))
+        batch = np.repeat(x[None], fixed.get("batch", 1), axis=0)
+        y, state = net(batch)
+        feeds = reading.feed(batch, lengths=np.full(len(batch), len(x)))
+        given = {value.name: _fed(value, feeds.get(value.name), len(batch)) for value in session.get_inputs()}
+        outputs = session.run(list(reading.outputs), given)
+        return list(zip(outputs, reading.results(y, state).values(), strict=True))
+
+    return Peer(name, run, in_float32=True)
+
+
+def _fed(value: Any, array: Array | None, batch: int) -> Array:
+    """The array for an input in its dtype; what is not given is a state, which starts at 0."""
+    dtype = {"float": "float32", "double": "float64"}.get(kind := value.type[7:-1], kind)
+    if array is None:
+        array = np.zeros([size if isinstance(size, int) else batch for size in value.shape])
+    return array.astype(dtype)
+
+
+def _c(path: Where, net: Network) -> Peer:
+    """The C, compiled into a shared object that is called step by step."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        raise AbsentError("there is no C compiler")
+    source = Path(path).resolve()
+    name = source.stem
+    with tempfile.TemporaryDirectory() as folder:
+        size, made = Path(folder, "size.c"), Path(folder, "model.so")
+        size.write_text(f"const unsigned long elman_size = sizeof({name}_state);\n")
+        options: list[str | Path] = [
+            "-std=c99",
+            "-O2",
+            "-shared",
+            "-fPIC",
+            "-include",
+            source.with_suffix(".h"),
+            "-o",
+            made,
+        ]
+        command = [compiler, *options, source, size, "-lm"]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        if result.returncode != 0:
+            raise RuntimeError(result.stderr)
+        library = ctypes.CDLL(str(made))
+    state = ctypes.create_string_buffer(ctypes.c_ulong.in_dll(library, "elman_size").value)
+    pooled = any(isinstance(layer, LastStep) for layer in layers_of(net))
+
+    def step(x: Array) -> Array:
+        y = np.empty(net.output_size or len(x), np.float32)
+        given = ctypes.c_int32(int(x)) if x.ndim == 0 else ctypes.c_void_p(x.ctypes.data)
+        getattr(library, f"{name}_step")(state, given, ctypes.c_void_p(y.ctypes.data))
+        return y
+
+    def run(x: Array) -> list[tuple[Array, Array]]:
+        getattr(library, f"{name}_init")(state)
+        outputs = [step(row) for row in (x.astype(np.float32) if x.ndim == 2 else x)]
+        return [(outputs[-1] if pooled else np.stack(outputs), net(x)[0])]
+
+    return Peer(Path(compiler).name, run, in_float32=True)
+
+
+_PEERS: dict[str, Callable[[Where, Network], Peer]] = {"c": _c, "keras": _keras, "onnx": _onnx, "torch": _torch}
