@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench results sanitize lint format wheel clean
+.PHONY: demo test test-peers bench results sanitize fuzz lint format wheel clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -41,6 +41,11 @@ sanitize: $(VENV)/sanitize.stamp
 	PYTHONPATH=build/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
 	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py \
 	    -k "not memory_that_runs_out and not within_a_second and not allocates_nothing and not binary_is_small"
+
+# Broken files against every reader, for three minutes or as SECONDS says. What is found stays in build/fuzz.
+SECONDS := 180
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python tests/fuzz_readers.py --seconds $(SECONDS)
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .

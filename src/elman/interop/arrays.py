@@ -281,7 +281,8 @@ def _to_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: A
     for kind, gate in list(blocks):
         if kind == "bh" and gate not in cell.inner_biases.values():
             b, bh = blocks["b", gate], blocks.pop((kind, gate))
-            blocks["b", gate] = np.where(bh == 0, b, b + bh)  # -0 + 0 is 0: not the bits of b
+            with np.errstate(over="ignore", invalid="ignore"):  # infinity, and NaN of two infinities, are taken
+                blocks["b", gate] = np.where(bh == 0, b, b + bh)  # -0 + 0 is 0: not the bits of b
 
 
 def _from_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:

@@ -100,7 +100,7 @@ class ModelFile:
         """The tensor with the bytes of the file that keeps them."""
         from onnx import TensorProto
 
-        entries = {entry.key: entry.value for entry in proto.external_data}
+        entries = {str(entry.key): str(entry.value) for entry in proto.external_data}  # bytes where they are no text
         path = self._data_path(entries.get("location", ""), place)
         offset, length = (
             self._whole(entries, key, default, place) for key, default in (("offset", 0), ("length", size))
@@ -123,10 +123,13 @@ class ModelFile:
         inside = self.folder.resolve()
         if not location or "\0" in location or os.path.isabs(location) or "\\" in location or ":" in location:
             raise refused(self.name, f"the data of {place}", must, repr(location))
-        path = (inside / location).resolve()  # also where a link leads
-        if not path.is_relative_to(inside) or ".." in Path(location).parts or not path.is_file():
-            raise refused(self.name, f"the data of {place}", must, repr(location))
-        return path
+        try:
+            path = (inside / location).resolve()  # also where a link leads
+            if path.is_relative_to(inside) and ".." not in Path(location).parts and path.is_file():
+                return path
+        except OSError:  # no name that a file can have
+            pass
+        raise refused(self.name, f"the data of {place}", must, repr(location)[:200])
 
     def _whole(self, entries: dict[str, str], key: str, default: int, place: str) -> int:
         text = entries.get(key, str(default))

@@ -159,9 +159,9 @@ def _read_pickle(name: str, content: bytes) -> Any:
 
 def _check_archive(content: bytes) -> None:
     """Refuses archives that PyTorch would run, TorchScript, and those that unpack to more than they are."""
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return  # the form before version 1.6, or no file of PyTorch at all
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            return  # the form before version 1.6, or no file of PyTorch at all
         entries = zipfile.ZipFile(io.BytesIO(content)).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
         raise FormatError(f"it must be a whole file of PyTorch. Got an error: {error}.") from None
