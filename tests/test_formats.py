@@ -1,0 +1,144 @@
+"""The table of formats: what docs/formats.md says that each holds is what its writer takes, and its reader too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import elman
+from elman.interop import formats
+from elman.interop.pytorch_state import state_dict
+from test_conversion import FILES, drawn
+
+PAGE = (Path(__file__).parent.parent / "docs" / "formats.md").read_text()
+SIGMOID = elman.Activation("hard_sigmoid", alpha=1 / 6)
+
+
+def lstm(**options):
+    return elman.LSTM(3, 4, **options)
+
+
+def behind(*layers, **options):
+    return elman.Network([lstm(**options), *layers])
+
+
+def rows():
+    """A row of the page -> the networks that it speaks of."""
+    return {
+        "`LSTM`, `GRU`": [lstm(), elman.GRU(3, 4)],
+        "`GRU(reset_after=False)`": [elman.GRU(3, 4, reset_after=False)],
+        "`RNN` with tanh or relu": [elman.RNN(3, 4), elman.RNN(3, 4, "relu")],
+        "`RNN` with another activation": [elman.RNN(3, 4, "softsign")],
+        "both directions": [lstm(bidirectional=True), elman.GRU(3, 4, bidirectional=True)],
+        "peepholes, coupled gates, clip": [lstm(peepholes=True), lstm(coupled=True), lstm(clip=1.0)],
+        "cell_clip": [lstm(cell_clip=1.0)],
+        "projection": [lstm(projection=2)],
+        "one activation for the gates, one for g and c": [
+            lstm(activations={"g": "relu", "c": "relu"}),
+            lstm(activations=dict.fromkeys("ifo", SIGMOID)),
+        ],
+        "any activation for each gate": [lstm(activations={"i": SIGMOID})],
+        "layer_norm, zoneout": [lstm(layer_norm=True), lstm(zoneout=0.1)],
+        "learned_state": [lstm(learned_state=True), elman.GRU(3, 4, learned_state=True)],
+        "`Dense` with tanh, relu, sigmoid, elu; softmax": [
+            *(behind(elman.Dense(4, 2, name)) for name in ("tanh", "relu", "sigmoid", "elu")),
+            behind(elman.Dense(4, 2), elman.Activate("softmax")),
+        ],
+        "`Dense` with softplus, `LayerNorm`, `Embedding`": [
+            behind(elman.Dense(4, 2, "softplus")),
+            behind(elman.LayerNorm(4)),
+            elman.Network([elman.Embedding(5, 3), lstm()]),
+        ],
+        "`LastStep`": [behind(elman.LastStep())],
+        "other pools, `Reverse`, `MergeDirections`": [
+            behind(elman.MeanOverTime()),
+            behind(elman.MaxOverTime()),
+            behind(elman.LastStep(bidirectional=True), bidirectional=True),
+            elman.Network([elman.Reverse(), lstm()]),
+            behind(elman.MergeDirections("sum"), bidirectional=True),
+        ],
+        "`Masking`": [elman.Network([elman.Masking(), lstm()])],
+        "float64": [lstm(dtype="float64")],
+        "`Dropout`": [behind(elman.Dropout(0.5))],
+        "recurrent_dropout": [lstm(recurrent_dropout=0.1), elman.GRU(3, 4, recurrent_dropout=0.1)],
+    }
+
+
+def page_rows():
+    table = PAGE[PAGE.index("## What each format holds") :].split("\n\n")[1].splitlines()
+    head = [title.strip() for title in table[0].split("|")[2:-1]]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table[2:]]
+    names = {form.title: name for name, form in formats.FORMATS.items()}
+    return {line[0]: {names[title]: cell for title, cell in zip(head, line[1:], strict=True)} for line in lines}
+
+
+def test_the_page_speaks_of_every_format_and_of_every_row():
+    assert list(page_rows()) == list(rows())
+    for row in page_rows().values():
+        assert list(row) == list(formats.FORMATS)
+
+
+@pytest.mark.parametrize("row", rows())
+def test_each_format_holds_what_the_page_says(tmp_path, row):
+    for name, said in page_rows()[row].items():
+        for net in rows()[row]:
+            net = drawn(net if isinstance(net, elman.Network) else elman.Network([net]))
+            path = tmp_path / FILES[name]
+            if said == "no":
+                with pytest.raises(ValueError, match="must"):
+                    formats.write(net, path, name)
+                assert not path.exists()
+                continue
+            formats.write(net, path, name)
+            form = formats.FORMATS[name]
+            if form.read is not None:
+                again = form.read_back(path, net) if form.read_back else form.read(path)
+                x = np.random.default_rng(1).normal(size=(2, 6, 3))
+                x = np.array([[1, 4, 0, 2]]) if net.takes_tokens else x
+                np.testing.assert_array_equal(again(x)[0], net(x)[0])
+                assert again.dtype == net.dtype
+
+
+def test_endings_tell_the_format_to_write():
+    for path, name in (("a.safetensors", "elman"), ("b.pt", "torch"), ("C.KERAS", "keras"), ("d.e/f.json", "rtneural")):
+        assert formats.to_write(path).name == name
+    assert formats.to_write("a.safetensors", "torch").name == "torch"
+
+
+def test_a_state_dict_has_the_names_of_pytorch_s_own():
+    net = elman.Network(
+        [
+            elman.Embedding(5, 3),
+            elman.Network([elman.LSTM(3, 4, bidirectional=True), elman.LayerNorm(8)]),
+            elman.LSTM(8, 4, projection=2, learned_state=True),
+            elman.Dropout(0.5),
+            elman.Dense(2, 3, "tanh"),
+            elman.Dense(3, 2),
+        ]
+    )
+    names = [f"{name}{end}" for end in ("", "_reverse") for name in
+             ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")]  # fmt: skip
+    assert sorted(state_dict(net)) == sorted(
+        ["0.weight", *(f"1.{name}" for name in names), "2.weight", "2.bias"]
+        + [f"3.{name}" for name in (*names[:4], "weight_hr_l0", "h0", "c0")]
+        + ["5.0.weight", "5.0.bias", "6.weight", "6.bias"]
+    )
+
+
+@pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")
+def test_a_state_dict_is_that_of_the_module(tmp_path):
+    import torch
+
+    from elman.interop.pytorch import to_torch
+
+    net = drawn(elman.Network([elman.Embedding(5, 3), lstm(learned_state=True), elman.LayerNorm(4), elman.Dense(4, 2)]))
+    theirs = to_torch(net).state_dict()
+    assert set(theirs) == set(state_dict(net))
+    for name, array in state_dict(net).items():
+        np.testing.assert_array_equal(theirs[name].numpy(), array)
+    formats.write(net, tmp_path / "net.pt")
+    for name, tensor in torch.load(tmp_path / "net.pt", weights_only=True).items():
+        assert torch.equal(tensor, theirs[name])
