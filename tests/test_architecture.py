@@ -32,10 +32,10 @@ EXPORTED = """
     CosineSchedule CrossEntropy Dense Dropout DtypeError Embedding Forecaster FormatError GRU History Huber LSTM
     LastStep Layer LayerNorm LinearSchedule Masking MaxOverTime MeanOverTime MergeDirections MissingExtraError Network
     Quantile RMSprop RNN Recurrent Reverse SGD SequenceClassifier SequenceRegressor SequenceTagger ShapeError
-    SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm clip_by_value cross_entropy fit
-    from_arrays from_keras from_onnx from_torch get_threads gru_step load lstm_step relu relu_derivative rnn_step
-    set_threads sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative to_arrays to_c to_keras to_onnx
-    to_torch
+    SquaredError StepSchedule Stream Tape TextGenerator __version__ backend clip_by_norm clip_by_value convert
+    cross_entropy fit from_arrays from_keras from_onnx from_rtneural from_torch get_threads gru_step inspect load
+    lstm_step relu relu_derivative rnn_step set_threads sigmoid sigmoid_derivative softmax softmax_jacobian tanh
+    tanh_derivative to_arrays to_c to_keras to_onnx to_rtneural to_torch
 """
 
 

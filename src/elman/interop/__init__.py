@@ -3,22 +3,29 @@
 from elman.interop.arrays import from_arrays, to_arrays
 from elman.interop.c_code import to_c
 from elman.interop.conventions import CONVENTIONS, Convention
+from elman.interop.conversion import convert
+from elman.interop.inspection import inspect
 from elman.interop.keras_reader import from_keras
 from elman.interop.keras_writer import to_keras
 from elman.interop.onnx_reader import from_onnx
 from elman.interop.onnx_writer import to_onnx
 from elman.interop.pytorch import from_torch, to_torch
+from elman.interop.rtneural import from_rtneural, to_rtneural
 
 __all__ = [
     "CONVENTIONS",
     "Convention",
+    "convert",
     "from_arrays",
     "from_keras",
     "from_onnx",
+    "from_rtneural",
     "from_torch",
+    "inspect",
     "to_arrays",
     "to_c",
     "to_keras",
     "to_onnx",
+    "to_rtneural",
     "to_torch",
 ]
