@@ -15,8 +15,6 @@ from elman.interop.chain import check_holds, layers_of
 from elman.layers import RNN, Dense, Embedding, Layer, LayerNorm, Recurrent
 from elman.saving import replace
 
-_OPTIONS = ("activation", "reset_after", "projection", "learned_state")
-
 
 def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a network or a layer as ``torch.save(to_torch(net).state_dict(), path)`` would.
@@ -63,27 +61,39 @@ def state_dict(net: Layer) -> dict[str, Array]:
 
 def _arrays(layer: Layer) -> dict[str, Array]:
     if isinstance(layer, Recurrent):
-        return _of_recurrent(layer)
+        return {**recurrent_weights(layer), **learned_states(layer)}
     if isinstance(layer, Dense):
         inside = "" if layer.activation.name == "identity" else "0."  # an nn.Sequential with the activation
-        return {f"{inside}weight": layer.W.T, f"{inside}bias": layer.b}
+        return {inside + name: array for name, array in pointwise_weights(layer).items()}
+    return pointwise_weights(layer)
+
+
+def pointwise_weights(layer: Layer) -> dict[str, Array]:
+    """The weights of a layer without a state by the names of its module; none of an activation, a pool."""
+    if isinstance(layer, Dense):
+        return {"weight": np.ascontiguousarray(layer.W.T), "bias": layer.b}
     if isinstance(layer, Embedding):
         return {"weight": layer.W}
     if isinstance(layer, LayerNorm):
         return {"weight": layer.gain, "bias": layer.bias}
     if layer.parameters:
         raise FormatError(f"it must be a layer that PyTorch has. Got {layer!r}.")
-    return {}  # an activation, a pool: no weights, and no place in a state_dict
+    return {}
 
 
-def _of_recurrent(layer: Recurrent) -> dict[str, Array]:
-    check_holds(layer, "PyTorch", _OPTIONS)
+def recurrent_weights(layer: Recurrent) -> dict[str, Array]:
+    """The weights of a recurrent layer by the names of its module; refuses what PyTorch cannot hold."""
+    check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
     if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
         raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
-    learned = {name: array for name, array in layer.parameters.items() if name.split("_")[0] in ("h0", "c0")}
-    if learned:  # no array of the convention holds it
+    if layer.learned_state:  # no array of the convention holds it
         config = {name: value for name, value in layer.config.items() if name != "learned_state"}
         plain = type(layer).from_parameters(config, layer.parameters)
         assert isinstance(plain, Recurrent)
-        layer = plain
-    return {**to_arrays(layer, "pytorch"), **learned}
+        return to_arrays(plain, "pytorch")
+    return to_arrays(layer, "pytorch")
+
+
+def learned_states(layer: Recurrent) -> dict[str, Array]:
+    """The states before the first step, "h0", "c0_reverse", where they are learned."""
+    return {name: array for name, array in layer.parameters.items() if name.split("_")[0] in ("h0", "c0")}

@@ -11,9 +11,8 @@ from torch import nn
 from elman.cells import Activation
 from elman.checks import Array, FormatError
 from elman.interop import pytorch_modules as own
-from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds
 from elman.interop.pytorch_files import named
+from elman.interop.pytorch_state import learned_states, pointwise_weights, recurrent_weights
 from elman.layers import (
     GRU,
     LSTM,
@@ -47,56 +46,45 @@ def write(layers: Sequence[Layer]) -> own.TorchNetwork:
 
 
 def _module(cls: Callable[..., Any], arrays: Mapping[str, Array], *args: Any, **kwargs: Any) -> Any:
-    """A module with these weights. None are drawn before: PyTorch's generator stays as it was."""
-    dtype = torch.from_numpy(next(iter(arrays.values()))).dtype
-    module = cls(*args, **kwargs, device="meta", dtype=dtype)
-    module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, assign=True)
+    """A module with copies of these weights. None are drawn before: PyTorch's generator stays as it was."""
+    tensors = {name: torch.tensor(array) for name, array in arrays.items()}
+    module = cls(*args, **kwargs, device="meta", dtype=next(iter(tensors.values())).dtype)
+    module.load_state_dict(tensors, assign=True)
     return module
 
 
 def _recurrent(layer: Recurrent) -> nn.Module:
-    check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
-    options: dict[str, Any] = {}
-    if isinstance(layer, RNN):
-        options["nonlinearity"] = layer.config["activation"]
-        if options["nonlinearity"] not in ("tanh", "relu"):
-            raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
-    if layer.config.get("projection"):
-        options["proj_size"] = layer.config["projection"]
-    learned = {name: layer.parameters[name] for name in layer.parameters if name.split("_")[0] in ("h0", "c0")}
-    if learned:  # no array of the convention holds it
-        config = {key: value for key, value in layer.config.items() if key != "learned_state"}
-        layer = type(layer).from_parameters(config, layer.parameters)  # type: ignore[assignment]
-    cls = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]
+    weights = recurrent_weights(layer)
+    options: dict[str, Any] = {"nonlinearity": layer.config["activation"]} if isinstance(layer, RNN) else {}
+    if layer.cell.projection is not None:
+        options["proj_size"] = layer.cell.projection
     module = _module(
-        cls,
-        to_arrays(layer, "pytorch"),
+        {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)],
+        weights,
         layer.input_size,
         layer.hidden_size,
         batch_first=True,
         bidirectional=layer.bidirectional,
         **options,
     )
-    for name, array in learned.items():
+    for name, array in learned_states(layer).items():
         module.register_parameter(name, nn.Parameter(torch.tensor(array)))
     return module
 
 
 def _dense(layer: Dense) -> nn.Module:
-    arrays = {"weight": layer.W.T.copy(), "bias": layer.b.copy()}
-    linear = _module(nn.Linear, arrays, layer.input_size, layer.output_size)
+    linear = _module(nn.Linear, pointwise_weights(layer), layer.input_size, layer.output_size)
     if layer.activation.name == "identity":
         return linear
     return nn.Sequential(linear, _activation(layer.activation))
 
 
 def _embedding(layer: Embedding) -> nn.Module:
-    return _module(nn.Embedding, {"weight": layer.W.copy()}, layer.count, layer.output_size)
+    return _module(nn.Embedding, pointwise_weights(layer), layer.count, layer.output_size)
 
 
 def _layer_norm(layer: LayerNorm) -> nn.Module:
-    arrays = {"weight": layer.gain.copy(), "bias": layer.bias.copy()}
-    return _module(nn.LayerNorm, arrays, layer.input_size, layer.epsilon)
+    return _module(nn.LayerNorm, pointwise_weights(layer), layer.input_size, layer.epsilon)
 
 
 _MODULES: dict[str, Callable[..., nn.Module]] = {
