@@ -15,6 +15,7 @@ demo: $(VENV)/demo.stamp
 # What both run is tested on the plain equations too, then everything on the kernels.
 test: $(VENV)/test.stamp
 	ELMAN_PLAIN=1 $(BIN)/python -m pytest tests/test_gradients.py tests/test_golden.py tests/test_forms.py \
+	    tests/test_cell_variants.py \
 	    tests/test_streaming.py
 	$(BIN)/python -m pytest -m "not peer"
 

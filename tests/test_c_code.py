@@ -14,7 +14,7 @@ import pytest
 import elman
 from c_programs import State, build, compile_c, needs_compiler
 from elman.cells.activations import ACTIVATIONS
-from elman.interop.c_code import to_c
+from elman.interop.c.code import to_c
 
 STEPS = 1000
 PARAMETERS = {"alpha": (0.1, 0.4), "beta": (0.1, 0.6)}

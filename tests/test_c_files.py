@@ -8,7 +8,7 @@ import re
 import pytest
 
 import elman
-from elman.interop.c_code import to_c
+from elman.interop.c.code import to_c
 from test_c_code import small
 from test_gradients import LEAKY
 
@@ -88,7 +88,7 @@ def test_both_files_or_none(tmp_path, monkeypatch):
     report = to_c(first, tmp_path / "old")
     texts = report.header.read_text(), report.source.read_text()
 
-    from elman.interop import c_code
+    from elman.interop.c import code as c_code
 
     def fails_at_the_source(path, content, replace=c_code.replace):
         if path.suffix == ".c":

@@ -9,7 +9,7 @@ import pytest
 
 import elman
 from elman.interop import formats
-from elman.interop.pytorch_state import state_dict
+from elman.interop.pytorch.state import state_dict
 from test_conversion import FILES, drawn
 
 PAGE = (Path(__file__).parent.parent / "docs" / "formats.md").read_text()
@@ -132,7 +132,7 @@ def test_a_state_dict_has_the_names_of_pytorch_s_own():
 def test_a_state_dict_is_that_of_the_module(tmp_path):
     import torch
 
-    from elman.interop.pytorch import to_torch
+    from elman.interop.pytorch.networks import to_torch
 
     net = drawn(elman.Network([elman.Embedding(5, 3), lstm(learned_state=True), elman.LayerNorm(4), elman.Dense(4, 2)]))
     theirs = to_torch(net).state_dict()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.interop.pytorch import from_torch
+from elman.interop.pytorch.networks import from_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

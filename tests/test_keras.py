@@ -13,8 +13,8 @@ import pytest
 
 import elman
 from elman.interop import CONVENTIONS
-from elman.interop.keras_reader import from_keras
-from elman.interop.keras_writer import to_keras
+from elman.interop.keras.reader import from_keras
+from elman.interop.keras.writer import to_keras
 
 pytestmark = [
     pytest.mark.peer,

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import elman
-from elman.interop.keras_files import CONFIG, METADATA, WEIGHTS
-from elman.interop.keras_reader import from_keras
-from elman.interop.keras_writer import to_keras
+from elman.interop.keras.files import CONFIG, METADATA, WEIGHTS
+from elman.interop.keras.reader import from_keras
+from elman.interop.keras.writer import to_keras
 
 h5py = pytest.importorskip("h5py")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from elman.checks import FormatError, MissingExtraError
-from elman.interop.onnx_reader import from_onnx
+from elman.interop.onnx.reading.reader import from_onnx
 from onnx_models import Parts
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64

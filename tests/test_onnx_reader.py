@@ -13,8 +13,9 @@ import pytest
 
 import elman
 from elman.checks import FormatError
-from elman.interop import CONVENTIONS, onnx_recurrence
-from elman.interop.onnx_reader import from_onnx, read_onnx
+from elman.interop import CONVENTIONS
+from elman.interop.onnx.reading import recurrence as onnx_recurrence
+from elman.interop.onnx.reading.reader import from_onnx, read_onnx
 from onnx_models import GATES, Parts, random_arguments, random_model, recurrent, session
 
 

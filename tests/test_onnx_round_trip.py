@@ -10,8 +10,8 @@ import pytest
 
 from elman import GRU, Activation, Dense, LayerNorm, Network
 from elman.checks import FormatError
-from elman.interop.onnx_reader import from_onnx
-from elman.interop.onnx_writer import to_onnx
+from elman.interop.onnx.reading.reader import from_onnx
+from elman.interop.onnx.writing.writer import to_onnx
 from elman.layers import MaxOverTime, MeanOverTime, MergeDirections
 from onnx_networks import COUNT, in_float64, random_input, random_network, recurrent_layers
 

@@ -14,8 +14,8 @@ from onnx.reference import ReferenceEvaluator
 import elman
 from elman import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, LastStep, LayerNorm, Network, Recurrent
 from elman.checks import FormatError, MissingExtraError, ShapeError
-from elman.interop import onnx_writer
-from elman.interop.onnx_writer import to_onnx
+from elman.interop.onnx.writing import writer as onnx_writer
+from elman.interop.onnx.writing.writer import to_onnx
 from elman.layers import LAYERS, Activate, MaxOverTime, MeanOverTime, Reverse
 from onnx_networks import COUNT, fill, flip, random_input, random_network, recurrent_layers
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.interop.pytorch import from_torch, to_torch
+from elman.interop.pytorch.networks import from_torch, to_torch
 from elman.layers import LastSteps
 
 torch = pytest.importorskip("torch")

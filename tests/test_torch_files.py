@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import elman
-from elman.interop.pytorch import from_torch, to_torch
+from elman.interop.pytorch.networks import from_torch, to_torch
 
 RNG = np.random.default_rng(0)
 
@@ -374,7 +374,7 @@ def test_without_pytorch(tmp_path, monkeypatch):
 def test_safetensors_load_no_pytorch(tmp_path):
     save_file(lstm("", 3, 5), tmp_path / "net.safetensors")
     code = (
-        "import sys\nfrom elman.interop.pytorch import from_torch\n"
+        "import sys\nfrom elman.interop.pytorch.networks import from_torch\n"
         f"from_torch({str(tmp_path / 'net.safetensors')!r})\nprint('torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import save_file
 
 import elman
-from elman.interop.pytorch import from_torch, to_torch
+from elman.interop.pytorch.networks import from_torch, to_torch
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -1,15 +1,15 @@
 """Models of other systems, in and out: plain arrays by a table of conventions, and the files of each format."""
 
 from elman.interop.arrays import from_arrays, to_arrays
-from elman.interop.c_code import to_c
+from elman.interop.c.code import to_c
 from elman.interop.conventions import CONVENTIONS, Convention
 from elman.interop.conversion import convert
 from elman.interop.inspection import inspect
-from elman.interop.keras_reader import from_keras
-from elman.interop.keras_writer import to_keras
-from elman.interop.onnx_reader import from_onnx
-from elman.interop.onnx_writer import to_onnx
-from elman.interop.pytorch import from_torch, to_torch
+from elman.interop.keras.reader import from_keras
+from elman.interop.keras.writer import to_keras
+from elman.interop.onnx.reading.reader import from_onnx
+from elman.interop.onnx.writing.writer import to_onnx
+from elman.interop.pytorch.networks import from_torch, to_torch
 from elman.interop.rtneural import from_rtneural, to_rtneural
 
 __all__ = [

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from elman import checks
-from elman.interop.c_code import to_c
+from elman.interop.c.code import to_c
 from elman.interop.files import refused
-from elman.interop.keras_reader import from_keras
-from elman.interop.keras_writer import to_keras
-from elman.interop.onnx_reader import from_onnx
-from elman.interop.onnx_writer import to_onnx
-from elman.interop.pytorch import from_torch
-from elman.interop.pytorch_state import write_state_dict
+from elman.interop.keras.reader import from_keras
+from elman.interop.keras.writer import to_keras
+from elman.interop.onnx.reading.reader import from_onnx
+from elman.interop.onnx.writing.writer import to_onnx
+from elman.interop.pytorch.networks import from_torch
+from elman.interop.pytorch.state import write_state_dict
 from elman.interop.rtneural import from_rtneural, to_rtneural
 from elman.layers import Layer
 from elman.network import Network

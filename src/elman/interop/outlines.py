@@ -14,9 +14,9 @@ from elman import checks
 from elman.checks import FormatError, MissingExtraError
 from elman.interop.files import parse_json, read_bytes, refused
 from elman.interop.formats import Where
-from elman.interop.keras_files import read as read_stored
-from elman.interop.onnx_files import read_model
-from elman.interop.pytorch_files import read_weights
+from elman.interop.keras.files import read as read_stored
+from elman.interop.onnx.reading.files import read_model
+from elman.interop.pytorch.files import read_weights
 from elman.interop.rtneural import MAX_BYTES
 
 

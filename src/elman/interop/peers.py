@@ -20,9 +20,9 @@ import numpy as np
 from elman.checks import Array
 from elman.interop.chain import layers_of
 from elman.interop.formats import Where
-from elman.interop.onnx_reader import read_onnx
-from elman.interop.pytorch import to_torch
-from elman.interop.pytorch_files import read_weights
+from elman.interop.onnx.reading.reader import read_onnx
+from elman.interop.pytorch.files import read_weights
+from elman.interop.pytorch.networks import to_torch
 from elman.layers import LastStep
 from elman.network import Network
 

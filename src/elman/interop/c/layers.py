@@ -1,0 +1,137 @@
+"""Layers without a state as C functions: dense, embedding, layer normalization, activations, merged directions.
+
+Every function writes y from x, two arrays that do not overlap. `$name` is explained in `elman.interop.c.functions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from elman.checks import Array
+from elman.interop.c.functions import activated, calls_of
+from elman.interop.c.numbers import number
+from elman.layers import Activate, Dense, Embedding, Layer, LayerNorm, MergeDirections
+
+
+@dataclass(frozen=True)
+class Part:
+    """A layer in C: what stands in its function, and what that takes."""
+
+    body: str  #: between the braces of the function
+    outputs: int
+    tables: Mapping[str, Array] = field(default_factory=dict)  #: constants by the name after `$`
+    states: Mapping[str, int] = field(default_factory=dict)  #: name -> width; the first is the output
+    starts: Mapping[str, str] = field(default_factory=dict)  #: state -> the table of its start; else it starts at 0
+    scratch: int = 0  #: floats on the stack
+    multiply_adds: int = 0  #: in products with weights
+    calls: int = 0  #: of exp, tanh and the like
+
+    @property
+    def weights_bytes(self) -> int:
+        """Of constants."""
+        return 4 * sum(table.size for table in self.tables.values())
+
+    @property
+    def state_bytes(self) -> int:
+        """Of what is remembered from step to step."""
+        return 4 * sum(self.states.values())
+
+
+def product(target: str, x: str, inputs: str, table: str, outputs: str) -> str:
+    """target += x W, along the rows of W, so that the inner loop runs over numbers that lie side by side."""
+    return f"""\
+    for (int k = 0; k < {inputs}; k++)
+        for (int j = 0; j < {outputs}; j++)
+            {target}[j] += {x}[k] * {table}[k][j];
+"""
+
+
+def fill(target: str, value: str, count: str) -> str:
+    """target[j] = value, for every j."""
+    return f"""\
+    for (int j = 0; j < {count}; j++)
+        {target}[j] = {value};
+"""
+
+
+def dense(layer: Dense, inputs: int) -> Part:
+    W, b = layer.parameters["W"], layer.parameters["b"]
+    body = f"    enum {{ inputs = {inputs}, outputs = {len(b)} }};\n\n" + fill("y", "$b[j]", "outputs")
+    body += product("y", "x", "inputs", "$W", "outputs")
+    if layer.activation.name != "identity":
+        body += fill("y", activated(layer.activation, "y[j]"), "outputs")
+    calls = len(b) * calls_of(layer.activation)
+    return Part(body, len(b), {"W": W, "b": b}, multiply_adds=W.size, calls=calls)
+
+
+def embedding(layer: Embedding, inputs: int) -> Part:
+    W = layer.parameters["W"]
+    body = f"    enum {{ outputs = {W.shape[1]} }};\n\n" + fill("y", "$W[token][j]", "outputs")
+    return Part(body, W.shape[1], {"W": W})
+
+
+def layer_norm(layer: LayerNorm, inputs: int) -> Part:
+    tables = dict(layer.parameters)
+    body = f"    enum {{ inputs = {inputs} }};\n\n" + fill("y", "x[j]", "inputs")
+    body += f"    $normalize(y, inputs, {number(layer.epsilon)});\n"
+    body += fill("y", "$gain[j] * y[j] + $bias[j]", "inputs")
+    return Part(body, inputs, tables, multiply_adds=inputs)
+
+
+_OVER_FEATURES = {
+    "softmax": """\
+    const float top = $largest(x, inputs); /* taken off first: nothing can overflow */
+    float sum = 0.0f;
+
+    for (int j = 0; j < inputs; j++) {
+        y[j] = expf(x[j] - top);
+        sum += y[j];
+    }
+    for (int j = 0; j < inputs; j++)
+        y[j] /= sum;
+""",
+    "log_softmax": """\
+    const float top = $largest(x, inputs); /* taken off first: nothing can overflow */
+    float sum = 0.0f;
+
+    for (int j = 0; j < inputs; j++) {
+        y[j] = x[j] - top;
+        sum += expf(y[j]);
+    }
+    sum = logf(sum);
+    for (int j = 0; j < inputs; j++)
+        y[j] -= sum;
+""",
+}
+
+
+def activate(layer: Activate, inputs: int) -> Part:
+    body = f"    enum {{ inputs = {inputs} }};\n"
+    if isinstance(layer.activation, str):
+        return Part(body + _OVER_FEATURES[layer.activation], inputs, calls=inputs + (layer.activation == "log_softmax"))
+    body += "\n" + fill("y", activated(layer.activation, "x[j]"), "inputs")
+    return Part(body, inputs, calls=inputs * calls_of(layer.activation))
+
+
+_MERGED = {
+    "sum": "x[j] + x[outputs + j]",
+    "mul": "x[j] * x[outputs + j]",
+    "ave": "(x[j] + x[outputs + j]) * 0.5f",
+}
+
+
+def merge_directions(layer: MergeDirections, inputs: int) -> Part:
+    body = f"    enum {{ outputs = {inputs // 2} }};\n\n" + fill("y", _MERGED[layer.mode], "outputs")
+    return Part(body, inputs // 2)
+
+
+#: How each layer without a state is written, given the number of features that come in.
+POINTWISE: dict[type[Layer], Callable[[Any, int], Part]] = {
+    Activate: activate,
+    Dense: dense,
+    Embedding: embedding,
+    LayerNorm: layer_norm,
+    MergeDirections: merge_directions,
+}

@@ -1,0 +1,111 @@
+"""Where Keras keeps the weights of each layer, as data: which arrays there are, in which order and place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from elman.checks import Array, FormatError
+from elman.interop.keras.config import Entry, Object, flag, inner, snake_names
+
+#: The weights of a layer: the arrays by name of each of its parts, in the order in which Keras keeps them.
+Groups: TypeAlias = list[dict[str, Array]]
+Parts: TypeAlias = list[tuple[str, tuple[str, ...]]]  # the path inside the layer, and the names of its arrays
+
+CELLS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}  #: the cells by the names of Keras's layers
+
+
+def cells_of(layer: Object) -> list[tuple[str, Mapping[str, Any], str]]:
+    """The cells of a recurrent layer: class, config with that of the layer around it, path inside the layer.
+
+    LSTM is the same as RNN(LSTMCell); RNN([LSTMCell, GRUCell]) has one cell on top of the other.
+    """
+    if layer.kind != "RNN":
+        return [(layer.kind, layer.config, "cell")]
+    cell = inner(layer, "cell")
+    cells, paths = [cell], ["cell"]
+    if cell.kind == "StackedRNNCells":
+        cells = [Object.read(value, "a cell") for value in cell.config.get("cells") or []]
+        paths = [f"cell/cells/{name}" for name in snake_names(c.kind for c in cells)]
+    for each in cells:
+        if each.kind.removesuffix("Cell") not in CELLS or not each.kind.endswith("Cell"):
+            raise FormatError(f"the cell of an RNN must be {', '.join(f'{k}Cell' for k in CELLS)}. Got {each.kind!r}.")
+    if not cells:
+        raise FormatError("StackedRNNCells must have at least one cell. Got none.")
+    around = {key: value for key, value in layer.config.items() if key != "cell"}
+    return [(c.kind.removesuffix("Cell"), {**around, **c.config}, path) for c, path in zip(cells, paths, strict=True)]
+
+
+def own_arrays(layer: Object) -> Parts:
+    """The parts of a layer that hold weights, and the names of their arrays."""
+    find = _PARTS.get(layer.kind)
+    return find(layer) if find else []
+
+
+def _biased(*names: str) -> Callable[[Object], Parts]:
+    def find(layer: Object) -> Parts:
+        return [("", (*names, "bias") if flag(layer.config, "use_bias", True) else names)]
+
+    return find
+
+
+def _recurrent(layer: Object) -> Parts:
+    names = ("kernel", "recurrent_kernel")
+    return [
+        (path, (*names, "bias") if flag(config, "use_bias", True) else names) for _, config, path in cells_of(layer)
+    ]
+
+
+def _bidirectional(layer: Object) -> Parts:
+    forward = inner(layer, "layer")
+    backward = inner(layer, "backward_layer") if layer.config.get("backward_layer") else forward
+    sides = (("forward_layer", forward), ("backward_layer", backward))
+    return [(f"{side}/{path}", names) for side, each in sides for path, names in own_arrays(each)]
+
+
+def _time_distributed(layer: Object) -> Parts:
+    return [("/".join(filter(None, ("layer", path))), names) for path, names in own_arrays(inner(layer, "layer"))]
+
+
+def _normalization(layer: Object) -> Parts:
+    names = {"gamma": flag(layer.config, "scale", True), "beta": flag(layer.config, "center", True)}
+    return [("", tuple(name for name, there in names.items() if there))]
+
+
+_PARTS: dict[str, Callable[[Object], Parts]] = {
+    "Bidirectional": _bidirectional,
+    "Dense": _biased("kernel"),
+    "Embedding": lambda layer: [("", ("embeddings",))],
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
+    "LayerNormalization": _normalization,
+    "RNN": _recurrent,
+    "SimpleRNN": _recurrent,
+    "TimeDistributed": _time_distributed,
+}
+
+
+def listed_arrays(entries: Iterable[Entry], lists: Mapping[str, list[Array]]) -> Callable[[Entry], Groups]:
+    """How the weights of a layer are found where each layer of the model has one list of arrays.
+
+    The list of a nested model holds the weights of the layers that train first, then those of the frozen ones.
+    """
+    given = {name: iter(arrays) for name, arrays in lists.items()}
+    found: dict[str, Groups] = {}
+    for entry in sorted(entries, key=lambda entry: entry.frozen):
+        found[entry.name] = [_take(given, entry, names) for _, names in own_arrays(entry)]
+    for name, rest in given.items():
+        count = sum(1 for _ in rest)
+        if count:
+            raise FormatError(f"the weights of the layer {name!r} must be as its config says. Got {count} more.")
+    return lambda entry: found[entry.name]
+
+
+def _take(given: Mapping[str, Iterator[Array]], entry: Entry, names: tuple[str, ...]) -> dict[str, Array]:
+    if not names:
+        return {}
+    arrays = dict(zip(names, given.get(entry.top, iter(())), strict=False))
+    if len(arrays) != len(names):
+        must = f"the weights of the layer {entry.name!r} must be {', '.join(names)}"
+        raise FormatError(f"{must}. Got {', '.join(arrays) or 'none'}.")
+    return arrays

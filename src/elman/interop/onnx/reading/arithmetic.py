@@ -1,0 +1,171 @@
+"""Sums and products: with known numbers, of two directions, and those of a layer normalization written out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import Activation
+from elman.checks import Array
+from elman.interop.onnx.reading.axes import whole
+from elman.interop.onnx.reading.branches import branches, merged
+from elman.interop.onnx.reading.folding import in_memory
+from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.signals import Constant, Lengths, Signal, Statistic, Value, signal_of
+from elman.interop.onnx.reading.stages import Part, Stage
+
+#: Where a layer keeps a factor and a term for each feature, where its operator leaves them out.
+_PLACES = {"Dense": {"shift": "b"}, "LayerNorm": {"scale": "gain", "shift": "bias"}}
+
+
+def arithmetic(node: Node, a: Any, b: Any) -> Value:
+    """Add, Sub, Mul, Div and Pow."""
+    if isinstance(a, Statistic) or isinstance(b, Statistic):
+        return _statistic(node, a, b)
+    if isinstance(a, Lengths) or isinstance(b, Lengths):
+        return _length(node, a, b)
+    if isinstance(a, Signal) and isinstance(b, Signal) and node.op in ("Add", "Mul"):
+        return merged(node, a, b, {"Add": "sum", "Mul": "mul"}[node.op])
+    x, known = (b, a) if isinstance(a, Constant) else (a, b)
+    x, array = signal_of(node, x), floats(node, known)
+    if node.op == "Pow" or (node.op == "Div" and x is b):
+        raise node.refused("the operator", "a sum, a product or a quotient by known numbers", node.op)
+    if node.op == "Mul" and x.stage.root().state == "tokens" and not array.any():
+        return Constant(np.zeros((), np.int64))  # whatever the tokens are
+    if node.op in ("Mul", "Div"):
+        with np.errstate(all="ignore"):
+            return scaled(node, x, array if node.op == "Mul" else np.asarray(1 / array), None)
+    if node.op == "Sub":
+        return scaled(node, x, None, -array) if x is a else scaled(node, x, -np.ones((), array.dtype), array)
+    return scaled(node, x, None, array)
+
+
+def floats(node: Node, value: Any) -> Array:
+    """The numbers of a constant."""
+    if not isinstance(value, Constant) or value.array.dtype.kind not in "iuf":
+        got = branches([value]) if isinstance(value, Signal) else "a value of another kind"
+        raise node.refused("one of its inputs", "known numbers", got)
+    return in_memory(node, value.array)
+
+
+def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> Signal:
+    """scale x + shift, each one number or one a feature: in the layer before where it has a place for them."""
+    arrays = {name: array for name, array in (("scale", scale), ("shift", shift)) if array is not None}
+    for name, array in arrays.items():
+        if array.ndim > len(x.axes) or array.size not in (1, array.shape[-1] if array.ndim else 1):
+            raise node.refused(f"its {name}", "one number, or one for each feature", f"{array.shape}")
+    part = x.stage.part
+    if part is not None and len(arrays) == 1:
+        ((name, array),) = arrays.items()
+        own = _PLACES.get(part.kind, {}).get(name)
+        if own is not None and own not in part.arrays and part.config.get("activation", "identity") == "identity":
+            x, width = whole(node, x)
+            return x.behind(x.stage.with_part(arrays={**part.arrays, own: np.broadcast_to(array.ravel(), width)}))
+    if (scale is None or (scale == 1).all()) and (shift is None or (shift == 0).all()):
+        return x
+    if all(array.size == 1 for array in arrays.values()):
+        return _scaled_by_numbers(node, x, {name: float(array.item()) for name, array in arrays.items()})
+    x, width = whole(node, x)
+    vectors = {name: np.broadcast_to(array.ravel(), width) for name, array in arrays.items()}
+    return x.behind(_scaled_by_vectors(node, x.stage, vectors))
+
+
+def _scaled_by_numbers(node: Node, x: Signal, given: dict[str, float]) -> Signal:
+    part = x.stage.part
+    if part is not None and part.kind == "MergeDirections" and part.config["mode"] == "sum" and given == {"scale": 0.5}:
+        return x.behind(x.stage.with_part(config={"mode": "ave"}))
+    if part is not None and part.kind == "Activate" and list(given) == ["shift"]:
+        before = part.config["activation"]
+        if isinstance(before, dict) and before["name"] == "affine" and before["beta"] == 0:
+            return x.behind(x.stage.with_part(config={"activation": {**before, "beta": given["shift"]}}))
+    activation = Activation("affine", alpha=given.get("scale", 1.0), beta=given.get("shift", 0.0))
+    return x.behind(x.stage.then(Part("Activate", {"activation": activation.to_config()}), node.place))
+
+
+def _scaled_by_vectors(node: Node, stage: Stage, given: dict[str, Array]) -> Stage:
+    some = next(iter(given.values()))
+    scale, shift = given.get("scale", np.ones_like(some)), given.get("shift", np.zeros_like(some))
+    if stage.part is not None and stage.part.kind == "Scale":
+        before = stage.part.arrays
+        return stage.with_part(arrays={"scale": before["scale"] * scale, "shift": before["shift"] * scale + shift})
+    return stage.then(Part("Scale", {}, {"scale": scale, "shift": shift}), node.place)
+
+
+# Lengths of sequences.
+
+
+def _length(node: Node, a: Any, b: Any) -> Lengths:
+    """Lengths and known numbers more or less."""
+    numbers = floats(node, b).astype(np.int64)
+    fits = (
+        isinstance(a, Lengths)
+        and a.added == (0,)
+        and (numbers.size == 1 or numbers.ndim < a.axes)
+        and numbers.size <= _MOST_STEPS
+    )
+    if not fits or node.op not in ("Add", "Sub"):
+        raise node.refused("its inputs", "lengths (batch,), or (batch, 1) and several known numbers", node.op)
+    return replace(a, added=tuple((numbers if node.op == "Add" else -numbers).ravel().tolist()))
+
+
+_MOST_STEPS = 2**16
+
+
+# Layer normalization written out, as exporters did before its operator: (x - mean) / sqrt(variance + epsilon).
+
+#: The operator and what comes in, and what comes out of it: "number" is a known number.
+_STEPS = {
+    ("Sub", "x", "mean"): "centered",
+    ("Pow", "centered", "number"): "squared",
+    ("Mul", "centered", "centered"): "squared",
+    ("Add", "variance", "number"): "variance",
+    ("Add", "number", "variance"): "variance",
+    ("Div", "centered", "deviation"): "normal",
+    ("Div", "number", "deviation"): "inverse",
+    ("Mul", "centered", "inverse"): "normal",
+    ("Mul", "inverse", "centered"): "normal",
+    ("Sqrt", "variance"): "deviation",
+    ("Reciprocal", "deviation"): "inverse",
+    ("ReduceMean", "x"): "mean",
+    ("ReduceMean", "squared"): "variance",
+}
+
+
+def _statistic(node: Node, *values: Any) -> Value:
+    """The next step of a layer normalization, and the layer where it is the last one."""
+    of = next(value.signal for value in values if isinstance(value, Statistic))
+    kinds = [_kind(value, of) for value in values]
+    number = next((float(floats(node, value).item()) for value in values if isinstance(value, Constant)), 0.0)
+    kind = _STEPS.get((node.op, *kinds), "")
+    if (
+        not kind
+        or (kind == "squared" and len(set(kinds)) > 1 and number != 2)
+        or (kind == "inverse" and number not in (0, 1))
+    ):
+        must = "a step of a layer normalization, as its other inputs are"
+        raise node.refused("what it computes", must, f"{node.op} of {' and '.join(kinds)}")
+    epsilon = sum(value.epsilon for value in values if isinstance(value, Statistic))
+    if kind == "variance" and node.op == "Add":
+        epsilon += number
+    if kind != "normal":
+        return Statistic(kind, of, epsilon)
+    x, width = whole(node, of)
+    return x.behind(x.stage.then(Part("LayerNorm", {"size": width, "epsilon": epsilon}), node.place))
+
+
+def _kind(value: Any, of: Signal) -> str:
+    if isinstance(value, Statistic):
+        return value.kind if value.signal is of else "that of another signal"
+    if isinstance(value, Constant):
+        return "number" if value.array.size == 1 else "numbers"
+    return "x" if value is of else "another value"
+
+
+def statistic(node: Node, x: Any) -> Value:
+    """Sqrt, Reciprocal, and ReduceMean over the features."""
+    if isinstance(x, Signal):
+        whole(node, x)
+        return Statistic("mean", x)
+    return _statistic(node, x)

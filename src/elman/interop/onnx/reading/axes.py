@@ -1,0 +1,322 @@
+"""Operators that move, cut and join the axes of what flows through the network.
+
+Most change nothing but how a tensor is laid out. Those that take steps out of time, or a direction out of two, are
+layers: `LastStep`, `Reverse`, one direction by itself.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from elman.interop.onnx.reading.folding import (
+    axis_of,
+    cut_shape,
+    integers,
+    new_axes,
+    numbers,
+    permutation,
+    slices,
+    split_bounds,
+)
+from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.signals import Constant, Group, Pile, Signal, Value, regrouped, signal_of
+from elman.interop.onnx.reading.sizes import product, shape_array
+from elman.interop.onnx.reading.stages import HALF, Axis, Part, half
+
+Handler: TypeAlias = Callable[..., Any]
+
+_FAR = 2**30  # past the end of any axis, as exporters write it
+
+#: Roles of axes that are made of that of time.
+LAST_STEPS, WITH_ZEROS = "last steps", "time with zeros in front"
+
+
+# What an axis is.
+
+
+def take_role(node: Node, axis: Axis, role: str) -> None:
+    """Tells what an axis of an input is, or refuses another role than it has."""
+    if axis.role not in ("", role):
+        raise node.refused("an axis of its input", f"that of the {role}", f"that of the {axis.role}")
+    axis.role = role
+
+
+def time_axis(node: Node, x: Signal, position: int) -> Axis | None:
+    """The axis of time at a position, which it becomes where it has no role yet; None where another is there."""
+    group = x.axes[position]
+    if len(group) != 1 or group[0].role not in ("", "time"):
+        return None
+    if any(axis.role == "time" for other in x.axes for axis in other if axis is not group[0]):
+        return None
+    group[0].role = "time"
+    return group[0]
+
+
+def whole(node: Node, x: Signal) -> tuple[Signal, int]:
+    """The signal with all its features, and nothing else, in its last axis; and how many they are."""
+    if x.cut is not None or not x.axes:
+        raise node.refused("its input", "the whole input of the network", "a part of it, cut along its first axis")
+    last = x.axes[-1]
+    if not x.stage.features and len(last) == 1:
+        take_role(node, last[0], "features")
+    features = x.stage.features
+    width = product(axis.length for axis in features)
+    others = last[: len(last) - len(features)]
+    if not features or last[len(others) :] != features or not isinstance(width, int):
+        raise node.refused("the last axis of its input", "all the features, of a known number", f"{list(last) or 1}")
+    x = x.moved([*x.axes[:-1], features])
+    for axis in reversed(others):
+        x, width = _unjoined(node, x, axis, width)
+    return x, width
+
+
+def _unjoined(node: Node, x: Signal, axis: Axis, width: int) -> tuple[Signal, int]:
+    """The signal without an axis that was joined with the features: steps side by side, or a batch of one."""
+    if axis.role in ("time", LAST_STEPS) and isinstance(axis.length, int):
+        if axis.length == 1 and axis.role == "time":
+            return x.behind(x.stage.then(Part("LastStep"), node.place)), width
+        part = Part("LastSteps", {"input_size": width, "count": axis.length}, lengths=axis.lengths)
+        features = (Axis(width * axis.length, "features"),)
+        return x.behind(x.stage.then(part, node.place, features), [*x.axes[:-1], features]), width * axis.length
+    if axis.length != 1:
+        raise node.refused("the last axis of its input", "of features alone", f"them joined with {axis!r}")
+    return x, width
+
+
+def without(node: Node, x: Signal, position: int) -> Signal:
+    """The signal without an axis of length 1. A single step is the last one."""
+    stage = x.stage
+    if any(axis.role == "time" for axis in x.axes[position]):
+        stage = stage.then(Part("LastStep"), node.place)
+    axes = [group for i, group in enumerate(x.axes) if i != position]
+    return x.moved(axes) if stage is x.stage else x.behind(stage, axes)
+
+
+# Parts of an axis.
+
+
+def section(node: Node, x: Signal, position: int, start: Any, end: Any) -> Signal:
+    """Some rows of an axis: all, one step of time, one direction, or the states of one layer in an input."""
+    group = x.axes[position]
+    length = product(axis.length for axis in group)
+    first, last = _bound(start, length), _bound(end, length)
+    if first == 0 and last == length:
+        return x
+    found = (
+        _direction(x, position, first, last) or _half(node, x, position, first, last) or _rows(x, position, first, last)
+    )
+    zeros = x.axes[position][0].zeros if len(group) == 1 else 0
+    if zeros and last == length and last - first == zeros:
+        return x.moved([*x.axes[:position], (Axis(zeros, LAST_STEPS),), *x.axes[position + 1 :]])
+    if found is None and last - first == 1 and time_axis(node, x, position) is not None:
+        found = _step(node, x, position, is_first=first == 0, is_last=last == length)
+    if found is None:
+        must = "all of an axis, its first or last step of time, or one of two directions"
+        raise node.refused("what it takes", must, f"{first} to {last} of {list(group) or 1}")
+    return found
+
+
+def _bound(value: Any, length: Any) -> Any:
+    if not isinstance(value, int):
+        return value
+    if value >= _FAR or (isinstance(length, int) and value > length):
+        return length
+    if value < 0:
+        value = length + value
+        return max(value, 0) if isinstance(value, int) else value
+    return value
+
+
+def _direction(x: Signal, position: int, first: Any, last: Any) -> Signal | None:
+    """One of two directions, from an axis of theirs or from one of all the features."""
+    group, features = x.axes[position], x.stage.features
+    if len(features) != 2 or group not in (features, features[:1]):
+        return None
+    width = 1 if group == features[:1] else features[1].length
+    index = {(0, width): 0, (width, width * 2): 1}.get((first, last))
+    stage = None if index is None else half(x.stage, index)
+    if stage is None:
+        return None
+    rest: Group = () if group == features[:1] else features[1:]
+    return x.behind(stage, [*x.axes[:position], rest, *x.axes[position + 1 :]])
+
+
+def _half(node: Node, x: Signal, position: int, first: Any, last: Any) -> Signal | None:
+    """The first or the second half of the features, which both directions have behind other layers too."""
+    features = x.stage.features
+    if len(features) != 1 or x.axes[position] != features or not isinstance(features[0].length, int):
+        return None
+    width = features[0].length // 2
+    index = {(0, width): 0, (width, 2 * width): 1}.get((first, last))
+    if index is None or 2 * width != features[0].length:
+        return None
+    axes: Group = (Axis(width, "features"),)
+    stage = x.stage.then(Part(HALF, {"index": index}), node.place, axes)
+    return x.behind(stage, [*x.axes[:position], axes, *x.axes[position + 1 :]])
+
+
+def _rows(x: Signal, position: int, first: Any, last: Any) -> Signal | None:
+    """Rows of the first axis of an input that no layer has read: states of several layers behind one another."""
+    if x.stage.parent is not None or position or not (isinstance(first, int) and isinstance(last, int)):
+        return None
+    if any(axis.role for axis in x.axes[0]) or len(x.axes) < 3:
+        return None
+    rest: Group = () if last - first == 1 else (Axis(last - first),)
+    return Signal(x.stage, (rest, *x.axes[1:]), (x.cut or 0) + first)
+
+
+def _step(node: Node, x: Signal, position: int, *, is_first: bool, is_last: bool) -> Signal | None:
+    stage = x.stage
+    if not is_last and is_first:
+        stage = stage.then(Part("Reverse"), node.place)
+    elif not is_last:
+        return None
+    return x.behind(stage.then(Part("LastStep"), node.place), [*x.axes[:position], (), *x.axes[position + 1 :]])
+
+
+# Operators.
+
+
+def _each(handler: Handler) -> Handler:
+    """The handler, also for each signal of a pile."""
+
+    def on_each(node: Node, x: Value, *rest: Any) -> Value:
+        if isinstance(x, Pile):
+            return Pile(tuple(handler(node, signal, *rest) for signal in x.signals))
+        return handler(node, signal_of(node, x), *rest)
+
+    return on_each
+
+
+def _transpose(node: Node, x: Signal) -> Signal:
+    return x.moved([x.axes[axis] for axis in permutation(node, len(x.axes))])
+
+
+def _squeeze(node: Node, x: Signal, axes: Any = None) -> Signal:
+    given = integers(node, "axes", axes)
+    rank, lengths = len(x.axes), x.lengths
+    ones = [axis for axis, length in enumerate(lengths) if isinstance(length, int) and length == 1]
+    gone = {axis_of(node, axis, rank) for axis in given} if given is not None else set(ones)
+    for axis in sorted(gone, reverse=True):
+        if axis not in ones:
+            raise node.refused("an axis that it removes", "of length 1", f"axis {axis} of length {lengths[axis]}")
+        x = without(node, x, axis)
+    return x
+
+
+def _unsqueeze(node: Node, x: Signal, axes: Any = None) -> Signal:
+    new = new_axes(node, axes, len(x.axes))
+    old = iter(x.axes)
+    return x.moved([() if axis in new else next(old) for axis in range(len(x.axes) + len(new))])
+
+
+def _reshape(node: Node, x: Any, shape: Any) -> Value:
+    target = integers(node, "shape", shape) or []
+    if isinstance(x, Pile):  # (layers directions, ...) to (layers, directions, ...)
+        if not target or target[0] != len(x.signals):
+            raise node.refused("its shape", f"of {len(x.signals)} layers first", f"{target}")
+        each = Constant(shape_array([1, *target[1:]]))
+        return Pile(tuple(signal_of(node, _reshape(node, signal, each)) for signal in x.signals))
+    x = signal_of(node, x)
+    groups = regrouped(x.axes, target, zero_copies=not node.attributes.get("allowzero"))
+    if groups is None:
+        raise node.refused("its shape", f"one that keeps or joins the axes {tuple(x.lengths)}", f"{tuple(target)}")
+    return _side_by_side(node, x.moved(groups))
+
+
+def _flatten(node: Node, x: Signal) -> Signal:
+    rank, axis = len(x.axes), node.attributes["axis"]
+    axis = rank if axis == rank else axis_of(node, axis, rank)
+    groups = [tuple(a for group in part for a in group) for part in (x.axes[:axis], x.axes[axis:])]
+    return _side_by_side(node, x.moved(groups))
+
+
+def _side_by_side(node: Node, x: Signal) -> Signal:
+    """The signal; behind a layer of their own where its last steps are joined with the features."""
+    last = x.axes[-1] if x.axes else ()
+    return whole(node, x)[0] if len(last) > 1 and last[0].role == LAST_STEPS else x
+
+
+def _expand(node: Node, x: Signal, shape: Any) -> Signal:
+    target, lengths = integers(node, "shape", shape) or [], x.lengths
+    padded = [1] * (len(lengths) - len(target)) + target
+    if len(padded) != len(lengths) or any(n not in (1, length) for n, length in zip(padded, lengths, strict=True)):
+        raise node.refused("its shape", f"{tuple(lengths)}, as it comes in", f"{tuple(target)}")
+    return x
+
+
+def _shape(node: Node, x: Any) -> Constant:
+    return Constant(cut_shape(node, shape_array(signal_of(node, x).lengths)))
+
+
+def _slice(node: Node, x: Signal, *rest: Any) -> Signal:
+    for axis, start, end, step in slices(node, len(x.axes), *rest):
+        if step == 1:
+            x = section(node, x, axis, start, end)
+        elif (step, start) == (-1, -1) and end <= -_FAR and time_axis(node, x, axis) is not None:
+            x = x.behind(x.stage.then(Part("Reverse"), node.place))
+        else:
+            raise node.refused("its step", "1, or -1 through all of time", f"{step} from {start} to {end}")
+    return x
+
+
+def gather(node: Node, x: Any, indices: Any) -> Signal:
+    """One row of an axis."""
+    if not isinstance(indices, Constant) or indices.array.size != 1 or indices.array.ndim > 1:
+        raise node.refused("its indices", "one known number", "others")
+    (index,) = indices.array.ravel().tolist()
+    axis = axis_of(node, node.attributes["axis"], len((x.signals[0] if isinstance(x, Pile) else x).axes))
+    if isinstance(x, Pile):
+        x, index = _from_pile(node, x, axis, index)
+    x = section(node, x, axis, index, _FAR if index == -1 else index + 1)
+    return x if indices.array.ndim else x.moved([group for i, group in enumerate(x.axes) if i != axis])
+
+
+def _from_pile(node: Node, x: Pile, axis: int, index: Any) -> tuple[Signal, int]:
+    """The signal of a pile that has the row `index`, and which of its own rows it is."""
+    rows = [(signal, row) for signal in x.signals for row in range(product(a.length for a in signal.axes[0]))]
+    if axis or not isinstance(index, int) or not -len(rows) <= index < len(rows):
+        raise node.refused("its index", f"one of {len(rows)} along axis 0", f"{index} along axis {axis}")
+    return rows[index]
+
+
+def _split(node: Node, x: Signal, sizes: Any = None) -> tuple[Signal, ...]:
+    axis = axis_of(node, node.attributes["axis"], len(x.axes))
+    length = x.lengths[axis]
+    if not isinstance(length, int):
+        raise node.refused("its axis", "of known length", f"{length}")
+    bounds = split_bounds(node, length, sizes)
+    return tuple(section(node, x, axis, start, end) for start, end in itertools.pairwise(bounds))
+
+
+def _pad(node: Node, x: Signal, pads: Any, value: Any = None, axes: Any = None) -> Signal:
+    """Zeros in front of the first step, where the last steps are taken then: a short sequence has them there."""
+    rank = len(x.axes)
+    given = numbers(node, "pads", pads)
+    named = integers(node, "axes", axes)
+    order = list(range(rank)) if named is None else [axis_of(node, axis, rank) for axis in named]
+    added = [(axis, count) for axis, count in zip(order, given, strict=False) if count]
+    fill = value.array.item() if isinstance(value, Constant) else node.attributes.get("value")
+    position, count = added[0] if len(added) == 1 and not any(given[len(order) :]) else (0, 0)
+    axis = time_axis(node, x, position) if count > 0 else None
+    if axis is None or fill or node.attributes["mode"] != "constant":
+        raise node.refused("what it adds", "zeros in front of the first step of time", f"{given} of {fill or 0}")
+    padded = Axis(axis.length + count, WITH_ZEROS, zeros=count)
+    return x.moved([*x.axes[:position], (padded,), *x.axes[position + 1 :]])
+
+
+AXES: dict[str, Handler] = {
+    "Expand": _each(_expand),
+    "Flatten": _each(_flatten),
+    "Identity": lambda node, x: x,
+    "Pad": lambda node, x, *rest: _pad(node, signal_of(node, x), *rest),
+    "Reshape": _reshape,
+    "Shape": _shape,
+    "Slice": lambda node, x, *rest: _slice(node, signal_of(node, x), *rest),
+    "Split": lambda node, x, *rest: _split(node, signal_of(node, x), *rest),
+    "Squeeze": _each(_squeeze),
+    "Transpose": _each(_transpose),
+    "Unsqueeze": _each(_unsqueeze),
+}

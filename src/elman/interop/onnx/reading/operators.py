@@ -1,0 +1,280 @@
+"""Operators that are layers, and the table of all that can stand in a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import ACTIVATIONS, Activation
+from elman.checks import Array
+from elman.interop.onnx.reading.arithmetic import arithmetic, floats, statistic
+from elman.interop.onnx.reading.axes import AXES, LAST_STEPS, Handler, gather, take_role, time_axis, whole
+from elman.interop.onnx.reading.branches import concat
+from elman.interop.onnx.reading.folding import CAST_TYPES, axis_of, integers
+from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.padding import padding_of
+from elman.interop.onnx.reading.recurrence import lengths_of, recurrent
+from elman.interop.onnx.reading.signals import (
+    Constant,
+    Group,
+    Lengths,
+    Pile,
+    Signal,
+    Statistic,
+    Total,
+    Value,
+    signal_of,
+)
+from elman.interop.onnx.reading.stages import Axis, Part
+
+
+def _behind(node: Node, x: Signal, part: Part, features: Group | None = None) -> Signal:
+    """The signal behind one more layer, whose features stand where those before stood."""
+    axes = x.axes if features is None else (*x.axes[:-1], features)
+    return x.behind(x.stage.then(part, node.place, features), axes)
+
+
+# Every step by itself.
+
+
+def _dense(node: Node, x: Signal, W: Array, b: Array | None) -> Signal:
+    x, width = whole(node, x)
+    if W.ndim != 2 or W.dtype.kind != "f" or W.shape[0] != width:
+        raise node.refused("its weights", f"({width}, output) floats", f"{W.shape} of {W.dtype}")
+    config = {"input_size": width, "output_size": W.shape[1], "activation": "identity"}
+    part = Part("Dense", config, {"W": W} if b is None else {"W": W, "b": b})
+    return _behind(node, x, part, (Axis(W.shape[1], "features"),))
+
+
+def _matmul(node: Node, x: Any, W: Any) -> Signal:
+    return _dense(node, signal_of(node, x), floats(node, W), None)
+
+
+def _gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
+    x = signal_of(node, x)
+    if node.attributes["transA"] or len(x.axes) != 2:
+        raise node.refused("its first input", "(rows, features), not transposed", f"{tuple(x.lengths)}")
+    matrix = floats(node, W)
+    if node.attributes["transB"]:
+        matrix = matrix.T
+    if node.attributes["alpha"] != 1:
+        node.take(matrix.nbytes)
+        matrix = matrix * matrix.dtype.type(node.attributes["alpha"])
+    if C is None or not node.attributes["beta"]:
+        return _dense(node, x, matrix, None)
+    bias = floats(node, C)
+    width = matrix.shape[-1]
+    if bias.size not in (1, width) or bias.size != (bias.shape[-1] if bias.ndim else 1):
+        raise node.refused("its third input", f"one number, or ({width},)", f"{bias.shape}")
+    if node.attributes["beta"] != 1:
+        bias = bias * bias.dtype.type(node.attributes["beta"])
+    return _dense(node, x, matrix, bias.ravel() if bias.size == width else bias.ravel().repeat(width))
+
+
+def _gather(node: Node, data: Any, indices: Any) -> Signal:
+    """A row of an axis of a signal, or rows of a known table by the tokens of the input."""
+    if not isinstance(data, Constant):
+        return gather(node, data if isinstance(data, Pile) else signal_of(node, data), indices)
+    tokens, W = signal_of(node, indices), data.array
+    if W.ndim != 2 or W.dtype.kind != "f" or data.spread or node.attributes["axis"] not in (0, -2):
+        raise node.refused("its table", "(tokens, features) floats, and its axis 0", f"{W.shape} of {W.dtype}")
+    if tokens.stage.parent is not None or tokens.stage.state != "tokens" or tokens.cut is not None:
+        raise node.refused("its indices", "an input of the graph, of integers", f"what comes from {tokens.stage.place}")
+    features = (Axis(W.shape[1], "features"),)
+    part = Part("Embedding", {"count": W.shape[0], "size": W.shape[1]}, {"W": W})
+    return tokens.behind(tokens.stage.then(part, node.place, features), (*tokens.axes, features))
+
+
+def _activation(name: str) -> Handler:
+    def handler(node: Node, x: Any) -> Signal:
+        x = signal_of(node, x)
+        parameters = {key: node.attributes[key] for key in ACTIVATIONS[name].defaults}
+        config = Activation(name, **parameters).to_config()
+        part = x.stage.part
+        if part is not None and part.kind == "Dense" and part.config["activation"] == "identity":
+            return x.behind(x.stage.with_part(config={**part.config, "activation": config}))
+        return _behind(node, x, Part("Activate", {"activation": config}))
+
+    return handler
+
+
+def _over_features(name: str) -> Handler:
+    def handler(node: Node, x: Any) -> Signal:
+        x, _ = whole(node, _along_last_axis(node, x))
+        return _behind(node, x, Part("Activate", {"activation": name}))
+
+    return handler
+
+
+def _along_last_axis(node: Node, x: Any) -> Signal:
+    x = signal_of(node, x)
+    axis = node.attributes["axis"]
+    if axis_of(node, axis, len(x.axes)) != len(x.axes) - 1:
+        raise node.refused("the attribute 'axis'", "that of the features, the last", f"{axis}")
+    return x
+
+
+def _layer_norm(node: Node, x: Any, gain: Any, bias: Any = None) -> Signal:
+    x, width = whole(node, _along_last_axis(node, x))
+    arrays = {"gain": floats(node, gain)} | ({} if bias is None else {"bias": floats(node, bias)})
+    for name, array in arrays.items():
+        if array.shape != (width,):
+            raise node.refused(f"its {name}", f"({width},)", f"{array.shape}")
+    return _behind(node, x, Part("LayerNorm", {"size": width, "epsilon": float(node.attributes["epsilon"])}, arrays))
+
+
+def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Signal:
+    x = signal_of(node, x)
+    if training is not None and _known(node, training):
+        raise node.refused("its training mode", "off", "on")
+    rate = node.attributes.get("ratio", 0.5 if ratio is None else _known(node, ratio))
+    return _behind(node, x, Part("Dropout", {"rate": float(rate)})) if rate else x
+
+
+def _known(node: Node, value: Any) -> Any:
+    """One known number, or True or False."""
+    if not isinstance(value, Constant) or value.array.size != 1:
+        raise node.refused("one of its inputs", "one known value", "another")
+    return value.array.item()
+
+
+def _cast(node: Node, x: Any) -> Value:
+    if isinstance(x, (Pile, Lengths, Statistic)):
+        return x
+    x = signal_of(node, x)
+    name = CAST_TYPES.get(node.attributes["to"], "")
+    is_tokens = x.stage.parent is None and x.stage.state == "tokens"
+    if not name.startswith("float") and not (is_tokens and "int" in name):
+        raise node.refused("the attribute 'to'", "a type of floats", name or f"{node.attributes['to']}")
+    return x
+
+
+def _less(node: Node, x: Any, limit: Any) -> Constant:
+    """Whether tokens are under 0, as Keras asks: they never are, as an `Embedding` takes none that are."""
+    x = signal_of(node, x)
+    if x.stage.state != "tokens" or floats(node, limit).any():
+        raise node.refused("its inputs", "whole numbers that come in, and 0", "others")
+    return Constant(np.zeros((), bool))
+
+
+# All steps together.
+
+#: The operator, what its axis is, and the layer.
+_REDUCED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("ReduceMean", "time"): ("MeanOverTime", {}),
+    ("ReduceSum", "time"): ("MeanOverTime", {}),  # once it is divided by the lengths
+    ("GlobalAveragePool", "time"): ("MeanOverTime", {}),
+    ("ReduceMax", "time"): ("MaxOverTime", {}),
+    ("GlobalMaxPool", "time"): ("MaxOverTime", {}),
+    ("ReduceMean", "direction"): ("MergeDirections", {"mode": "ave"}),
+    ("ReduceSum", "direction"): ("MergeDirections", {"mode": "sum"}),
+    ("ReduceProd", "direction"): ("MergeDirections", {"mode": "mul"}),
+}
+
+
+def _reduce(node: Node, x: Any, axes: Any = None) -> Value:
+    """The mean, the largest value, the sum or the product over one axis."""
+    if isinstance(x, Statistic):
+        return statistic(node, x)
+    x = signal_of(node, x)
+    rank = len(x.axes)
+    given = integers(node, "axes", axes)
+    gone = {axis_of(node, axis, rank) for axis in given} if given else set(range(rank))
+    keep = bool(node.attributes["keepdims"])
+    for axis in sorted((axis for axis in gone if not x.axes[axis]), reverse=True):  # of length 1: nothing to reduce
+        if not keep:
+            x = x.moved([group for i, group in enumerate(x.axes) if i != axis])
+            gone = {i - (i > axis) for i in gone - {axis}}
+        gone -= {axis}
+    if len(gone) != 1:
+        raise node.refused("its axes", "one: of time or of directions", f"{sorted(gone)}")
+    (axis,) = gone
+    is_last = axis == rank - 1 and node.op == "ReduceMean" and keep
+    if is_last and (x.axes[axis] == x.stage.features or not any(a.role for a in x.axes[axis])):
+        return statistic(node, x)
+    return _reduced(node, x, axis, keep)
+
+
+def _pool(node: Node, x: Any) -> Value:
+    x = signal_of(node, x)
+    if len(x.axes) != 3:
+        raise node.refused("its input", "(batch, features, time)", f"{tuple(x.lengths)}")
+    if not x.stage.features and len(x.axes[1]) == 1 and x.stage.part is None:
+        take_role(node, x.axes[1][0], "features")
+    return _reduced(node, x, 2, True)
+
+
+def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | Total:
+    group, features = x.axes[axis], x.stage.features
+    is_direction = len(group) == 1 and group[0].role == "direction"
+    role = "direction" if is_direction else "time" if time_axis(node, x, axis) is not None else ""
+    if (node.op, role) not in _REDUCED:
+        raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {list(group) or 1}")
+    kind, config = _REDUCED[node.op, role]
+    lengths = padding_of(node, x) if role == "time" else ""
+    stage = x.stage.then(Part(kind, config, lengths=lengths), node.place, features[1:] if is_direction else None)
+    found = x.behind(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])
+    return Total(found, lengths) if (node.op, role) == ("ReduceSum", "time") else found
+
+
+def _reverse_sequence(node: Node, x: Any, lengths: Any) -> Signal:
+    x = signal_of(node, x)
+    rank = len(x.axes)
+    time, batch = (axis_of(node, node.attributes[f"{name}_axis"], rank) for name in ("time", "batch"))
+    if time_axis(node, x, time) is None or time == batch:
+        raise node.refused("the attribute 'time_axis'", "the axis of time", f"{time}, of {list(x.axes[time]) or 1}")
+    return _behind(node, x, Part("Reverse", lengths=lengths_of(node, lengths, x.axes[time])))
+
+
+def _gather_nd(node: Node, x: Any, steps: Any) -> Signal:
+    """The last real step of each sequence, the one at its length less 1; or its last steps."""
+    x = signal_of(node, x)
+    must = "the length of each sequence less 1, of (batch, time, features)"
+    if not isinstance(steps, Lengths) or node.attributes.get("batch_dims") != 1 or len(x.axes) < 3:
+        raise node.refused("its indices", must, "others")
+    zeros = x.axes[1][0].zeros if len(x.axes[1]) == 1 else 0
+    if zeros and (steps.added, steps.axes) == (tuple(range(zeros)), 3):
+        return x.moved([x.axes[0], (Axis(zeros, LAST_STEPS, steps.name),), *x.axes[2:]])
+    if (steps.added, steps.axes) != ((-1,), 2) or time_axis(node, x, 1) is None:
+        raise node.refused("its indices", must, f"the length and {steps.added[:4]}")
+    return x.behind(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], *x.axes[2:]])
+
+
+def _unsqueeze(node: Node, x: Any, axes: Any = None) -> Value:
+    if isinstance(x, Lengths) and integers(node, "axes", axes) in ([x.axes], [-1]):
+        return replace(x, axes=x.axes + 1)
+    return AXES["Unsqueeze"](node, x, axes)
+
+
+OPERATORS: dict[str, Handler] = {
+    **AXES,
+    **dict.fromkeys(("Add", "Div", "Mul", "Pow", "Sub"), arithmetic),
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce),
+    **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _pool),
+    **dict.fromkeys(("Reciprocal", "Sqrt"), statistic),
+    "Cast": _cast,
+    "Concat": concat,
+    "Dropout": _dropout,
+    "Elu": _activation("elu"),
+    "Gather": _gather,
+    "GatherND": _gather_nd,
+    "Gemm": _gemm,
+    "HardSigmoid": _activation("hard_sigmoid"),
+    "LayerNormalization": _layer_norm,
+    "LeakyRelu": _activation("leaky_relu"),
+    "Less": _less,
+    "LogSoftmax": _over_features("log_softmax"),
+    "MatMul": _matmul,
+    "Relu": _activation("relu"),
+    "ReverseSequence": _reverse_sequence,
+    "Sigmoid": _activation("sigmoid"),
+    "Softmax": _over_features("softmax"),
+    "Softplus": _activation("softplus"),
+    "Softsign": _activation("softsign"),
+    "Tanh": _activation("tanh"),
+    "ThresholdedRelu": _activation("thresholded_relu"),
+    "Unsqueeze": _unsqueeze,
+}

@@ -1,0 +1,297 @@
+"""The chain of layers that a graph turns out to be, as far as a value of it has come.
+
+Each value that flows through the network stands behind a `Stage`: a layer, and the stage before it. Nothing is changed
+once made, so a graph may branch as it likes; only where two branches meet must they be what one layer computes, such
+as the two directions of a bidirectional layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from elman.checks import Array
+from elman.interop.arrays import from_arrays
+from elman.interop.onnx.reading.sizes import Length
+from elman.layers import LAYERS, Layer
+
+#: The kind of what stands for the cell state of an LSTM, which no layer can read.
+CELL_STATE = "cell state"
+
+#: The kind of what stands for a number that was set in the padding, which no layer ever sees.
+PADDING = "padding"
+
+
+#: The kind of what stands for half of the features, which must meet the other half again.
+HALF = "half"
+
+
+class Axis:
+    """One axis of the network: of time, of the batch, of features, or of directions, and how long it is.
+
+    An input's axes have no role until an operator tells it. Of the axis of time a graph may take the "last steps",
+    each sequence to its own end where `lengths` names an input, of a "time with zeros in front", as many as `zeros`.
+    """
+
+    def __init__(self, length: Length, role: str = "", lengths: str = "", zeros: int = 0) -> None:
+        self.length = length
+        self.role = role
+        self.lengths = lengths
+        self.zeros = zeros
+
+    def __repr__(self) -> str:
+        return f"the {self.role or 'axis'} of length {self.length}"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """What a layer is to be: its class in `LAYERS`, its config, and its arrays."""
+
+    kind: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    lengths: str = ""  #: the input that says how long each sequence is, where the operator reads one
+
+    def build(self, dtype: np.dtype[Any]) -> Layer:
+        """The layer. What an operator leaves out of its arrays is 0, or 1 for a gain."""
+        if self.kind == "Scale":
+            return self._scaling(dtype)
+        layer = LAYERS[self.kind]
+        config = {**self.config, "dtype": str(dtype)}
+        arrays = dict(self.arrays)
+        if self.kind == "Dense":
+            arrays.setdefault("b", np.zeros(self.config["output_size"], dtype))
+        if self.kind == "LayerNorm":
+            arrays = {
+                "gain": np.ones(self.config["size"], dtype),
+                "bias": np.zeros(self.config["size"], dtype),
+                **arrays,
+            }
+        return layer.from_parameters(config, arrays)
+
+    def _scaling(self, dtype: np.dtype[Any]) -> Layer:
+        """Each feature times a number of its own, plus one: a dense layer with a diagonal."""
+        width = len(self.arrays["scale"])
+        config = {"input_size": width, "output_size": width, "activation": "identity"}
+        W = np.diag(self.arrays["scale"])
+        return Part("Dense", config, {"W": W, "b": self.arrays["shift"]}).build(dtype)
+
+    @property
+    def size(self) -> int:
+        """How many numbers its layer will hold, about."""
+        if self.kind == "Scale":
+            return len(self.arrays["scale"]) ** 2
+        return sum(array.size for array in self.arrays.values())
+
+    @property
+    def title(self) -> str:
+        """Its class, and "both" where it is one for both directions."""
+        return self.kind + " both" * bool(self.config.get("bidirectional"))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A state before the first step that is an input of the graph: which one, from which of its rows on, its axes."""
+
+    name: str
+    start: int
+    directions: int
+    roles: tuple[str, ...]  # of the axes of the input: "direction", "batch", "hidden"
+
+
+@dataclass(frozen=True, eq=False)
+class RecurrentPart(Part):
+    """A recurrent layer: `kind` is its cell, `config` the options of the cell, the arrays are those of ONNX.
+
+    `learned` are the states before the first step where they are constant, name -> (directions, hidden), and `given`
+    where they are inputs.
+    """
+
+    learned: Mapping[str, Array] = field(default_factory=dict)
+    given: Mapping[str, Given] = field(default_factory=dict)
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return len(self.arrays["W"])
+
+    def build(self, dtype: np.dtype[Any]) -> Layer:
+        layer = from_arrays(self.kind, self.arrays, "onnx", **self.config)
+        if not self.learned:
+            return layer
+        starts = {
+            f"{state}0{suffix}": array[d]
+            for state, array in self.learned.items()
+            for d, suffix in enumerate(("", "_reverse")[: layer.directions])
+        }
+        return type(layer).from_parameters({**layer.config, "learned_state": True}, {**layer.parameters, **starts})
+
+    def direction(self, index: int) -> RecurrentPart:
+        """One of its directions alone."""
+        arrays, learned = (
+            {name: array[index : index + 1] for name, array in group.items()} for group in (self.arrays, self.learned)
+        )
+        return replace(self, arrays=arrays, learned=learned)
+
+    def with_reverse(self, other: Part) -> RecurrentPart | None:
+        """The bidirectional layer of two with equal options; None where they differ."""
+        if not isinstance(other, RecurrentPart) or _options(self) != _options(other):
+            return None
+        arrays, learned = (
+            {name: np.concatenate([array, its[name]]) for name, array in mine.items()}
+            for mine, its in ((self.arrays, other.arrays), (self.learned, other.learned))
+        )
+        return replace(self, arrays=arrays, learned=learned)
+
+
+def _options(part: RecurrentPart) -> list[Any]:
+    shapes = [{name: array.shape for name, array in group.items()} for group in (part.arrays, part.learned)]
+    return [part.kind, part.config, part.lengths, part.given, *shapes]
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """The chain up to a layer: the stage before it, and the layer; neither where it is an input of the graph.
+
+    `axes` are those of the input, or the axes of features that the layer gives; None where it leaves them as they are.
+    """
+
+    parent: Stage | None
+    part: Part | None
+    place: str
+    axes: tuple[Axis, ...] | None = None
+    state: str = ""  #: "h" or "c": the state of the recurrent layer before, as its operator gives it; "tokens": an
+    #: input of whole numbers
+    name: str = ""  #: of the input of the graph
+
+    @property
+    def features(self) -> tuple[Axis, ...]:
+        """The axes that elman has as one axis of features, in its order."""
+        stage = self
+        while stage.axes is None and stage.parent is not None:
+            stage = stage.parent
+        axes = stage.axes or ()
+        return axes if stage.parent is not None else tuple(axis for axis in axes if axis.role == "features")
+
+    def then(self, part: Part, place: str, features: tuple[Axis, ...] | None = None, state: str = "") -> Stage:
+        """The stage behind one more layer."""
+        own = self.part
+        if part.kind == "Reverse" and own is not None and (own.kind, own.lengths) == ("Reverse", part.lengths):
+            assert self.parent is not None
+            return self.parent  # twice backwards is forwards
+        return Stage(self, part, place, features, state)
+
+    def with_part(self, **changes: Any) -> Stage:
+        """The stage with its own layer changed."""
+        assert self.part is not None
+        return replace(self, part=replace(self.part, **changes))
+
+    def parts(self) -> list[tuple[str, Part]]:
+        """The layers in order, each with the place it came from."""
+        found: list[tuple[str, Part]] = []
+        stage: Stage | None = self
+        while stage is not None:
+            if stage.part is not None:
+                found.append((stage.place, stage.part))
+            stage = stage.parent
+        return found[::-1]
+
+    def root(self) -> Stage:
+        """The input of the graph in which the chain begins."""
+        stage = self
+        while stage.parent is not None:
+            stage = stage.parent
+        return stage
+
+    def tail(self, count: int) -> tuple[Stage, list[Part]]:
+        """The stage `count` layers before this one, and those layers; none where there are not as many."""
+        stage = self
+        parts: list[Part] = []
+        for _ in range(count):
+            if stage.parent is None or stage.part is None:
+                return self, []
+            parts.insert(0, stage.part)
+            stage = stage.parent
+        return stage, parts
+
+
+#: What may stand behind a bidirectional layer, and behind its directions by themselves, which are [forward] and
+#: [Reverse, reverse]; by their titles.
+_DIRECTIONS: tuple[tuple[list[str], list[str], list[str]], ...] = (
+    ([], [], ["Reverse"]),
+    (["LastStep both"], ["LastStep"], ["LastStep"]),
+    (["LastStep"], ["LastStep"], ["Reverse", "LastStep"]),
+    (["Reverse", "LastStep"], ["Reverse", "LastStep"], ["LastStep"]),
+)
+
+
+def half(stage: Stage, index: int) -> Stage | None:
+    """One direction of a bidirectional layer, perhaps of its last step; None where there are no two."""
+    for both, *ends in _DIRECTIONS:
+        before, parts = stage.tail(len(both) + 1)
+        if parts and isinstance(parts[0], RecurrentPart) and parts[0].directions == 2 and titles(parts[1:]) == both:
+            lengths = parts[0].lengths
+            if index:
+                before = before.then(Part("Reverse", lengths=lengths), stage.place)
+            before = before.then(parts[0].direction(index), stage.place, stage.features[1:])
+            for title in ends[index]:
+                before = before.then(Part(title, lengths=lengths), stage.place)
+            return before
+    return None
+
+
+def joined(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) -> Stage | None:
+    """The bidirectional layer of which two stages are the directions; None where they are not."""
+    for both, *ends in _DIRECTIONS:
+        (start, first), (other, second) = (
+            stage.tail(len(end) + 1) for stage, end in zip((forward, reverse), ends, strict=True)
+        )
+        if not first or not second or [titles(first[1:]), titles(second[1:])] != ends:
+            continue
+        part = first[0].with_reverse(second[0]) if isinstance(first[0], RecurrentPart) else None
+        if part is not None and part.directions == 2 and _are_same(start, other.then(_backwards(part), forward.place)):
+            start = start.then(part, forward.place, features)
+            for title in both:
+                config = {"bidirectional": True} if title.endswith("both") else {}
+                start = start.then(Part(title.split()[0], config, lengths=part.lengths), forward.place)
+            return start
+    return None
+
+
+def joined_halves(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) -> Stage | None:
+    """What two halves of the features of one stage are together: that stage, or its last step of both directions."""
+    for count in (1, 2):
+        (start, first), (other, second) = forward.tail(count), reverse.tail(2 * count - 1)
+        if start is other and first and second and [titles(first), titles(second)] == _HALVES[count]:
+            if [first[0].config["index"], second[0].config["index"]] != [0, 1]:
+                return None
+            part = Part("LastStep", {"bidirectional": True}, lengths=first[-1].lengths)
+            return start if count == 1 else start.then(part, forward.place, features)
+    return None
+
+
+_HALVES = {1: [[HALF], [HALF]], 2: [[HALF, "LastStep"], [HALF, "Reverse", "LastStep"]]}
+
+
+def titles(parts: list[Part]) -> list[str]:
+    """The titles of layers."""
+    return [part.title for part in parts]
+
+
+def _backwards(part: Part) -> Part:
+    return Part("Reverse", lengths=part.lengths)
+
+
+def _are_same(one: Stage, other: Stage) -> bool:
+    """Whether two stages are one, or the same one turned backwards."""
+    return one is other or (
+        one.parent is other.parent and one.parent is not None and title_of(one) == title_of(other) == "Reverse"
+    )
+
+
+def title_of(stage: Stage) -> str:
+    """The title of the last layer, "" for an input."""
+    return "" if stage.part is None else stage.part.title

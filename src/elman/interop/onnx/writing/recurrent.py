@@ -1,0 +1,133 @@
+"""RNN, LSTM and GRU as the operators of ONNX (opset 14), with their states and learned states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman.cells.activations import Activation, as_activation
+from elman.checks import FormatError
+from elman.interop.arrays import to_arrays
+from elman.interop.chain import check_holds
+from elman.interop.onnx.writing.activations import recurrent_attributes
+from elman.interop.onnx.writing.nodes import Graph, Port, Value, attribute
+from elman.interop.onnx.writing.time import batch_size, ordered
+from elman.layers import Recurrent
+
+#: The options of a layer that the operators have.
+_OPTIONS = {
+    "gru": ("reset_after", "clip", "activations", "learned_state"),
+    "lstm": ("peepholes", "coupled", "clip", "activations", "learned_state"),
+    "rnn": ("activation", "clip", "learned_state"),
+}
+
+#: For each function of an operator the gates that share it, and its default.
+_FUNCTIONS = {
+    "gru": ((("r", "z"), "sigmoid"), (("n",), "tanh")),
+    "lstm": ((("i", "f", "o"), "sigmoid"), (("g",), "tanh"), (("c",), "tanh")),
+    "rnn": ((("h",), "tanh"),),
+}
+
+
+def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, backwards: bool = False) -> Value:
+    """The layer as one operator; `backwards` runs its only direction from the end of each sequence.
+
+    `place` is the place of the layer among the recurrent ones where its states are to be inputs and outputs of the
+    model, else None.
+    """
+    cell = layer.cell.name
+    check_holds(layer, "ONNX", _OPTIONS.get(cell, ()))
+    arrays = to_arrays(_without_learned_state(layer), "onnx")
+    inputs = [
+        ordered(graph, x, 0).name,
+        *(graph.weight(name, arrays[name]) for name in "WRB"),
+        graph.lengths,
+        *_first_states(graph, layer, place),
+    ]
+    if "P" in arrays:
+        inputs.append(graph.weight("P", arrays["P"]))
+    y, *last = (f"{graph.scope}/{name}" for name in ("Y", *(f"Y_{state}" for state in layer.cell.states)))
+    if place is not None:
+        last = [f"next_state_{place}_{state}" for state in layer.cell.states]
+        graph.outputs += [_port(graph, layer, name, "after the last step") for name in last]
+    graph.add_many(cell.upper(), inputs, [y, *last], **_attributes(layer, backwards))
+    if layer.directions == 1:  # (time, 1, batch, hidden)
+        steps = graph.add("Squeeze", y, graph.integers(1))
+    else:  # (time, 2, batch, hidden)
+        steps = graph.add("Reshape", graph.add("Transpose", y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
+    return Value(steps, 0, "" if backwards else last[0], layer.directions)
+
+
+def _without_learned_state(layer: Recurrent) -> Recurrent:
+    """The layer as its weights are: states are inputs of the operator."""
+    if not layer.learned_state:
+        return layer
+    config = {name: value for name, value in layer.config.items() if name != "learned_state"}
+    plain = type(layer).from_parameters(config, layer.parameters)
+    assert isinstance(plain, Recurrent)
+    return plain
+
+
+def _first_states(graph: Graph, layer: Recurrent, place: int | None) -> list[str]:
+    """The names of the states before the first step, (directions, batch, hidden); "" stands for 0."""
+    found = []
+    for state in layer.cell.states:
+        name = ""
+        if place is not None:
+            name = f"state_{place}_{state}"
+            graph.inputs.append(_port(graph, layer, name, "before the first step"))
+        if layer.learned_state:
+            suffixes = ("", "_reverse")[: layer.directions]
+            learned = np.stack([layer.parameters[f"{state}0{suffix}"] for suffix in suffixes])[:, None]
+            if name:  # what the model starts with where the input is left out; it may be given for one sequence or all
+                graph.constants[name] = np.ascontiguousarray(learned)
+            name = graph.add("Expand", name or graph.weight(f"{state}0", learned), _state_shape(graph, layer))
+        found.append(name)
+    return found
+
+
+def _state_shape(graph: Graph, layer: Recurrent) -> str:
+    sizes = graph.integers(layer.directions), batch_size(graph), graph.integers(layer.hidden_size)
+    return graph.add("Concat", *sizes, axis=0)
+
+
+def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Port:
+    learned = layer.learned_state and not name.startswith("next")
+    shape = (layer.directions, None if learned else "batch", layer.hidden_size)
+    doc = f"{name.split('_')[-1]} of {graph.scope} {when}, (directions, batch, hidden)"
+    return Port(name, graph.dtype, shape, f"{doc}; the learned state where it is left out" if learned else doc)
+
+
+def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:
+    options = layer.cell.options
+    found: dict[str, Any] = {"hidden_size": layer.hidden_size}
+    direction = "reverse" if backwards else ("forward", "bidirectional")[layer.directions - 1]
+    if direction != "forward":
+        found["direction"] = direction
+    if options.get("reset_after"):
+        found["linear_before_reset"] = 1
+    if options.get("coupled"):
+        found["input_forget"] = 1
+    if "clip" in options:
+        found["clip"] = attribute("clip", options["clip"], layer.dtype)
+    functions = _functions(layer)
+    if functions != [Activation(default) for _, default in _FUNCTIONS[layer.cell.name]]:
+        found |= recurrent_attributes(functions, layer.directions, layer.dtype)
+    return found
+
+
+def _functions(layer: Recurrent) -> list[Activation]:
+    """The functions of the operator, in its order."""
+    cell, options = layer.cell, layer.cell.options
+    chosen = {"h": options["activation"]} if cell.name == "rnn" else dict(options.get("activations", {}))
+    found = []
+    for gates, default in _FUNCTIONS[cell.name]:
+        every = {gate: as_activation(chosen.get(gate, default)) for gate in gates if gate in cell.gates or gate in "ch"}
+        if len(set(every.values())) > 1:
+            raise FormatError(
+                f"the activations of {', '.join(every)} must be the same for ONNX, which has one for them all. "
+                f"Got {', '.join(str(activation.to_config()) for activation in every.values())}."
+            )
+        found.append(next(iter(every.values())))
+    return found

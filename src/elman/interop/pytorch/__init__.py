@@ -1,0 +1,1 @@
+"""PyTorch: modules, state_dicts and files, in and out."""

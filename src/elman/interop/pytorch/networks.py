@@ -1,0 +1,153 @@
+"""Networks from PyTorch and to it; the files it writes; see `from_torch` and `to_torch`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from elman import checks
+from elman.interop.chain import layers_of, network_of
+from elman.interop.pytorch.files import arrays_of, named, read_weights
+from elman.interop.pytorch.order import layers_from, network_like
+from elman.layers import Layer
+from elman.network import Network
+
+if TYPE_CHECKING:
+    from elman.interop.pytorch.modules import TorchNetwork
+
+
+def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] | None = None) -> Network:
+    """A network from a module of PyTorch, its `state_dict`, or a file of one. PyTorch is needed for modules and .pt.
+
+    Parameters
+    ----------
+    source
+        A module; a list of modules and layers of elman in the order in which they run; a state_dict, name -> tensor
+        or array; or a path. Modules are RNN, LSTM, GRU and their cells, Linear, Embedding, LayerNorm, Dropout, the
+        activations that elman has, and `nn.Sequential` of them. A file called .safetensors is read by safetensors,
+        any other by ``torch.load(weights_only=True)``, which executes nothing; of a checkpoint, its entry
+        "state_dict", "model_state_dict" or "model".
+    like
+        For weights alone: a network or a layer of the same shape. The result is a copy of it with these weights: its
+        layers that have parameters take those of the modules, in their order. An `nn.LSTM` of two layers fills two.
+        What stands between, activations, pools and dropout, is that of `like`.
+    order
+        For weights alone: the names of all modules, such as ["embedding", "lstm", "fc"], in the order in which they
+        run. Needed where neither the order of the names nor the widths tell it.
+
+    Returns
+    -------
+    net
+        An `elman.Network` with copies of the weights: float64 where they are, else float32. Narrower ones are
+        converted exactly. A bidirectional or stacked module becomes a layer each, with Dropout between them where it
+        has some. Two biases that only ever act as a sum are added. Batches come first, whatever `batch_first` says.
+        NaN is taken as it is. A weight that two modules share becomes two.
+
+    The `forward` of a class of one's own cannot be read, so such a module is refused: pass what it runs as a list,
+    ``[model.embedding, model.lstm, elman.LastStep(), model.fc]``, or pass `like`, a network of its shape.
+
+    A state_dict holds weights alone. What no weight tells is assumed: `RNN` has tanh, `LayerNorm` an epsilon of 1e-5,
+    a pair of vectors weight and bias is a LayerNorm (a BatchNorm is refused by its running mean), and behind the last
+    module nothing follows. Two Linear in a row, a Linear alone in a Sequential of its own and gaps in the numbers of
+    one are refused, as something stood there.
+
+    Raises `FormatError`, naming file and place, for what elman does not have, what is ambiguous or does not fit, and
+    broken files; `MissingExtraError` where PyTorch is needed and not installed. Source:
+    `torch/nn/modules/{rnn,linear,sparse,normalization,activation}.py`.
+
+    >>> import elman, numpy as np
+    >>> from elman.interop.pytorch.networks import from_torch
+    >>> rng = np.random.default_rng(0)
+    >>> shapes = {"weight_ih_l0": (20, 3), "weight_hh_l0": (20, 5), "bias_ih_l0": 20, "bias_hh_l0": 20}
+    >>> weights = {f"lstm.{name}": rng.standard_normal(shape) for name, shape in shapes.items()}
+    >>> weights |= {"fc.weight": rng.standard_normal((2, 5)), "fc.bias": np.zeros(2)}
+    >>> from_torch(weights)
+    Network of 2 layers, 192 parameters, float64
+      0  LSTM(input_size=3, hidden_size=5, bidirectional=False)    180
+      1  Dense(input_size=5, output_size=2, activation='identity')  12
+    >>> layers = [elman.LSTM(3, 5, dtype="float64"), elman.LastStep("float64"), elman.Dense(5, 2, dtype="float64")]
+    >>> from_torch(weights, like=elman.Network(layers))(np.ones((4, 7, 3)))[0].shape
+    (4, 2)
+    """
+    weights, place = _weights(source, like)
+    if weights is None:
+        if like is not None or order is not None:
+            raise TypeError("like and order must be left out with modules in a list. Got one of them.")
+        from elman.interop.pytorch.reader import read
+
+        return network_of(read(source), "the module")
+    if like is not None and not isinstance(like, Layer):
+        raise TypeError(f"like must be a network or a layer. Got {checks.describe(like)}.")
+    with named(place):
+        if like is not None:
+            return network_like(like, weights, order)
+        return network_of(layers_from(weights, order), "its modules")
+
+
+def to_torch(net: Layer) -> TorchNetwork:
+    """A module of PyTorch with the same numbers and gradients.
+
+    Parameters
+    ----------
+    net
+        An `elman.Network`, or a layer. Its weights are copied.
+
+    Returns
+    -------
+    module
+        An `nn.Sequential` with a child for each layer (those of nested networks in their place), called as `net` is:
+        ``y, state = module(x, state=None, lengths=None)`` for x (batch, time, features) in the dtype of `net`, y 0
+        behind the end of each sequence, state a list with one entry a recurrent layer. Recurrent layers are plain
+        `nn.LSTM`, `nn.GRU` and `nn.RNN`, batch first, of one layer each; Dense is an `nn.Linear`, in an
+        `nn.Sequential` with its activation where it has one; pools and the like are small modules of
+        `elman.interop.pytorch.modules`. Of the two biases of PyTorch the first is elman's and the second 0, but for
+        that inside the reset product. It stands in evaluation: ``module.train()`` makes dropout act.
+
+    ``from_torch(to_torch(net))`` and ``from_torch(to_torch(net).state_dict(), like=net)`` have the same bits as
+    `net`. A stacked `nn.LSTM` that `from_torch` read becomes one `nn.LSTM` a layer, so that the names in its
+    state_dict differ from the first. What acts in training alone and PyTorch does not have, `recurrent_dropout`, is
+    left out. A learned state stands beside the weights of its `nn.LSTM` as `h0`, `c0`; a call of that `nn.LSTM` by
+    itself does not know of it.
+
+    Raises `FormatError` for what PyTorch cannot hold: peepholes, coupled gates, clipping, other activations of gates,
+    a reset gate before the product, layer normalization inside an LSTM, zoneout, cells of one's own;
+    `MissingExtraError` where PyTorch is not installed. Source: `torch/nn/modules/rnn.py`.
+
+    >>> import elman
+    >>> from elman.interop.pytorch.networks import to_torch
+    >>> to_torch(elman.Network([elman.GRU(2, 3), elman.Dropout(0.1), elman.Dense(3, 1)]))  # doctest: +SKIP
+    TorchNetwork(
+      (0): GRU(2, 3, batch_first=True)
+      (1): Dropout(p=0.1, inplace=False)
+      (2): Linear(in_features=3, out_features=1, bias=True)
+    )
+    """
+    layers = layers_of(net)
+    _check_installed("to_torch")
+    from elman.interop.pytorch.writer import write
+
+    return write(layers)
+
+
+def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:
+    """The weights of a source by name, and what errors call it; None for modules that are read themselves."""
+    if isinstance(source, (str, os.PathLike)):
+        return read_weights(source), repr(os.fspath(source))
+    if isinstance(source, Mapping):
+        with named("the state_dict"):
+            return arrays_of(source), "the state_dict"
+    if isinstance(source, (list, tuple)) or (like is None and hasattr(source, "named_children")):
+        _check_installed("from_torch of modules")
+        return None, ""
+    if hasattr(source, "state_dict"):
+        return _weights(source.state_dict(), like)
+    raise TypeError(
+        f"source must be a module of PyTorch, a list of them, a state_dict or a path. Got {checks.describe(source)}."
+    )
+
+
+def _check_installed(what: str) -> None:
+    if find_spec("torch") is None:
+        raise checks.missing_extra(what, "torch")

@@ -1,0 +1,233 @@
+"""The modules of a state_dict one behind the other: their order, and the layers of a network that take their weights.
+
+A state_dict of PyTorch lists modules in the order in which they were made. Files that sort their names, safetensors
+among them, keep no order; then the numbers of an nn.Sequential tell it, or widths that fit in one way alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice, pairwise
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.interop.pytorch.files import named
+from elman.interop.pytorch.weights import SCALE, Module, modules_of
+from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.network import Network
+
+Readings: TypeAlias = tuple[Module, ...]  # all that a module can be
+Fits: TypeAlias = Callable[[tuple[Module, ...], Module], bool]
+
+_MOST_TRIED = 8  # modules whose order is sought: 8! orders are a moment's work
+_WAY_OUT = "pass order=[...], their names in the order in which they run, or like=, a network of their shapes"
+
+
+def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> list[Layer]:
+    """The layers whose weights these are."""
+    modules, ordered = _ordered(weights, order)
+    _check_numbers(list(weights))
+    chain = _only_chain(modules, ordered, _follows)
+    _check_alone(chain)
+    for before, module in pairwise(chain):
+        if before.kind == module.kind == "Linear":
+            raise FormatError(
+                f"{before.name} and {module.name}, two Linear in a row, must have an activation between them, which is "
+                "in no state_dict: pass like=, a network of the same shape, or the module itself. Got weights alone."
+            )
+    return [layer for module in chain for layer in module.layers()]
+
+
+def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str] | None) -> Network:
+    """A copy of a network with these weights: the layers that have any take them in their order."""
+    net = like if isinstance(like, Network) else Network([like])
+    takers = [(prefix, layer) for prefix, layer in _walk(net) if layer.parameters]
+    modules, ordered = _ordered(weights, order)
+    _check_count(modules, takers)
+    tried: dict[tuple[str, str, int], bool] = {}
+
+    def fits(chain: tuple[Module, ...], module: Module) -> bool:
+        first = sum(before.depth for before in chain)
+        key = module.name, module.kind, first
+        if key not in tried:
+            tried[key] = _can_fill(takers[first : first + module.depth], module)
+        return tried[key]
+
+    chain = _in_order(modules, takers) if ordered else _only_chain(modules, ordered, fits)
+    parameters: dict[str, Array] = {}
+    first = 0
+    for module in chain:
+        parameters |= _fill(takers[first : first + module.depth], module)
+        first += module.depth
+    return Network.from_parameters(net.config, parameters)
+
+
+# The order.
+
+
+def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple[list[Readings], bool]:
+    """The modules, and whether they stand in their order."""
+    modules, told = modules_of(weights)
+    by_name = {readings[0].name: readings for readings in modules}
+    if order is not None:
+        if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(by_name):
+            raise ValueError(f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {order!r}.")
+        return [by_name[str(name)] for name in order], True
+    if told or len(modules) == 1:
+        return modules, True
+    keys = sorted((_key(name), name) for name in by_name)
+    numbered = all(_differ_in_a_number(one, other) for (one, _), (other, _) in pairwise(keys))
+    return ([by_name[name] for _, name in keys], True) if numbered else (modules, False)
+
+
+Key: TypeAlias = tuple[tuple[int, Any], ...]
+
+
+def _key(name: str) -> Key:
+    """What sorts names by their numbers."""
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in name.split("."))
+
+
+def _differ_in_a_number(one: Key, other: Key) -> bool:
+    """Whether two names differ first in a number, as those of an nn.Sequential do."""
+    first = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), None)
+    return first is not None and first[0][0] == first[1][0] == 0
+
+
+def _check_numbers(names: Sequence[str]) -> None:
+    """Refuses numbered modules some of which have no weights: what those did is not known."""
+    found: dict[str, set[int]] = {}
+    for name in names:
+        parts = name.split(".")[:-1]
+        for i, part in enumerate(parts):
+            if part.isdecimal():
+                found.setdefault(".".join(parts[:i]), set()).add(int(part))
+    for parent, numbers in found.items():
+        missing = next(i for i in range(len(numbers) + 1) if i not in numbers)
+        if missing < max(numbers):
+            within = f" of {parent}" if parent else ""
+            raise FormatError(
+                f"the modules{within} must all have weights: what an activation, a pool or dropout does is in no "
+                f"state_dict, and like=, a network of the same shape, or the module itself tells it. "
+                f"Got none for {missing}."
+            )
+
+
+def _check_alone(chain: Sequence[Module]) -> None:
+    """Refuses an nn.Sequential with one Linear in front and nothing else that has weights: nobody wraps it alone."""
+    for module in chain:
+        parent, _, own = module.name.rpartition(".")
+        alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
+        if module.kind == "Linear" and parent and own == "0" and alone:
+            raise FormatError(
+                f"{parent} must have weights in more than its first module, a Linear: an activation behind it is in "
+                "no state_dict, and like=, a network of the same shape, or the module itself tells it. Got one alone."
+            )
+
+
+def _only_chain(modules: Sequence[Readings], ordered: bool, fits: Fits) -> tuple[Module, ...]:
+    """The one way in which the modules follow one another."""
+    few = ordered or len(modules) <= _MOST_TRIED
+    chains = list(islice(_chains(modules, ordered, fits, ()), 2)) if few else []
+    if len(chains) == 1:
+        return chains[0]
+    got = "several ways" if chains else "none" if few else f"too many modules to try every order, {len(modules)}"
+    listed = ", ".join(" or ".join(map(str, readings)) for readings in modules)
+    raise FormatError(f"the modules must fit one another in one way: {_WAY_OUT}. Got {got} for {listed}.")
+
+
+def _chains(
+    modules: Sequence[Readings], ordered: bool, fits: Fits, done: tuple[Module, ...]
+) -> Iterator[tuple[Module, ...]]:
+    """Every way in which each module fits behind those before it."""
+    if not modules:
+        yield done
+    for readings in modules[: 1 if ordered else None]:
+        rest = [other for other in modules if other is not readings]
+        for module in readings:
+            if fits(done, module):
+                yield from _chains(rest, ordered, fits, (*done, module))
+
+
+def _follows(chain: tuple[Module, ...], module: Module) -> bool:
+    takes, _ = module.widths
+    return takes == chain[-1].widths[1] if chain else True
+
+
+# The layers of a network.
+
+
+def _walk(net: Network, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """The layers with the prefixes of their parameters, those of nested networks in their place."""
+    for i, layer in enumerate(net.layers):
+        if isinstance(layer, Network):
+            yield from _walk(layer, f"{prefix}{i}.")
+        else:
+            yield f"{prefix}{i}.", layer
+
+
+_TAKES: dict[type[Layer], tuple[str, ...]] = {
+    Dense: ("Linear",),
+    Embedding: ("Embedding",),
+    LayerNorm: ("LayerNorm", SCALE),
+}
+
+
+def _in_order(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) -> tuple[Module, ...]:
+    """The modules as they stand, each read as what its layer can take."""
+    chain: list[Module] = []
+    for readings in modules:
+        first = sum(module.depth for module in chain)
+        layer = takers[first][1] if first < len(takers) else None
+        kinds = _TAKES.get(type(layer), ()) if layer else ()
+        chain.append(next((module for module in readings if module.kind in kinds), readings[0]))
+    return tuple(chain)
+
+
+def _check_count(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) -> None:
+    count = sum(readings[0].depth for readings in modules)
+    if count != len(takers):
+        listed = ", ".join(str(readings[0]) for readings in modules)
+        raise FormatError(
+            f"like must have {count} layers with parameters, one for each of {listed}. Got {len(takers)}."
+        )
+
+
+def _can_fill(takers: Sequence[tuple[str, Layer]], module: Module) -> bool:
+    try:
+        _fill(takers, module)
+    except ValueError:
+        return False
+    return True
+
+
+def _fill(takers: Sequence[tuple[str, Layer]], module: Module) -> dict[str, Array]:
+    """The parameters of the layers that take a module's weights, by the names of the network."""
+    parameters = {}
+    for k, (prefix, layer) in enumerate(takers):
+        place = f"layer {prefix[:-1]}, {type(layer).__name__}, from {module.name or 'these weights'}"
+        with named(place):
+            for name, array in _parameters(layer, module, k).items():
+                checks.shape(name, array, layer.parameters[name].shape)
+                if np.promote_types(array.dtype, layer.dtype) != layer.dtype:
+                    raise FormatError(f"its dtype must be {array.dtype}, as that of the weights. Got {layer.dtype}.")
+                parameters[prefix + name] = array
+    return parameters
+
+
+def _parameters(layer: Layer, module: Module, k: int) -> Mapping[str, Array]:
+    """The parameters of one layer, by its own names."""
+    if not isinstance(layer, Recurrent):
+        kinds = _TAKES.get(type(layer), ())
+        if module.kind not in kinds:
+            raise FormatError(f"the weights must be those of a {kinds[0] if kinds else 'known module'}. Got {module}.")
+        return module.parameters()
+    if module.kind != layer.cell.name:
+        raise FormatError(f"the weights must be those of {layer.cell!r}. Got {module}.")
+    made = module.recurrent(k, layer.cell.options)
+    if list(made.parameters) != list(layer.parameters):
+        raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made.parameters)}.")
+    return made.parameters

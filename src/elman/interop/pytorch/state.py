@@ -1,0 +1,99 @@
+"""Weights for PyTorch in a file, without PyTorch: the state_dict that `to_torch` would give."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.interop.arrays import to_arrays
+from elman.interop.chain import check_holds, layers_of
+from elman.layers import RNN, Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.saving import replace
+
+
+def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
+    """Writes the weights of a network or a layer as ``torch.save(to_torch(net).state_dict(), path)`` would.
+
+    A path that ends in .safetensors becomes a safetensors file, and PyTorch is not needed; any other is written by
+    PyTorch. The names are those of `state_dict`. A state_dict holds weights alone: the module they are for must be
+    there when they are read, as ``elman.from_torch(path, like=net)``. The file is replaced whole or not at all.
+    Raises `FormatError` for what PyTorch cannot hold; `MissingExtraError` where PyTorch is needed and not installed.
+    """
+    weights = state_dict(net)
+    if os.fspath(path).lower().endswith(".safetensors"):
+        from safetensors.numpy import save
+
+        replace(Path(path), save(weights, metadata={"format": "pt"}))
+        return
+    try:
+        import torch
+    except ImportError:
+        raise checks.missing_extra(f"{os.fspath(path)!r}, a file that PyTorch writes,", "torch") from None
+    content = io.BytesIO()
+    torch.save({name: torch.from_numpy(array) for name, array in weights.items()}, content)
+    replace(Path(path), content.getvalue())
+
+
+def state_dict(net: Layer) -> dict[str, Array]:
+    """The weights of a network or a layer under PyTorch's names, "0.weight_ih_l0", in PyTorch's layout.
+
+    >>> import elman
+    >>> from elman.interop.pytorch.state import state_dict
+    >>> net = elman.Network([elman.GRU(2, 3), elman.LastStep(), elman.Dense(3, 1, "tanh")])
+    >>> {name: array.shape for name, array in state_dict(net).items()}
+    {'0.weight_ih_l0': (9, 2), '0.weight_hh_l0': (9, 3), '0.bias_ih_l0': (9,), '0.bias_hh_l0': (9,),
+     '2.0.weight': (1, 3), '2.0.bias': (1,)}
+    """
+    weights: dict[str, Array] = {}
+    for i, layer in enumerate(layers_of(net)):
+        try:
+            own = _arrays(layer)
+        except FormatError as error:
+            raise FormatError(f"layer {i}, {type(layer).__name__}: {error}") from None
+        weights |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in own.items()}
+    return weights
+
+
+def _arrays(layer: Layer) -> dict[str, Array]:
+    if isinstance(layer, Recurrent):
+        return {**recurrent_weights(layer), **learned_states(layer)}
+    if isinstance(layer, Dense):
+        inside = "" if layer.activation.name == "identity" else "0."  # an nn.Sequential with the activation
+        return {inside + name: array for name, array in pointwise_weights(layer).items()}
+    return pointwise_weights(layer)
+
+
+def pointwise_weights(layer: Layer) -> dict[str, Array]:
+    """The weights of a layer without a state by the names of its module; none of an activation, a pool."""
+    if isinstance(layer, Dense):
+        return {"weight": np.ascontiguousarray(layer.W.T), "bias": layer.b}
+    if isinstance(layer, Embedding):
+        return {"weight": layer.W}
+    if isinstance(layer, LayerNorm):
+        return {"weight": layer.gain, "bias": layer.bias}
+    if layer.parameters:
+        raise FormatError(f"it must be a layer that PyTorch has. Got {layer!r}.")
+    return {}
+
+
+def recurrent_weights(layer: Recurrent) -> dict[str, Array]:
+    """The weights of a recurrent layer by the names of its module; refuses what PyTorch cannot hold."""
+    check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
+    if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
+        raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
+    if layer.learned_state:  # no array of the convention holds it
+        config = {name: value for name, value in layer.config.items() if name != "learned_state"}
+        plain = type(layer).from_parameters(config, layer.parameters)
+        assert isinstance(plain, Recurrent)
+        return to_arrays(plain, "pytorch")
+    return to_arrays(layer, "pytorch")
+
+
+def learned_states(layer: Recurrent) -> dict[str, Array]:
+    """The states before the first step, "h0", "c0_reverse", where they are learned."""
+    return {name: array for name, array in layer.parameters.items() if name.split("_")[0] in ("h0", "c0")}
