@@ -150,7 +150,7 @@ def _read_pickle(name: str, content: bytes) -> Any:
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes PyTorch raise
-        reason = str(error).strip().partition("\n")[0]
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]  # what follows is advice to trust the file
         raise FormatError(
             f"it must be a file of tensors alone, as torch.save(model.state_dict(), path) writes. "
             f"Got what torch.load(weights_only=True) refuses: {type(error).__name__}: {reason}"
