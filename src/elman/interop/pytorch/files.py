@@ -153,7 +153,7 @@ def _read_pickle(name: str, content: bytes) -> Any:
         reason = str(error).strip().partition("\n")[0].partition(". ")[0]  # what follows is advice to trust the file
         raise FormatError(
             f"it must be a file of tensors alone, as torch.save(model.state_dict(), path) writes. "
-            f"Got what torch.load(weights_only=True) refuses: {type(error).__name__}: {reason}"
+            f"Got what torch.load(weights_only=True) refuses: {type(error).__name__}: {reason}."
         ) from None
 
 
