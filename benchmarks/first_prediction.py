@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 import elman
+from elman import to_onnx
 from elman.interop import to_arrays
-from elman.interop.onnx.writing.writer import to_onnx
 
 INPUTS, HIDDEN, OUTPUTS, TIME = 64, 128, 10, 100
 NAME = f"first prediction, LSTM + Dense, I {INPUTS} H {HIDDEN} B 1 T {TIME}"
@@ -39,7 +39,7 @@ import elman
 y, _ = elman.load("net.safetensors")(x)
 """
 ELMAN_FROM_ONNX = """
-from elman.interop.onnx.reading.reader import from_onnx
+from elman import from_onnx
 y, _ = from_onnx("net.onnx")(x)
 """
 TORCH = f"""
