@@ -405,7 +405,10 @@ def branching(make):
         ),
         (lambda m, h: m.add("Expand", h, m.integers(2, 4, 5, 3)), "as it comes in"),
         (lambda m, h: m.add("Gather", h, m.integers(0, 1), axis=1), "its indices must be one known number. Got others"),
-        (lambda m, h: m.add("Relu", m.weights("v", 2, 2)), "its inputs must be of the other kind"),
+        (
+            lambda m, h: m.add("Relu", m.weights("v", 2, 2)),
+            "its inputs must be the output of a layer. Got known values alone",
+        ),
     ],
 )
 def test_what_is_no_row_of_layers(make, words):

@@ -1,4 +1,4 @@
-"""Sums and products: with known numbers, of two directions, and those of a layer normalization written out."""
+"""Sums and products: of known numbers, of two directions, and steps of a layer normalization."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from elman.cells.activations import Activation
 from elman.checks import Array
 from elman.interop.onnx.reading.axes import whole
-from elman.interop.onnx.reading.branches import branches, merged
-from elman.interop.onnx.reading.folding import in_memory
+from elman.interop.onnx.reading.branches import floats, merged
 from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.normalization import statistic
 from elman.interop.onnx.reading.signals import Constant, Lengths, Signal, Statistic, Value, signal_of
 from elman.interop.onnx.reading.stages import Part, Stage
 
@@ -23,7 +23,7 @@ _PLACES = {"Dense": {"shift": "b"}, "LayerNorm": {"scale": "gain", "shift": "bia
 def arithmetic(node: Node, a: Any, b: Any) -> Value:
     """Add, Sub, Mul, Div and Pow."""
     if isinstance(a, Statistic) or isinstance(b, Statistic):
-        return _statistic(node, a, b)
+        return statistic(node, a, b)
     if isinstance(a, Lengths) or isinstance(b, Lengths):
         return _length(node, a, b)
     if isinstance(a, Signal) and isinstance(b, Signal) and node.op in ("Add", "Mul"):
@@ -40,14 +40,6 @@ def arithmetic(node: Node, a: Any, b: Any) -> Value:
     if node.op == "Sub":
         return scaled(node, x, None, -array) if x is a else scaled(node, x, -np.ones((), array.dtype), array)
     return scaled(node, x, None, array)
-
-
-def floats(node: Node, value: Any) -> Array:
-    """The numbers of a constant."""
-    if not isinstance(value, Constant) or value.array.dtype.kind not in "iuf":
-        got = branches([value]) if isinstance(value, Signal) else "a value of another kind"
-        raise node.refused("one of its inputs", "known numbers", got)
-    return in_memory(node, value.array)
 
 
 def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> Signal:
@@ -111,61 +103,3 @@ def _length(node: Node, a: Any, b: Any) -> Lengths:
 
 
 _MOST_STEPS = 2**16
-
-
-# Layer normalization written out, as exporters did before its operator: (x - mean) / sqrt(variance + epsilon).
-
-#: The operator and what comes in, and what comes out of it: "number" is a known number.
-_STEPS = {
-    ("Sub", "x", "mean"): "centered",
-    ("Pow", "centered", "number"): "squared",
-    ("Mul", "centered", "centered"): "squared",
-    ("Add", "variance", "number"): "variance",
-    ("Add", "number", "variance"): "variance",
-    ("Div", "centered", "deviation"): "normal",
-    ("Div", "number", "deviation"): "inverse",
-    ("Mul", "centered", "inverse"): "normal",
-    ("Mul", "inverse", "centered"): "normal",
-    ("Sqrt", "variance"): "deviation",
-    ("Reciprocal", "deviation"): "inverse",
-    ("ReduceMean", "x"): "mean",
-    ("ReduceMean", "squared"): "variance",
-}
-
-
-def _statistic(node: Node, *values: Any) -> Value:
-    """The next step of a layer normalization, and the layer where it is the last one."""
-    of = next(value.signal for value in values if isinstance(value, Statistic))
-    kinds = [_kind(value, of) for value in values]
-    number = next((float(floats(node, value).item()) for value in values if isinstance(value, Constant)), 0.0)
-    kind = _STEPS.get((node.op, *kinds), "")
-    if (
-        not kind
-        or (kind == "squared" and len(set(kinds)) > 1 and number != 2)
-        or (kind == "inverse" and number not in (0, 1))
-    ):
-        must = "a step of a layer normalization, as its other inputs are"
-        raise node.refused("what it computes", must, f"{node.op} of {' and '.join(kinds)}")
-    epsilon = sum(value.epsilon for value in values if isinstance(value, Statistic))
-    if kind == "variance" and node.op == "Add":
-        epsilon += number
-    if kind != "normal":
-        return Statistic(kind, of, epsilon)
-    x, width = whole(node, of)
-    return x.behind(x.stage.then(Part("LayerNorm", {"size": width, "epsilon": epsilon}), node.place))
-
-
-def _kind(value: Any, of: Signal) -> str:
-    if isinstance(value, Statistic):
-        return value.kind if value.signal is of else "that of another signal"
-    if isinstance(value, Constant):
-        return "number" if value.array.size == 1 else "numbers"
-    return "x" if value is of else "another value"
-
-
-def statistic(node: Node, x: Any) -> Value:
-    """Sqrt, Reciprocal, and ReduceMean over the features."""
-    if isinstance(x, Signal):
-        whole(node, x)
-        return Statistic("mean", x)
-    return _statistic(node, x)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from elman.interop.onnx.reading.folding import axis_of
+from elman.checks import Array
+from elman.interop.onnx.reading.folding import axis_of, in_memory
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Pile, Signal, Value, signal_of
+from elman.interop.onnx.reading.signals import Constant, Pile, Signal, Value, signal_of
 from elman.interop.onnx.reading.stages import Axis, Part, joined, joined_halves
 
 
@@ -54,3 +55,11 @@ def _side_by_side(signals: list[Signal], axis: int) -> Signal | None:
     if stage is None or not alike or joins is None:
         return None
     return one.behind(stage, [*one.axes[:axis], joins, *one.axes[axis + 1 :]])
+
+
+def floats(node: Node, value: Any) -> Array:
+    """The numbers of a constant."""
+    if not isinstance(value, Constant) or value.array.dtype.kind not in "iuf":
+        got = branches([value]) if isinstance(value, Signal) else "a value of another kind"
+        raise node.refused("one of its inputs", "known numbers", got)
+    return in_memory(node, value.array)

@@ -89,13 +89,13 @@ def _elementwise(function: Any) -> Fold:
         arrays = [value.array for value in values]
         shape = np.broadcast_shapes(*(array.shape for array in arrays))
         node.take(math.prod(shape) * 8)
-        spread = {axis - value.array.ndim + len(shape) for value in values for axis in value.spread}
+        spread = {axis - value.array.ndim + len(shape): size for value in values for axis, size in value.spread.items()}
         with np.errstate(all="ignore"):
             result = np.asarray(function(*arrays))
         kind = np.result_type(*arrays)
         if result.dtype.kind in "fiu" and kind.kind in "fiu":
             result = result.astype(kind)
-        return Constant(simplified(result), frozenset(axis for axis in spread if shape[axis] == 1))
+        return Constant(simplified(result), {axis: size for axis, size in spread.items() if shape[axis] == 1})
 
     return fold
 
@@ -138,7 +138,7 @@ def _cast(node: Node, value: Constant) -> Constant:
 
 def _transpose(node: Node, value: Constant) -> Constant:
     perm = permutation(node, value.array.ndim)
-    return Constant(value.array.transpose(perm), frozenset(perm.index(axis) for axis in value.spread))
+    return Constant(value.array.transpose(perm), {perm.index(axis): size for axis, size in value.spread.items()})
 
 
 def permutation(node: Node, rank: int) -> list[int]:
@@ -156,7 +156,7 @@ def _squeeze(node: Node, value: Constant, axes: Constant | None = None) -> Const
     gone = {axis_of(node, a, rank) for a in given} if given is not None else _ones(value)
     kept = [axis for axis in range(rank) if axis not in gone]
     array = np.squeeze(value.array, tuple(gone))
-    return Constant(array, frozenset(kept.index(axis) for axis in value.spread if axis in kept))
+    return Constant(array, {kept.index(axis): size for axis, size in value.spread.items() if axis in kept})
 
 
 def _ones(value: Constant) -> set[int]:
@@ -167,7 +167,7 @@ def _unsqueeze(node: Node, value: Constant, axes: Constant | None = None) -> Con
     rank = value.array.ndim
     new = new_axes(node, axes, rank)
     old = [axis for axis in range(rank + len(new)) if axis not in new]
-    return Constant(np.expand_dims(value.array, tuple(new)), frozenset(old[axis] for axis in value.spread))
+    return Constant(np.expand_dims(value.array, tuple(new)), {old[axis]: size for axis, size in value.spread.items()})
 
 
 def new_axes(node: Node, axes: Any, rank: int) -> set[int]:
@@ -216,7 +216,7 @@ def _gather(node: Node, value: Constant, indices: Constant) -> Constant:
     if axis in value.spread or wanted.dtype.kind not in "iu":
         raise node.refused("its indices", "integers along an axis of known length", f"{wanted.dtype}")
     node.take(value.array.size // max(value.array.shape[axis], 1) * max(wanted.size, 1) * 8)
-    spread = frozenset(a if a < axis else a - 1 + wanted.ndim for a in value.spread)
+    spread = {a if a < axis else a - 1 + wanted.ndim: size for a, size in value.spread.items()}
     return Constant(simplified(np.asarray(np.take(value.array, wanted.astype(np.int64), axis))), spread)
 
 
@@ -254,27 +254,29 @@ def stretched(value: Constant, shape: Sequence[Any]) -> Constant:
     """The constant with each of its rows as often as the shape says, taking no memory for it."""
     known = [1 if isinstance(length, Size) else length for length in shape]
     lead = len(known) - value.array.ndim
-    spread = {axis + max(lead, 0) for axis in value.spread}
-    spread |= {axis + max(-lead, 0) for axis, length in enumerate(shape) if isinstance(length, Size)}
+    spread = {axis + max(lead, 0): size for axis, size in value.spread.items()}
+    spread |= {axis + max(-lead, 0): length for axis, length in enumerate(shape) if isinstance(length, Size)}
     whole = np.broadcast_shapes(value.array.shape, tuple(known))
-    return Constant(np.broadcast_to(value.array, whole), frozenset(axis for axis in spread if whole[axis] == 1))
+    return Constant(
+        np.broadcast_to(value.array, whole), {axis: size for axis, size in spread.items() if whole[axis] == 1}
+    )
 
 
 def _tile(node: Node, value: Constant, repeats: Constant) -> Constant:
     counts = integers(node, "repeats", repeats) or []
     if len(counts) != value.array.ndim:
         raise node.refused("its repeats", f"{value.array.ndim}, one an axis", f"{len(counts)}")
-    spread = {axis for axis, count in enumerate(counts) if isinstance(count, Size)}
+    spread = {axis: count for axis, count in enumerate(counts) if isinstance(count, Size)}
     known = [1 if isinstance(count, Size) else count for count in counts]
     if any(value.array.shape[axis] != 1 for axis in spread):
         raise node.refused("its repeats", "known along an axis of several rows", f"{counts}")
     node.take(math.prod(known) * max(value.array.size, 1) * 8)
-    return Constant(np.tile(value.array, known), value.spread | spread)
+    return Constant(np.tile(value.array, known), {**value.spread, **spread})
 
 
 def _shape(node: Node, value: Constant) -> Constant:
-    (array,) = plain(node, value)
-    return Constant(cut_shape(node, shape_array(array.shape)))
+    lengths = [value.spread.get(axis, length) for axis, length in enumerate(value.array.shape)]
+    return Constant(cut_shape(node, shape_array(lengths)))
 
 
 def cut_shape(node: Node, shape: Array) -> Array:

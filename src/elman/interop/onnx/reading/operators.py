@@ -9,24 +9,15 @@ import numpy as np
 
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
-from elman.interop.onnx.reading.arithmetic import arithmetic, floats, statistic
+from elman.interop.onnx.reading.arithmetic import arithmetic
 from elman.interop.onnx.reading.axes import AXES, LAST_STEPS, Handler, gather, take_role, time_axis, whole
-from elman.interop.onnx.reading.branches import concat
+from elman.interop.onnx.reading.branches import concat, floats
 from elman.interop.onnx.reading.folding import CAST_TYPES, axis_of, integers
 from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.normalization import mean_of_features, statistic
 from elman.interop.onnx.reading.padding import padding_of
 from elman.interop.onnx.reading.recurrence import lengths_of, recurrent
-from elman.interop.onnx.reading.signals import (
-    Constant,
-    Group,
-    Lengths,
-    Pile,
-    Signal,
-    Statistic,
-    Total,
-    Value,
-    signal_of,
-)
+from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Pile, Signal, Statistic, Total, Value, signal_of
 from elman.interop.onnx.reading.stages import Axis, Part
 
 
@@ -193,14 +184,18 @@ def _reduce(node: Node, x: Any, axes: Any = None) -> Value:
     (axis,) = gone
     is_last = axis == rank - 1 and node.op == "ReduceMean" and keep
     if is_last and (x.axes[axis] == x.stage.features or not any(a.role for a in x.axes[axis])):
-        return statistic(node, x)
+        return mean_of_features(node, x)
     return _reduced(node, x, axis, keep)
 
 
 def _pool(node: Node, x: Any) -> Value:
+    if isinstance(x, Statistic):
+        return statistic(node, x)
     x = signal_of(node, x)
     if len(x.axes) != 3:
         raise node.refused("its input", "(batch, features, time)", f"{tuple(x.lengths)}")
+    if node.op == "GlobalAveragePool" and x.axes[2] == x.stage.features:  # so tf2onnx writes a mean of the last axis
+        return mean_of_features(node, x)
     if not x.stage.features and len(x.axes[1]) == 1 and x.stage.part is None:
         take_role(node, x.axes[1][0], "features")
     return _reduced(node, x, 2, True)
@@ -254,7 +249,7 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _pool),
-    **dict.fromkeys(("Reciprocal", "Sqrt"), statistic),
+    **dict.fromkeys(("Neg", "Reciprocal", "Sqrt"), statistic),
     "Cast": _cast,
     "Concat": concat,
     "Dropout": _dropout,

@@ -138,8 +138,8 @@ def _run(node: Node, values: Mapping[str, Any]) -> Value | tuple[Value, ...]:
     is_padding = any(isinstance(value, (Real, Steps, Total)) for value in arguments)
     handler = (FOLDS if is_known else PADDING_OPERATORS if is_padding else OPERATORS).get(node.op)
     if handler is None:
-        got = "known values alone" if is_known else "the output of a layer"
-        raise node.refused("its inputs", "of the other kind", got)
+        kinds = ("the output of a layer", "known values alone")
+        raise node.refused("its inputs", kinds[not is_known], kinds[is_known])
     try:
         return handler(node, *arguments)
     except FormatError:
@@ -242,7 +242,8 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
             raise refused(file.name, f"half of the features of {place}", "joined with the other half", "it by itself")
         file.allowance.take(part.size * dtype.itemsize, f"the weights of {place}")
         try:
-            layers.append(part.build(dtype))
+            with np.errstate(all="ignore"):  # weights may be anything, infinite too
+                layers.append(part.build(dtype))
         except (ValueError, TypeError) as error:
             raise FormatError(f"{file.name}: {place} cannot be a layer. {error}") from error
     return layers

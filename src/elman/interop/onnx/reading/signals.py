@@ -7,8 +7,8 @@ of two axes. Reshape may regroup them but never change their order; Transpose ch
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from elman.checks import Array
@@ -21,10 +21,10 @@ Group: TypeAlias = tuple[Axis, ...]
 
 @dataclass(frozen=True, eq=False)
 class Constant:
-    """An array that is known. Along the axes in `spread` it has length 1 here and an unknown one in the model."""
+    """An array that is known. Along the axes in `spread` it has length 1 here, and the one given there in the model."""
 
     array: Array
-    spread: frozenset[int] = frozenset()
+    spread: Mapping[int, Size] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +104,16 @@ class Total:
 
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """A step on the way to a layer normalization that a graph writes out: what it is, and of which signal."""
+    """A step on the way to a layer normalization that a graph writes out: what it is, and of which signal.
+
+    `gain` and `bias` are what it was multiplied by already, and what was added then.
+    """
 
     kind: str
     signal: Signal
     epsilon: float = 0.0
+    gain: Array | None = None
+    bias: Array | None = None
 
 
 Value: TypeAlias = Constant | Signal | Pile | Lengths | Steps | Real | Total | Statistic
