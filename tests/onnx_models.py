@@ -188,7 +188,7 @@ def session(model):
 def random_arguments(reading, rng, batch, time, dtype=np.float32):
     """Arguments of a network, also states and lengths where its model has them as inputs."""
     net = reading.network
-    arguments = {"x": rng.standard_normal((batch, time, net.input_size)).astype(dtype)}
+    arguments = {"x": rng.standard_normal((batch, time, net.input_size or 3)).astype(dtype)}
     if reading.lengths:
         arguments["lengths"] = rng.integers(1, time + 1, batch).astype(np.int32)
     if reading.takes_state:

@@ -59,8 +59,8 @@ def whole(node: Node, x: Signal) -> tuple[Signal, int]:
     if x.cut is not None or not x.axes:
         raise node.refused("its input", "the whole input of the network", "a part of it, cut along its first axis")
     last = x.axes[-1]
-    if not x.stage.features and len(last) == 1:
-        take_role(node, last[0], "features")
+    if not x.stage.features and last and all(axis.role for axis in last[:-1]):
+        take_role(node, last[-1], "features")
     features = x.stage.features
     width = product(axis.length for axis in features)
     others = last[: len(last) - len(features)]

@@ -27,11 +27,13 @@ class Reading:
     stages: Sequence[Stage]
 
     def __post_init__(self) -> None:
-        """Gives axes of the input that no operator told apart the role that is left: batch before time."""
-        left = [role for role in _LEAD if role not in {axis.role for axis in self._axes}]
-        for axis in self._axes:
-            if not axis.role and left:
-                axis.role = left.pop(0)
+        """Gives axes of the input that no operator told apart the roles that are left: features last, batch first."""
+        roles = {axis.role for axis in self._axes}
+        open_axes = [axis for axis in self._axes if not axis.role]
+        if open_axes and "features" not in roles and not self.network.takes_tokens:
+            open_axes.pop().role = "features"
+        for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
+            axis.role = role
 
     @property
     def _axes(self) -> tuple[Axis, ...]:
@@ -48,9 +50,13 @@ class Reading:
         return any(part.given for _, part in self._recurrent())
 
     def feed(self, x: Array, state: Any = None, lengths: Any = None) -> dict[str, Array]:
-        """The inputs of the model for arguments of the network: x (batch, time, features), or tokens (batch, time)."""
+        """The inputs of the model for arguments of the network: x (batch, time, features), or tokens (batch, time).
+
+        Without an axis of time where the model has none.
+        """
         features = tuple(axis for axis in self._axes if axis.role == "features")
-        found = {self.stages[0].name: _laid_out(x, _LEAD, [(axis,) for axis in self._axes], features)}
+        lead = _LEAD[: x.ndim - len(features)]
+        found = {self.stages[0].name: _laid_out(x, lead, [(axis,) for axis in self._axes], features)}
         if self.lengths and lengths is not None:
             found[self.lengths] = np.asarray(lengths)
         rows: dict[str, list[Array]] = {}
