@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import pytest
 
-from elman.interop.onnx_reader import from_onnx, read_onnx
-from elman.interop.onnx_sizes import Size, product, shape_array
+from elman.interop.onnx.reading.reader import from_onnx, read_onnx
+from elman.interop.onnx.reading.sizes import Size, product, shape_array
 from onnx_models import Parts, helper, random_arguments, recurrent, session
 
 FAR = 2**63 - 1
@@ -115,7 +115,9 @@ ROWS = {
     "last step by its number": (
         lambda p: p.add(
             "Gather", p.add("Relu", "x"),
-            p.add("Sub", p.add("Gather", p.add("Shape", "x"), p.tensor("one", np.int64(1))), p.tensor("1", np.int64(1))),
+            p.add(
+                "Sub", p.add("Gather", p.add("Shape", "x"), p.tensor("one", np.int64(1))), p.tensor("1", np.int64(1))
+            ),
             axis=1,
         ),
         "Activate LastStep",
@@ -135,7 +137,8 @@ ROWS = {
 
 ACTIVATIONS = {
     "Relu": {}, "Tanh": {}, "Sigmoid": {}, "Softplus": {}, "Softsign": {},
-    "LeakyRelu": {"alpha": 0.2}, "Elu": {"alpha": 0.7}, "HardSigmoid": {"alpha": 0.3, "beta": 0.4}, "ThresholdedRelu": {"alpha": 0.4},
+    "LeakyRelu": {"alpha": 0.2}, "Elu": {"alpha": 0.7}, "HardSigmoid": {"alpha": 0.3, "beta": 0.4},
+    "ThresholdedRelu": {"alpha": 0.4},
 }  # fmt: skip
 
 

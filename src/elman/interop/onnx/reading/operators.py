@@ -17,7 +17,17 @@ from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.normalization import mean_of_features, statistic
 from elman.interop.onnx.reading.padding import padding_of
 from elman.interop.onnx.reading.recurrence import lengths_of, recurrent
-from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Pile, Signal, Statistic, Total, Value, signal_of
+from elman.interop.onnx.reading.signals import (
+    Constant,
+    Group,
+    Lengths,
+    Pile,
+    Signal,
+    Statistic,
+    Total,
+    Value,
+    signal_of,
+)
 from elman.interop.onnx.reading.stages import Axis, Part
 
 
