@@ -87,6 +87,34 @@ def test_data_outside_an_onnx_file_under_a_name_that_no_file_has(tmp_path, locat
     assert len(report.refused) < 1000
 
 
+def test_a_tensor_of_no_numbers_in_onnx_with_a_shape_that_is_too_large(tmp_path):
+    import onnx
+
+    formats.write(elman.GRU(2, 3, seed=0), tmp_path / "net.onnx")
+    model = onnx.load(tmp_path / "net.onnx")
+    tensor = model.graph.initializer[0]
+    tensor.dims[:] = [2**40, 2**40, 0]
+    tensor.raw_data = b""
+    onnx.save(model, tmp_path / "net.onnx")
+    assert "net.onnx: the shape of the tensor" in inspect(tmp_path / "net.onnx").refused
+
+
+@pytest.mark.parametrize("length", [0, 2**64 - 1, 2**64 - 16, 2112])
+def test_a_heap_of_hdf5_whose_objects_end_outside_of_it(tmp_path, length):
+    """HDF5 1.14 reads such a heap for ever, in compiled code where no signal reaches it."""
+    content = bytearray((Path(__file__).parent / "golden" / "keras" / "sequential_2.h5").read_bytes())
+    heap = content.index(b"GCOL")
+    size = int.from_bytes(content[heap + 8 : heap + 16], "little")
+    at = heap + 16
+    while content[at : at + 2] != b"\0\0":  # the objects that are there; behind them is the space that is left
+        at += 16 + -(-int.from_bytes(content[at + 8 : at + 16], "little") // 8) * 8
+    assert at + 40 < heap + size
+    content[at : at + 16] = (900).to_bytes(8, "little") + length.to_bytes(8, "little")
+    (tmp_path / "net.h5").write_bytes(content)
+    with pytest.raises(elman.FormatError, match=f"net.h5: the heap at byte {heap} must be whole"):
+        formats.read(tmp_path / "net.h5")
+
+
 # The program itself.
 
 

@@ -158,7 +158,7 @@ class Tree:
 
 
 def _check_heaps(content: bytes, source: str) -> None:
-    """Refuses a heap of texts with an object of no length, in which HDF5 (1.14) would go round for ever.
+    """Refuses a heap of texts with an object of no length, or one that ends outside: HDF5 1.14 may read it for ever.
 
     Format: HDF5 File Format Specification, section III.E, disk format of the global heap.
     """
@@ -169,8 +169,9 @@ def _check_heaps(content: bytes, source: str) -> None:
         while at + 16 <= end:
             index, length = (int.from_bytes(content[at + a : at + b], "little") for a, b in ((0, 2), (8, 16)))
             step = 16 + -(-length // 8) * 8 if index else length  # 0 is the space that is left
-            if step == 0:
-                raise refused(source, f"the heap at byte {start}", "whole", "an object of no length")
+            if step == 0 or at + step > end:
+                got = f"an object of {length:,} bytes with {end - at:,} left" if length else "an object of no length"
+                raise refused(source, f"the heap at byte {start}", "whole", got)
             at += step
         start = content.find(_HEAP, start + 4)
 

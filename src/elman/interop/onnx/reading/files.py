@@ -93,7 +93,10 @@ class ModelFile:
         if has != count * (size if unit else 1):
             must = f"as large as its shape {tuple(proto.dims)} says, {count:,} elements"
             raise refused(self.name, place, must, f"{has:,} {unit or 'elements'}")
-        array = numpy_helper.to_array(proto)
+        try:
+            array = numpy_helper.to_array(proto)
+        except ValueError as error:  # no bytes, and lengths that NumPy cannot count
+            raise refused(self.name, f"the shape of {place}", "one of an array", f"an error: {error}") from None
         return array.astype(np.float32) if proto.data_type in (10, 16) else array
 
     def _with_data(self, proto: TensorProto, size: int, place: str) -> TensorProto:
