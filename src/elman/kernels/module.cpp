@@ -190,6 +190,8 @@ NB_MODULE(_native, m) {
     using namespace elman;
     using namespace nb::literals;
 
+    // Networks in a notebook live until the interpreter has gone; nanobind would report them as leaks.
+    nb::set_leak_warnings(false);
     const nb::module_ np = nb::module_::import_("numpy");
     numpy = new NumPy{np.attr("empty"), np.attr("dtype")("float32"), np.attr("dtype")("float64")};
 
