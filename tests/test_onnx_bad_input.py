@@ -452,3 +452,24 @@ def test_dead_nodes_may_be_anything():
     model = good()
     model.graph.node.add(op_type="Wavelet", input=["x"], output=["q"], domain="of.mine")
     assert repr(from_onnx(model)) == repr(from_onnx(good()))
+
+
+def test_states_of_a_direction_that_the_network_does_not_have():
+    """The last state of one of two directions is that of one layer in one direction, which has no other."""
+    made = Parts(np.random.default_rng(0))
+    made.inputs["x"] = (np.float32, ("time", "batch", 3))
+    weights = made.weights("W", 2, 6, 3), made.weights("R", 2, 6, 2)
+    _, h = made.add("GRU", "x", *weights, count=2, hidden_size=2, direction="bidirectional")
+    made.outputs += [made.add("Relu", made.add("Gather", h, made.tensor("one", np.int64(1)), axis=0))]
+    assert len(from_onnx(made.model()).layers) == 4
+    made.outputs.append(h)
+    refused(made.model(), r"the output 'GRU0_1' must be a state of a layer of the network, of all its directions")
+
+
+def test_many_nodes_take_time_by_their_number_alone():
+    made = parts()
+    x, one = "x", made.tensor("number", np.float32(1.5))
+    for i in range(10_000):
+        x = made.add("Add" if i % 2 else "Mul", x, one)
+    made.outputs.append(x)
+    assert len(from_onnx(made.model()).layers) == 5000

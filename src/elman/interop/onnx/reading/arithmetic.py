@@ -32,7 +32,7 @@ def arithmetic(node: Node, a: Any, b: Any) -> Value:
     x, array = signal_of(node, x), floats(node, known)
     if node.op == "Pow" or (node.op == "Div" and x is b):
         raise node.refused("the operator", "a sum, a product or a quotient by known numbers", node.op)
-    if node.op == "Mul" and x.stage.root().state == "tokens" and not array.any():
+    if node.op == "Mul" and x.stage.root.state == "tokens" and not array.any():
         return Constant(np.zeros((), np.int64))  # whatever the tokens are
     if node.op in ("Mul", "Div"):
         with np.errstate(all="ignore"):
@@ -60,6 +60,7 @@ def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> S
     if all(array.size == 1 for array in arrays.values()):
         return _scaled_by_numbers(node, x, {name: float(array.item()) for name, array in arrays.items()})
     x, width = whole(node, x)
+    node.take(8 * width * len(arrays))
     vectors = {name: np.broadcast_to(array.ravel(), width) for name, array in arrays.items()}
     return x.behind(_scaled_by_vectors(node, x.stage, vectors))
 

@@ -20,7 +20,7 @@ def concat(node: Node, *values: Any) -> Value:
         return signals[0]
     if axis == 0 and all(signal.stage.state for signal in signals):
         return Pile(tuple(signals))
-    found = _side_by_side(signals, axis) if len(signals) == 2 else None
+    found = _side_by_side(node, signals, axis) if len(signals) == 2 else None
     if found is None:
         raise node.refused(
             "its inputs", "the two directions of one bidirectional layer, forward first", branches(signals)
@@ -31,7 +31,7 @@ def concat(node: Node, *values: Any) -> Value:
 def merged(node: Node, a: Signal, b: Signal, mode: str) -> Signal:
     """Both directions made one by a sum or a product."""
     axis = len(a.axes) - 1
-    both = _side_by_side([a, b], axis) or _side_by_side([b, a], axis) if a.axes else None
+    both = _side_by_side(node, [a, b], axis) or _side_by_side(node, [b, a], axis) if a.axes else None
     if both is None or a.axes[-1] != a.stage.features:
         raise node.refused("its inputs", "one known, or the two directions of a bidirectional layer", branches([a, b]))
     return a.behind(both.stage.then(Part("MergeDirections", {"mode": mode}), node.place, a.stage.features))
@@ -42,14 +42,14 @@ def branches(signals: Sequence[Signal]) -> str:
     return "branches, which are no layers in a row, from " + " and ".join(signal.stage.place for signal in signals[:3])
 
 
-def _side_by_side(signals: list[Signal], axis: int) -> Signal | None:
+def _side_by_side(node: Node, signals: list[Signal], axis: int) -> Signal | None:
     one, two = signals
     if len(one.axes) != len(two.axes):
         return None
     both = Axis(2, "direction")
     mine, its = one.stage.features, two.stage.features
     features = (both, *mine)
-    stage = joined(one.stage, two.stage, features) or joined_halves(one.stage, two.stage, features)
+    stage = joined(one.stage, two.stage, features, node.take) or joined_halves(one.stage, two.stage, features)
     alike = all(a == b or (a == mine and b == its) for a, b in zip(one.axes, two.axes, strict=True))
     joins = {mine: features, (): (both,)}.get(one.axes[axis])
     if stage is None or not alike or joins is None:

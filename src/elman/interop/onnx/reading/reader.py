@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 _INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # types of elements
-_DOUBLE = 11
 
 #: What NumPy raises where the arrays of a graph do not fit together.
 _UNFIT = (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError, MemoryError, RuntimeError)
@@ -98,7 +97,7 @@ def read_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str,
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
     chain = _chain(file, outputs)
-    stages = _stages(chain.stage)
+    stages = chain.stage.chain()
     _check_states(file, outputs, stages)
     network = network_of(_layers(file, stages), file.name)
     return Reading(network, chain, outputs, stages)
@@ -174,7 +173,7 @@ def _chain(file: ModelFile, outputs: Mapping[str, Signal | Pile]) -> Signal:
             raise refused(
                 file.name, "an output of the graph", "that of a layer", "cell states alone" if signals else "none"
             )
-        return max(states, key=lambda signal: len(signal.stage.parts()))
+        return max(states, key=lambda signal: len(signal.stage.chain()))
     (name, first), *others = found.items()
     for other, signal in others:
         if signal.stage is not first.stage:
@@ -183,28 +182,15 @@ def _chain(file: ModelFile, outputs: Mapping[str, Signal | Pile]) -> Signal:
     return first
 
 
-def _stages(last: Stage) -> list[Stage]:
-    stages: list[Stage] = []
-    stage: Stage | None = last
-    while stage is not None:
-        stages.insert(0, stage)
-        stage = stage.parent
-    return stages
-
-
 def _check_states(file: ModelFile, outputs: Mapping[str, Signal | Pile], stages: list[Stage]) -> None:
     """Refuses states that go in or out of the network elsewhere than elman has them."""
     recurrent = [stage for stage in stages if isinstance(stage.part, RecurrentPart)]
-    places = {stage.place for stage in recurrent}
+    directions = {stage.place: stage.part.directions for stage in recurrent if isinstance(stage.part, RecurrentPart)}
     for name, value in outputs.items():
         for signal in value.signals if isinstance(value, Pile) else (value,):
-            if _is_state(signal) and signal.stage.place not in places:
-                raise refused(
-                    file.name,
-                    f"the output {name!r}",
-                    "a state of a layer of the network",
-                    f"one of {signal.stage.place}",
-                )
+            if _is_state(signal) and directions.get(signal.stage.place) != len(signal.stage.features):
+                must = "a state of a layer of the network, of all its directions"
+                raise refused(file.name, f"the output {name!r}", must, f"one of {signal.stage.place}")
     seen: dict[tuple[str, str], int] = {}
     for stage in recurrent:
         assert isinstance(stage.part, RecurrentPart)

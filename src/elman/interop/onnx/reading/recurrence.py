@@ -84,7 +84,7 @@ def _lead(node: Node, x: Signal) -> tuple[str, str]:
             raise node.refused(f"the axis of {role} of its input X", "one axis of the network", f"{list(group)}")
         for axis in group:
             take_role(node, axis, role)
-    if not x.axes[lead.index("time")] and any(part.kind in _POOLS for _, part in x.stage.parts()):
+    if not x.axes[lead.index("time")] and any(stage.part and stage.part.kind in _POOLS for stage in x.stage.chain()):
         raise node.refused("its input X", "a sequence", "one vector a sequence, from a layer before")
     return lead
 

@@ -7,7 +7,7 @@ as the two directions of a bidirectional layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -166,15 +166,22 @@ class Stage:
     state: str = ""  #: "h" or "c": the state of the recurrent layer before, as its operator gives it; "tokens": an
     #: input of whole numbers
     name: str = ""  #: of the input of the graph
+    root: Stage = field(init=False, repr=False)  #: the input in which the chain begins
+    _giver: Stage = field(init=False, repr=False)  # the last stage with axes of its own; both found once, not by a walk
+
+    def __post_init__(self) -> None:
+        """Takes over from the stage before what stays the same behind it."""
+        object.__setattr__(self, "root", self if self.parent is None else self.parent.root)
+        has_axes = self.parent is None or self.axes is not None
+        object.__setattr__(self, "_giver", self if has_axes or self.parent is None else self.parent._giver)
 
     @property
     def features(self) -> tuple[Axis, ...]:
         """The axes that elman has as one axis of features, in its order."""
-        stage = self
-        while stage.axes is None and stage.parent is not None:
-            stage = stage.parent
-        axes = stage.axes or ()
-        return axes if stage.parent is not None else tuple(axis for axis in axes if axis.role == "features")
+        axes = self._giver.axes or ()
+        if self._giver.parent is not None:
+            return axes
+        return tuple(axis for axis in axes if axis.role == "features")
 
     def then(self, part: Part, place: str, features: tuple[Axis, ...] | None = None, state: str = "") -> Stage:
         """The stage behind one more layer."""
@@ -189,22 +196,12 @@ class Stage:
         assert self.part is not None
         return replace(self, part=replace(self.part, **changes))
 
-    def parts(self) -> list[tuple[str, Part]]:
-        """The layers in order, each with the place it came from."""
-        found: list[tuple[str, Part]] = []
-        stage: Stage | None = self
-        while stage is not None:
-            if stage.part is not None:
-                found.append((stage.place, stage.part))
-            stage = stage.parent
+    def chain(self) -> list[Stage]:
+        """All stages from the input to this one."""
+        found = [self]
+        while found[-1].parent is not None:
+            found.append(found[-1].parent)
         return found[::-1]
-
-    def root(self) -> Stage:
-        """The input of the graph in which the chain begins."""
-        stage = self
-        while stage.parent is not None:
-            stage = stage.parent
-        return stage
 
     def tail(self, count: int) -> tuple[Stage, list[Part]]:
         """The stage `count` layers before this one, and those layers; none where there are not as many."""
@@ -243,14 +240,18 @@ def half(stage: Stage, index: int) -> Stage | None:
     return None
 
 
-def joined(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) -> Stage | None:
-    """The bidirectional layer of which two stages are the directions; None where they are not."""
+def joined(forward: Stage, reverse: Stage, features: tuple[Axis, ...], take: Callable[[int], None]) -> Stage | None:
+    """The bidirectional layer of which two stages are the directions; None where they are not.
+
+    `take` asks for the memory of its weights, in bytes.
+    """
     for both, *ends in _DIRECTIONS:
         (start, first), (other, second) = (
             stage.tail(len(end) + 1) for stage, end in zip((forward, reverse), ends, strict=True)
         )
         if not first or not second or [titles(first[1:]), titles(second[1:])] != ends:
             continue
+        take(16 * first[0].size)
         part = first[0].with_reverse(second[0]) if isinstance(first[0], RecurrentPart) else None
         if part is not None and part.directions == 2 and _are_same(start, other.then(_backwards(part), forward.place)):
             start = start.then(part, forward.place, features)
