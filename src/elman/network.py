@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -144,6 +144,15 @@ class Network(Layer):
             f"  {i}  {name:<{left}} {count:>{right}}" for i, (name, count) in enumerate(zip(names, counts, strict=True))
         ]
         return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters, {self.dtype}", *rows])
+
+
+def placed_layers(net: Network, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer with its place, "1.0" in a network within the network, as in the names of parameters."""
+    for i, layer in enumerate(net.layers):
+        if isinstance(layer, Network):
+            yield from placed_layers(layer, f"{path}{i}.")
+        else:
+            yield f"{path}{i}", layer
 
 
 def _layer_class(name: str) -> type[Layer]:

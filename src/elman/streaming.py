@@ -15,7 +15,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.network import Network
+from elman.network import Network, placed_layers
 from elman.sequences import Layout
 
 
@@ -46,7 +46,7 @@ def check_steps(layers: list[Layer]) -> None:
 
 
 def _flat(net: Network) -> list[Layer]:
-    return [inner for layer in net.layers for inner in (_flat(layer) if isinstance(layer, Network) else [layer])]
+    return [layer for _, layer in placed_layers(net)]
 
 
 class Stream:

@@ -9,13 +9,13 @@ from elman import checks
 from elman.cells import CELLS
 from elman.checks import FormatError
 from elman.layers import Layer, Recurrent
-from elman.network import Network
+from elman.network import Network, placed_layers
 
 
 def layers_of(net: Any) -> list[Layer]:
     """The layers of a layer or a network in a row, those of nested networks in their place."""
     if isinstance(net, Network):
-        return [inner for layer in net.layers for inner in layers_of(layer)]
+        return [layer for _, layer in placed_layers(net)]
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
     return [net]

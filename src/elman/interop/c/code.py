@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from elman.interop.c.layers import POINTWISE
 from elman.interop.c.source import Model, Stage, check_name, header, source
 from elman.interop.chain import layers_of
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
-from elman.network import Network
+from elman.network import Network, placed_layers
 from elman.saving import replace
 from elman.streaming import check_steps
 
@@ -126,24 +126,15 @@ def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path,
     return stem.with_name(stem.name + ".h"), stem.with_name(stem.name + ".c"), name
 
 
-def _walk(net: Network, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer with its place, "1.0" in a network within the network, as in the names of parameters."""
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, Network):
-            yield from _walk(layer, f"{path}{i}.")
-        else:
-            yield f"{path}{i}", layer
-
-
 def _tokens(net: Network) -> int | None:
     """How many tokens a network knows that takes them."""
-    _, first = next(_walk(net))
+    _, first = next(placed_layers(net))
     return first.count if isinstance(first, Embedding) else None
 
 
 def _stages(net: Network) -> tuple[list[Stage], list[str]]:
     """The layers that have something to do in a step, and what is said about their weights."""
-    walked = list(_walk(net))
+    walked = list(placed_layers(net))
     check_steps([layer for _, layer in walked])
     width = _tokens(net) or net.input_size
     if width is None:

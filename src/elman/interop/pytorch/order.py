@@ -17,7 +17,7 @@ from elman.checks import Array, FormatError
 from elman.interop.pytorch.files import named
 from elman.interop.pytorch.weights import SCALE, Module, modules_of
 from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
-from elman.network import Network
+from elman.network import Network, placed_layers
 
 Readings: TypeAlias = tuple[Module, ...]  # all that a module can be
 Fits: TypeAlias = Callable[[tuple[Module, ...], Module], bool]
@@ -44,7 +44,7 @@ def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> li
 def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str] | None) -> Network:
     """A copy of a network with these weights: the layers that have any take them in their order."""
     net = like if isinstance(like, Network) else Network([like])
-    takers = [(prefix, layer) for prefix, layer in _walk(net) if layer.parameters]
+    takers = [(f"{place}.", layer) for place, layer in placed_layers(net) if layer.parameters]
     modules, ordered = _ordered(weights, order)
     _check_count(modules, takers)
     tried: dict[tuple[str, str, int], bool] = {}
@@ -158,15 +158,6 @@ def _follows(chain: tuple[Module, ...], module: Module) -> bool:
 
 
 # The layers of a network.
-
-
-def _walk(net: Network, prefix: str = "") -> Iterator[tuple[str, Layer]]:
-    """The layers with the prefixes of their parameters, those of nested networks in their place."""
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, Network):
-            yield from _walk(layer, f"{prefix}{i}.")
-        else:
-            yield f"{prefix}{i}.", layer
 
 
 _TAKES: dict[type[Layer], tuple[str, ...]] = {
