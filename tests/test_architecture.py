@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -84,6 +86,22 @@ def test_a_file_imports_from_its_floor_or_lower_ones(name):
 def test_imports_have_no_circles():
     order = TopologicalSorter({name: imports(file, top_level_only=True) for name, file in MODULES.items()})
     assert len(list(order.static_order())) >= len(MODULES)
+
+
+def test_no_name_hides_a_module():
+    """A function called like the module beside it would hide it from `help` and `inspect`."""
+    for name, file in MODULES.items():
+        if file.name == "__init__.py":
+            package = importlib.import_module(name)
+            for module in pkgutil.iter_modules(package.__path__, f"{name}."):
+                if module.name not in MODULES:
+                    continue
+                found = importlib.import_module(module.name)
+                short = module.name.rpartition(".")[2]
+                assert getattr(package, short) is found, f"{name}.{short} must be the module {module.name}"
+                assert inspect.getdoc(found) == ast.get_docstring(ast.parse(MODULES[module.name].read_text()))
+    rooms = {name.split(".")[1] for name in MODULES if "." in name}
+    assert not rooms & set(elman.__all__)
 
 
 @pytest.mark.parametrize("name", MODULES)

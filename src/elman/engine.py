@@ -83,8 +83,8 @@ def compiled(cell: Cell) -> bool:
 def runner(cell: Cell) -> str:
     """What runs this cell here: "compiled kernel" or "plain equations".
 
-    >>> from elman.cells import lstm
-    >>> runner(lstm(layer_norm=True))
+    >>> from elman.cells.lstm import lstm_cell
+    >>> runner(lstm_cell(layer_norm=True))
     'plain equations'
     """
     return "compiled kernel" if compiled(cell) else "plain equations"

@@ -90,7 +90,9 @@ def step_reset_before_derivative(
     return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0))
 
 
-def gru(reset_after: bool = True, *, clip: float | None = None, activations: Mapping[str, Any] | None = None) -> Cell:
+def gru_cell(
+    reset_after: bool = True, *, clip: float | None = None, activations: Mapping[str, Any] | None = None
+) -> Cell:
     """The GRU cell; `reset_after` chooses between its two forms."""
     checks.flag("reset_after", reset_after)
     acts = read_activations(activations, _ACTIVATIONS)
@@ -126,7 +128,7 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_aft
     >>> gru_step([1.0], [0.5], [[0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]], [0.0, 0.0, 0.0]).round(6)
     array([0.630797])
     """
-    cell = gru(reset_after)
+    cell = gru_cell(reset_after)
     weights: tuple[Any, ...] = (Wx, Wh, b)
     if not reset_after and bn is not None:
         raise ValueError("bn must be left out with reset_after=False, which has no such bias. Got a value.")

@@ -22,7 +22,7 @@ from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.border import step_arrays
 from elman.cells.cell import Arrays, Cell, Kept, masked
-from elman.cells.lstm_layer_norm import lstm_layer_norm
+from elman.cells.lstm_layer_norm import layer_norm_cell
 from elman.cells.lstm_variants import chosen_options, lstm_variant
 from elman.checks import Array
 
@@ -56,7 +56,7 @@ def step_derivative(
     return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
-def lstm(
+def lstm_cell(
     layer_norm: bool = False,
     *,
     peepholes: bool = False,
@@ -71,7 +71,7 @@ def lstm(
     if checks.flag("layer_norm", layer_norm):
         if options:
             raise ValueError(f"layer_norm must be False together with {', '.join(options)}. Got True.")
-        return lstm_layer_norm()
+        return layer_norm_cell()
     if options:
         return lstm_variant(options)
     return Cell(
@@ -97,7 +97,7 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, 
     >>> h.round(6), c.round(6)
     (array([0.2793]), array([0.630797]))
     """
-    cell = lstm()
+    cell = lstm_cell()
     inputs, state, weights = step_arrays(cell, x, (h, c), (Wx, Wh, b))
     (h_next, c_next), _ = cell.step(inputs, state, weights)
     return h_next, c_next

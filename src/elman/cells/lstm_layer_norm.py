@@ -77,7 +77,7 @@ def step_derivative(
     return dpx @ Wx.T, (masked(dph @ Wh.T, mask), dc * f), dweights
 
 
-def lstm_layer_norm() -> Cell:
+def layer_norm_cell() -> Cell:
     """The cell of the layer-normalized LSTM. It has no compiled kernel."""
     return Cell(
         name="lstm",

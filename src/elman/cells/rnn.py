@@ -33,7 +33,7 @@ def step_derivative(
     return da @ Wx.T, (masked(da @ Wh.T, mask),), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 
-def rnn(activation: str | dict[str, Any] | Activation = "tanh", *, clip: float | None = None) -> Cell:
+def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: float | None = None) -> Cell:
     """The cell of the simple recurrent network with an activation of the table."""
     activation, clip_chosen = as_activation(activation), clip_option("clip", clip)
     act = bounded(activation, clip_chosen.get("clip"))
@@ -61,7 +61,7 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activat
     >>> rnn_step([0.2, -0.1], [0.5], [[1.0], [2.0]], [[0.4]], [0.1]).round(6)
     array([0.291313])
     """
-    cell = rnn(activation)
+    cell = rnn_cell(activation)
     inputs, state, weights = step_arrays(cell, x, (h,), (Wx, Wh, b))
     (h_next,), _ = cell.step(inputs, state, weights)
     return h_next

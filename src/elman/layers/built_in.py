@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.cells import Cell, gru, lstm, rnn
+from elman.cells import Cell
 from elman.cells.activations import Activation
+from elman.cells.gru import gru_cell
+from elman.cells.lstm import lstm_cell
+from elman.cells.rnn import rnn_cell
 from elman.initializers import RECURRENT
 from elman.layers.layer import Layer
 from elman.layers.recurrent import Recurrent, chosen
@@ -50,7 +53,7 @@ class RNN(_BuiltIn):
     ((2, 7, 5), (2, 5), ['Wx', 'Wh', 'b'])
     """
 
-    _cell = staticmethod(rnn)
+    _cell = staticmethod(rnn_cell)
 
     def __init__(
         self,
@@ -72,7 +75,7 @@ class RNN(_BuiltIn):
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            **rnn(activation, clip=clip).options,
+            **rnn_cell(activation, clip=clip).options,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,
@@ -136,7 +139,7 @@ class LSTM(_BuiltIn):
     ((2, 7, 2), (2, 2), (2, 5), ['Wx', 'Wh', 'b', 'pi', 'pf', 'po', 'Wp'])
     """
 
-    _cell = staticmethod(lstm)
+    _cell = staticmethod(lstm_cell)
 
     def __init__(
         self,
@@ -159,7 +162,7 @@ class LSTM(_BuiltIn):
         cell_clip: float | None = None,
         activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
-        cell = lstm(
+        cell = lstm_cell(
             layer_norm,
             peepholes=peepholes,
             coupled=coupled,
@@ -210,7 +213,7 @@ class GRU(_BuiltIn):
     ([(4, 10), (6, 10)], (2, 2, 5))
     """
 
-    _cell = staticmethod(gru)
+    _cell = staticmethod(gru_cell)
 
     def __init__(
         self,
@@ -233,7 +236,7 @@ class GRU(_BuiltIn):
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            **gru(reset_after, clip=clip, activations=activations).options,
+            **gru_cell(reset_after, clip=clip, activations=activations).options,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,
