@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -28,6 +29,8 @@ private:
         void operator()(T* p) const { std::free(p); }
     };
     static T* allocate(index n) {
+        constexpr index most = std::numeric_limits<index>::max() / sizeof(T) - 64;
+        if (n < 0 || n > most) throw std::bad_alloc();
         const index bytes = (n * static_cast<index>(sizeof(T)) + 64) / 64 * 64;
         void* p = std::aligned_alloc(64, bytes);
         if (!p) throw std::bad_alloc();

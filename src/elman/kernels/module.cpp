@@ -92,20 +92,27 @@ template <class T> nb::object forward_of(const LayerArguments& in, const BatchAr
     const nb::object h = empty<T>({B, H});
     const nb::object c = facts.cell_state ? empty<T>({B, H}) : nb::none();
     const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true);
+    const auto& [x, lengths, h0, c0, mask, zone_h, zone_c] = batch;
+    const auto read = {&x, &lengths, &h0, &c0, &mask, &zone_h, &zone_c, &in.Wx, &in.Wh, &in.b, &in.vectors};
+    const Result<T> y_to(y_, y_.data<T>({N, H}), read);
+    const Result<T> gates_to(gates, gates.packed<T>({N, in.gates() * H}), read, {&y_});
+    const Result<T> inner_to(inner, inner.packed<T>({N, H}), read, {&y_, &gates});
+    const Result<T> fresh_to(fresh, fresh.packed<T>({N, H}), read, {&y_, &gates, &inner});
     const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                      batch.x.row_stride(),
                                      batch.h0.packed<const T>({B, H}),
                                      batch.c0.packed<const T>({B, H}),
                                      batch.mask.packed<const T>({B, H}),
                                      batch.zones<T>(in.facts(), H),
-                                     y_.data<T>({N, H}),
-                                     y_.row_stride(),
+                                     y_to.get(),
+                                     y_to.row_stride(),
                                      h_.packed<T>({B, H}),
                                      c_.packed<T>({B, H}),
-                                     gates.packed<T>({N, in.gates() * H}),
-                                     inner.packed<T>({N, H}),
-                                     fresh.packed<T>({N, H})};
+                                     gates_to.get(),
+                                     inner_to.get(),
+                                     fresh_to.get()};
     run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
+    for (const Result<T>* result : {&y_to, &gates_to, &inner_to, &fresh_to}) result->finish();
     return nb::make_tuple(y, h, c);
 }
 
@@ -142,6 +149,9 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const nb::object dvectors = V ? empty<T>({V * H}) : nb::none();
     const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
         dWh_(dWh, "dWh", true), db_(db, "db", true), dvectors_(dvectors, "dvectors", true);
+    const Result<T> dx_to(dx_, dx_.data<T>({N, I}),
+                          {&batch.x, &tape.y, &tape.gates, &tape.inner, &tape.fresh, &tape.dy, &batch.zone_h,
+                           &batch.zone_c, &in.vectors});
     const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                       batch.x.row_stride(),
                                       batch.h0.packed<const T>({B, H}),
@@ -157,8 +167,8 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       tape.dy.row_stride(),
                                       tape.dh.packed<const T>({B, H}),
                                       tape.dc.packed<const T>({B, H}),
-                                      dx_.data<T>({N, I}),
-                                      dx_.row_stride(),
+                                      dx_to.get(),
+                                      dx_to.row_stride(),
                                       dh0_.packed<T>({B, H}),
                                       dc0_.packed<T>({B, H}),
                                       dWx_.packed<T>({I, GH}),
@@ -166,6 +176,7 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
                                       db_.packed<T>({GH}),
                                       dvectors_.packed<T>({V * H})};
     run_unlocked([&](const Running& running) { return backward(layer, order, arrays, running); });
+    dx_to.finish();
     return nb::make_tuple(dx, dh0, dc0, dWx, dWh, db, dvectors);
 }
 

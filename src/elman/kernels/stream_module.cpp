@@ -36,8 +36,9 @@ public:
             throw nb::value_error("x must have shape (batch, inputs) for a stream of many. Got (inputs,).");
         if (out.is_none()) out = one ? empty<T>({H}) : empty<T>({B, H});
         const Array y(out, "out", true);
-        T* const to = one ? y.data<T>({H}) : y.data<T>({B, H});
-        state_.step(from, x_.row_stride(), to, y.row_stride());
+        const Result<T> to(y, one ? y.data<T>({H}) : y.data<T>({B, H}), {&x_});
+        state_.step(from, x_.row_stride(), to.get(), to.row_stride());
+        to.finish();
         return out;
     }
 
@@ -50,20 +51,21 @@ public:
         const index steps = x_.shape(one ? 0 : 1);
         if (out.is_none()) out = one ? empty<T>({steps, H}) : empty<T>({B, steps, H});
         const Array y(out, "out", true);
-        T* const to = one ? y.data<T>({steps, H}) : y.data<T>({B, steps, H});
+        const Result<T> to(y, one ? y.data<T>({steps, H}) : y.data<T>({B, steps, H}), {&x_});
         if (steps == 0) return out;
         const std::vector<index> lengths(B, steps);
         const Order order(lengths.data(), B, false);
         const Memory<T> h(B * H), c(B * H);
         save(h.get(), c.get());
-        const index ldx = one ? x_.row_stride() : I, ldy = one ? y.row_stride() : H;
+        const index ldx = one ? x_.row_stride() : I, ldy = one ? to.row_stride() : H;
         run_unlocked([&](const Running& running) {
             return forward<T>(state_.packed()->layer(), order,
-                              {from, ldx, h.get(), c.get(), nullptr, state_.packed()->zones, to, ldy, h.get(), c.get(),
-                               nullptr, nullptr, nullptr},
+                              {from, ldx, h.get(), c.get(), nullptr, state_.packed()->zones, to.get(), ldy, h.get(),
+                               c.get(), nullptr, nullptr, nullptr},
                               running);
         });
         restore(h.get(), c.get());
+        to.finish();
         return out;
     }
 
