@@ -17,9 +17,13 @@ from itertools import permutations
 from typing import Any
 
 import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
 import onnx
 import onnxruntime
-import pytest
 from onnx import helper, numpy_helper
 
 from elman.checks import FormatError

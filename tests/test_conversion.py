@@ -6,6 +6,9 @@ import importlib.util
 
 import numpy as np
 import pytest
+
+pytest.importorskip("typer")
+
 from typer.testing import CliRunner
 
 import elman

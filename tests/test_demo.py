@@ -7,6 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+
+pytest.importorskip("typer")
+
 from typer.testing import CliRunner
 
 import elman

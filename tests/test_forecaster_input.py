@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
-import pytest
 from sklearn.exceptions import NotFittedError
 
 from elman.estimators import Forecaster

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("typer")
+
 import elman
 from elman.interop import formats
 from elman.interop.pytorch.state import state_dict

@@ -9,6 +9,9 @@ import zipfile
 
 import numpy as np
 import pytest
+
+pytest.importorskip("typer")
+
 from typer.testing import CliRunner
 
 import elman

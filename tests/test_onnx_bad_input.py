@@ -6,10 +6,13 @@ import os
 import tracemalloc
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+pytest.importorskip("onnx")
+
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from elman.checks import FormatError, MissingExtraError

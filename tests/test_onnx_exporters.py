@@ -9,8 +9,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnx")
+
+import onnx
 
 from elman.checks import FormatError
 from elman.interop.onnx.reading.reader import from_onnx, read_onnx

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx
 
 from elman.interop.onnx.reading.reader import from_onnx, read_onnx
 from elman.interop.onnx.reading.sizes import Size, product, shape_array

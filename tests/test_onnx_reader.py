@@ -7,9 +7,13 @@ import itertools
 from dataclasses import replace
 
 import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
 import onnx
 import onnx.backend.test.case.node as node_cases
-import pytest
 
 import elman
 from elman.checks import FormatError

@@ -5,8 +5,12 @@ from __future__ import annotations
 import tempfile
 
 import numpy as np
-import onnx
 import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import onnx
 
 from elman import GRU, Activation, Dense, LayerNorm, Network
 from elman.checks import FormatError

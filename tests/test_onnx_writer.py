@@ -6,9 +6,13 @@ import sys
 from itertools import count
 
 import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
 import onnx
 import onnxruntime
-import pytest
 from onnx.reference import ReferenceEvaluator
 
 import elman

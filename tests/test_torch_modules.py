@@ -9,12 +9,15 @@ import zipfile
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
+
+import torch
 from safetensors.torch import save_file
 
 import elman
 from elman.interop.pytorch.networks import from_torch, to_torch
 
-torch = pytest.importorskip("torch")
 nn = torch.nn
 pytestmark = [pytest.mark.peer, pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")]
 
