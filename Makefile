@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 CXX ?= g++
 BIN := $(VENV)/bin
+OBJECTS := $(abspath $(VENV))/objects
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench results sanitize fuzz lint format wheel clean
+.PHONY: demo test test-peers bench results sanitize fuzz lint format wheels ci-long clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -39,7 +40,7 @@ results: $(VENV)/results.stamp
 sanitize: $(VENV)/sanitize.stamp
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	PYTHONPATH=build/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
+	PYTHONPATH=$(VENV)/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
 	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py \
 	    -k "not memory_that_runs_out and not within_a_second and not allocates_nothing and not binary_is_small"
 
@@ -59,9 +60,19 @@ format: $(VENV)/lint.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/clang-format -i $(CPP)
 
-wheel: $(VENV)/new.stamp
-	$(PIP) wheel --no-deps --wheel-dir dist .
-	ls -l dist
+# The pure wheel, and the compiled one for this Python and any Linux as new as this; each tried without a compiler.
+wheels: $(VENV)/wheels.stamp
+	rm -rf dist $(VENV)/compiled
+	ELMAN_PURE=1 $(PIP) wheel --no-deps --wheel-dir dist .
+	$(PIP) wheel --no-deps --wheel-dir $(VENV)/compiled --config-settings=build-dir=$(OBJECTS) .
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel --quiet repair --wheel-dir dist $(VENV)/compiled/*.whl
+	$(BIN)/python tools/try_wheels.py dist/*.whl
+
+# What takes too long for every change: run it before a release.
+ci-long: $(VENV)/test.stamp
+	$(MAKE) wheels
+	$(MAKE) fuzz
+	ELMAN_LONG=1 $(BIN)/python -m pytest -m "long"
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -75,14 +86,15 @@ $(VENV)/new.stamp:
 # The built wheel is installed, not the source folder: what is tested and shown is what users get.
 $(VENV)/demo.stamp: $(VENV)/new.stamp $(SOURCES)
 	@echo "Building elman and installing it into $(VENV), a minute or two ..."
-	rm -rf build/wheel
-	$(PIP) wheel --no-deps --wheel-dir build/wheel .
-	$(PIP) install --force-reinstall --no-deps build/wheel/*.whl
-	$(PIP) install "$$(ls build/wheel/*.whl)[cli,plot]"
+	rm -rf $(VENV)/wheel
+	$(PIP) wheel --no-deps --wheel-dir $(VENV)/wheel --config-settings=build-dir=$(OBJECTS) .
+	$(PIP) install --force-reinstall --no-deps $(VENV)/wheel/*.whl
+	$(PIP) install "$$(ls $(VENV)/wheel/*.whl)[cli,plot]"
+	$(BIN)/elman doctor
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
-	$(PIP) install "$$(ls build/wheel/*.whl)[all]" --group test
+	$(PIP) install "$$(ls $(VENV)/wheel/*.whl)[all]" --group test
 	touch $@
 
 $(VENV)/peers.stamp: $(VENV)/test.stamp
@@ -98,9 +110,13 @@ $(VENV)/results.stamp: $(VENV)/peers.stamp
 	touch $@
 
 $(VENV)/sanitize.stamp: $(VENV)/test.stamp
-	rm -rf build/sanitize
-	$(PIP) install --no-deps --target build/sanitize . \
-	    --config-settings=cmake.define.ELMAN_SANITIZE=ON --config-settings=build-dir=build/sanitize-objects
+	rm -rf $(VENV)/sanitize
+	$(PIP) install --no-deps --target $(VENV)/sanitize . \
+	    --config-settings=cmake.define.ELMAN_SANITIZE=ON --config-settings=build-dir=$(OBJECTS)-sanitize
+	touch $@
+
+$(VENV)/wheels.stamp: $(VENV)/new.stamp
+	$(PIP) install --group wheels
 	touch $@
 
 $(VENV)/lint.stamp: $(VENV)/test.stamp

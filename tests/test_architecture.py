@@ -25,7 +25,7 @@ FLOORS = {
     "training": 4,
     "estimators": 5,
     "interop": 6, "explain": 6, "cluster": 6,
-    "cli": 7,
+    "cli": 7, "__main__": 7,
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ others, all cells where no kernels are built, and all cells where the environmen
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TypeAlias
 
 from elman import checks, kernels
@@ -16,7 +17,16 @@ from elman.checks import Array
 
 Tape: TypeAlias = unroll.Tape | kernels.Tape
 
-_plain = kernels.native is None or os.environ.get("ELMAN_PLAIN", "") not in ("", "0")
+WITHOUT_KERNELS = (
+    "elman has no compiled part here: the plain equations run, ten to a hundred times slower. "
+    "A wheel for this system, or a C++ compiler while it is installed, brings the kernels. "
+    "ELMAN_PLAIN=1 chooses the equations without these words."
+)
+
+_asked_for_plain = os.environ.get("ELMAN_PLAIN", "") not in ("", "0")
+_plain = kernels.native is None or _asked_for_plain
+if _plain and not _asked_for_plain:
+    warnings.warn(WITHOUT_KERNELS, RuntimeWarning, stacklevel=2)
 
 
 def set_threads(count: int) -> None:

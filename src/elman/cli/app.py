@@ -9,14 +9,38 @@ from typing import Annotated
 
 import typer
 
+from elman.cli import print_report
+
 app = typer.Typer(
-    help="Recurrent neural networks on the CPU.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+    help="Recurrent neural networks on the CPU.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from elman.cli.doctor import version
+
+        typer.echo(f"elman {version('elman') or '(not installed)'}")
+        raise typer.Exit
+
+
 @app.callback()
-def elman() -> None:
+def elman(
+    version: Annotated[
+        bool, typer.Option("--version", help="Prints the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Recurrent neural networks on the CPU."""
+
+
+@app.command()
+def doctor() -> None:
+    """Says what runs here: compiled part, instruction set, threads, versions; and tests it, in a second."""
+    print_report()
 
 
 @contextmanager
