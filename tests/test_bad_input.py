@@ -41,7 +41,7 @@ def test_inputs_of_a_layer():
     for kind, dtype in ((complex, "complex128"), (object, "object")):
         message = f"x must hold real numbers. Got an array of dtype {dtype}."
         check(message, lambda kind=kind: RNN(X.astype(kind)), elman.DtypeError)
-    check("x must hold real numbers. Got an array of dtype object.", lambda: RNN(None), elman.DtypeError)
+    check("x must hold real numbers. Got None.", lambda: RNN(None), elman.DtypeError)
     nested = [[[1.0] * 8, [1.0] * 7]]
     with pytest.raises(elman.ShapeError, match="nested lists of equal length"):
         RNN(nested)
@@ -96,8 +96,8 @@ def test_gradients_given_to_backward():
 
 
 def test_tokens():
-    check("x must hold integers from 0 to 9. Got 10.", lambda: EMBEDDING([[1, 10]]))
-    check("x must hold integers from 0 to 9. Got -1.", lambda: EMBEDDING([[1, -1]]))
+    check("x must hold integers from 0 to 9. Got 10 at sequence 0, step 1.", lambda: EMBEDDING([[1, 10]]))
+    check("x must hold integers from 0 to 9. Got -1 at sequence 0, step 1.", lambda: EMBEDDING([[1, -1]]))
     check("x must hold integers. Got an array of dtype float64.", lambda: EMBEDDING([[1.0]]), elman.DtypeError)
     check(
         "x must have shape (batch, time) or (time,). Got (2, 5, 8).", lambda: EMBEDDING(X.astype(int)), elman.ShapeError

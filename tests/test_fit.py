@@ -480,7 +480,7 @@ REFUSED = {
     ),
     "x beyond float32": (
         {"x": changed(GOOD_X, (1, 0, 1), 1e300)},
-        "x must be finite. Got inf at sequence 1, step 0, feature 1.",
+        "x must hold numbers that float32 can hold. Got 1e+300 at sequence 1, step 0, feature 1.",
     ),
     "width of x": ({"x": np.ones((5, 4, 3))}, "x must have shape (batch, time, 2) or (time, 2). Got (5, 4, 3)."),
     "no x": ({"x": []}, "x must hold at least one sequence. Got an empty list."),

@@ -7,8 +7,10 @@ Checks run once, where a user's value comes in, and not again inside.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,37 +39,169 @@ def missing_extra(what: str, extra: str) -> MissingExtraError:
     return MissingExtraError(f'{what} must have its extra installed: pip install "elman[{extra}]"')
 
 
-def real_array(name: str, value: Any, dtype: Any = None) -> Array:
+def real_array(name: str, value: Any, dtype: Any = None, axes: Sequence[str] = ()) -> Array:
     """`value` as an array of real numbers, converted to `dtype` where one is given.
 
-    Integers and booleans become float64 (or `dtype`); complex, object and text arrays are refused.
+    Integers and booleans become float64 (or `dtype`); complex, object and text arrays are refused, and numbers that
+    are too large for the dtype, whose place is told in words where `axes` names the axes. What comes back is a plain
+    array in the processor's own layout: see `plain_array`.
     """
-    if isinstance(value, np.ndarray) and value.dtype == dtype:  # the usual case, and the quick one
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned:  # the usual case, and the quick one
         return value
-    array = _as_array(name, value)
-    if array.dtype.kind not in "biuf":
-        raise DtypeError(f"{name} must hold real numbers. Got an array of dtype {array.dtype}.")
+    array = number_array(name, value)
     if dtype is None:
         dtype = np.float32 if array.dtype == np.float32 else np.float64
-    return array.astype(dtype, copy=False)
+    return converted(name, array, dtype, lambda index: place(name, index, axes))
+
+
+def number_array(name: str, value: Any) -> Array:
+    """`value` as an array of real numbers in its own dtype, which tells labels from numbers."""
+    array = plain_array(name, value)
+    if array.dtype.kind not in "biuf":
+        if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):  # an object that is no array at all
+            raise DtypeError(f"{name} must hold real numbers. Got {show(value)}.")
+        raise DtypeError(f"{name} must hold real numbers. Got an array of dtype {array.dtype}.")
+    return array
 
 
 def integer_array(name: str, value: Any, count: int) -> Array:
     """`value` as int64 indices from 0 to `count` - 1."""
-    array = _as_array(name, value)
+    array = whole_numbers(name, value)
+    return indices(name, array, count, lambda index: place(name, index))
+
+
+def whole_numbers(name: str, value: Any) -> Array:
+    """`value` as an array of integers, in their own dtype."""
+    array = number_array(name, value)
     if array.dtype.kind not in "iu":
         raise DtypeError(f"{name} must hold integers. Got an array of dtype {array.dtype}.")
+    return array
+
+
+def indices(name: str, array: Array, count: int, where: Callable[[tuple[int, ...]], str]) -> Array:
+    """Integers from 0 to `count` - 1 as int64; `where` tells the place of a wrong one."""
     if array.size and (array.min() < 0 or array.max() >= count):
-        wrong = array.min() if array.min() < 0 else array.max()
-        raise ValueError(f"{name} must hold integers from 0 to {count - 1}. Got {wrong}.")
+        index = _first((array < 0) | (array >= count))
+        at = where(index)
+        raise ValueError(f"{name} must hold integers from 0 to {count - 1}. Got {array[index]}{at and f' at {at}'}.")
     return array.astype(np.int64, copy=False)
 
 
-def _as_array(name: str, value: Any) -> Array:
+def boolean_array(name: str, value: Any) -> Array:
+    """`value` as an array of booleans."""
+    array = plain_array(name, value)
+    if array.dtype != np.bool_:
+        raise DtypeError(f"{name} must hold booleans. Got an array of dtype {array.dtype}.")
+    return array
+
+
+def converted(name: str, array: Array, dtype: Any, where: Callable[[tuple[int, ...]], str]) -> Array:
+    """Real numbers as `dtype`; those that it cannot hold are refused, and `where` tells the place of the first."""
+    if array.dtype == dtype:
+        return array
     try:
-        return np.asarray(value)
-    except ValueError:
-        raise ShapeError(f"{name} must be an array or nested lists of equal length. Got {describe(value)}.") from None
+        with np.errstate(over="raise", under="ignore", invalid="ignore"):
+            return array.astype(dtype)
+    except FloatingPointError:
+        with np.errstate(all="ignore"):
+            index = _first(np.isfinite(array) & ~np.isfinite(array.astype(dtype)))
+        at = where(index)
+        raise ValueError(
+            f"{name} must hold numbers that {np.dtype(dtype)} can hold. Got {array[index]!s}{at and f' at {at}'}."
+        ) from None
+    except MemoryError:
+        raise too_large(name, array) from None
+
+
+def plain_array(name: str, value: Any) -> Array:
+    """`value` as an array of the base class: native byte order, aligned, in the caller's memory where that will do.
+
+    Subclasses are dropped, for `np.matrix` multiplies otherwise than an array does; masked values are refused, for
+    what stands beneath a mask is not data.
+    """
+    array = value if type(value) is np.ndarray else _as_array(name, value)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return array if array.flags.aligned else array.copy()
+
+
+#: No array has so many axes; lists nested deeper are a mistake, such as a list that holds itself.
+_DEEPEST = 16
+_NUMBERS = {float, int, bool, np.float64, np.float32, np.int64}
+
+
+def _masked_place(name: str, value: Any, index: tuple[int, ...], seen: dict[int, int]) -> str | None:
+    """Where a value is masked, also in arrays within lists; None where no value is."""
+    if isinstance(value, np.ma.MaskedArray):
+        mask = np.ma.getmaskarray(value)
+        return place(name, (*index, *_first(mask))) if mask.dtype == np.bool_ and mask.any() else None
+    if isinstance(value, (list, tuple)) and seen.get(id(value), -1) < len(index):  # else it has been looked at
+        if len(index) > _DEEPEST:
+            raise RecursionError(f"it is nested more than {_DEEPEST} deep")
+        seen[id(value)] = len(index)
+        if not _NUMBERS.issuperset(map(type, value)):
+            for i, part in enumerate(value):
+                found = _masked_place(name, part, (*index, i), seen)
+                if found is not None:
+                    return found
+    return None
+
+
+def _as_array(name: str, value: Any) -> Array:
+    """`np.asarray`, whatever a value does when it is asked for its numbers."""
+    try:
+        masked = _masked_place(name, value, (), {})
+        array = np.asarray(value) if masked is None else np.empty(0)
+    except MemoryError:
+        raise too_large(name, value) from None
+    except Exception as error:  # an object of another library has its own reason; unequal lengths need no more words
+        unequal = isinstance(error, ValueError) and "inhomogeneous" in str(error)
+        why = "" if unequal else f", which gives no array: {shorten(str(error))}".rstrip(".: ")
+        must = f"{name} must be an array or nested lists of equal length"
+        raise ShapeError(f"{must}. Got {describe(value)}{why}.") from None
+    if masked is not None:
+        raise ValueError(f"{name} must have no masked values. Got a masked array{masked and f', masked at {masked}'}.")
+    return array if type(array) is np.ndarray else array.view(np.ndarray)
+
+
+def too_large(name: str, value: Any) -> MemoryError:
+    """The error of an array for which there is no memory."""
+    return MemoryError(f"{name} must be small enough for the memory. Got {describe(value)}.")
+
+
+def rank(value: Any) -> int:
+    """How many axes an array has, or how deep lists nest; 0 for what is neither."""
+    depth = 0
+    while isinstance(value, (list, tuple)) and depth <= _DEEPEST:
+        depth += 1
+        if not value:
+            return depth
+        value = value[0]
+    try:  # of an array of any library
+        return depth + (int(value.ndim) if hasattr(value, "ndim") else len(value.shape))
+    except Exception:
+        return depth
+
+
+def new_array(name: str, wanted: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Memory for an array of the library's own, whose size is the user's wish."""
+    try:
+        return np.empty(wanted, dtype)
+    except (MemoryError, ValueError, OverflowError):  # of no size that an array can have, or of more than there is
+        raise MemoryError(f"{name} must be small enough for the memory. Got the shape {show(wanted)}.") from None
+
+
+def place(name: str, index: tuple[int, ...], axes: Sequence[str] = ()) -> str:
+    """Where a value stands, in words where the axes have names, else as Python writes it: "x[39, 4, 2]"."""
+    if not index:
+        return ""
+    if len(axes) == len(index):
+        return ", ".join(f"{axis} {i}" for axis, i in zip(axes, index, strict=True))
+    return f"{name}[{', '.join(map(str, index))}]"
+
+
+def _first(wrong: Array) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
 
 
 def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
@@ -88,50 +222,59 @@ def _write(want: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, want))}{',' if len(want) == 1 else ''})"
 
 
-def common_dtype(*arrays: Any) -> np.dtype[Any]:
+def common_dtype(*arrays: Array) -> np.dtype[Any]:
     """float64, unless every array is float32."""
-    all_single = all(getattr(a, "dtype", None) == np.float32 for a in arrays)
-    return np.dtype(np.float32 if all_single else np.float64)
+    return np.dtype(np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64)
+
+
+_FLOATS = dict.fromkeys(("float32", "single", "f", "f4", "<f4", "=f4"), np.float32) | dict.fromkeys(
+    ("float64", "double", "float", "d", "f8", "<f8", "=f8"), np.float64
+)
 
 
 def float_dtype(value: Any) -> np.dtype[Any]:
     """float32 or float64, by name or by type."""
-    try:
-        dtype = np.dtype(value)
-    except TypeError:
-        dtype = None
-    if dtype is None or dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype must be 'float32' or 'float64'. Got {value!r}.")
-    return dtype
+    if isinstance(value, np.dtype):
+        found = value.type if value.isnative else None
+    else:
+        found = _FLOATS.get(value) if isinstance(value, str) else np.float64 if value is float else value
+    if not any(found is dtype for dtype in (np.float32, np.float64)):
+        raise ValueError(f"dtype must be 'float32' or 'float64'. Got {show(value)}.")
+    return np.dtype(found)
 
 
 def size(name: str, value: Any) -> int:
     """A positive whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 up. Got {value!r}.")
+        raise ValueError(f"{name} must be a whole number from 1 up. Got {show(value)}.")
+    if value > sys.maxsize:
+        raise ValueError(f"{name} must be a whole number up to {sys.maxsize}. Got {show(value)}.")
     return int(value)
 
 
 def seed(name: str, value: Any) -> int | None:
     """A whole number from 0 up, or None for one drawn afresh."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
-        raise ValueError(f"{name} must be a whole number from 0 up, or None. Got {value!r}.")
+        raise ValueError(f"{name} must be a whole number from 0 up, or None. Got {show(value)}.")
     return None if value is None else int(value)
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False. Got {value!r}.")
+        raise TypeError(f"{name} must be True or False. Got {show(value)}.")
     return bool(value)
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
     """A finite real number from `low` to `high`; `open_low` leaves `low` itself out."""
-    is_real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not is_real or not math.isfinite(value) or not low <= value <= high or (open_low and value == low):
-        raise ValueError(f"{name} must be a number{_interval(low, high, open_low)}. Got {value!r}.")
-    return float(value)
+    found = math.nan
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # a whole number that no float can hold
+            found = float(value)
+    if not math.isfinite(found) or not low <= found <= high or (open_low and found == low):
+        raise ValueError(f"{name} must be a number{_interval(low, high, open_low)}. Got {show(value)}.")
+    return found
 
 
 def _interval(low: float, high: float, open_low: bool) -> str:
@@ -147,20 +290,70 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     """One of the names in `options`; a misspelled one is answered with the nearest."""
     options = list(options)
     if isinstance(value, str) and value in options:
-        return value
+        return options[options.index(value)]
+    hint = f" Did you mean {near!r}?" if isinstance(value, str) and (near := _nearest(value, options)) else ""
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}. Got {show(value)}.{hint}")
+
+
+def _nearest(value: str, options: list[str]) -> str | None:
     from difflib import get_close_matches
 
     by_lower = {option.lower(): option for option in options}
-    near = get_close_matches(str(value).lower(), by_lower, n=1, cutoff=0.5)
-    hint = f" Did you mean {by_lower[near[0]]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}. Got {value!r}.{hint}")
+    near = get_close_matches(value[:_WIDTH].lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[near[0]] if near else None
+
+
+_WIDTH = 100  #: characters of a value in an error
+
+
+def show(value: Any) -> str:
+    """A value as Python writes it, for an error; in a few words where that is long, or fails, or says no more."""
+    if isinstance(value, (str, bytes)):
+        cut = value[:_WIDTH]
+        return repr(value) if len(value) == len(cut) else f"{cut!r} and {len(value) - _WIDTH:,} more"
+    if isinstance(value, int) and abs(value).bit_length() > 4 * _WIDTH:
+        return f"a whole number of {value.bit_length():,} bits"
+    try:
+        text = repr(value) if _is_small(value) else ""
+    except Exception:  # a repr of the user's own may do anything
+        text = ""
+    brief = 0 < len(text) <= 2 * _WIDTH and "\n" not in text and " at 0x" not in text
+    return shorten(text) if brief else describe(value)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether to write a value takes no time: what holds much, or holds others that do, is described."""
+    if isinstance(value, np.ndarray):
+        return value.size <= 10
+    if isinstance(value, dict):
+        return _is_small([*value, *value.values()] if len(value) <= 10 else range(11))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return len(value) <= 20 and all(len(part) <= 20 for part in value if hasattr(part, "__len__"))
+    return True
+
+
+def shorten(text: str) -> str:
+    """The first line of a text, in ordinary length and characters."""
+    text = text.strip().partition("\n")[0].encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= 2 * _WIDTH else text[: 2 * _WIDTH] + " ..."
 
 
 def describe(value: Any) -> str:
     """A few words for a value in an error: its type, with its shape or length where it has one."""
-    if isinstance(value, np.ndarray):
+    if type(value) is np.ndarray:
         return f"an array of shape {value.shape}"
-    kind = f"{'an' if type(value).__name__[0] in 'aeiou' else 'a'} {type(value).__name__}"
-    if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
-        return f"{kind} of length {len(value)}"
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {shorten(value.__name__)}"
+    name = shorten(type(value).__name__)
+    kind = f"{'an' if name[:1] in tuple('aeiou') else 'a'} {name}"
+    try:  # what is asked here is the user's own, and may do anything
+        outer = getattr(value, "shape", None)
+        if isinstance(outer, tuple) and outer and all(isinstance(n, int) for n in outer):
+            return f"{kind} of shape {shorten(str(tuple(outer)))}"
+        if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
+            return f"{kind} of length {len(value)}"
+    except Exception:
+        return kind
     return kind

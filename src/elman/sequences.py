@@ -125,8 +125,8 @@ def pack_features(
     are a copy, for a tape that must outlive the caller's array.
     """
 
-    def convert(part_name: str, part: Any) -> Array:
-        return checks.real_array(part_name, part, dtype)
+    def convert(rows: Array, layout: Layout) -> Array:
+        return checks.converted(name, rows, dtype, lambda index: place(index, layout))
 
     return _pack(name, x, (width if width is not None else "features",), convert, lengths, own)
 
@@ -137,36 +137,52 @@ def pack_tokens(name: str, x: Any, count: int, lengths: Any = None, *, own: bool
     What stands in the padding is not looked at.
     """
 
-    def convert(part_name: str, part: Any) -> Array:
-        return checks.integer_array(part_name, part, count)
+    def convert(rows: Array, layout: Layout) -> Array:
+        return checks.indices(name, rows, count, lambda index: place(index, layout))
 
-    if lengths is not None:  # padding may hold any number, -1 for one
-        array = np.array(x)
-        if array.ndim == 2 and array.dtype.kind in "iu":
-            array[np.arange(array.shape[1]) >= _check_lengths(lengths, *array.shape)[:, None]] = 0
-            x = array
     return _pack(name, x, (), convert, lengths, own)
 
 
+def place(index: tuple[int, ...], layout: Layout) -> str:
+    """Where a packed number stands in what the user gave."""
+    row, *feature = index
+    words = f"sequence {row}"
+    if layout.starts is not None:
+        sequence = int(np.searchsorted(layout.starts, row, side="right")) - 1
+        words = f"sequence {sequence}, step {row - int(layout.starts[sequence])}"
+    return f"{words}, feature {feature[0]}" if feature else words
+
+
 def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths: Any, own: bool) -> Sequences:
-    if _is_ragged_list(x, len(step)):
-        if lengths is not None:
-            raise ValueError(
-                f"lengths must be left out where {name} is a list of sequences. Got {checks.describe(lengths)}."
+    read = checks.number_array if step else checks.whole_numbers
+    rows, layout = (_pack_list if _is_ragged_list(x, len(step)) else _pack_array)(name, x, step, read, lengths)
+    values = convert(rows, layout)
+    if own and values is rows and layout.form != "list" and layout.real is None:  # else they are a copy already
+        values = rows.copy()
+    return Sequences(values, layout)
+
+
+def _pack_list(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengths: Any) -> tuple[Array, Layout]:
+    if lengths is not None:
+        raise ValueError(
+            f"lengths must be left out where {name} is a list of sequences. Got {checks.describe(lengths)}."
+        )
+    _check_list(name, x, None)
+    parts = [read(f"{name}[{i}]", part) for i, part in enumerate(x)]
+    for i, part in enumerate(parts):
+        checks.shape(f"{name}[{i}]", part, ("time", *step))
+        if part.shape[1:] != parts[0].shape[1:]:
+            raise ShapeError(
+                f"{name}[{i}] must have {parts[0].shape[-1]} features, as {name}[0] has. Got {part.shape}."
             )
-        _check_list(name, x, None)
-        parts = [convert(f"{name}[{i}]", part) for i, part in enumerate(x)]
-        for i, part in enumerate(parts):
-            checks.shape(f"{name}[{i}]", part, ("time", *step))
-            if part.shape[1:] != parts[0].shape[1:]:
-                raise ShapeError(
-                    f"{name}[{i}] must have {parts[0].shape[-1]} features, as {name}[0] has. Got {part.shape}."
-                )
-            if len(part) == 0:
-                raise ShapeError(f"{name}[{i}] must have at least one step. Got {part.shape}.")
-        sizes = np.array([len(part) for part in parts], np.int64)
-        return Sequences(np.concatenate(parts), Layout(sizes, len(parts), "list"))
-    array = convert(name, x)
+        if len(part) == 0:
+            raise ShapeError(f"{name}[{i}] must have at least one step. Got {part.shape}.")
+    sizes = np.array([len(part) for part in parts], np.int64)
+    return np.concatenate(parts), Layout(sizes, len(parts), "list")
+
+
+def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengths: Any) -> tuple[Array, Layout]:
+    array = read(name, x)
     if array.ndim != len(step) + 2 or array.shape[2:] != step:
         checks.shape(name, array, ("batch", "time", *step), ("time", *step))
     if array.size == 0:
@@ -174,14 +190,14 @@ def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths:
     if array.ndim == len(step) + 1:
         if lengths is not None:
             raise ValueError(f"lengths must be left out where {name} is one sequence. Got {checks.describe(lengths)}.")
-        return Sequences(array.copy() if own else array, _dense_layout(1, len(array), "single"))
+        return array, _dense_layout(1, len(array), "single")
     batch, time = array.shape[:2]
     rows = array.reshape(batch * time, *array.shape[2:])
     if lengths is None:
-        return Sequences(rows.copy() if own else rows, _dense_layout(batch, time, "array"))
+        return rows, _dense_layout(batch, time, "array")
     checked = _check_lengths(lengths, batch, time)
     real = np.flatnonzero(np.arange(time) < checked[:, None])
-    return Sequences(rows.take(real, axis=0), Layout(checked, batch, "array", time, real))
+    return rows.take(real, axis=0), Layout(checked, batch, "array", time, real)
 
 
 @functools.lru_cache(maxsize=256)
@@ -193,33 +209,26 @@ def _dense_layout(batch: int, time: int, form: Form) -> Layout:
 
 
 def _check_lengths(lengths: Any, batch: int, time: int) -> Array:
-    array = np.array(lengths)
-    if array.dtype.kind not in "iu":
-        raise checks.DtypeError(f"lengths must hold integers. Got an array of dtype {array.dtype}.")
+    array = checks.whole_numbers("lengths", lengths)
     checks.shape("lengths", array, (batch,))
     wrong = (array < 1) | (array > time)
     if wrong.any():
         raise ValueError(
             f"lengths must be from 1 to {time}, the steps of x. Got {array[wrong][0]} at index {int(wrong.argmax())}."
         )
-    return array.astype(np.int64)
+    return array.astype(np.int64)  # a copy: a tape outlives the caller's array
 
 
 def _is_ragged_list(x: Any, step_rank: int) -> bool:
     """A list whose items are sequences, rather than nested lists that spell one array."""
     if not isinstance(x, (list, tuple)):
         return False
-    if any(hasattr(part, "ndim") and part.ndim == step_rank + 1 for part in x):
+    ranks = [checks.rank(part) for part in x]
+    if any(rank == step_rank + 1 and not isinstance(part, (list, tuple)) for rank, part in zip(ranks, x, strict=True)):
         return True
-    if len(x) == 0 or any(_rank(part) != step_rank + 1 for part in x):
+    if len(x) == 0 or any(rank != step_rank + 1 for rank in ranks):
         return len(x) == 0
     return len({len(part) for part in x}) > 1
-
-
-def _rank(x: Any) -> int:
-    if isinstance(x, (list, tuple)):
-        return 1 + (_rank(x[0]) if len(x) else 0)
-    return int(getattr(x, "ndim", 0))
 
 
 def _check_list(name: str, value: Any, count: int | None) -> None:

@@ -14,8 +14,9 @@ from elman.checks import Array, ShapeError
 def step_arrays(cell: Cell, x: Any, state: tuple[Any, ...], weights: tuple[Any, ...]) -> tuple[Array, Arrays, Arrays]:
     """x (batch, input) or (input,), the states and the weights as arrays that fit, float64 unless all are float32."""
     given = dict(zip(("x", *cell.states, *cell.weights), (x, *state, *weights), strict=True))
-    dtype = checks.common_dtype(*given.values())
-    arrays = {name: checks.real_array(name, value, dtype) for name, value in given.items()}
+    numbers = {name: checks.number_array(name, value) for name, value in given.items()}
+    dtype = checks.common_dtype(*numbers.values())
+    arrays = {name: checks.real_array(name, array, dtype) for name, array in numbers.items()}
     weight_arrays = _weights(cell, arrays)
     input_size, hidden = arrays["Wx"].shape[0], arrays["Wh"].shape[0]
     checks.shape("x", arrays["x"], ("batch", input_size), (input_size,))

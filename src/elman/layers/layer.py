@@ -60,7 +60,7 @@ class Layer:
         self._parameters = {}
         self._setup(**config)
         self.config = config
-        self._parameters = {name: np.empty(shape, self.dtype) for name, shape in self._shapes().items()}
+        self._parameters = {name: checks.new_array(name, shape, self.dtype) for name, shape in self._shapes().items()}
         self._draw(np.random.default_rng(checks.seed("seed", seed)))
 
     @classmethod

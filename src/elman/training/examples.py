@@ -14,7 +14,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer
-from elman.sequences import Layout, Sequences
+from elman.sequences import Layout, Sequences, place
 from elman.training.losses import Loss
 from elman.training.weights import read_class_weight, read_mask, read_sample_weight
 
@@ -63,14 +63,12 @@ def read_examples(
     a network that gives one vector a sequence. What stands behind `lengths`, or where `mask` is false, is never
     read. Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
-    with np.errstate(over="ignore"):  # a number too large for float32 is answered below, as not finite
-        inputs = net._take(x, lengths, own=False)
+    inputs = net._take(x, lengths, own=False)
     _check_finite("x", inputs)
     layout, width = _output_layout(net, inputs)
     loss.check_width(width)
     counts = None if mask is None else read_mask(mask, layout)
-    with np.errstate(over="ignore", invalid="ignore"):
-        targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
+    targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
     _check_finite("y", targets)
     _check_bounds(targets, loss, width)
     weight = None if counts is None else counts.astype(np.float64)
@@ -100,7 +98,7 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
     if layout.lengths is not None and layout.form == "list":
         rows = _pack_list(y, layout, loss, width, counts is not None)
     else:
-        array = _real("y", y)
+        array = checks.number_array("y", y)
         if layout.form != "single" and array.ndim > 0:
             _check_count(len(array), layout)
         _check_kind("y", array, loss, counts is not None)
@@ -111,7 +109,7 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
         rows = np.where(counts.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
     if loss.integers:
         _check_whole(rows, layout)
-    return rows.astype(np.int64 if loss.integers else dtype, copy=False)
+    return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
 
 
 def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, masked: bool) -> Array:
@@ -121,19 +119,13 @@ def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, masked: bool) -> 
     assert layout.lengths is not None
     parts = []
     for i, (part, length) in enumerate(zip(y, layout.lengths, strict=True)):
-        array = _real(f"y[{i}]", part)
+        array = checks.number_array(f"y[{i}]", part)
         _check_kind(f"y[{i}]", array, loss, masked)
         _check_shape(f"y[{i}]", array, (int(length),), loss.tails(width), layout)
         parts.append(array.reshape(-1, *_tail(array, 1, loss)))
         if parts[i].shape[1:] != parts[0].shape[1:]:
             raise ShapeError(f"y[{i}] must hold as many values a step as y[0]. Got {array.shape}.")
     return np.concatenate(parts)
-
-
-def _real(name: str, y: Any) -> Array:
-    """An array of real numbers in its own dtype, which tells labels from numbers."""
-    checks.real_array(name, y)
-    return np.asarray(y)
 
 
 def _check_kind(name: str, array: Array, loss: Loss, masked: bool) -> None:
@@ -147,7 +139,7 @@ def _check_whole(rows: Array, layout: Layout) -> None:
         wrong = ~(np.isfinite(rows) & (rows == np.floor(rows)))
         if wrong.any():
             row = int(wrong.argmax())
-            raise ValueError(f"y must hold integers where mask is true. Got {rows[row]} at {place(row, layout)}.")
+            raise ValueError(f"y must hold integers where mask is true. Got {rows[row]} at {place((row,), layout)}.")
 
 
 def _tail(array: Array, rank: int, loss: Loss) -> tuple[int, ...]:
@@ -168,21 +160,12 @@ def _check_shape(name: str, array: Array, outer: tuple[int, ...], tails: list[tu
     raise ShapeError(f"{name} must have shape {wanted}, as the network gives one output {what}. Got {array.shape}.")
 
 
-def place(row: int, layout: Layout) -> str:
-    """Where a packed row stands in what the user gave."""
-    if layout.starts is None:
-        return f"sequence {row}"
-    sequence = int(np.searchsorted(layout.starts, row, side="right")) - 1
-    return f"sequence {sequence}, step {row - int(layout.starts[sequence])}"
-
-
 def _check_finite(name: str, packed: Sequences) -> None:
     values = packed.values
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return
-    row, feature = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    where = place(row, packed.layout)
-    raise ValueError(f"{name} must be finite. Got {values[row, feature]} at {where}, feature {feature}.")
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
 
 
 def _check_bounds(targets: Sequences, loss: Loss, width: int) -> None:
@@ -195,5 +178,5 @@ def _check_bounds(targets: Sequences, loss: Loss, width: int) -> None:
         kind = "integers" if loss.integers else "numbers"
         raise ValueError(
             f"y must hold {kind} from {bounds[0]} to {bounds[1]}. "
-            f"Got {targets.values[tuple(first)]} at {place(int(first[0]), targets.layout)}."
+            f"Got {targets.values[tuple(first)]} at {place((int(first[0]),), targets.layout)}."
         )

@@ -134,8 +134,7 @@ class Loss:
 def _target_array(target: Any, integers: bool, masked: bool, dtype: Any) -> Array:
     if not integers:
         return checks.real_array("target", target, dtype)
-    checks.real_array("target", target)
-    array = np.asarray(target)  # in its own dtype, which tells labels from numbers
+    array = checks.number_array("target", target)
     # NaN stands for a missing label in arrays of floats, so they are taken where a mask can leave it out.
     if array.dtype.kind not in ("iuf" if masked else "iu"):
         raise checks.DtypeError(f"target must hold integers. Got an array of dtype {array.dtype}.")
@@ -151,9 +150,7 @@ def _whole(target: Array) -> Array:
 
 
 def _mask_array(mask: Any, outer: tuple[int, ...]) -> Array:
-    array: Array = np.asarray(mask)
-    if array.dtype != np.bool_:
-        raise checks.DtypeError(f"mask must hold booleans. Got an array of dtype {array.dtype}.")
+    array = checks.boolean_array("mask", mask)
     checks.shape("mask", array, outer)
     return array
 

@@ -5,7 +5,7 @@ The loss of a batch is the weighted mean, sum of w L / sum of w, so that weights
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,22 +19,17 @@ from elman.training.losses import Loss
 def read_mask(mask: Any, layout: Layout) -> Array:
     """Booleans, one a target in the form of y, as packed rows (N,)."""
     if layout.lengths is not None and layout.form == "list":
-        parts = _parts("mask", mask, layout)
+        parts = _parts("mask", mask, layout, checks.boolean_array)
     else:
-        parts = [np.asarray(mask)]
+        parts = [checks.boolean_array("mask", mask)]
         checks.shape("mask", parts[0], layout.outer_shape)
-    for i, part in enumerate(parts):
-        if part.dtype != np.bool_:
-            name = "mask" if len(parts) == 1 and not isinstance(mask, (list, tuple)) else f"mask[{i}]"
-            raise checks.DtypeError(f"{name} must hold booleans. Got an array of dtype {part.dtype}.")
     return _rows(parts, layout)
 
 
 def read_sample_weight(weight: Any, layout: Layout) -> Array:
     """Numbers from 0 up, one an example (B,) or one a target in the form of y, as packed rows (N,) in float64."""
     if layout.lengths is not None and layout.form == "list" and _nested(weight):
-        parts = [checks.real_array(f"sample_weight[{i}]", part) for i, part in enumerate(weight)]
-        rows = _rows(_parts("sample_weight", parts, layout), layout)
+        rows = _rows(_parts("sample_weight", weight, layout, checks.real_array), layout)
     else:
         array = checks.real_array("sample_weight", weight)
         allowed = [layout.outer_shape] if layout.form != "list" or layout.lengths is None else []
@@ -79,12 +74,12 @@ def _nested(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(np.ndim(part) > 0 for part in value)
 
 
-def _parts(name: str, value: Any, layout: Layout) -> list[Array]:
+def _parts(name: str, value: Any, layout: Layout, read: Callable[[str, Any], Array]) -> list[Array]:
     """One array (time_i,) a sequence."""
     assert layout.lengths is not None
     if not isinstance(value, (list, tuple)) or len(value) != layout.count:
         raise ShapeError(f"{name} must be a list of {layout.count} arrays, as x is. Got {checks.describe(value)}.")
-    parts = [np.asarray(part) for part in value]
+    parts = [read(f"{name}[{i}]", part) for i, part in enumerate(value)]
     for i, (part, length) in enumerate(zip(parts, layout.lengths, strict=True)):
         checks.shape(f"{name}[{i}]", part, (int(length),))
     return parts
