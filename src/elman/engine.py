@@ -44,7 +44,7 @@ def set_threads(count: int) -> None:
     """
     global _threads
     if checks.size("count", count) > 1024:
-        raise ValueError(f"count must be at most 1024. Got {count!r}.")
+        raise ValueError(f"count must be at most 1024. Got {checks.show(count)}.")
     _threads = count
     if kernels.native is not None:
         kernels.native.set_threads(_threads)

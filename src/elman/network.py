@@ -47,7 +47,7 @@ class Network(Layer):
     def __init__(self, layers: Sequence[Layer]) -> None:
         self._parameters = {}
         if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a list of layers. Got {layers!r}.")
+            raise TypeError(f"layers must be a list of layers. Got {checks.show(layers)}.")
         self.layers = tuple(layers)
         self.output_size = _check_stack(self.layers)
         self.input_size = _first_width(self.layers)
@@ -166,7 +166,7 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
     width: int | None = None
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer. Got {layer!r}.")
+            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
         name = f"layer {i}, {type(layer).__name__},"
         if layer.takes_tokens and i > 0:
             raise ShapeError(

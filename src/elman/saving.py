@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells import CELLS, Cell
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, show
 from elman.layers import Layer
 from elman.network import Network
 
@@ -41,7 +41,7 @@ def replace(path: Path, content: bytes) -> None:
     import tempfile
 
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must lie in a folder that exists. Got {os.fspath(path)!r}.")
+        raise FileNotFoundError(f"path must lie in a folder that exists. Got {show(os.fspath(path))}.")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -76,7 +76,7 @@ def load(path: str | os.PathLike[str], cells: Mapping[str, Cell] | None = None) 
 
     name = os.fspath(path)
     if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
+        raise FileNotFoundError(f"path must be a file. Got {show(name)}, which is none.")
     try:
         with safe_open(name, framework="numpy") as file:
             # A safetensors header cannot claim more than the file holds, so this takes no more memory than the file.
@@ -125,7 +125,7 @@ def _cell_config(value: Any) -> Any:
     """A cell as JSON: its name and options."""
     if isinstance(value, Cell):
         return {"name": value.name, "options": dict(value.options)}
-    raise TypeError(f"a layer's config must be JSON. Got {value!r}.")
+    raise TypeError(f"a layer's config must be JSON. Got {show(value)}.")
 
 
 def _with_cells(config: Any, cells: Mapping[str, Cell]) -> Any:

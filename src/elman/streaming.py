@@ -39,10 +39,10 @@ def check_steps(layers: list[Layer]) -> None:
     """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
     for i, layer in enumerate(layers):
         if layer.needs_whole_sequences:
-            raise ShapeError(f"a stream must have layers that go forward step by step. Got {layer!r}.")
+            raise ShapeError(f"a stream must have layers that go forward step by step. Got {checks.show(layer)}.")
         pooled = any(isinstance(before, LastStep) for before in layers[:i])
         if pooled and isinstance(layer, (Recurrent, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {layer!r} behind a LastStep.")
+            raise ShapeError(f"a layer over time must be given sequences. Got {checks.show(layer)} behind a LastStep.")
 
 
 def _flat(net: Network) -> list[Layer]:

@@ -118,14 +118,14 @@ class Backtest:
 def origins(panel: Panel, i: int, plan: Plan, start: Any, step: int, season: int) -> Array:
     """The ends of the windows of series i from `start` on, every `step` steps."""
     if isinstance(start, bool) or not isinstance(start, (int, np.integer)):
-        raise ValueError(f"start must be a whole number. Got {start!r}.")
+        raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
     count = len(panel.values[i])
     first = int(start) + (count if start < 0 else 0)
     least, most = max(plan.first_end, season + 1), count - plan.horizon
     if not least <= first <= most:
         raise ValueError(
             f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
-            f"Got {start!r} of {count} steps."
+            f"Got {checks.show(start)} of {count} steps."
         )
     return np.arange(first, most + 1, step)
 

@@ -38,10 +38,12 @@ def weigh(class_weight: Any, classes: Array, labels: Array) -> Array | None:
     if isinstance(class_weight, str):
         checks.choice("class_weight", class_weight, ["balanced"])
     elif not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight must be 'balanced', a dict {{class: weight}} or None. Got {class_weight!r}.")
+        raise TypeError(
+            f"class_weight must be 'balanced', a dict {{class: weight}} or None. Got {checks.show(class_weight)}."
+        )
     weights = compute_class_weight(class_weight, classes=classes, y=labels).astype(np.float64)
     if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(f"class_weight must hold finite weights from 0 up. Got {class_weight!r}.")
+        raise ValueError(f"class_weight must hold finite weights from 0 up. Got {checks.show(class_weight)}.")
     return weights[np.searchsorted(classes, labels)]
 
 

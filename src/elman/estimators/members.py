@@ -60,7 +60,7 @@ class Recipe:
         }
         if checkpoint is not None:
             if members > 1:
-                raise ValueError(f"checkpoint must be left out where members is over 1. Got {checkpoint!r}.")
+                raise ValueError(f"checkpoint must be left out where members is over 1. Got {checks.show(checkpoint)}.")
             options["checkpoint"] = checkpoint
         fraction, patience = settings["validation_fraction"], settings["patience"]
         rate = settings["learning_rate"]
@@ -171,8 +171,8 @@ def _levels(given: Any) -> tuple[float, ...]:
     if given is None:
         return ()
     if not isinstance(given, (tuple, list)) or len(given) == 0:
-        raise ValueError(f"quantiles must be a tuple of levels, such as (0.1, 0.5, 0.9). Got {given!r}.")
+        raise ValueError(f"quantiles must be a tuple of levels, such as (0.1, 0.5, 0.9). Got {checks.show(given)}.")
     levels = tuple(checks.number("quantiles", level, 0, 1, open_low=True) for level in given)
     if list(levels) != sorted(set(levels)) or levels[-1] == 1 or 0.5 not in levels:
-        raise ValueError(f"quantiles must ascend, over 0 and under 1, with 0.5 among them. Got {given!r}.")
+        raise ValueError(f"quantiles must ascend, over 0 and under 1, with 0.5 among them. Got {checks.show(given)}.")
     return levels

@@ -20,7 +20,7 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, str | None, s
         return read_table(series, Roles(_names("target", target), time, identity, *columns), fill)
     for name, value in zip(("target", "time", "id"), names, strict=True):
         if value is not None:
-            raise ValueError(f"{name} must be left out where series is no table. Got {value!r}.")
+            raise ValueError(f"{name} must be left out where series is no table. Got {checks.show(value)}.")
     return read_arrays(series, exogenous, past, fill)
 
 
@@ -53,5 +53,7 @@ def _names(role: str, given: Any) -> tuple[str, ...]:
         return ()
     names = (given,) if isinstance(given, str) else tuple(given)
     if not names or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{role} must be the name of a column of the table, or a list of names. Got {given!r}.")
+        raise TypeError(
+            f"{role} must be the name of a column of the table, or a list of names. Got {checks.show(given)}."
+        )
     return names

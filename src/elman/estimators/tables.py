@@ -9,7 +9,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from elman.checks import Array, DtypeError, ShapeError
+from elman.checks import Array, DtypeError, ShapeError, show
 from elman.estimators.clock import Clock
 from elman.estimators.series import Form, Panel, without_gaps
 
@@ -115,7 +115,7 @@ def as_frame(table: Any) -> tuple[nw.DataFrame[Any], bool, str | None]:
     try:
         return nw.from_native(table, eager_only=True), column, index_name
     except TypeError:
-        raise TypeError(f"series must be arrays, or a table that narwhals reads. Got {type(table)!r}.") from None
+        raise TypeError(f"series must be arrays, or a table that narwhals reads. Got {show(type(table))}.") from None
 
 
 def read_table(table: Any, roles: Roles, fill: str | None) -> Panel:

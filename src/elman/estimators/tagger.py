@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from elman.cells.activations import softmax
-from elman.checks import Array, ShapeError
+from elman.checks import Array, ShapeError, show
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
 from elman.estimators.inputs import Inputs, to_numpy
@@ -131,7 +131,7 @@ def _read_tags(y: Any, inputs: Inputs) -> list[Array]:
     """The labels of each sequence, one a step."""
     y = to_numpy(y)
     if not hasattr(y, "__len__"):
-        raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {y!r}.")
+        raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")
     check_count(len(y), inputs)
     parts = []
     for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):

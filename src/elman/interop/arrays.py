@@ -169,7 +169,9 @@ def _cell(cell: str | Cell, rule: Convention, given: Mapping[str, Array], option
         known = inspect.signature(make).parameters
         for option in options:
             if option not in known:
-                raise TypeError(f"options of {cell!r} must be {' or '.join(known) or 'none'}. Got {option!r}.")
+                raise TypeError(
+                    f"options of {cell!r} must be {' or '.join(known) or 'none'}. Got {checks.show(option)}."
+                )
         if "reset_after" in known and "reset_after" not in options:
             options = {**options, "reset_after": _tell_reset_after(make, rule, given, options)}
         made = make(**options)

@@ -41,7 +41,9 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
         raise FormatError(f"the cell must be a built-in one for {system}. Got {got}.")
     for name, value in layer.cell.options.items():
         if name not in options:
-            raise FormatError(f"{name} must be left out for {system}, which has no such option. Got {value!r}.")
+            raise FormatError(
+                f"{name} must be left out for {system}, which has no such option. Got {checks.show(value)}."
+            )
     if layer.learned_state and "learned_state" not in options:
         raise FormatError(f"learned_state must be False for {system}, which keeps no states. Got True.")
     if layer.zoneout is not None and "zoneout" not in options:

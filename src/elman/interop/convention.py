@@ -143,13 +143,13 @@ class Convention:
         if self.stacked is not None:
             checks.choice("stacked", self.stacked, ("xh", "hx"))
         if self.biases not in (0, 1, 2, "inner") or isinstance(self.biases, bool):
-            raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {self.biases!r}.")
+            raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {checks.show(self.biases)}.")
         checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
         checks.choice("bias_shape", self.bias_shape, ("vector", "row", "column"))
         checks.choice("update", self.update, ("old", "new"))
         checks.number("forget_offset", self.forget_offset)
         if self.reset_after not in (None, True, False):
-            raise ValueError(f"reset_after must be True, False or None. Got {self.reset_after!r}.")
+            raise ValueError(f"reset_after must be True, False or None. Got {checks.show(self.reset_after)}.")
         if self.inner_bias is not None and self.biases != 1:
             raise ValueError(f"inner_bias must be left out unless biases is 1. Got biases={self.biases!r}.")
         if not self.reverse and not self.direction_axis:
@@ -163,11 +163,11 @@ class Convention:
         stated = self.weight_names if field_name == "weight_names" else self.bias_names
         count = len(self._default_names(field_name))
         if isinstance(names, str) or len(names) != count:
-            raise ValueError(f"{field_name} must be a sequence of length {count}. Got {stated!r}.")
+            raise ValueError(f"{field_name} must be a sequence of length {count}. Got {checks.show(stated)}.")
         for name in names:
             if ("{gate}" in name) != bool(self.per_gate):
                 rule = "must hold '{gate}'" if self.per_gate else "must not hold '{gate}' without per_gate"
-                raise ValueError(f"every name of {field_name} {rule}. Got {name!r}.")
+                raise ValueError(f"every name of {field_name} {rule}. Got {checks.show(name)}.")
 
     def _default_names(self, field_name: str) -> tuple[str, ...]:
         names: tuple[str, ...]

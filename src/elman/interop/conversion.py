@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, show
 from elman.interop import formats
 from elman.interop.chain import layers_of
 from elman.interop.formats import Format, Where
@@ -104,7 +104,7 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
     source_form, form = formats.find(source), formats.to_write(target, format)
     place = Path(target)
     if not place.parent.is_dir():
-        raise FileNotFoundError(f"target must lie in a folder that exists. Got {os.fspath(target)!r}.")
+        raise FileNotFoundError(f"target must lie in a folder that exists. Got {show(os.fspath(target))}.")
     net = formats.read(source)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
         written = Path(folder) / place.name

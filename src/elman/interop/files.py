@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any
 
-from elman.checks import FormatError
+from elman.checks import FormatError, show
 
 #: No larger file is read into memory: 2 GiB, more than any recurrent network needs.
 MAX_BYTES = 2**31
@@ -16,7 +16,7 @@ def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
     """The content of a file of at most `limit` bytes."""
     name = os.fspath(path)
     if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
+        raise FileNotFoundError(f"path must be a file. Got {show(name)}, which is none.")
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:

@@ -59,7 +59,7 @@ def find(path: Where) -> Format:
     """
     name = os.fspath(path)
     if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {name!r}, which is none.")
+        raise FileNotFoundError(f"path must be a file. Got {checks.show(name)}, which is none.")
     with open(name, "rb") as file:
         head = file.read(_HEAD)
     told = _by_content(head, name)
@@ -99,13 +99,15 @@ def to_write(path: Where, form: str | None = None) -> Format:
     if form is not None:
         chosen = FORMATS[checks.choice("format", form, FORMATS)]
         if not name.lower().endswith(chosen.endings):
-            raise ValueError(f"a path for {chosen.title} must end in {' or '.join(chosen.endings)}. Got {name!r}.")
+            raise ValueError(
+                f"a path for {chosen.title} must end in {' or '.join(chosen.endings)}. Got {checks.show(name)}."
+            )
         return chosen
     for chosen in FORMATS.values():
         if name.lower().endswith(chosen.endings):
             return chosen
     endings = dict.fromkeys(ending for chosen in FORMATS.values() for ending in chosen.endings)
-    raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {name!r}.")
+    raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {checks.show(name)}.")
 
 
 def _titles() -> str:

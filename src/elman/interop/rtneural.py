@@ -223,7 +223,9 @@ def _write_layer(place: str, layer: Layer) -> dict[str, Any]:
     elif isinstance(layer, Activate):
         kind, activation = "activation", _activation(place, layer.config["activation"])
     else:
-        raise FormatError(f"{place} must be an LSTM, a GRU, a Dense or an Activate for RTNeural. Got {layer!r}.")
+        raise FormatError(
+            f"{place} must be an LSTM, a GRU, a Dense or an Activate for RTNeural. Got {checks.show(layer)}."
+        )
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError(f"{place} must have finite weights for RTNeural, as JSON has no others. Got NaN or infinity.")
     return {"type": kind, "activation": activation, "weights": [array.tolist() for array in arrays]}
@@ -235,7 +237,9 @@ def _recurrent_kind(place: str, layer: Recurrent) -> str:
     except FormatError as error:
         raise FormatError(f"{place} does not fit: {error}") from None
     if layer.cell.name not in _RECURRENT:
-        raise FormatError(f"{place} must be an LSTM or a GRU for RTNeural, which has no other cell. Got {layer!r}.")
+        raise FormatError(
+            f"{place} must be an LSTM or a GRU for RTNeural, which has no other cell. Got {checks.show(layer)}."
+        )
     if layer.bidirectional:
         raise FormatError(f"{place} must run in one direction for RTNeural, which goes step by step. Got both.")
     if not layer.cell.options.get("reset_after", True):
@@ -247,5 +251,7 @@ def _activation(place: str, config: str | dict[str, Any]) -> str:
     if config == "identity":
         return ""
     if config not in _ACTIVATIONS:
-        raise FormatError(f"{place} must have an activation of {', '.join(_ACTIVATIONS)} for RTNeural. Got {config!r}.")
+        raise FormatError(
+            f"{place} must have an activation of {', '.join(_ACTIVATIONS)} for RTNeural. Got {checks.show(config)}."
+        )
     return str(config)

@@ -151,7 +151,9 @@ def convention_slots(rule: Convention, cell: Cell) -> list[Slot]:
             )
     for name, count in Counter(slot.name for slot in slots).items():
         if count > 1:
-            raise ValueError(f"every array of the convention {rule.name!r} must have its own name. Got {name!r} twice.")
+            raise ValueError(
+                f"every array of the convention {rule.name!r} must have its own name. Got {checks.show(name)} twice."
+            )
     return slots
 
 

@@ -146,7 +146,7 @@ class Layer:
         """
         self._check_state("state", state)
         if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(f"rng must be a numpy.random.Generator, or None. Got {rng!r}.")
+            raise TypeError(f"rng must be a numpy.random.Generator, or None. Got {checks.show(rng)}.")
         packed = self._take(x, lengths, own=True)
         y, state, kept = self._run(packed, state, rng, keep=True)
         tape = Tape(type(self).__name__, self.config, packed.layout, y.layout, y.values.shape[1], kept)

@@ -18,7 +18,7 @@ def dropout_rate(name: str, value: Any) -> float:
     """A probability from 0 to under 1."""
     rate = checks.number(name, value, 0, 1)
     if rate == 1:
-        raise ValueError(f"{name} must be under 1, or nothing is left. Got {value!r}.")
+        raise ValueError(f"{name} must be under 1, or nothing is left. Got {checks.show(value)}.")
     return rate
 
 
@@ -48,7 +48,7 @@ def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
 def _zone_rate(name: str, value: Any) -> float:
     rate = checks.number(name, value, 0, 1)
     if rate == 1:
-        raise ValueError(f"{name} must be under 1, or the state never changes. Got {value!r}.")
+        raise ValueError(f"{name} must be under 1, or the state never changes. Got {checks.show(value)}.")
     return rate
 
 

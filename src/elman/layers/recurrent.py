@@ -85,7 +85,7 @@ class Recurrent(Layer):
     ) -> None:
         self._initializer = checks.choice("initializer", initializer, RECURRENT)
         if not isinstance(cell, Cell):
-            raise TypeError(f"cell must be an elman.Cell. Got {cell!r}.")
+            raise TypeError(f"cell must be an elman.Cell. Got {checks.show(cell)}.")
         super().__init__(
             seed,
             cell=cell,

@@ -45,7 +45,7 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"path must be that of a file. Got {self.path!r}.")
+            raise TypeError(f"path must be that of a file. Got {checks.show(self.path)}.")
         checks.number("every", self.every, 0)
 
 
@@ -65,12 +65,14 @@ def as_checkpoint(value: Any) -> Checkpoint | None:
 def check_folder(name: str, path: str | os.PathLike[str]) -> None:
     """Refuses a path that cannot become a file: before any work, not after it."""
     if Path(path).is_dir():
-        raise ValueError(f"{name} must be a file. Got {os.fspath(path)!r}, a folder.")
+        raise ValueError(f"{name} must be a file. Got {checks.show(os.fspath(path))}, a folder.")
     folder = Path(path).parent
     if not folder.is_dir():
-        raise FileNotFoundError(f"{name} must lie in a folder that exists. Got {os.fspath(path)!r}.")
+        raise FileNotFoundError(f"{name} must lie in a folder that exists. Got {checks.show(os.fspath(path))}.")
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"{name} must lie in a folder that can be written to. Got {os.fspath(path)!r}.")
+        raise PermissionError(
+            f"{name} must lie in a folder that can be written to. Got {checks.show(os.fspath(path))}."
+        )
 
 
 def digest(examples: Examples | None) -> str:
@@ -172,13 +174,13 @@ def read_checkpoint(checkpoint: Checkpoint, identity: Identity, seed: int | None
         theirs, their_seed = dict(header["identity"]), int(header["seed"])
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         why = f"it has no field {error}" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {name!r}: {why}.") from None
+        raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {checks.show(name)}: {why}.") from None
     if seed is not None:
         identity, theirs = {**identity, "seed": str(seed)}, {**theirs, "seed": str(their_seed)}
     differing = [key for key in identity if identity[key] != theirs.get(key)]
     if differing:
         raise ValueError(
-            f"checkpoint must be of this run, or of none yet. Got {name!r}, of a run that differs in "
+            f"checkpoint must be of this run, or of none yet. Got {checks.show(name)}, of a run that differs in "
             f"{', '.join(differing)}."
         )
     return {**header, "tensors": tensors, "name": name}, their_seed

@@ -173,7 +173,7 @@ def fit(
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
     if not net.parameters:
-        raise ValueError(f"net must have parameters to train. Got {net!r}.")
+        raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
     identity = {} if kept is None else _identity(net, loss, data, judge, settings)
     saved = None if kept is None else read_checkpoint(kept, identity, given)
     drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
@@ -191,7 +191,7 @@ def _optimizer(value: Any) -> Optimizer:
     if value is None:
         return Adam()
     if not isinstance(value, Optimizer):
-        raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {value!r}.")
+        raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {checks.show(value)}.")
     return value
 
 
@@ -212,7 +212,7 @@ def _truncate(value: Any, net: Layer, data: Examples) -> Truncate | None:
     if truncate is not None and (net.needs_whole_sequences or not data.a_value_a_step):
         raise ValueError(
             f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
-            f"Got {value!r} for {net!r}."
+            f"Got {checks.show(value)} for {net!r}."
         )
     return truncate
 

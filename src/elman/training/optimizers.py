@@ -95,7 +95,7 @@ def _check_rate(value: Any) -> None:
 def _check_share(name: str, value: Any) -> None:
     checks.number(name, value, 0)
     if value >= 1:
-        raise ValueError(f"{name} must be under 1. Got {value!r}.")
+        raise ValueError(f"{name} must be under 1. Got {checks.show(value)}.")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class SGD(Optimizer):
         _check_rate(self.learning_rate)
         _check_share("momentum", self.momentum)
         if self.nesterov and self.momentum == 0:
-            raise ValueError(f"momentum must be over 0 where nesterov is true. Got {self.momentum!r}.")
+            raise ValueError(f"momentum must be over 0 where nesterov is true. Got {checks.show(self.momentum)}.")
 
     @property
     def moments(self) -> tuple[str, ...]:  # type: ignore[override]  # read only, as that of a class

@@ -93,7 +93,7 @@ class StepSchedule:
         checks.number("start", self.start, 0, open_low=True)
         checks.number("factor", self.factor, 0, open_low=True)
         if not isinstance(self.at, (tuple, list)):
-            raise TypeError(f"at must be a tuple of fractions from 0 to 1. Got {self.at!r}.")
+            raise TypeError(f"at must be a tuple of fractions from 0 to 1. Got {checks.show(self.at)}.")
         for place in self.at:
             checks.number("at", place, 0, 1)
         object.__setattr__(self, "at", tuple(self.at))

@@ -53,7 +53,9 @@ def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Los
     rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
     """
     if not loss.integers:
-        raise ValueError(f"class_weight must be left out where targets are numbers, as of {loss!r}. Got {value!r}.")
+        raise ValueError(
+            f"class_weight must be left out where targets are numbers, as of {loss!r}. Got {checks.show(value)}."
+        )
     weights = np.ones(width)
     if isinstance(value, str):
         checks.choice("class_weight", value, ["balanced"])
@@ -62,7 +64,7 @@ def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Los
     elif isinstance(value, Mapping):
         for label, weight in value.items():
             if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < width:
-                raise ValueError(f"class_weight must name classes from 0 to {width - 1}. Got {label!r}.")
+                raise ValueError(f"class_weight must name classes from 0 to {width - 1}. Got {checks.show(label)}.")
             weights[label] = checks.number(f"class_weight[{label}]", weight, 0)
     else:
         raise TypeError(f"class_weight must be 'balanced' or a mapping class -> weight. Got {checks.describe(value)}.")

@@ -87,10 +87,10 @@ def read_truncate(value: Any) -> Truncate | None:
         every = checks.size("truncate", value)
         return every, every
     if len(value) != 2:
-        raise ValueError(f"truncate must be k or (k1, k2). Got {value!r}.")
+        raise ValueError(f"truncate must be k or (k1, k2). Got {checks.show(value)}.")
     every, through = checks.size("k1 of truncate", value[0]), checks.size("k2 of truncate", value[1])
     if through < every:
-        raise ValueError(f"truncate must be (k1, k2) with k2 from k1 up. Got {value!r}.")
+        raise ValueError(f"truncate must be (k1, k2) with k2 from k1 up. Got {checks.show(value)}.")
     return every, through
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from elman.checks import Array, FormatError, ShapeError
+from elman.checks import Array, FormatError, ShapeError, show
 from elman.interop.c.cells import recurrent
 from elman.interop.c.layers import POINTWISE
 from elman.interop.c.source import Model, Stage, check_name, header, source
@@ -119,7 +119,7 @@ def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path,
     name = stem.name if name is None else name
     check_name(name)
     if any(character in stem.name for character in '"\\\n\r'):
-        raise ValueError(f"path must name a file that C can include. Got {stem.name!r}.")
+        raise ValueError(f"path must name a file that C can include. Got {show(stem.name)}.")
     for ending in (".h", ".c"):
         if stem.with_name(stem.name + ending).is_dir():
             raise IsADirectoryError(f"path must not lead to a folder. Got {stem}{ending}, which is one.")
@@ -138,7 +138,7 @@ def _stages(net: Network) -> tuple[list[Stage], list[str]]:
     check_steps([layer for _, layer in walked])
     width = _tokens(net) or net.input_size
     if width is None:
-        raise ShapeError(f"net must have a layer that takes a certain number of features. Got {net!r}.")
+        raise ShapeError(f"net must have a layer that takes a certain number of features. Got {show(net)}.")
     stages = []
     for path, layer in walked:
         if not isinstance(layer, (Dropout, LastStep)):
@@ -158,7 +158,7 @@ def _stage(path: str, layer: Layer, width: int) -> Stage:
             part = POINTWISE[type(layer)](layer, width)
         else:
             names = ", ".join(kind.__name__ for kind in POINTWISE)
-            raise FormatError(f"it must be recurrent or one of {names} for C. Got {layer!r}.")
+            raise FormatError(f"it must be recurrent or one of {names} for C. Got {show(layer)}.")
     except FormatError as error:
         raise FormatError(f"layer {path}: {error}") from None
     tables = {key: _single(f"{path}.{key}", values) for key, values in part.tables.items()}

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from string import Template
 
+from elman.checks import show
 from elman.interop.c.functions import FUNCTIONS
 from elman.interop.c.layers import Part, fill
 from elman.interop.c.numbers import WIDTH, table
@@ -235,6 +236,6 @@ _KEYWORDS = """
 def check_name(name: object) -> None:
     """Refuses what names of C cannot begin with."""
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(f"name must be letters, digits and underscores, a letter first, for C. Got {name!r}.")
+        raise ValueError(f"name must be letters, digits and underscores, a letter first, for C. Got {show(name)}.")
     if name in _KEYWORDS.split():
-        raise ValueError(f"name must be no keyword of C or C++. Got {name!r}.")
+        raise ValueError(f"name must be no keyword of C or C++. Got {show(name)}.")

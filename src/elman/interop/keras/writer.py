@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from elman import saving
 from elman.cells.activations import Activation, as_activation
-from elman.checks import FormatError
+from elman.checks import FormatError, show
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, layers_of
 from elman.interop.keras.activations import layer_of, write_activation
@@ -74,7 +74,7 @@ def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     chain, weights = describe(net)
     if target.suffix != ".keras":
-        raise ValueError(f"path must end in .keras, as Keras tells files by their names. Got {os.fspath(path)!r}.")
+        raise ValueError(f"path must end in .keras, as Keras tells files by their names. Got {show(os.fspath(path))}.")
     saving.replace(target, to_archive(chain, weights))
 
 

@@ -57,7 +57,7 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for name, value in _state_dict(weights).items():
         if not isinstance(name, str):
-            raise FormatError(f"a state_dict must have names for keys. Got {name!r}.")
+            raise FormatError(f"a state_dict must have names for keys. Got {checks.show(name)}.")
         arrays[name] = array_of(name, value)
     dtypes = {name: array.dtype for name, array in arrays.items()}
     first = next(iter(dtypes), "")

@@ -74,7 +74,9 @@ def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple
     by_name = {readings[0].name: readings for readings in modules}
     if order is not None:
         if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(by_name):
-            raise ValueError(f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {order!r}.")
+            raise ValueError(
+                f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {checks.show(order)}."
+            )
         return [by_name[str(name)] for name in order], True
     if told or len(modules) == 1:
         return modules, True

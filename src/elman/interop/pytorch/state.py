@@ -77,7 +77,7 @@ def pointwise_weights(layer: Layer) -> dict[str, Array]:
     if isinstance(layer, LayerNorm):
         return {"weight": layer.gain, "bias": layer.bias}
     if layer.parameters:
-        raise FormatError(f"it must be a layer that PyTorch has. Got {layer!r}.")
+        raise FormatError(f"it must be a layer that PyTorch has. Got {checks.show(layer)}.")
     return {}
 
 

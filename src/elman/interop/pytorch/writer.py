@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from elman.cells import Activation
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, show
 from elman.interop.pytorch import modules as own
 from elman.interop.pytorch.files import named
 from elman.interop.pytorch.state import learned_states, pointwise_weights, recurrent_weights
@@ -40,7 +40,7 @@ def write(layers: Sequence[Layer]) -> own.TorchNetwork:
     for i, layer in enumerate(layers):
         with named(f"layer {i}, {type(layer).__name__}"):
             if type(layer) not in _WRITERS:
-                raise FormatError(f"it must be a layer that PyTorch can hold. Got {layer!r}.")
+                raise FormatError(f"it must be a layer that PyTorch can hold. Got {show(layer)}.")
             modules.append(_WRITERS[type(layer)](layer))
     return own.TorchNetwork(*modules).eval()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, show
 
 #: "batch" and "time" are sizes that may differ from call to call; None is not known.
 Shape = Sequence[int | str | None]
@@ -159,4 +159,6 @@ def attribute(name: str, value: float, dtype: np.dtype[Any]) -> float:
     fits = abs(value) <= float(np.finfo(np.float32).max)
     if fits and (dtype == np.float32 or value == float(str(np.float32(value)))):
         return float(value)
-    raise FormatError(f"{name} must be a number that float32 can hold for ONNX, whose attributes are. Got {value!r}.")
+    raise FormatError(
+        f"{name} must be a number that float32 can hold for ONNX, whose attributes are. Got {show(value)}."
+    )

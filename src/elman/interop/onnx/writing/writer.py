@@ -113,7 +113,7 @@ def _graph(net: Layer, layers: list[Layer], states: bool, lengths: bool) -> Grap
         elif type(layer) in WRITERS:
             x = WRITERS[type(layer)](graph, layer, x)
         else:
-            raise FormatError(f"layer {graph.scope} must be one that ONNX has operators for. Got {layer!r}.")
+            raise FormatError(f"layer {graph.scope} must be one that ONNX has operators for. Got {checks.show(layer)}.")
     graph.scope = "y"
     if x.time_axis is not None:
         x = without_padding(graph, ordered(graph, x, 1), 0)
