@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 import elman
+from elman.files import PathError
 from elman.interop.c.code import to_c
 from test_c_code import small
 from test_gradients import LEAKY
+
+COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
 def test_the_report_counts(tmp_path):
@@ -47,7 +57,9 @@ def test_float64_is_rounded_and_said_so(tmp_path):
     assert report.notes == ("The weights were rounded from float64 to float32.",)
     single = elman.Network.from_parameters(small().config, net.parameters)
     again = to_c(single, tmp_path / "single", "twice")
-    assert again.source.read_text() == report.source.read_text().replace("twice.h", "single.h")
+    # The same code; the notes of the header, and with it the number of the pair, differ.
+    texts = [one.source.read_text().partition("#include <math.h>")[2] for one in (report, again)]
+    assert texts[0] == texts[1] != ""
     net.layers[0].Wx[1, 2] = 1e39
     with pytest.raises(elman.FormatError, match=r"0\.Wx must hold numbers of float32 for C\. Got 1e\+39"):
         to_c(net, tmp_path / "refused")
@@ -82,25 +94,80 @@ def test_paths_and_names(tmp_path):
 def test_both_files_or_none(tmp_path, monkeypatch):
     first, second = small(), elman.Network([elman.GRU(3, 4, seed=5)])
     (tmp_path / "fresh.c").mkdir()
-    with pytest.raises(IsADirectoryError, match=r"path must not lead to a folder\. Got .*fresh\.c"):
+    with pytest.raises(PathError, match=r"path must be a file\. Got .*fresh\.c', a folder\."):
         to_c(first, tmp_path / "fresh")
     (tmp_path / "fresh.c").rmdir()
     report = to_c(first, tmp_path / "old")
     texts = report.header.read_text(), report.source.read_text()
 
-    from elman.interop.c import code as c_code
+    move = os.replace
+    for ending in (".c", ".h"):
 
-    def fails_at_the_source(path, content, replace=c_code.replace):
-        if path.suffix == ".c":
-            raise OSError("no space left")
-        replace(path, content)
+        def fails(temporary, target, ending=ending):
+            if target.endswith(ending):
+                raise OSError("no space left")
+            move(temporary, target)
 
-    monkeypatch.setattr(c_code, "replace", fails_at_the_source)
-    for name in ("old", "fresh"):
-        with pytest.raises(OSError, match="no space left"):
-            to_c(second, tmp_path / name)
+        for name in ("old", "fresh"):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "replace", fails)
+                with pytest.raises(OSError, match="no space left"):
+                    to_c(second, tmp_path / name)
     assert (report.header.read_text(), report.source.read_text()) == texts
     assert sorted(path.name for path in tmp_path.iterdir()) == ["old.c", "old.h"]
+
+
+def compiled(folder):
+    command = [COMPILER, "-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-c", "net.c", "-o", os.devnull]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_header_and_source_of_two_networks_do_not_compile(tmp_path):
+    """Networks of other sizes, and of other weights alone; headers of before there was a number, too."""
+    nets = {
+        "one": elman.Network([elman.GRU(2, 6, seed=0)]),
+        "wider": elman.Network([elman.GRU(2, 7, seed=0)]),
+        "weights": elman.Network([elman.GRU(2, 6, seed=1)]),
+        "dense": elman.Network([elman.GRU(2, 6, seed=0), elman.Dense(6, 6, seed=1)]),
+    }
+    texts = {}
+    for name, net in nets.items():
+        (tmp_path / name).mkdir()
+        reports = [to_c(net, tmp_path / name / "net.c") for _ in range(2)]
+        assert reports[0] == reports[1]
+        texts[name] = reports[0].header.read_text()
+        assert compiled(tmp_path / name).returncode == 0
+    unnumbered = texts["one"].replace("#define ELMAN_net_NETWORK", "#define ELMAN_net_OTHER")
+    for name in nets:
+        for text in [text for other, text in texts.items() if other != name] + [unnumbered]:
+            (tmp_path / name / "net.h").write_text(text)
+            result = compiled(tmp_path / name)
+            assert result.returncode != 0
+            assert "#error" in result.stderr
+            assert "the header is of another network than this source" in result.stderr
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler")
+def test_a_kill_between_the_two_files_is_seen_by_the_compiler(tmp_path):
+    script = """
+        import os, signal, sys, elman
+        real = os.replace
+        def dies(*args):
+            real(*args)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.replace = dies
+        elman.to_c(elman.Network([elman.GRU(2, 6, seed=5)]), "net.c")
+    """
+    to_c(elman.Network([elman.GRU(2, 6, seed=0)]), tmp_path / "net.c")
+    found = {**os.environ, "PYTHONPATH": str(Path(elman.__file__).parents[1])}
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(command, cwd=tmp_path, env=found, check=False).returncode == -signal.SIGKILL
+    result = compiled(tmp_path)
+    assert "#error" in result.stderr
+    to_c(elman.Network([elman.GRU(2, 6, seed=5)]), tmp_path / "net.c")
+    assert compiled(tmp_path).returncode == 0
+    assert sorted(os.listdir(tmp_path)) == ["net.c", "net.h"]
 
 
 def test_what_is_refused(tmp_path):

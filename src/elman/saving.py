@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError, show
+from elman.files import replace
 from elman.layers import Layer
 from elman.network import Network
 
@@ -28,33 +28,12 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
     description = json.dumps({"version": VERSION, "network": describe_config(net)})
     tensors = {name: np.ascontiguousarray(array) for name, array in net.parameters.items()}
-    replace(Path(path), to_bytes(tensors, metadata={"elman": description}))
+    replace(path, to_bytes(tensors, metadata={"elman": description}))
 
 
 def describe_config(net: Layer) -> Any:
     """The config of a network or a layer as plain JSON, its cells by their names and options."""
     return json.loads(json.dumps(net.config, default=_cell_config))
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Puts `content` at `path` in one move: a reader, or a crash, sees the old file or the new one."""
-    import tempfile
-
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"path must lie in a folder that exists. Got {show(os.fspath(path))}.")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own mode would hide the file from others
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def load(path: str | os.PathLike[str], cells: Mapping[str, Cell] | None = None) -> Network:

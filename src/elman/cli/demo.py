@@ -23,8 +23,8 @@ from elman.checks import Array
 from elman.cli import forecasts
 from elman.datasets import sunspots
 from elman.engine import backend
+from elman.files import replace
 from elman.network import Network
-from elman.saving import replace
 
 TEST_FROM, VALIDATION_FROM = 1980, 1935
 AHEAD = (1, 2, 3, 5, 11)

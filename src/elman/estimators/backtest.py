@@ -23,6 +23,7 @@ from elman import checks
 from elman.checks import Array
 from elman.estimators.series import Form, Panel
 from elman.estimators.windows import Plan
+from elman.files import replace_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +112,7 @@ class Backtest:
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
         if path is not None:
-            figure.savefig(path, dpi=150)
+            replace_figure(path, figure)
         return figure
 
 

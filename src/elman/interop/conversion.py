@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, FormatError, show
+from elman.checks import Array, FormatError
+from elman.files import check_path, folder_beside, path_text, replace_all
 from elman.interop import formats
 from elman.interop.chain import layers_of
 from elman.interop.formats import Format, Where
@@ -102,11 +102,10 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
     read back by elman: the same to the last bit
     """
     source_form, form = formats.find(source), formats.to_write(target, format)
-    place = Path(target)
-    if not place.parent.is_dir():
-        raise FileNotFoundError(f"target must lie in a folder that exists. Got {show(os.fspath(target))}.")
+    check_path("target", target)
     net = formats.read(source)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as folder:
+    place = Path(path_text("target", target))
+    with folder_beside(place) as folder:
         written = Path(folder) / place.name
         formats.write(net, written, form.name)
         checks = _checks(net, (source_form, source), (form, written))
@@ -116,10 +115,9 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
                 f"{os.fspath(target)}: it must compute what {os.fspath(source)} computes, and was not written. "
                 f"Got {failed[0]}."
             )
-        names = sorted(path.name for path in Path(folder).iterdir())
-        sizes = [(name, (Path(folder) / name).stat().st_size) for name in names]
-        for name in names:
-            os.replace(Path(folder) / name, place.parent / name)
+        # By name: C's source before its header, as to_c writes them.
+        contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        replace_all({place.parent / name: content for name, content in contents.items()})
     notes = [f"{name} is not finite: {what}" for name, what in not_finite(net).items()]
     if form.name == "torch":
         notes.append("a state_dict holds weights alone: read it into the same network, from_torch(path, like=net)")
@@ -129,7 +127,7 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
         target=os.fspath(target),
         target_format=form.name,
         network=net,
-        files=tuple(sizes),
+        files=tuple((name, len(content)) for name, content in contents.items()),
         checks=tuple(checks),
         notes=tuple(notes),
     )

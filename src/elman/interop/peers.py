@@ -134,7 +134,7 @@ def _c(path: Where, net: Network) -> Peer:
         raise AbsentError("there is no C compiler")
     source = Path(path).resolve()
     name = source.stem
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         size, made = Path(folder, "size.c"), Path(folder, "model.so")
         size.write_text(f"const unsigned long elman_size = sizeof({name}_state);\n")
         options: list[str | Path] = [

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,12 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import ACTIVATIONS
 from elman.checks import Array, FormatError
+from elman.files import replace
 from elman.interop.arrays import from_arrays, to_arrays
 from elman.interop.chain import check_holds, layers_of, network_of
 from elman.interop.files import parse_json, read_bytes, refused
 from elman.layers import Activate, Dense, Dropout, Layer, Recurrent
 from elman.network import Network
-from elman.saving import replace
 
 #: No larger file is read: parsed JSON takes up to some twenty times its size.
 MAX_BYTES = 2**26
@@ -122,7 +121,7 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
     model: dict[str, Any] = {"in_shape": [None, None, sizes[0]], "layers": entries}
     if layers[0].dtype == np.float64:
         model["dtype"] = "float64"
-    replace(Path(path), json.dumps(model, allow_nan=False).encode())
+    replace(path, json.dumps(model, allow_nan=False).encode())
 
 
 # Reading.

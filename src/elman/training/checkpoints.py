@@ -12,14 +12,13 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.saving import replace
+from elman.files import check_path, path_text, replace
 from elman.training.course import Course
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
@@ -44,13 +43,12 @@ class Checkpoint:
     every: float = 60.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"path must be that of a file. Got {checks.show(self.path)}.")
+        path_text("path", self.path)
         checks.number("every", self.every, 0)
 
 
 def as_checkpoint(value: Any) -> Checkpoint | None:
-    """A `Checkpoint` from a path, or from itself; refuses a folder that is not there."""
+    """A `Checkpoint` from a path, or from itself; refuses a path that cannot be written."""
     if value is None or isinstance(value, Checkpoint):
         checkpoint = value
     elif isinstance(value, (str, os.PathLike)):
@@ -58,21 +56,8 @@ def as_checkpoint(value: Any) -> Checkpoint | None:
     else:
         raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(value)}.")
     if checkpoint is not None:
-        check_folder("checkpoint", checkpoint.path)
+        check_path("checkpoint", checkpoint.path)
     return checkpoint
-
-
-def check_folder(name: str, path: str | os.PathLike[str]) -> None:
-    """Refuses a path that cannot become a file: before any work, not after it."""
-    if Path(path).is_dir():
-        raise ValueError(f"{name} must be a file. Got {checks.show(os.fspath(path))}, a folder.")
-    folder = Path(path).parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{name} must lie in a folder that exists. Got {checks.show(os.fspath(path))}.")
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(
-            f"{name} must lie in a folder that can be written to. Got {checks.show(os.fspath(path))}."
-        )
 
 
 def digest(examples: Examples | None) -> str:
@@ -116,7 +101,7 @@ class Keeper:
             "carried": tree,
         }
         arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        replace(Path(self.checkpoint.path), to_bytes(arrays, metadata={"elman_checkpoint": json.dumps(header)}))
+        replace(self.checkpoint.path, to_bytes(arrays, metadata={"elman_checkpoint": json.dumps(header)}))
         self._last = time.monotonic()
 
 

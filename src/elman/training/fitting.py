@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
+from elman.files import check_path
 from elman.layers.layer import Layer
 from elman.saving import describe_config
 from elman.training.checkpoints import (
@@ -17,7 +18,6 @@ from elman.training.checkpoints import (
     Identity,
     Keeper,
     as_checkpoint,
-    check_folder,
     digest,
     read_checkpoint,
     resume,
@@ -158,7 +158,7 @@ def fit(
     judge = _read_validation(net, validation, loss)
     kept = as_checkpoint(checkpoint)
     if log is not None:
-        check_folder("log", log)
+        check_path("log", log)
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
         "optimizer": _optimizer(optimizer),

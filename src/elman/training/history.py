@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.saving import replace
+from elman.files import append, replace, replace_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,7 +121,7 @@ class History:
             _log_scale(ax, (1, 2, 5) if span < 1000 else (1,))
         _dress(ax)
         if path is not None:
-            figure.savefig(path, dpi=150)
+            replace_figure(path, figure)
         return ax
 
 
@@ -132,13 +132,12 @@ class Log:
         """Begins the file anew with the epochs that are already on record."""
         self.path = path
         if path is not None:
-            replace(Path(path), "".join(_line(i, record) for i, record in enumerate(records)).encode())
+            replace(path, "".join(_line(i, record) for i, record in enumerate(records)).encode())
 
     def write(self, epoch: int, record: tuple[float, ...]) -> None:
         """Adds the line of an epoch."""
         if self.path is not None:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(_line(epoch, record))
+            append(self.path, _line(epoch, record).encode())
 
 
 def _line(epoch: int, record: tuple[float, ...]) -> str:

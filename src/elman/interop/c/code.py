@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from elman.checks import Array, FormatError, ShapeError, show
+from elman.files import check_path, path_text, replace_all
 from elman.interop.c.cells import recurrent
 from elman.interop.c.layers import POINTWISE
-from elman.interop.c.source import Model, Stage, check_name, header, source
+from elman.interop.c.source import Model, Stage, check_name, write
 from elman.interop.chain import layers_of
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
 from elman.network import Network, placed_layers
-from elman.saving import replace
 from elman.streaming import check_steps
 
 
@@ -108,22 +108,24 @@ def to_c(net: Layer, path: str | os.PathLike[str], name: str | None = None) -> C
     assert inputs is not None
     model = Model(name, inputs, tokens is not None, stages)
     report = _report(model, header_file, source_file, notes)
-    _replace_both(header_file, header(model, report.text), source_file, source(model, header_file.name))
+    header_text, source_text = write(model, report.text, header_file.name)
+    # The source first: beside any other header it says #error.
+    replace_all({source_file: source_text.encode(), header_file: header_text.encode()})
     return report
 
 
 def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path, str]:
     """The header, the source, and how names begin."""
-    text = os.fspath(path)
+    text = path_text("path", path)
     stem = Path(text[:-2] if text.endswith((".c", ".h")) else text)
     name = stem.name if name is None else name
     check_name(name)
     if any(character in stem.name for character in '"\\\n\r'):
         raise ValueError(f"path must name a file that C can include. Got {show(stem.name)}.")
-    for ending in (".h", ".c"):
-        if stem.with_name(stem.name + ending).is_dir():
-            raise IsADirectoryError(f"path must not lead to a folder. Got {stem}{ending}, which is one.")
-    return stem.with_name(stem.name + ".h"), stem.with_name(stem.name + ".c"), name
+    header_file, source_file = stem.with_name(stem.name + ".h"), stem.with_name(stem.name + ".c")
+    for file in (header_file, source_file):
+        check_path("path", file)
+    return header_file, source_file, name
 
 
 def _tokens(net: Network) -> int | None:
@@ -215,17 +217,3 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
         )
         for row in rows
     ]
-
-
-def _replace_both(header_file: Path, header_text: str, source_file: Path, source_text: str) -> None:
-    """Both files, or what stood there before."""
-    before = header_file.read_bytes() if header_file.exists() else None
-    replace(header_file, header_text.encode())
-    try:
-        replace(source_file, source_text.encode())
-    except BaseException:
-        if before is None:
-            header_file.unlink()
-        else:
-            replace(header_file, before)
-        raise

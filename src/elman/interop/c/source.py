@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import textwrap
 from collections.abc import Iterator
@@ -55,15 +56,23 @@ class Model:
         return [stage for stage in self.stages[:-1] if not stage.part.states]
 
 
-def header(model: Model, report: str) -> str:
-    """The text of the .h file."""
-    return _named(_HEADER, model.name, about=_comment(report), step=_step_head(model), **_header_parts(model))
+def write(model: Model, report: str, header_file: str) -> tuple[str, str]:
+    """The texts of the .h and the .c file; both hold a digest of them, so that files of two networks are told apart."""
+    code = _source(model)
+    parts = {"about": _comment(report), "step": _step_head(model), **_header_parts(model)}
+    content = _named(_HEADER, model.name, digest="", **parts) + code
+    digest = "0x" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()[1:]  # within 63 bits
+    begin = _named(_SOURCE, model.name, header=header_file, digest=digest)
+    return _named(_HEADER, model.name, digest=digest, **parts), begin + code
 
 
 _HEADER = """\
 $about
 #ifndef ELMAN_${name}_H
 #define ELMAN_${name}_H
+
+/* The same number in header and source tells that they are of one network. */
+#define ELMAN_${name}_NETWORK $digest
 $include
 #ifdef __cplusplus
 extern "C" {
@@ -128,13 +137,25 @@ def _step_head(model: Model) -> str:
     return f"void {name}_step({name}_state *s, const float x[{name}_inputs], float y[{name}_outputs])"
 
 
-def source(model: Model, header_file: str) -> str:
-    """The text of the .c file."""
+_SOURCE = """\
+/* See $header. */
+#include "$header"
+
+#if !defined(ELMAN_${name}_NETWORK) || ELMAN_${name}_NETWORK != $digest
+#error "the header is of another network than this source: write both again with elman.to_c"
+#endif
+
+#include <math.h>
+
+"""
+
+
+def _source(model: Model) -> str:
+    """The .c file after its includes."""
     functions = [_function(stage) for stage in model.stages]
     needed = [text for name, text in FUNCTIONS.items() if any(f"${name}(" in function for function in functions)]
     prefixed = {name: f"{model.name}_{name}" for name in FUNCTIONS}
-    parts = [f'/* See {header_file}. */\n#include "{header_file}"\n\n#include <math.h>\n']
-    parts += [_heading(stage) + "\n".join(_tables(model.name, stage)) for stage in model.stages if stage.part.tables]
+    parts = [_heading(stage) + "\n".join(_tables(model.name, stage)) for stage in model.stages if stage.part.tables]
     parts += [_named(text, model.name, **prefixed) for text in needed]
     for stage, function in zip(model.stages, functions, strict=True):
         tables = {name: _constant(model.name, stage, name) for name in stage.part.tables}

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from elman import saving
 from elman.cells.activations import Activation, as_activation
 from elman.checks import FormatError, show
+from elman.files import path_text, replace
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, layers_of
 from elman.interop.keras.activations import layer_of, write_activation
@@ -71,11 +70,10 @@ def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
     >>> same.config == net.config, bool((same.layers[0].Wx == net.layers[0].Wx).all())
     (True, True)
     """
-    target = Path(path)
-    chain, weights = describe(net)
-    if target.suffix != ".keras":
+    if not path_text("path", path).endswith(".keras"):
         raise ValueError(f"path must end in .keras, as Keras tells files by their names. Got {show(os.fspath(path))}.")
-    saving.replace(target, to_archive(chain, weights))
+    chain, weights = describe(net)
+    replace(path, to_archive(chain, weights))
 
 
 def describe(net: Layer) -> tuple[list[Entry], dict[str, Groups]]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
+from elman.files import replace
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, layers_of
 from elman.layers import RNN, Dense, Embedding, Layer, LayerNorm, Recurrent
-from elman.saving import replace
 
 
 def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
@@ -28,7 +27,7 @@ def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
     if os.fspath(path).lower().endswith(".safetensors"):
         from safetensors.numpy import save
 
-        replace(Path(path), save(weights, metadata={"format": "pt"}))
+        replace(path, save(weights, metadata={"format": "pt"}))
         return
     try:
         import torch
@@ -36,7 +35,7 @@ def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
         raise checks.missing_extra(f"{os.fspath(path)!r}, a file that PyTorch writes,", "torch") from None
     content = io.BytesIO()
     torch.save({name: torch.from_numpy(array) for name, array in weights.items()}, content)
-    replace(Path(path), content.getvalue())
+    replace(path, content.getvalue())
 
 
 def state_dict(net: Layer) -> dict[str, Array]:

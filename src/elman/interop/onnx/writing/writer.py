@@ -10,20 +10,20 @@ import json
 import os
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import FormatError
+from elman.files import replace
 from elman.interop.chain import layers_of
 from elman.interop.onnx.writing.layers import WRITERS
 from elman.interop.onnx.writing.nodes import Graph, Node, Port, Value
 from elman.interop.onnx.writing.recurrent import recurrent
 from elman.interop.onnx.writing.time import ordered, without_padding
 from elman.layers import Dropout, Layer, Recurrent, Reverse
-from elman.saving import describe_config, replace
+from elman.saving import describe_config
 
 if TYPE_CHECKING:
     import onnx
@@ -95,7 +95,7 @@ def to_onnx(net: Layer, path: str | os.PathLike[str], *, states: bool = False, l
     size = sum(array.nbytes for array in graph.constants.values())
     if size > MAX_BYTES:
         raise FormatError(f"the model must hold under 2 GB of weights, all that an ONNX file can. Got {size:,} bytes.")
-    replace(Path(path), _model(graph, net).SerializeToString(deterministic=True))
+    replace(path, _model(graph, net).SerializeToString(deterministic=True))
 
 
 def _graph(net: Layer, layers: list[Layer], states: bool, lengths: bool) -> Graph:

@@ -1,0 +1,288 @@
+"""Files that are written: the one place that puts anything at a path, whole or not at all.
+
+A file is first written beside its place, under a name of its own that begins with a dot, and then moved there in one
+step (rename of POSIX): a reader, or a crash, sees the old file or the new one. While it is written, it is locked. A
+process that was killed holds no lock, so the next writer of the same place knows what it left, and removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeAlias
+
+from elman.checks import show
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+Where: TypeAlias = str | os.PathLike[str]
+
+#: Without locks, as on some network drives, what is older than so many seconds was left by a dead process.
+_ABANDONED = 24 * 3600.0
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+
+
+class PathError(ValueError, OSError):
+    """A path that can never be that of a file."""
+
+
+def path_text(name: str, path: Any) -> str:
+    """A path as text; names that are not UTF-8 as `os.fsdecode` gives them."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, as text or a pathlib.Path. Got {show(path)}.")
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise PathError(f"{name} must be a path without null bytes. Got {show(text)}.")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise PathError(f"{name} must be a path that the file system can hold. Got {show(text)}.") from None
+    return text
+
+
+def check_source(name: str, path: Any) -> str:
+    """The path of a file to read, as text; refuses what is none."""
+    text = path_text(name, path)
+    if not os.path.isfile(text):
+        raise FileNotFoundError(f"{name} must be a file. Got {show(text)}, which is none.")
+    return text
+
+
+def check_path(name: str, path: Any) -> str:
+    """The path of the file that writing to `path` replaces, links followed; refuses one that cannot be written.
+
+    Raises `TypeError` for what is no path, `PathError` for what can be no file's (a folder, a FIFO, a device, a socket,
+    a link that leads back to itself, an empty or too long name), `FileNotFoundError` where its folder is missing,
+    `PermissionError` where folder or file must not be written.
+    """
+    given = target = path_text(name, path)
+    for _ in range(40):  # as many as Linux follows
+        folder, last = os.path.split(target)
+        if not last:
+            raise PathError(f"{name} must name a file. Got {show(given)}.")
+        if target.startswith("/proc/"):  # where /dev/stdout leads
+            raise PathError(f"{name} must be a file. Got {show(given)}, a device.")
+        if not os.path.islink(target):
+            break
+        target = os.path.join(folder, os.readlink(target))
+    else:
+        raise PathError(f"{name} must be a file. Got {show(given)}, a link that leads back to itself.")
+    mode = _mode(name, given, target)
+    if mode is not None and not stat.S_ISREG(mode):
+        raise PathError(f"{name} must be a file. Got {show(given)}, {_KINDS.get(stat.S_IFMT(mode), 'a device')}.")
+    if not os.path.isdir(folder or os.curdir):
+        raise FileNotFoundError(f"{name} must lie in a folder that exists. Got {show(given)}.")
+    if not os.access(folder or os.curdir, os.W_OK | os.X_OK):
+        raise PermissionError(f"{name} must lie in a folder that can be written to. Got {show(given)}.")
+    if mode is not None and not os.access(target, os.W_OK):
+        raise PermissionError(f"{name} must be a file that can be written to. Got {show(given)}.")
+    return target
+
+
+def _mode(name: str, given: str, target: str) -> int | None:
+    """The mode of the file that is there; None where there is none."""
+    try:
+        return os.stat(target).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError:
+        raise PermissionError(f"{name} must lie in a folder that can be read. Got {show(given)}.") from None
+    except OSError as error:  # a name that is too long, most of all
+        raise PathError(
+            f"{name} must be a path that the file system can hold. Got {show(given)}: {error.strerror}."
+        ) from None
+
+
+def replace(path: Where, content: bytes) -> None:
+    """Puts `content` at `path` in one move: a reader, or a crash, sees the old file or the new one.
+
+    A link is followed, and stays. A file that is there gives the new one its mode; other names of it (hard links) keep
+    the old content. See `check_path` for what is refused.
+    """
+    _replace({check_path("path", path): content})
+
+
+def replace_all(contents: Mapping[Where, bytes]) -> None:
+    """Replaces several files, none before all are written; where one cannot be moved, all stay as they were.
+
+    They are moved in their order. A process that is killed in between leaves the first ones new and the others old.
+    """
+    _replace({check_path("path", path): content for path, content in contents.items()})
+
+
+def _replace(targets: Mapping[str, bytes]) -> None:
+    with contextlib.ExitStack() as stack:
+        written = {target: stack.enter_context(_written(target, content)) for target, content in targets.items()}
+        before = {target: _content(target) for target in targets} if len(targets) > 1 else {}
+        try:
+            for target, temporary in written.items():
+                os.replace(temporary, target)
+        except BaseException:
+            waiting = [temporary for temporary in written.values() if os.path.exists(temporary)]
+            if waiting:
+                _put_back({target: before[target] for target in before if written[target] not in waiting})
+            raise
+    for folder in {os.path.dirname(target) or os.curdir for target in targets}:
+        _flush_folder(folder)
+
+
+def _content(path: str) -> bytes | None:
+    if not os.path.exists(path):
+        return None
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _put_back(before: Mapping[str, bytes | None]) -> None:
+    for target, content in before.items():
+        if content is None:
+            os.unlink(target)
+        else:
+            replace(target, content)
+
+
+@contextlib.contextmanager
+def _written(target: str, content: bytes) -> Iterator[str]:
+    """A file with the content beside its place, whole on the disk; gone afterwards unless it was moved.
+
+    It has the mode of the file that is there. For a new file the kernel applies the umask, which a process with
+    threads cannot read without changing it.
+    """
+    old = os.stat(target) if os.path.exists(target) else None
+    # Nobody who must not read the old file may read the new one while it is written.
+    permissions = 0o666 if old is None else 0o600
+    temporary = _temporary(target)
+    try:
+        while True:
+            with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file:
+                _lock(file.fileno())
+                if not os.path.exists(temporary):
+                    continue  # another writer found it before it was locked, and removed it
+                if old is not None:
+                    _take_permissions(file.fileno(), temporary, old)
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+                if fcntl is None:
+                    file.close()  # Windows moves no open file
+                yield temporary
+                return
+    finally:
+        with contextlib.suppress(FileNotFoundError):  # it was moved
+            os.unlink(temporary)
+
+
+def _take_permissions(handle: int, temporary: str, old: os.stat_result) -> None:
+    """Owner, where that is allowed, and mode of the old file, without its setuid and setgid bits."""
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    new = os.fstat(handle)
+    if (new.st_uid, new.st_gid) != (old.st_uid, old.st_gid):
+        try:
+            os.chown(temporary, old.st_uid, old.st_gid)
+        except PermissionError:
+            if new.st_gid != old.st_gid:
+                mode &= ~0o070  # what the old group may do says nothing of the new one
+    if mode != stat.S_IMODE(new.st_mode):
+        os.chmod(temporary, mode)
+
+
+def _temporary(target: str) -> str:
+    """A name beside `target` that nobody else has; removes what dead writers of the same target left.
+
+    The name holds a digest of the target's, which may itself be as long as names can be.
+    """
+    folder, name = os.path.split(target)
+    prefix = f".elman-{hashlib.blake2b(os.fsencode(name), digest_size=6).hexdigest()}-"
+    with contextlib.suppress(OSError):
+        for other in os.listdir(folder or os.curdir):
+            if other.startswith(prefix):
+                _remove_abandoned(os.path.join(folder, other))
+    return os.path.join(folder, f"{prefix}{secrets.token_hex(6)}.tmp")
+
+
+def _lock(handle: int, wait: bool = True) -> bool | None:
+    """Locks a file until it is closed: True; False where another holds it, None where there are no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _remove_abandoned(temporary: str) -> None:
+    """Removes a temporary file or folder that no living process writes."""
+    with contextlib.suppress(OSError):  # gone meanwhile, or another user's
+        handle = os.open(temporary, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)) if fcntl is not None else -1
+        try:
+            free = _lock(handle, wait=False)
+            if free is None:
+                free = time.time() - os.lstat(temporary).st_mtime > _ABANDONED
+            if free and os.path.isdir(temporary):
+                shutil.rmtree(temporary, ignore_errors=True)
+            elif free:
+                os.unlink(temporary)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+
+
+def _flush_folder(folder: str) -> None:
+    """Makes a move last through a loss of power, where the system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def folder_beside(path: Where) -> Iterator[str]:
+    """A new folder beside `path` for what is not yet sure to go there; removed at the end, or by the next writer."""
+    temporary = _temporary(check_path("path", path))
+    handle = -1
+    try:
+        while handle < 0 or not os.path.exists(temporary):
+            os.mkdir(temporary, 0o700)
+            if fcntl is None:
+                break
+            handle = os.open(temporary, os.O_RDONLY)
+            _lock(handle)
+        yield temporary
+    finally:
+        if handle >= 0:
+            os.close(handle)
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def append(path: Where, content: bytes) -> None:
+    """Adds to the end of the file at `path`, as one writes a log."""
+    with open(check_path("path", path), "ab") as file:
+        file.write(content)
+
+
+def replace_figure(path: Where, figure: Any) -> None:
+    """Draws a matplotlib figure into a file; its ending says in which format."""
+    target = check_path("path", path)
+    ending = os.path.splitext(target)[1].lower().lstrip(".")
+    known = figure.canvas.get_supported_filetypes()
+    if ending not in known:
+        endings = ", ".join(f".{one}" for one in sorted(known))
+        raise PathError(f"path must end in the format of a picture: {endings}. Got {show(path)}.")
+    content = io.BytesIO()
+    figure.savefig(content, format=ending, dpi=150)
+    replace(path, content.getvalue())
