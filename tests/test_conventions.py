@@ -858,7 +858,7 @@ class TestRefused:
             ("weight_ih_l0", (I, 4 * H), r"weight_ih_l0 must have shape \(20, 2\). Got \(2, 20\)."),
             ("weight_hh_l0", (H, 4 * H), r"weight_hh_l0 must have shape \(20, 5\). Got \(5, 20\)."),
             ("weight_hh_l0", (4 * H, H + 1), r"weight_hh_l0 must have shape \(20, 5\). Got \(20, 6\)."),
-            ("bias_ih_l0", (1, 4 * H), r"bias_ih_l0 must have shape \(20,\). Got \(1, 20\)."),
+            ("bias_ih_l0", (2, 4 * H), r"bias_ih_l0 must have shape \(20,\). Got \(2, 20\)."),
             ("bias_hh_l0", (3 * H,), r"bias_hh_l0 must have shape \(20,\). Got \(15,\)."),
             ("weight_ih_l0", (4 * H,), r"weight_ih_l0 must have shape \(20, input\). Got \(20,\)."),
             (

@@ -81,7 +81,7 @@ def whole_numbers(name: str, value: Any) -> Array:
 def indices(name: str, array: Array, count: int, where: Callable[[tuple[int, ...]], str]) -> Array:
     """Integers from 0 to `count` - 1 as int64; `where` tells the place of a wrong one."""
     if array.size and (array.min() < 0 or array.max() >= count):
-        index = _first((array < 0) | (array >= count))
+        index = first((array < 0) | (array >= count))
         at = where(index)
         raise ValueError(f"{name} must hold integers from 0 to {count - 1}. Got {array[index]}{at and f' at {at}'}.")
     return array.astype(np.int64, copy=False)
@@ -104,7 +104,7 @@ def converted(name: str, array: Array, dtype: Any, where: Callable[[tuple[int, .
             return array.astype(dtype)
     except FloatingPointError:
         with np.errstate(all="ignore"):
-            index = _first(np.isfinite(array) & ~np.isfinite(array.astype(dtype)))
+            index = first(np.isfinite(array) & ~np.isfinite(array.astype(dtype)))
         at = where(index)
         raise ValueError(
             f"{name} must hold numbers that {np.dtype(dtype)} can hold. Got {array[index]!s}{at and f' at {at}'}."
@@ -134,7 +134,7 @@ def _masked_place(name: str, value: Any, index: tuple[int, ...], seen: dict[int,
     """Where a value is masked, also in arrays within lists; None where no value is."""
     if isinstance(value, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(value)
-        return place(name, (*index, *_first(mask))) if mask.dtype == np.bool_ and mask.any() else None
+        return place(name, (*index, *first(mask))) if mask.dtype == np.bool_ and mask.any() else None
     if isinstance(value, (list, tuple)) and seen.get(id(value), -1) < len(index):  # else it has been looked at
         if len(index) > _DEEPEST:
             raise RecursionError(f"it is nested more than {_DEEPEST} deep")
@@ -200,7 +200,8 @@ def place(name: str, index: tuple[int, ...], axes: Sequence[str] = ()) -> str:
     return f"{name}[{', '.join(map(str, index))}]"
 
 
-def _first(wrong: Array) -> tuple[int, ...]:
+def first(wrong: Array) -> tuple[int, ...]:
+    """The index of the first True."""
     return tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
 
 
@@ -216,6 +217,32 @@ def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
                 return
     options = " or ".join(_write(want) for want in allowed)
     raise ShapeError(f"{name} must have shape {options}. Got {got}.")
+
+
+def fitted(name: str, array: Array, want: tuple[int, ...]) -> Array:
+    """An array of the shape that is wanted; where that is a vector, one row or one column of it are taken too."""
+    if len(want) == 1 and array.shape in ((1, *want), (*want, 1)):
+        return array.reshape(want)
+    shape(name, array, want)
+    return array
+
+
+def axis(name: str, value: Any, array: Array) -> int:
+    """The number of an axis that an array has, counted from the end where it is negative."""
+    if not array.ndim:
+        raise ShapeError(f"{name} must be left out: there must be an axis. Got one number.")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number. Got {show(value)}.")
+    if not -array.ndim <= value < array.ndim:
+        raise ValueError(f"{name} must be from {-array.ndim} to {array.ndim - 1}. Got {show(value)}.")
+    return int(value)
+
+
+def text(name: str, value: Any) -> str:
+    """A text, at least one character long."""
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{name} must be a text of at least one letter. Got {show(value)}.")
+    return value
 
 
 def _write(want: Sequence[int | str]) -> str:

@@ -10,7 +10,7 @@ identity, with ONNX's definitions and default parameters.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,9 +23,13 @@ from elman.checks import Array
 def _of_reals(function: Callable[..., Any]) -> Callable[..., Any]:
     """Converts lists and integers to floating point and refuses what is not real, before `function` runs."""
 
+    name = function.__code__.co_varnames[0]
+
     @functools.wraps(function)
-    def checked(x: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(checks.real_array("x", x), *args, **kwargs)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if not args and name in kwargs:
+            args = (kwargs.pop(name),)
+        return function(*[checks.real_array(name, value) for value in args[:1]], *args[1:], **kwargs)
 
     return checked
 
@@ -192,9 +196,11 @@ def softmax(x: Array, axis: int = -1) -> Array:
     >>> softmax([1e4, 1e4 + 1]).round(4).tolist()
     [0.2689, 0.7311]
     """
+    axis = checks.axis("axis", axis, x)
     if x.size == 0:
         raise checks.ShapeError(f"x must hold at least one number. Got {x.shape}.")
-    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN, as it must be
+        e = np.exp(x - x.max(axis=axis, keepdims=True))
     return e / e.sum(axis=axis, keepdims=True)
 
 
@@ -207,7 +213,7 @@ def softmax_jacobian(y: Array, axis: int = -1) -> Array:
     >>> softmax_jacobian([0.25, 0.75]).tolist()
     [[0.1875, -0.1875], [-0.1875, 0.1875]]
     """
-    y = np.moveaxis(y, axis, -1)
+    y = np.moveaxis(y, checks.axis("axis", axis, y), -1)
     return y[..., :, None] * (np.eye(y.shape[-1], dtype=y.dtype) - y[..., None, :])
 
 
@@ -234,6 +240,9 @@ ACTIVATIONS: dict[str, _Definition] = {
 }
 
 
+#: Those that act over the features of a step together; each is a layer, see `elman.Activate`.
+OVER_FEATURES = ("softmax", "log_softmax")
+
 # Where the sign or size of alpha decides whether the derivative can be told from y alone.
 _POSITIVE_SLOPE = {"leaky_relu", "elu", "scaled_tanh"}
 
@@ -251,12 +260,17 @@ class Activation:
     """
 
     def __init__(self, name: str, **parameters: float) -> None:
+        if isinstance(name, str) and name in OVER_FEATURES:
+            raise ValueError(
+                f"activation must act on each number by itself. Got {name!r}, which acts over the features together: "
+                f"it is a layer of its own, elman.Activate({name!r})."
+            )
         self.name = checks.choice("activation", name, ACTIVATIONS)
-        definition = ACTIVATIONS[name]
+        definition = ACTIVATIONS[self.name]
         for key, value in parameters.items():
-            checks.choice(f"a parameter of {name}", key, definition.defaults)
+            checks.choice(f"a parameter of {self.name}", key, definition.defaults)
             checks.number(key, value)
-        if name in _POSITIVE_SLOPE:
+        if self.name in _POSITIVE_SLOPE:
             checks.number("alpha", parameters.get("alpha", 1.0), 0, open_low=True)
         self.parameters = {**definition.defaults, **{key: float(value) for key, value in parameters.items()}}
 
@@ -288,8 +302,20 @@ class Activation:
         return f"Activation({', '.join([repr(self.name), *(f'{k}={v!r}' for k, v in self.parameters.items())])})"
 
 
-def as_activation(value: str | dict[str, Any] | Activation) -> Activation:
-    """An `Activation` from a name, from what `to_config` wrote, or from itself."""
+def as_activation(value: Any) -> Activation:
+    """An `Activation` from a name, from what `to_config` wrote, from a function of the table, or from itself.
+
+    >>> as_activation(tanh), as_activation(np.tanh)
+    (Activation('tanh'), Activation('tanh'))
+    """
     if isinstance(value, Activation):
         return value
-    return Activation(**value) if isinstance(value, dict) else Activation(value)
+    if isinstance(value, dict) and isinstance(value.get("name"), str) and all(isinstance(key, str) for key in value):
+        return Activation(**value)
+    return Activation(name_of(value))
+
+
+def name_of(value: Any) -> Any:
+    """The name of a function of the table, such as `elman.tanh`, or of NumPy's tanh; anything else as it is."""
+    named = {softmax: "softmax", np.tanh: "tanh"} | {entry.function: name for name, entry in ACTIVATIONS.items()}
+    return named.get(value, value) if callable(value) and isinstance(value, Hashable) else value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from elman import checks
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array, ShapeError
@@ -33,10 +31,10 @@ def _weights(cell: Cell, arrays: dict[str, Array]) -> Arrays:
     checks.shape("Wh", Wh, ("hidden", width))
     shapes = cell.shapes(Wx.shape[0], Wh.shape[0])
     for name, want in shapes.items():
-        if len(want) == 1 and arrays[name].shape == (1, *want):  # a bias written as one row, as examples are
-            arrays[name] = np.reshape(arrays[name], want)
-        if arrays[name].shape != want:
+        try:
+            arrays[name] = checks.fitted(name, arrays[name], want)
+        except ShapeError:
             raise ShapeError(
                 f"{name} must have shape {want}, to fit hidden = {Wh.shape[0]} of Wh. Got {arrays[name].shape}."
-            )
+            ) from None
     return tuple(arrays[name] for name in shapes)

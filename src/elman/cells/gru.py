@@ -133,8 +133,8 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_aft
     if not reset_after and bn is not None:
         raise ValueError("bn must be left out with reset_after=False, which has no such bias. Got a value.")
     if reset_after:
-        hidden = np.shape(Wh)[0] if np.ndim(Wh) == 2 else 0
-        zeros = np.zeros(hidden, getattr(Wh, "dtype", np.float64))  # of Wh's dtype: it must not decide the result's
+        Wh = checks.number_array("Wh", Wh)
+        zeros = np.zeros(Wh.shape[:1], Wh.dtype)  # of Wh's dtype: it must not decide the result's
         weights = (Wx, Wh, b, zeros if bn is None else bn)
     inputs, state, arrays = step_arrays(cell, x, (h,), weights)
     (h_next,), _ = cell.step(inputs, state, arrays)

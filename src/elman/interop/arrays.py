@@ -72,7 +72,9 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     _check_names(rule, made, named, given)
     named = {name: slot for name, slot in named.items() if name in given}
     directions = _axis_directions(named, given) if rule.direction_axis else len(_suffixes(rule, slots, given))
-    inputs, hidden = sizes(named, given, (directions,) if rule.direction_axis else ())
+    lead = (directions,) if rule.direction_axis else ()
+    given = {name: _in_form(named[name], array, len(lead)) for name, array in given.items()}
+    inputs, hidden = sizes(named, given, lead)
     dtype = checks.common_dtype(*given.values())
     parameters = {}
     for direction, suffix in enumerate(("", "_reverse")[:directions]):
@@ -151,8 +153,8 @@ def _numbers(arrays: Mapping[str, Any]) -> dict[str, Array]:
         raise TypeError(f"arrays must be a mapping of names to arrays. Got {checks.describe(arrays)}.")
     numbers = {}
     for name, value in arrays.items():
-        numbers[name] = checks.real_array(name, value)
-        original = np.asarray(value)
+        original = checks.number_array(checks.text("a name of arrays", name), value)
+        numbers[name] = checks.real_array(name, original)
         wide = original.dtype.kind in "iu" or original.dtype.itemsize > 8
         if wide and not (numbers[name].astype(original.dtype) == original).all():
             raise FormatError(f"{name} must hold numbers that float64 can hold. Got an array of {original.dtype}.")
@@ -229,6 +231,12 @@ def _layer(
         layer = _LAYERS[cell].from_parameters(config, parameters)
     assert isinstance(layer, Recurrent)
     return layer
+
+
+def _in_form(slot: Slot, array: Array, lead: int) -> Array:
+    """One row or one column where the convention has a vector is that vector."""
+    one = array.ndim == lead + 2 and 1 in array.shape[lead:]
+    return array.reshape(*array.shape[:lead], -1) if one and len(slot.axes) == 1 else array
 
 
 # Names and directions.

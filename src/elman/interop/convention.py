@@ -142,27 +142,63 @@ class Convention:
         checks.choice("orientation", self.orientation, ("rows", "columns"))
         if self.stacked is not None:
             checks.choice("stacked", self.stacked, ("xh", "hx"))
-        if self.biases not in (0, 1, 2, "inner") or isinstance(self.biases, bool):
+        if (
+            isinstance(self.biases, bool)
+            or (not any(self.biases is kind for kind in (0, 1, 2))
+            and self.biases != "inner")
+        ):
             raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {checks.show(self.biases)}.")
         checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
         checks.choice("bias_shape", self.bias_shape, ("vector", "row", "column"))
         checks.choice("update", self.update, ("old", "new"))
         checks.number("forget_offset", self.forget_offset)
-        if self.reset_after not in (None, True, False):
+        if not any(self.reset_after is form for form in (None, True, False)):
             raise ValueError(f"reset_after must be True, False or None. Got {checks.show(self.reset_after)}.")
+        for flag in ("bias_optional", "idle_gates", "assumed_reset_after", "direction_axis"):
+            checks.flag(flag, getattr(self, flag))
+        checks.text("name", self.name)
+        for named in ("inner_bias", "peepholes", "projection"):
+            if getattr(self, named) is not None:
+                checks.text(named, getattr(self, named))
+        if not isinstance(self.layer, int) or self.layer < 0:
+            raise ValueError(f"layer must be a whole number from 0 up. Got {checks.show(self.layer)}.")
         if self.inner_bias is not None and self.biases != 1:
             raise ValueError(f"inner_bias must be left out unless biases is 1. Got biases={self.biases!r}.")
-        if not self.reverse and not self.direction_axis:
-            raise ValueError("reverse must be a suffix of at least one letter. Got ''.")
+        if not isinstance(self.reverse, str) or not (self.reverse or self.direction_axis):
+            raise ValueError(f"reverse must be a suffix of at least one letter. Got {checks.show(self.reverse)}.")
+        self._check_gates()
         self._check_names("weight_names", self.weights)
         self._check_names("bias_names", self.bias_arrays)
-        for fields in self.by_cell.values():
-            replace(self, by_cell={}, **fields)
+        for cell, fields in _mapping("by_cell", self.by_cell, "of the names of cells to fields").items():
+            fields = _mapping(f"by_cell[{cell!r}]", fields, "of fields to their values")
+            for name in fields:
+                checks.choice(f"a field of by_cell[{cell!r}]", name, self.__dataclass_fields__)
+            replace(self, **{"by_cell": {}, **fields})
+
+    def _check_gates(self) -> None:
+        orders = self.gates.values() if isinstance(self.gates, Mapping) else [self.gates]
+        for field_name, given in (("gates", orders), ("peephole_gates", [self.peephole_gates])):
+            for order in given:
+                if order is not None and not _is_order(order):
+                    raise TypeError(
+                        f"{field_name} must be an order of gates, such as 'ifgo'. Got {checks.show(order)}."
+                    )
+        if not isinstance(self.per_gate, bool) and not (
+            isinstance(self.per_gate, (list, tuple)) and all(map(_is_order, self.per_gate))
+        ):
+            raise TypeError(
+                f"per_gate must be True, False, or a sequence of groups of gates. Got {checks.show(self.per_gate)}."
+            )
+        for gate, label in _mapping("gate_labels", self.gate_labels, "of gates to what they are called").items():
+            checks.text(f"gate_labels[{checks.show(gate)}]", label)
+        for field_name in ("zeros", "optional_zeros"):
+            for name, length in _mapping(field_name, getattr(self, field_name), "of names to lengths in H").items():
+                checks.size(f"{field_name}[{checks.show(name)}]", length)
 
     def _check_names(self, field_name: str, names: Sequence[str]) -> None:
         stated = self.weight_names if field_name == "weight_names" else self.bias_names
         count = len(self._default_names(field_name))
-        if isinstance(names, str) or len(names) != count:
+        if not _is_order(names) or isinstance(names, str) or len(names) != count:
             raise ValueError(f"{field_name} must be a sequence of length {count}. Got {checks.show(stated)}.")
         for name in names:
             if ("{gate}" in name) != bool(self.per_gate):
@@ -190,7 +226,7 @@ class Convention:
         return self._default_names("bias_names") if self.bias_names is None else self.bias_names
 
     def for_layer(self, layer: int) -> Convention:
-        """The same convention for another layer of a stack, as counted by the other system.
+        """The same convention for another layer of a stack, as counted by the other system, from 0.
 
         >>> from elman.interop import CONVENTIONS
         >>> CONVENTIONS["pytorch"].for_layer(1).layer
@@ -204,6 +240,8 @@ class Convention:
         Raises `FormatError` for a cell that the convention does not have, also for one without some of its gates
         unless it has `idle_gates`, and `ValueError` for an order that is no permutation of the gates of the cell.
         """
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cell must be an elman.Cell. Got {checks.show(cell)}.")
         convention = replace(self, by_cell={}, **self.by_cell.get(cell.name, {}))
         order = convention.gates
         if isinstance(order, Mapping):
@@ -240,3 +278,14 @@ class Convention:
                 f"{cell.name!r}, in any order. Got {', '.join(order) or 'none'}."
             )
         return order
+
+
+def _is_order(value: Any) -> bool:
+    """A text of letters, or a sequence of texts."""
+    return isinstance(value, str) or (isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value))
+
+
+def _mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a mapping {what}. Got {checks.show(value)}.")
+    return value

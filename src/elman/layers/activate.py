@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import ACTIVATIONS, Activation, as_activation, softmax
+from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of, softmax
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences
@@ -34,7 +34,7 @@ def log_softmax_derivative(y: Array, dy: Array) -> Array:
 
 
 #: Those that look at all features of a step together: the function, and the gradient by x from y and dy.
-OVER_FEATURES: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
     "softmax": (softmax, softmax_derivative),
     "log_softmax": (log_softmax, log_softmax_derivative),
 }
@@ -71,18 +71,19 @@ class Activate(Layer):
 
     def _rows(self, rows: Array) -> Array:
         if isinstance(self.activation, str):
-            return OVER_FEATURES[self.activation][0](rows)
+            return _FUNCTIONS[self.activation][0](rows)
         return np.asarray(self.activation(rows))
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         if dy is None:
             return np.zeros_like(kept), None, {}
         if isinstance(self.activation, str):
-            return OVER_FEATURES[self.activation][1](kept, dy), None, {}
+            return _FUNCTIONS[self.activation][1](kept, dy), None, {}
         return dy * self.activation.derivative(kept), None, {}
 
 
 def _chosen(activation: Any) -> Activation | str:
+    activation = name_of(activation)
     if not isinstance(activation, str):
         return as_activation(activation)
     name = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES])

@@ -206,8 +206,7 @@ class Layer:
         parameters = self.__dict__.get("_parameters", {})
         if name in parameters:
             array = checks.real_array(name, value, self.dtype)
-            checks.shape(name, array, parameters[name].shape)
-            parameters[name][...] = array
+            parameters[name][...] = checks.fitted(name, array, parameters[name].shape)
         elif parameters and not name.startswith("_") and not hasattr(self, name):
             # A misspelled weight would be kept and never used.
             raise self._unknown(name)

@@ -25,13 +25,22 @@ def cross_entropy(y: Any, y_pred: Any, axis: int = -1) -> Any:
     float64 and 87.3 in float32 for a one-hot y. float64, unless both are float32. To train from integer labels
     and logits, `CrossEntropy` is exact where this saturates.
 
-    Raises `ShapeError` where the shapes differ. Source: Goodfellow, Bengio, Courville 2016, section 3.13.
+    Raises `ShapeError` where the shapes differ, `ValueError` where a number is no probability, or those along `axis`
+    do not sum to 1 to within 0.001. Source: Goodfellow, Bengio, Courville 2016, section 3.13.
 
     >>> cross_entropy([[1, 0], [0, 1]], [[0.5, 0.5], [1.0, 0.0]]).round(4).tolist()
     [0.6931, 708.3964]
     """
     y, y_pred = _probabilities(y, y_pred)
-    return -(y * np.log(y_pred)).sum(axis=axis)
+    axis = checks.axis("axis", axis, y_pred)
+    for name, array in (("y", y), ("y_pred", y_pred)):
+        total = array.sum(axis=axis, dtype=np.float64)
+        wrong = np.abs(total - 1) > _ROUNDING
+        if wrong.any():
+            raise ValueError(
+                f"{name} must sum to 1 along axis {axis}. Got a sum of {total[wrong][0]:.6g}.{_OTHER_LOSS}"
+            )
+    return -(y * _log(y_pred)).sum(axis=axis)
 
 
 def cross_entropy_derivative(y: Any, y_pred: Any) -> Any:
@@ -43,7 +52,15 @@ def cross_entropy_derivative(y: Any, y_pred: Any) -> Any:
     [-2.0, 0.0]
     """
     y, y_pred = _probabilities(y, y_pred)
-    return 0 - y / y_pred  # "0 -" rather than a sign: no negative zeros
+    return 0 - y / np.maximum(y_pred, np.finfo(y_pred.dtype).tiny)  # "0 -" rather than a sign: no negative zeros
+
+
+_ROUNDING = 1e-3  #: how far a sum of probabilities may be from 1
+_OTHER_LOSS = " The loss of logits and whole labels is elman.CrossEntropy()."
+
+
+def _log(probability: Array) -> Array:
+    return np.asarray(np.log(np.maximum(probability, np.finfo(probability.dtype).tiny)))
 
 
 def _probabilities(y: Any, y_pred: Any) -> tuple[Array, Array]:
@@ -51,9 +68,17 @@ def _probabilities(y: Any, y_pred: Any) -> tuple[Array, Array]:
     if y_pred.ndim == 0:
         raise checks.ShapeError("y_pred must have shape (..., classes). Got ().")
     y = checks.real_array("y", y)
-    checks.shape("y", y, y_pred.shape)
+    if y.shape != y_pred.shape:
+        raise checks.ShapeError(f"y must have shape {y_pred.shape}. Got {y.shape}.{_OTHER_LOSS}")
+    for name, array in (("y", y), ("y_pred", y_pred)):
+        wrong = ~((array >= -1e-6) & (array <= 1 + _ROUNDING))
+        if wrong.any():
+            where = checks.place(name, checks.first(wrong))
+            raise ValueError(
+                f"{name} must hold probabilities, from 0 to 1. Got {array[wrong][0]} at {where}.{_OTHER_LOSS}"
+            )
     dtype = checks.common_dtype(y, y_pred)
-    return y.astype(dtype, copy=False), np.maximum(y_pred.astype(dtype, copy=False), np.finfo(dtype).tiny)
+    return y.astype(dtype, copy=False), y_pred.astype(dtype, copy=False)
 
 
 class Loss:
