@@ -158,12 +158,15 @@ def _written(target: str, content: bytes) -> Iterator[str]:
     It has the mode of the file that is there. For a new file the kernel applies the umask, which a process with
     threads cannot read without changing it.
     """
-    old = os.stat(target) if os.path.exists(target) else None
+    try:
+        old = os.stat(target)
+    except FileNotFoundError:
+        old = None
     # Nobody who must not read the old file may read the new one while it is written.
     permissions = 0o666 if old is None else 0o600
-    temporary = _temporary(target)
-    try:
-        while True:
+    while True:
+        temporary = _temporary(target)
+        try:
             with open(temporary, "xb", opener=lambda path, flags: os.open(path, flags, permissions)) as file:
                 _lock(file.fileno())
                 if not os.path.exists(temporary):
@@ -177,9 +180,9 @@ def _written(target: str, content: bytes) -> Iterator[str]:
                     file.close()  # Windows moves no open file
                 yield temporary
                 return
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # it was moved
-            os.unlink(temporary)
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it was moved
+                os.unlink(temporary)
 
 
 def _take_permissions(handle: int, temporary: str, old: os.stat_result) -> None:
@@ -253,20 +256,22 @@ def _flush_folder(folder: str) -> None:
 @contextlib.contextmanager
 def folder_beside(path: Where) -> Iterator[str]:
     """A new folder beside `path` for what is not yet sure to go there; removed at the end, or by the next writer."""
-    temporary = _temporary(check_path("path", path))
-    handle = -1
-    try:
-        while handle < 0 or not os.path.exists(temporary):
+    target = check_path("path", path)
+    while True:
+        temporary, handle = _temporary(target), -1
+        try:
             os.mkdir(temporary, 0o700)
-            if fcntl is None:
-                break
-            handle = os.open(temporary, os.O_RDONLY)
-            _lock(handle)
-        yield temporary
-    finally:
-        if handle >= 0:
-            os.close(handle)
-        shutil.rmtree(temporary, ignore_errors=True)
+            if fcntl is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    handle = os.open(temporary, os.O_RDONLY)
+                    _lock(handle)
+            if os.path.exists(temporary):  # else another writer found it before it was locked, and removed it
+                yield temporary
+                return
+        finally:
+            if handle >= 0:
+                os.close(handle)
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def append(path: Where, content: bytes) -> None:
