@@ -202,7 +202,7 @@ def test_softmax_of_nothing():
 
 
 def test_a_cell_of_a_user():
-    with pytest.raises(ValueError, match="an axis of W must be one of 'input', 'hidden', 'gates'"):
+    with pytest.raises(ValueError, match="an axis of W of the cell 'mine' must be one of 'input', 'hidden', 'gates'"):
         elman.Cell("mine", {"W": ("inputs",)}, ("h",), lambda: 0, lambda: 0)
     with pytest.raises(ValueError, match="must name at least one state"):
         elman.Cell("mine", {}, (), lambda: 0, lambda: 0)

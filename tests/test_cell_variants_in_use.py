@@ -252,11 +252,13 @@ class TestRefused:
 
     def test_cells_of_one_s_own(self):
         weights = {"W": ("input", "projection")}
-        with pytest.raises(ValueError, match=r"an axis of W must be one of 'input', 'hidden', 'gates'\. Got"):
+        with pytest.raises(
+            ValueError, match=r"an axis of W of the cell 'mine' must be one of 'input', 'hidden', 'gates'\. Got"
+        ):
             elman.Cell("mine", weights, ("h",), LEAKY.step, LEAKY.step_derivative)
         with pytest.raises(ValueError, match=r"'mine' must have a weight with the axes \('hidden', 'projection'\)"):
             elman.Cell("mine", weights, ("h",), LEAKY.step, LEAKY.step_derivative, projection=2)
-        with pytest.raises(ValueError, match=r"projection must be a whole number from 1 up\. Got 0"):
+        with pytest.raises(ValueError, match=r"projection of the cell 'mine' must be a whole number from 1 up\. Got 0"):
             elman.Cell("mine", weights, ("h",), LEAKY.step, LEAKY.step_derivative, projection=0)
 
     def test_files(self, tmp_path):

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from elman import checks, kernels
 from elman.cells import stepping, unroll
+from elman.cells.calling import Zones, locked
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
@@ -111,7 +112,7 @@ def forward(
     reverse: bool = False,
     keep: bool = True,
     mask: Array | None = None,
-    zones: unroll.Zones | None = None,
+    zones: Zones | None = None,
 ) -> tuple[Arrays, Tape | None]:
     """A cell over a packed batch, its outputs into `out`; arguments as those of `elman.cells.unroll.unroll`."""
     if compiled(cell):
@@ -119,11 +120,11 @@ def forward(
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
 
 
-def pack(cell: Cell, weights: Arrays, hidden_size: int, zones: unroll.Zones | None = None) -> stepping.Packed:
+def pack(cell: Cell, weights: Arrays, hidden_size: int, zones: Zones | None = None) -> stepping.Packed:
     """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
     if compiled(cell):
         return kernels.pack(cell, weights, zones)
-    return stepping.Packed(cell, tuple(w.copy() for w in weights), hidden_size, weights[0].dtype, zones)
+    return stepping.Packed(cell, locked(tuple(w.copy() for w in weights)), hidden_size, weights[0].dtype, zones)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

@@ -78,6 +78,6 @@ def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], o
         return uniform(rng, shape, 1 / np.sqrt(hidden))
     if len(shape) == 1:
         return np.zeros(shape)
-    if name == "orthogonal" or axes[0] == of_h:
+    if len(shape) == 2 and (name == "orthogonal" or axes[0] == of_h):
         return orthogonal(rng, shape)
     return glorot(rng, shape)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from elman import checks
-from elman.checks import Array
+from elman.checks import Array, ShapeError
 
 Arrays: TypeAlias = tuple[Array, ...]
 Kept: TypeAlias = dict[str, Array]
@@ -31,10 +32,12 @@ class Cell:
         The names of the states, each (batch, hidden). The first is the output of the cell.
     step
         ``step(x, state, weights) -> next_state, kept`` for x (batch, input). `state`, `weights` and `next_state`
-        are tuples of arrays in the order named above; `kept` names the arrays that the derivative needs.
+        are tuples of arrays in the order named above; `kept` is a dict of the arrays (batch, ...) that the derivative
+        needs. Both functions make new arrays: what they are given, and what they returned, cannot be written into.
     step_derivative
         ``step_derivative(x, state, weights, kept, dnext) -> dx, dstate, dweights``: from the gradient `dnext` of
-        every next state, those of the input, of every state and of every weight (summed over the batch).
+        every next state, those of the input, of every state and of every weight (summed over the batch), each in the
+        shape of what it is the gradient of.
     gates
         The blocks along each "gates" axis, in order.
     inner_biases
@@ -91,21 +94,83 @@ class Cell:
     projection: int | None = None
 
     def __post_init__(self) -> None:
-        known: tuple[str, ...] = ("input", "hidden", "gates")
-        if self.projection is not None:
-            checks.size("projection", self.projection)
-            known = (*known, "projection")
-            if ("hidden", "projection") not in map(tuple, self.weights.values()):
-                axes_known = "('hidden', 'projection')"
-                raise ValueError(f"the cell {self.name!r} must have a weight with the axes {axes_known}. Got none.")
-        for weight, axes in self.weights.items():
-            for axis in axes:
-                checks.choice(f"an axis of {weight}", axis, known)
-        if not self.states:
-            raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"the name of a cell must be a text. Got {self.name!r}.")
         if not (callable(self.step) and callable(self.step_derivative)):
             both = f"{self.step!r}, {self.step_derivative!r}"
             raise TypeError(f"step and step_derivative of the cell {self.name!r} must be functions. Got {both}.")
+        for field_name in ("states", "gates"):
+            self._set(field_name, self._names(field_name, getattr(self, field_name)))
+        for field_name in ("weights", "inner_biases", "peepholes", "starts", "options"):
+            self._set(field_name, self._mapping(field_name, getattr(self, field_name)))
+        if not self.states:
+            raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
+        self._check_weights()
+        self._check_roles()
+        checks.flag(f"takes_mask of the cell {self.name!r}", self.takes_mask)
+        try:
+            json.dumps(self.options, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"options of the cell {self.name!r} must be JSON. Got {error}.") from None
+
+    def _set(self, name: str, value: Any) -> None:
+        """A field as it is kept: what the caller changes later is not the cell's."""
+        object.__setattr__(self, name, value)
+
+    def _names(self, field_name: str, given: Any) -> tuple[str, ...]:
+        must = f"{field_name} of the cell {self.name!r} must be a tuple of names that differ, such as ('h',)"
+        if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) and name for name in given):
+            raise TypeError(f"{must}. Got {given!r}.")
+        if len(set(given)) < len(given):
+            raise ValueError(f"{must}. Got {given!r}.")
+        return tuple(given)
+
+    def _mapping(self, field_name: str, given: Any) -> dict[str, Any]:
+        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
+            raise TypeError(f"{field_name} of the cell {self.name!r} must be a mapping of names. Got {given!r}.")
+        return dict(given)
+
+    def _check_weights(self) -> None:
+        known: tuple[str, ...] = ("input", "hidden", "gates")
+        if self.projection is not None:
+            checks.size(f"projection of the cell {self.name!r}", self.projection)
+            known = (*known, "projection")
+        for weight, axes in self.weights.items():
+            if not weight or "." in weight or weight.endswith("_reverse") or weight in self.states:
+                raise ValueError(
+                    f"a weight of the cell {self.name!r} must have a name without a dot, that does not end in "
+                    f"'_reverse' and is no state's. Got {weight!r}."
+                )
+            if not isinstance(axes, (tuple, list)) or not axes:
+                raise TypeError(
+                    f"the weight {weight} of the cell {self.name!r} must have at least one axis, in a tuple such as "
+                    f"('hidden',). Got {axes!r}."
+                )
+            for axis in axes:
+                checks.choice(f"an axis of {weight} of the cell {self.name!r}", axis, known)
+            if "gates" in axes and not self.gates:
+                raise ValueError(
+                    f"the cell {self.name!r} must name its gates, as its weight {weight} has an axis 'gates'. Got none."
+                )
+        self._set("weights", {weight: tuple(axes) for weight, axes in self.weights.items()})
+        if not self.weights:
+            raise ValueError(f"the cell {self.name!r} must have at least one weight. Got none.")
+        if self.projection is not None and ("hidden", "projection") not in self.weights.values():
+            wanted = "('hidden', 'projection')"
+            raise ValueError(f"the cell {self.name!r} must have a weight with the axes {wanted}. Got none.")
+
+    def _check_roles(self) -> None:
+        """What `starts`, `inner_biases` and `peepholes` name must be there."""
+        for field_name in ("starts", "inner_biases", "peepholes"):
+            of = f"{field_name} of the cell {self.name!r}"
+            for weight, value in getattr(self, field_name).items():
+                checks.choice(f"a weight in {of}", weight, self.weights)
+                if field_name == "starts":
+                    checks.number(f"{weight} in {of}", value)
+                    continue
+                checks.choice(f"the gate of {weight} in {of}", value, self.gates)
+                if self.weights[weight] != ("hidden",):
+                    raise ValueError(f"{weight} in {of} must have the axes ('hidden',). Got {self.weights[weight]}.")
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r})"
@@ -123,13 +188,40 @@ class Cell:
 
 @dataclass(frozen=True)
 class Given:
-    """A step or its derivative with some keyword arguments given; two of the same are equal."""
+    """A function of a built-in cell, with some keyword arguments given; two of the same are equal.
+
+    States and weights that are no tuples are refused in words: users call these functions too.
+    """
 
     function: Callable[..., Any]
     keywords: Mapping[str, Any]
+    states: tuple[str, ...]
+    weights: tuple[str, ...]
 
-    def __call__(self, *args: Any) -> Any:
-        return self.function(*args, **self.keywords)
+    def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
+        _check_tuple("state", state, self.states)
+        _check_tuple("weights", weights, self.weights)
+        return self.function(x, state, weights, *rest, **self.keywords)
+
+
+def _check_tuple(what: str, given: Any, names: tuple[str, ...]) -> None:
+    if not isinstance(given, (tuple, list)) or len(given) != len(names):
+        listed = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
+        raise ShapeError(f"{what} must be a tuple of arrays, {listed}. Got {checks.describe(given)}.")
+
+
+def built_in_cell(
+    step: Step,
+    step_derivative: StepDerivative,
+    keywords: Mapping[str, Any] | None = None,
+    *,
+    weights: Mapping[str, tuple[str, ...]],
+    states: tuple[str, ...],
+    **fields: Any,
+) -> Cell:
+    """A cell of this library: its functions are given the keywords, and refuse states that are no tuple."""
+    given = [Given(function, keywords or {}, states, tuple(weights)) for function in (step, step_derivative)]
+    return Cell(weights=weights, states=states, step=given[0], step_derivative=given[1], takes_mask=True, **fields)
 
 
 def masked(h: Array, mask: Array | None) -> Array:

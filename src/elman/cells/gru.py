@@ -24,7 +24,7 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import Activation
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
 
@@ -101,18 +101,16 @@ def gru_cell(
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     kernel = "gru" if reset_after else "gru_reset_before"
     named = tuple((activation.name, *activation.slopes) for activation in acts.values())
-    return Cell(
+    return built_in_cell(
+        step_reset_after if reset_after else step_reset_before,
+        step_reset_after_derivative if reset_after else step_reset_before_derivative,
+        {"act": act},
         name="gru",
         weights={**weights, "bn": ("hidden",)} if reset_after else weights,
         states=("h",),
         gates=("r", "z", "n"),
-        step=Given(step_reset_after if reset_after else step_reset_before, {"act": act}),
-        step_derivative=Given(
-            step_reset_after_derivative if reset_after else step_reset_before_derivative, {"act": act}
-        ),
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after), **variant},
-        takes_mask=True,
         kernel=(f"{kernel}_general", named, variant.get("clip")) if variant else (kernel,),
     )
 

@@ -21,7 +21,7 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.lstm_layer_norm import layer_norm_cell
 from elman.cells.lstm_variants import chosen_options, lstm_variant
 from elman.checks import Array
@@ -74,15 +74,14 @@ def lstm_cell(
         return layer_norm_cell()
     if options:
         return lstm_variant(options)
-    return Cell(
+    return built_in_cell(
+        step,
+        step_derivative,
         name="lstm",
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
         states=("h", "c"),
         gates=("i", "f", "g", "o"),
-        step=step,
-        step_derivative=step_derivative,
         kernel=("lstm",),
-        takes_mask=True,
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from elman.cells.cell import Arrays, Cell, Kept, masked
+from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
 
@@ -79,7 +79,9 @@ def step_derivative(
 
 def layer_norm_cell() -> Cell:
     """The cell of the layer-normalized LSTM. It has no compiled kernel."""
-    return Cell(
+    return built_in_cell(
+        step,
+        step_derivative,
         name="lstm",
         weights={
             "Wx": ("input", "gates"),
@@ -92,9 +94,6 @@ def layer_norm_cell() -> Cell:
         },
         states=("h", "c"),
         gates=("i", "f", "g", "o"),
-        step=step,
-        step_derivative=step_derivative,
         starts={"gain_x": 1.0, "gain_h": 1.0, "gain_c": 1.0, "bias_c": 0.0},
         options={"layer_norm": True},
-        takes_mask=True,
     )

@@ -33,7 +33,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import Activation
-from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
 
@@ -140,16 +140,16 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
     )
     named = tuple((activation.name, *activation.slopes) for activation in acts.values())
     kernel = ("lstm_coupled" if coupled else "lstm_general", named, clip, options.get("cell_clip"))
-    return Cell(
+    return built_in_cell(
+        step,
+        step_derivative,
+        {"form": form},
         name="lstm",
         weights=weights,
         states=("h", "c"),
         gates=gates,
-        step=Given(step, {"form": form}),
-        step_derivative=Given(step_derivative, {"form": form}),
         peepholes=peepholes,
         projection=projection,
         options=options,
-        takes_mask=True,
         kernel=kernel if projection is None else None,
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from elman.cells.activations import Activation, as_activation
 from elman.cells.border import step_arrays
-from elman.cells.cell import Arrays, Cell, Given, Kept, masked
+from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, bounded, clip_option
 from elman.checks import Array
 
@@ -37,15 +37,15 @@ def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: fl
     """The cell of the simple recurrent network with an activation of the table."""
     activation, clip_chosen = as_activation(activation), clip_option("clip", clip)
     act = bounded(activation, clip_chosen.get("clip"))
-    return Cell(
+    return built_in_cell(
+        step,
+        step_derivative,
+        {"act": act},
         name="rnn",
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
         states=("h",),
         gates=("h",),
-        step=Given(step, {"act": act}),
-        step_derivative=Given(step_derivative, {"act": act}),
         options={"activation": activation.to_config(), **clip_chosen},
-        takes_mask=True,
         kernel=("rnn", ((activation.name, *activation.slopes),), clip_chosen.get("clip")),
     )
 

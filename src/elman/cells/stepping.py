@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from elman.cells.calling import Zones, advance
 from elman.cells.cell import Arrays, Cell
-from elman.cells.unroll import Zones, zone_out
 from elman.checks import Array
 
 
@@ -41,9 +41,9 @@ class Stepper:
 
     def step(self, x: Array, out: Array | None = None) -> Array:
         """y (H,) of x (I,), or y (B, H) of x (B, I)."""
-        after, _ = self.packed.cell.step(np.atleast_2d(x), self._state, self.packed.weights)
-        zones = self.packed.zones
-        self._state = after if zones is None else zone_out(self._state, after, zones)
+        packed, rows = self.packed, np.atleast_2d(x).view()
+        after, _ = advance(packed.cell, rows, self._state, packed.weights, zones=packed.zones)
+        self._state = tuple([s.copy() for s in after])  # its own, whatever the cell keeps
         y = self._state[0].reshape(*x.shape[:-1], -1)
         if out is None:
             return y.copy()

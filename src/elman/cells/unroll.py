@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 
+from elman.cells.calling import Zones, advance, go_back, locked
 from elman.cells.cell import Arrays, Cell, Kept
 from elman.checks import Array
-
-Zones: TypeAlias = tuple[Array | float, ...]
 
 
 @dataclass(frozen=True)
@@ -76,12 +74,12 @@ def unroll(
     after its own last step, (B, H) each, and with `keep` the tape. With a projection h and out are P wide.
     """
     state = tuple(s.copy() for s in state) if state is not None else _zeros(cell, weights, len(lengths), out)
+    weights = locked(weights)
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = _of(state, alive)
-        after, kept = cell.step(values[rows], before, weights, *_mask_of(mask, alive))
-        if zones is not None:
-            after = zone_out(before, after, _zones_of(zones, rows))
+        acting = None if zones is None else _zones_of(zones, rows)
+        after, kept = advance(cell, values[rows], before, weights, _mask_of(mask, alive), acting, keep)
         state = _into(state, alive, after)
         out[rows] = after[0]
         if keep:
@@ -98,16 +96,11 @@ def _of(states: Arrays, alive: Array) -> Arrays:
 def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
     """The states with new rows. Those given are never written into: a tape may keep them."""
     if len(alive) == len(states[0]):
-        return tuple([n.astype(s.dtype, copy=False) for s, n in zip(states, new, strict=True)])
+        return new
     states = tuple(s.copy() for s in states)
     for s, rows in zip(states, new, strict=True):
         s[alive] = rows
     return states
-
-
-def zone_out(before: Arrays, after: Arrays, zones: Zones) -> Arrays:
-    """Zoneout of every state: s' = z s + (1 - z) s_new."""
-    return tuple(z * old + (1 - z) * new for old, new, z in zip(before, after, zones, strict=True))
 
 
 def zone_out_derivative(zones: Zones, dnext: Arrays) -> tuple[Arrays, Arrays]:
@@ -144,14 +137,15 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
     dstate = tuple(np.zeros_like(s) if dstate is None else dstate[i].copy() for i, s in enumerate(first))
     dvalues = np.empty_like(tape.values)
     dweights = tuple(np.zeros_like(w) for w in tape.weights)
+    weights = locked(tape.weights)
     for step in reversed(tape.steps):
         dnext = _of(dstate, step.alive)
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
         if tape.zones is not None:
             past, dnext = zone_out_derivative(_zones_of(tape.zones, step.rows), dnext)
-        dx, dbefore, parts = tape.cell.step_derivative(
-            tape.values[step.rows], step.state, tape.weights, step.kept, dnext, *_mask_of(tape.mask, step.alive)
+        dx, dbefore, parts = go_back(
+            tape.cell, tape.values[step.rows], step.state, weights, step.kept, dnext, _mask_of(tape.mask, step.alive)
         )
         if tape.zones is not None:
             dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))

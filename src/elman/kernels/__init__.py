@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
-from elman.cells.unroll import Zones
 from elman.checks import Array
 
 try:

@@ -119,6 +119,9 @@ class Recurrent(Layer):
         rates = noise.zone_rates(zoneout, cell.states)
         self.zoneout = rates if any(rates) else None  #: the rate of each state; None: no zoneout
         self.learned_state = bool(learned_state)
+        for name in self._shapes():
+            if name in self.__dict__ or hasattr(type(self), name) or name in Layer.__annotations__:
+                raise ValueError(f"a weight of {cell!r} must have a name that no layer has. Got {name!r}.")
 
     @property
     def directions(self) -> int:
