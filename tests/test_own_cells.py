@@ -105,7 +105,7 @@ FORWARD = {
     "states in one array": (after(lambda s, k: (np.stack(s), k)), PARTS + "a tuple of 2: .an array of shape"),
     "a state too few": (after(lambda s, k: (s[:1], k)), PARTS + "a tuple of 2: .a tuple of 1"),
     "a state too many": (after(lambda s, k: ((*s, s[0]), k)), PARTS + "a tuple of 2: .a tuple of 3"),
-    "nothing": (after(lambda s, k: None), PARTS + "a NoneType"),
+    "nothing": (after(lambda s, k: None), PARTS + "None"),
     "an array": (after(lambda s, k: s[0]), PARTS + "an array"),
     "a scalar state": (
         after(lambda s, k: ((s[0], s[1].sum()), k)),
@@ -178,7 +178,7 @@ BACKWARD = {
         back(lambda dx, ds, dw: (dx.sum(0), ds, dw)),
         r"must give the gradient of x the shape \(2, 3\)\. Got \(3,\)\.",
     ),
-    "dx None": (back(lambda dx, ds, dw: (None, ds, dw)), r"the gradient of x as an array of shape.*Got a None"),
+    "dx None": (back(lambda dx, ds, dw: (None, ds, dw)), r"the gradient of x as an array of shape.*Got None"),
     "a state's a number": (
         back(lambda dx, ds, dw: (dx, (ds[0], 0.5), dw)),
         r"must give the gradient of s the shape \(2, 4\)\. Got \(\)\.",

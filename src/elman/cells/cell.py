@@ -95,9 +95,9 @@ class Cell:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"the name of a cell must be a text. Got {self.name!r}.")
+            raise TypeError(f"the name of a cell must be a text. Got {checks.show(self.name)}.")
         if not (callable(self.step) and callable(self.step_derivative)):
-            both = f"{self.step!r}, {self.step_derivative!r}"
+            both = f"{checks.show(self.step)}, {checks.show(self.step_derivative)}"
             raise TypeError(f"step and step_derivative of the cell {self.name!r} must be functions. Got {both}.")
         for field_name in ("states", "gates"):
             self._set(field_name, self._names(field_name, getattr(self, field_name)))
@@ -120,14 +120,16 @@ class Cell:
     def _names(self, field_name: str, given: Any) -> tuple[str, ...]:
         must = f"{field_name} of the cell {self.name!r} must be a tuple of names that differ, such as ('h',)"
         if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) and name for name in given):
-            raise TypeError(f"{must}. Got {given!r}.")
+            raise TypeError(f"{must}. Got {checks.show(given)}.")
         if len(set(given)) < len(given):
-            raise ValueError(f"{must}. Got {given!r}.")
+            raise ValueError(f"{must}. Got {checks.show(given)}.")
         return tuple(given)
 
     def _mapping(self, field_name: str, given: Any) -> dict[str, Any]:
         if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-            raise TypeError(f"{field_name} of the cell {self.name!r} must be a mapping of names. Got {given!r}.")
+            raise TypeError(
+                f"{field_name} of the cell {self.name!r} must be a mapping of names. Got {checks.show(given)}."
+            )
         return dict(given)
 
     def _check_weights(self) -> None:
@@ -144,7 +146,7 @@ class Cell:
             if not isinstance(axes, (tuple, list)) or not axes:
                 raise TypeError(
                     f"the weight {weight} of the cell {self.name!r} must have at least one axis, in a tuple such as "
-                    f"('hidden',). Got {axes!r}."
+                    f"('hidden',). Got {checks.show(axes)}."
                 )
             for axis in axes:
                 checks.choice(f"an axis of {weight} of the cell {self.name!r}", axis, known)
