@@ -67,9 +67,12 @@ def test_sequences_that_do_not_fit(kind, y):
             "X[2] must have shape (time, features) or (time,). Got (2, 2, 3).",
             lambda call=call: call(changed(2, np.ones((2, 2, 3)))),
         )
-        with pytest.raises(elman.DtypeError, match=r"X\[1\] must hold real numbers. Got an array of dtype <U1."):
-            call(changed(1, [["a", "b", "c"]]))
-        with pytest.raises(ValueError, match="Expected 2D array, got 1D array instead"):
+        check(
+            "X[1] must hold real numbers. Got 'a' at step 0, feature 0.",
+            lambda call=call: call(changed(1, [["a", "b", "c"]])),
+            elman.DtypeError,
+        )
+        with pytest.raises(elman.ShapeError, match=r"X must be a list .* Got an array of shape \(40,\). Reshape"):
             call(np.ones(40))
     array = np.ones((4, 5, 3))
     array[2, 1, 0] = np.nan
@@ -101,16 +104,18 @@ def test_labels():
         lambda: classifier.fit(X, Y, sample_weight=Y == "over"),
     )
     check(
-        "y must hold labels, strings or numbers. Got nan at index 2.",
+        "y must have a label for every sequence. Got NaN at sequence 2.",
         lambda: classifier.fit(X, np.where(np.arange(40) == 2, np.nan, 1.0)),
     )
     mixed = np.array([*Y[:39], None], object)
+    check("y must have a label for every sequence. Got None at sequence 39.", lambda: classifier.fit(X, mixed))
+    mixed[39] = 1.5
     check(
-        "y must hold labels of one kind, all strings or all numbers. Got NoneType and strings.",
+        f"y must hold labels of one kind, all strings or all numbers. Got {str(Y[0])!r} at sequence 0 and 1.5 at sequence 39.",
         lambda: classifier.fit(X, mixed),
         TypeError,
     )
-    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+    with pytest.raises(ValueError, match="y must hold classes, not continuous numbers"):
         classifier.fit(X, MEANS)
     with pytest.warns(DataConversionWarning, match="column-vector"):
         classifier.fit(X, Y[:, None])
@@ -196,7 +201,7 @@ def test_flags_and_combinations():
         TypeError,
     )
     check(
-        "class_weight must hold finite weights from 0 up. Got {'over': -1}.",
+        "class_weight must hold finite weights from 0 up. Got -1 for 'over'.",
         lambda: SequenceClassifier(class_weight={"over": -1}).fit(X, Y),
     )
     check(
@@ -211,9 +216,7 @@ def test_bad_weights(kind, y):
     check("sample_weight must have shape (40,). Got (39,).", lambda: estimator.fit(X, y, np.ones(39)))
     weights = np.ones(40)
     weights[6] = -2
-    check(
-        "sample_weight must hold finite numbers from 0 up. Got -2.0 at index 6.", lambda: estimator.fit(X, y, weights)
-    )
+    check("sample_weight must hold numbers from 0 up. Got -2.0 at sequence 6.", lambda: estimator.fit(X, y, weights))
     check(
         "sample_weight must be over 0 for at least one sequence. Got weights that are all zero.",
         lambda: estimator.fit(X, y, np.zeros(40)),

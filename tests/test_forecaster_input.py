@@ -128,7 +128,7 @@ def test_gaps_are_refused_or_filled():
     holes = frame.drop(index=[40, 41]).assign(load=lambda f: f["load"].where(f.index != 50))
     with pytest.raises(ValueError, match="equal steps, of 1 day here"):
         small().fit(holes, target="load", time="date")
-    with pytest.raises(ValueError, match=r"the table must be finite. Got nan at step 48, column 'load'; fill="):
+    with pytest.raises(ValueError, match=r"the table must be finite. Got NaN at step 48, column 'load'; fill="):
         small().fit(holes[["load"]].reset_index(drop=True))
     straight = frame["load"].to_numpy().copy()
     straight[[40, 41, 50]] = np.nan
@@ -136,7 +136,7 @@ def test_gaps_are_refused_or_filled():
         found = small(fill=fill).fit(holes, target="load", time="date").predict()
         np.testing.assert_array_equal(found["load"], small().fit(want.to_numpy()).predict())
     straight[0] = np.nan
-    with pytest.raises(ValueError, match=r"series must be finite. Got nan at step 0"):
+    with pytest.raises(ValueError, match=r"series must be finite. Got NaN at step 0"):
         small(fill="forward").fit(straight)
 
 
@@ -148,7 +148,7 @@ def test_gaps_are_refused_or_filled():
     [
         (wave(20), "series must have at least 20 steps, for a window of 12, .*Got"),
         ([wave(90), wave(18)], r"series\[1\] must have at least 20 steps"),
-        (np.where(np.arange(90) == 33, np.nan, wave()), "series must be finite. Got nan at step 33; fill="),
+        (np.where(np.arange(90) == 33, np.nan, wave()), "series must be finite. Got NaN at step 33; fill="),
         (np.where(np.arange(90) == 33, np.inf, wave()), "series must be finite. Got inf at step 33"),
         (np.zeros((4, 5, 6)), r"series must have shape \(time,\) or \(time, variables\). Got \(4, 5, 6\)"),
         (np.array(["a", "b"]), "series must hold real numbers"),
@@ -209,7 +209,7 @@ def test_other_refusals():
     frame = table()
     with pytest.raises(ValueError, match=r"the table must have the column 'loaf'. Got date, load, temp"):
         small().fit(frame, target="loaf", time="date")
-    with pytest.raises(TypeError, match=r"the column 'load' must hold numbers. Got String"):
+    with pytest.raises(TypeError, match=r"the column 'load' must hold real numbers. Got 'a' at row 0"):
         small().fit(frame.assign(load="a"), time="date")
     with pytest.raises(TypeError, match=r"the column 'date' must hold dates or whole numbers. Got String"):
         small().fit(frame.assign(date=frame["date"].astype(str)), target="load", time="date")

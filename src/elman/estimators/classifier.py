@@ -8,9 +8,11 @@ from typing import Any, Self
 from elman.cells.activations import softmax
 from elman.checks import Array
 from elman.estimators import labels
-from elman.estimators.extra import ClassifierMixin, column_or_1d
-from elman.estimators.inputs import to_numpy
-from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.estimators.extra import ClassifierMixin, accuracy_score
+from elman.estimators.inputs import Inputs
+from elman.estimators.places import words
+from elman.estimators.training import SequenceEstimator, read_weight
+from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 
 
@@ -26,8 +28,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     bidirectional
         Whether the layers read every sequence from its end too.
     pool
-        How the outputs of all steps become one vector: "max" over time, "mean" over time, or the "last" step, which
-        is for networks in one direction: of the other direction the last step has seen one step only.
+        How the outputs of all steps become one vector: "max" over time, "mean" over time, or the "last" that each
+        direction computed, at the end of the sequence and, of the direction that reads it backwards, at its beginning.
     input_dropout
         The share of input values, after standardization, set to 0 in training.
     dropout
@@ -54,8 +56,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     dtype
         "float32" or "float64".
     checkpoint
-        A path: the run is kept there, and goes on from there when it was interrupted; see `elman.fit`. One for each
-        fit: leave it out in a search.
+        A path, or an `elman.Checkpoint`: the run is kept there, and goes on from there when it was interrupted; see
+        `elman.fit`. One for each fit: leave it out in a search.
+    log
+        A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
     progress
         Shows how training goes on stderr.
     random_state
@@ -118,7 +122,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         weight_decay: float = 0.0,
         standardize: bool = True,
         dtype: Any = "float32",
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        log: str | os.PathLike[str] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -140,16 +145,16 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         self.standardize = standardize
         self.dtype = dtype
         self.checkpoint = checkpoint
+        self.log = log
         self.progress = progress
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on sequences X and their labels y (n,), strings or numbers; `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
-        targets = column_or_1d(to_numpy(y), warn=True)
-        check_count(len(targets), inputs)
+        targets = labels.read(y, len(inputs))
         weight = read_weight(sample_weight, len(inputs))
-        classes, codes = labels.encode(targets, weight)
+        classes, codes = labels.encode(targets, words("sequence"), weight)
         weights = labels.product(weight, labels.weigh(self.class_weight, classes, targets))
         self._train(inputs, codes, len(classes), "cross_entropy", weight, weights, classes=codes)
         self.classes_ = classes
@@ -161,9 +166,15 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def predict(self, X: Any) -> Array:
         """(n,): the most probable label of each sequence."""
-        scores = self._run(self._read_again(X))
-        return self.classes_[scores.argmax(axis=1)]
+        return self._tell(self._read_again(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of sequences whose label is told right. A label that fit has not seen counts as an error."""
-        return float(super().score(X, to_numpy(y), sample_weight))
+        inputs = self._read_again(X)
+        targets = labels.read(y, len(inputs))
+        labels.check(targets, words("sequence"), self.classes_)
+        weight = read_weight(sample_weight, len(inputs))
+        return float(accuracy_score(targets, self._tell(inputs), sample_weight=weight))
+
+    def _tell(self, inputs: Inputs) -> Array:
+        return self.classes_[self._run(inputs).argmax(axis=1)]

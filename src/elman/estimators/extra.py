@@ -7,7 +7,7 @@ from elman.checks import missing_extra
 try:
     import narwhals
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.metrics import accuracy_score
+    from sklearn.metrics import accuracy_score, r2_score
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
     from sklearn.utils import check_array, check_random_state, column_or_1d
@@ -30,6 +30,7 @@ __all__ = [
     "column_or_1d",
     "compute_class_weight",
     "narwhals",
+    "r2_score",
     "train_test_split",
     "validate_data",
 ]

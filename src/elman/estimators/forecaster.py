@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -25,6 +25,7 @@ from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.series import Panel
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
+from elman.training.checkpoints import Checkpoint
 from elman.training.history import History
 from elman.training.losses import Loss
 
@@ -88,7 +89,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     progress
         Shows how training goes.
     checkpoint
-        A path, for one member, as in `elman.fit`.
+        A path or an `elman.Checkpoint`, for one member, as in `elman.fit`.
 
     Attributes
     ----------
@@ -149,7 +150,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         fill: str | None = None,
         random_state: Any = None,
         progress: bool = False,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     ) -> None:
         self.horizon = horizon
         self.season = season
@@ -287,7 +288,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if refit:
             model._train(recipe, panel.cut(firsts), plan)
         parts = model._scale(panel, firsts)
-        forecasts = [model._recipe.forecast(model.networks_, *each) for each in _each(parts, plan, ends)]
+        forecasts = model._forecasts(panel, parts, plan, ends)
         levels, point = model._recipe.levels, model._recipe.point
         return judge(panel.form, panel.values, ends, forecasts, levels, point, season)
 
@@ -341,7 +342,21 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         ends = [len(values) for values in panel.values]
         parts = windows.scale(panel, plan, self._statistics) if series is None else self._scale(panel, ends)
         lasts = [np.array([end]) for end in ends]
-        return panel, [self._recipe.forecast(self.networks_, *each) for each in _each(parts, plan, lasts)]
+        return panel, self._forecasts(panel, parts, plan, lasts)
+
+    def _forecasts(self, panel: Panel, parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> list[Array]:
+        """Forecasts (n, horizon, V, Q) of each series from its own ends."""
+        found = []
+        for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                forecasts = self._recipe.forecast(self.networks_, part, plan, own)
+            if not np.isfinite(forecasts).all():
+                raise ValueError(
+                    f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
+                    "values, or the weights of the networks, are too large."
+                )
+            found.append(forecasts)
+        return found
 
     def _known(self, panel: Panel, future: Any) -> list[Array]:
         """The exogenous columns, those of the horizon included."""
@@ -357,7 +372,3 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         for part in ahead:
             checks.shape("future", part, (horizon, columns))
         return [np.concatenate(pair) for pair in zip(panel.known, ahead, strict=True)]
-
-
-def _each(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> Iterator[tuple[Scaled, Plan, Array]]:
-    return ((part, plan, own) for part, own in zip(parts, ends, strict=True))

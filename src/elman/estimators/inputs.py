@@ -8,14 +8,16 @@ table    (n, time): a row is one sequence of one feature; an array, nested lists
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, ShapeError
+from elman.checks import Array, DtypeError, ShapeError
 from elman.estimators.extra import check_array, narwhals, validate_data
+from elman.estimators.places import Where, check_finite, entries, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
 
@@ -57,6 +59,12 @@ class Inputs:
         yield chunk
 
 
+_FORMS = (
+    "X must be a list of sequences, arrays or frames (time, features) or (time,); an array (n, time, features); or a "
+    "table (n, time), whose rows are sequences."
+)
+
+
 def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     """X as `Inputs`, everything about it checked.
 
@@ -65,12 +73,15 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     number and names must be the same again.
     """
     X = _unwrap(X)
+    rank = X.ndim if isinstance(X, np.ndarray) else len(getattr(X, "shape", ()))
     if isinstance(X, list):
         inputs = Inputs(_read_list(X), "list")
-    elif getattr(X, "ndim", 0) == 3:
+    elif rank == 3:
         inputs = Inputs(_read_array(X), "array")
-    else:
+    elif rank == 2:
         inputs = Inputs(_read_table(estimator, X, reset), "table")
+    else:
+        raise _no_form(X)
     if reset:
         estimator._on_table = inputs.form == "table"
         if not estimator._on_table:
@@ -83,19 +94,32 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     return inputs
 
 
+def _no_form(X: Any) -> Exception:
+    """The error of an X in no form that it can have."""
+    if not isinstance(X, np.ndarray) or X.ndim == 0:
+        return TypeError(f"{_FORMS} Got {show(X.item() if isinstance(X, np.ndarray) else X)}.")
+    if X.ndim == 1 and X.dtype.kind in "biuf":
+        return ShapeError(f"{_FORMS} Got {checks.describe(X)}. Reshape your data: [X] is one sequence of one feature.")
+    if X.ndim == 1 and len(X):
+        return DtypeError(f"{_FORMS} Got {show(X[0])} for a sequence.")
+    return ShapeError(f"{_FORMS} Got {checks.describe(X)}.")
+
+
 def _unwrap(X: Any) -> Any:
     """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
     if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 2 and any(_rank(part) for part in X):
         X = [part.tolist() if getattr(part, "dtype", None) == np.dtype(object) else part for part in X]
     if not isinstance(X, (list, tuple)):
-        return X
+        return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
     if len(X) == 0:
         raise ShapeError("X must hold at least one sequence. Got an empty list.")
     if any(not isinstance(part, (list, tuple)) and _rank(part) for part in X):
         return list(X)
+    if all(isinstance(part, (str, bytes)) or not hasattr(part, "__len__") for part in X):
+        return entries("X", X)  # numbers, or what is no sequence
     try:
-        return np.asarray(X)
-    except ValueError:  # lists of unequal length
+        return entries("X", X)
+    except ShapeError:  # lists of unequal length
         return list(X)
 
 
@@ -112,12 +136,14 @@ def _read_list(X: list[Any]) -> list[Array]:
     columns: list[str] | None = None
     for i, value in enumerate(X):
         name = f"X[{i}]"
-        frame = as_frame(value)
+        frame = as_frame(value, name)
         if frame is not None:
             if columns not in (None, frame.columns):
                 raise ValueError(f"{name} must have the columns {columns}, as the frames before. Got {frame.columns}.")
-            columns, value = frame.columns, frame.to_numpy()
-        part = checks.real_array(name, to_numpy(value))
+            columns, value = frame.columns, _of_frame(name, frame, "step")
+        elif isinstance(value, (str, bytes, dict)) or not (hasattr(value, "__len__") or hasattr(value, "shape")):
+            raise _not_a_sequence(name, value)
+        part = real_numbers(name, to_numpy(value), words("step", "feature"))
         part = part[:, None] if part.ndim == 1 else part
         if part.ndim != 2:
             raise ShapeError(f"{name} must have shape (time, features) or (time,). Got {part.shape}.")
@@ -125,50 +151,72 @@ def _read_list(X: list[Any]) -> list[Array]:
             raise ShapeError(f"{name} must have at least one step and one feature. Got {part.shape}.")
         if parts and part.shape[1] != parts[0].shape[1]:
             raise ShapeError(f"{name} must have {parts[0].shape[1]} features, as X[0] has. Got {part.shape}.")
-        if not np.isfinite(part).all():
-            raise _not_finite(part, i)
+        check_finite("X", part, _in_sequence(i))
         parts.append(part)
     return parts
 
 
+def _not_a_sequence(name: str, value: Any) -> Exception:
+    error = ShapeError if is_number(value) else DtypeError
+    return error(f"{name} must be a sequence, an array or a frame (time, features) or (time,). Got {show(value)}.")
+
+
+def _in_sequence(i: int) -> Where:
+    return lambda index: words("sequence", "step", "feature")((i, *index))
+
+
 def _read_array(X: Any) -> list[Array]:
-    array = checks.real_array("X", to_numpy(X))
+    array = real_numbers("X", to_numpy(X), words("sequence", "step", "feature"))
     if array.size == 0:
         raise ShapeError(f"X must have at least one sequence, one step and one feature. Got {array.shape}.")
-    return _finite_parts(array)
+    check_finite("X", array, words("sequence", "step", "feature"))
+    return list(array)
 
 
 def _read_table(estimator: Any, X: Any, reset: bool) -> list[Array]:
-    frame = as_frame(X)
-    table = X if frame is None else frame.to_numpy()
+    frame = as_frame(X, "X")
+    table = X if frame is None else _of_frame("X", frame, "row")
+    if isinstance(table, np.ndarray) and table.dtype.kind in "OUS":
+        try:
+            table = real_numbers("X", table, words("sequence", "step"))
+        except DtypeError as error:  # the end is what scikit-learn's own checks ask for
+            raise DtypeError(f"{error} Each argument must be a number, a string be made a number before.") from None
     table = check_array(table, ensure_all_finite=False, estimator=estimator, input_name="X")
     if reset or estimator._on_table:  # the number of the columns, and their names
         validate_data(estimator, X if frame is not None else table, reset=reset, skip_check_array=True)
-    return _finite_parts(checks.real_array("X", table)[:, :, None])
+    array = checks.real_array("X", table)[:, :, None]
+    check_finite("X", array, words("sequence", "step", "feature"))
+    return list(array)
 
 
-def _finite_parts(array: Array) -> list[Array]:
-    parts = list(array)
-    if not np.isfinite(array).all():
-        for i, part in enumerate(parts):
-            if not np.isfinite(part).all():
-                raise _not_finite(part, i)
-    return parts
+def _of_frame(name: str, frame: Any, row: str) -> Array:
+    """The numbers (rows, columns) of a frame, truth values among them; a column of another kind is named."""
+    if all(dtype.is_numeric() for dtype in frame.schema.values()):
+        return np.asarray(frame.to_numpy())
+    columns = [
+        real_numbers(f"{name}, column {column!r},", frame[column].to_numpy(), words(row)) for column in frame.columns
+    ]
+    return np.stack(columns, axis=1)
 
 
-def _not_finite(part: Array, sequence: int) -> ValueError:
-    step, feature = (int(i) for i in np.argwhere(~np.isfinite(part))[0])
-    value = part[step, feature]
-    got = "NaN" if np.isnan(value) else value
-    return ValueError(f"X must be finite. Got {got} at sequence {sequence}, step {step}, feature {feature}.")
-
-
-def as_frame(value: Any) -> Any:
+def as_frame(value: Any, name: str) -> Any:
     """A narwhals DataFrame of a pandas, polars or Arrow table; None where `value` is none."""
     if isinstance(value, (np.ndarray, list, tuple)):
         return None
-    frame = narwhals.from_native(value, pass_through=True, eager_only=True)
+    with different_columns(name, value):
+        frame = narwhals.from_native(value, pass_through=True, eager_only=True)
     return frame if isinstance(frame, narwhals.DataFrame) else None
+
+
+@contextmanager
+def different_columns(name: str, table: Any) -> Iterator[None]:
+    """Refuses a table two columns of which have one name."""
+    try:
+        yield
+    except narwhals.exceptions.DuplicateError:
+        names = list(map(str, table.columns))
+        double = next((column for column in names if names.count(column) > 1), "a name")
+        raise ValueError(f"{name} must have columns of different names. Got {double!r} more than once.") from None
 
 
 def to_numpy(value: Any) -> Any:

@@ -7,21 +7,78 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.checks import Array
-from elman.estimators.extra import check_classification_targets, compute_class_weight
+from elman.checks import Array, ShapeError
+from elman.estimators.extra import check_classification_targets, column_or_1d, compute_class_weight
+from elman.estimators.inputs import to_numpy
+from elman.estimators.places import Where, entries, first, is_collection, is_missing, is_number, show
 
 
-def encode(labels: Array, weight: Array | None = None) -> tuple[Array, Array]:
+def read(y: Any, count: int) -> Array:
+    """One label per sequence, (count,)."""
+    y = to_numpy(y)
+    if not is_collection(y):
+        raise ShapeError(f"y must hold a label for each of {count} sequences. Got {show(y)}.")
+    labels = entries("y", y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = column_or_1d(labels, warn=True)
+    if labels.ndim != 1:
+        one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and (labels.sum(1) == 1).all()
+        hint = " Of one-hot rows pass y.argmax(axis=1)." if one_hot else ""
+        raise ShapeError(f"y must have shape ({count},), one label per sequence. Got {labels.shape}.{hint}")
+    if len(labels) != count:
+        raise ShapeError(f"y must hold {count} entries, one a sequence of X. Got {len(labels)}.")
+    return labels
+
+
+def check(labels: Array, where: Where, like: Array | None = None) -> None:
+    """Refuses labels (N,) of which one is missing, or of another kind than the first, or than the classes of fit."""
+    missing, kinds = _facts(labels)
+    if missing.any():
+        index = first(missing)
+        each = "step" if "step" in where(index) else "sequence"
+        raise ValueError(f"y must have a label for every {each}. Got {show(labels[index])} at {where(index)}.")
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        index = first(~np.isfinite(labels))
+        raise ValueError(f"y must hold labels, strings or numbers. Got {labels[index]} at {where(index)}.")
+    if len(labels) == 0:
+        return
+    wrong = kinds != kinds[0]
+    if wrong.any():
+        index = first(wrong)
+        raise TypeError(
+            f"y must hold labels of one kind, all strings or all numbers. Got {show(labels[0])} at {where((0,))} and "
+            f"{show(labels[index])} at {where(index)}."
+        )
+    if labels.dtype.kind == "f" and (wrong := labels != np.floor(labels)).any():
+        index = first(wrong)
+        raise ValueError(
+            f"y must hold classes, not continuous numbers, which SequenceRegressor learns. Got {labels[index]} at "
+            f"{where(index)}."
+        )
+    if like is not None and kinds[0] != (want := _facts(like)[1][0]):
+        raise TypeError(f"y must hold {want}, as in fit. Got {show(labels[0])} at {where((0,))}.")
+
+
+def _facts(labels: Array) -> tuple[Array, Array]:
+    """Which labels are missing, and the kind of each, in a word."""
+    if labels.dtype == object:
+        return np.array([is_missing(label) for label in labels]), np.array([_kind(label) for label in labels], object)
+    if labels.dtype.kind in "Mm":
+        return np.isnat(labels), np.full(len(labels), "dates")
+    missing = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(len(labels), bool)
+    return missing, np.full(len(labels), "strings" if labels.dtype.kind in "US" else "numbers")
+
+
+def _kind(label: Any) -> str:
+    return "strings" if isinstance(label, str) else "numbers" if is_number(label) else type(label).__name__
+
+
+def encode(labels: Array, where: Where, weight: Array | None = None) -> tuple[Array, Array]:
     """The sorted classes, and for each label (N,) its index among them.
 
     At least two classes there must be, among the labels whose `weight` (N,) is over 0.
     """
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        at = int((~np.isfinite(labels)).argmax())
-        raise ValueError(f"y must hold labels, strings or numbers. Got {labels[at]} at index {at}.")
-    kinds = sorted({_kind(label) for label in labels.tolist()}) if labels.dtype == object else []
-    if len(kinds) > 1:
-        raise TypeError(f"y must hold labels of one kind, all strings or all numbers. Got {' and '.join(kinds)}.")
+    check(labels, where)
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     present = np.unique(codes if weight is None else codes[weight > 0])
@@ -38,12 +95,17 @@ def weigh(class_weight: Any, classes: Array, labels: Array) -> Array | None:
     if isinstance(class_weight, str):
         checks.choice("class_weight", class_weight, ["balanced"])
     elif not isinstance(class_weight, dict):
-        raise TypeError(
-            f"class_weight must be 'balanced', a dict {{class: weight}} or None. Got {checks.show(class_weight)}."
-        )
+        raise TypeError(f"class_weight must be 'balanced', a dict {{class: weight}} or None. Got {show(class_weight)}.")
+    else:
+        known = set(classes.tolist())
+        for label, value in class_weight.items():
+            if label not in known and not known <= set(class_weight):  # a fold of the data may lack a class
+                raise ValueError(f"class_weight must name classes of y. Got {show(label)}, which y does not hold.")
+            if not is_number(value) or not 0 <= value < np.inf:
+                raise ValueError(
+                    f"class_weight must hold finite weights from 0 up. Got {show(value)} for {show(label)}."
+                )
     weights = compute_class_weight(class_weight, classes=classes, y=labels).astype(np.float64)
-    if not (np.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(f"class_weight must hold finite weights from 0 up. Got {checks.show(class_weight)}.")
     return weights[np.searchsorted(classes, labels)]
 
 
@@ -52,9 +114,3 @@ def product(weight: Array | None, other: Array | None) -> Array | None:
     if weight is None or other is None:
         return other if weight is None else weight
     return weight * other
-
-
-def _kind(label: Any) -> str:
-    """The kind of a label, in a word."""
-    kinds = ((str, "strings"), ((int, float, np.number, np.bool_), "numbers"))
-    return next((word for types, word in kinds if isinstance(label, types)), type(label).__name__)

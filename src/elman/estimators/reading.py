@@ -51,7 +51,7 @@ def _names(role: str, given: Any) -> tuple[str, ...]:
     """One column, several, or none."""
     if given is None:
         return ()
-    names = (given,) if isinstance(given, str) else tuple(given)
+    names = (given,) if isinstance(given, str) else tuple(given) if isinstance(given, (list, tuple)) else ()
     if not names or not all(isinstance(name, str) for name in names):
         raise TypeError(
             f"{role} must be the name of a column of the table, or a list of names. Got {checks.show(given)}."

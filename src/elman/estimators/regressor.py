@@ -9,9 +9,12 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.estimators.extra import RegressorMixin, StandardScaler, check_array
-from elman.estimators.inputs import to_numpy
+from elman.estimators.extra import RegressorMixin, r2_score
+from elman.estimators.inputs import Inputs, to_numpy
+from elman.estimators.places import check_finite, is_collection, real_numbers, show, words
+from elman.estimators.scaling import standard_scaler
 from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 
 LOSSES = ("squared_error", "absolute_error", "huber")
@@ -58,7 +61,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         weight_decay: float = 0.0,
         standardize: bool = True,
         dtype: Any = "float32",
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        log: str | os.PathLike[str] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -80,6 +84,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self.standardize = standardize
         self.dtype = dtype
         self.checkpoint = checkpoint
+        self.log = log
         self.progress = progress
         self.random_state = random_state
 
@@ -92,34 +97,40 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         """Trains on sequences X and their numbers y, (n,) or (n, values); `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
         loss = checks.choice("loss", self.loss, LOSSES)
-        targets = _read_targets(y)
-        check_count(len(targets), inputs)
+        targets = _read_targets(y, inputs)
         weight = read_weight(sample_weight, len(inputs))
         columns = targets.reshape(len(targets), -1)
-        scaler = StandardScaler().fit(columns, sample_weight=weight)
+        scaler = standard_scaler(columns, weight)
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
         self.target_scaler_, self._one_number = scaler, targets.ndim == 1
         return self
 
     def predict(self, X: Any) -> Array:
         """(n,) or (n, values), as y was in fit: float64, in the units of y."""
-        values = self._run(self._read_again(X)) * self.target_scaler_.scale_ + self.target_scaler_.mean_
-        return values[:, 0] if self._one_number else values
+        return self._tell(self._read_again(X))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared: 1 where all is told right, 0 for the mean of y; the mean over the values where y has several."""
-        return float(super().score(X, to_numpy(y), sample_weight))
+        inputs = self._read_again(X)
+        told, targets = self._tell(inputs), _read_targets(y, inputs)
+        if targets.reshape(len(targets), -1).shape[1] != told.reshape(len(told), -1).shape[1]:
+            raise ShapeError(f"y must have shape {told.shape}, as in fit. Got {targets.shape}.")
+        return float(r2_score(targets, told, sample_weight=read_weight(sample_weight, len(inputs))))
+
+    def _tell(self, inputs: Inputs) -> Array:
+        values = self._run(inputs) * self.target_scaler_.scale_ + self.target_scaler_.mean_
+        return values[:, 0] if self._one_number else values
 
 
-def _read_targets(y: Any) -> Array:
-    targets = check_array(
-        to_numpy(y), ensure_2d=False, allow_nd=True, ensure_all_finite=False, ensure_min_samples=0, input_name="y"
-    )
-    targets = np.ascontiguousarray(checks.real_array("y", targets, np.float64))
+def _read_targets(y: Any, inputs: Inputs) -> Array:
+    """One number per sequence, or several: (n,) or (n, values) finite numbers."""
+    where = words("sequence", "value")
+    y = to_numpy(y)
+    if not is_collection(y):
+        raise ShapeError(f"y must hold a number for each of {len(inputs)} sequences. Got {show(y)}.")
+    targets = np.ascontiguousarray(real_numbers("y", y, where), np.float64)
     if targets.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n,) or (n, values). Got {targets.shape}.")
-    if not np.isfinite(targets).all():
-        first = tuple(np.argwhere(~np.isfinite(targets))[0])
-        place = f"sequence {first[0]}" + (f", value {first[1]}" if len(first) > 1 else "")
-        raise ValueError(f"y must be finite. Got {'NaN' if np.isnan(targets[first]) else targets[first]} at {place}.")
+    check_count(len(targets), inputs)
+    check_finite("y", targets, where)
     return targets

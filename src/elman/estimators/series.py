@@ -16,6 +16,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.estimators.places import Where, check_finite, is_collection, real_numbers, show, words
 
 FILLS = ("forward", "interpolate")
 
@@ -28,6 +29,10 @@ class Form:
 
     def name(self, i: int) -> str:
         """Series i in an error."""
+        raise NotImplementedError
+
+    def place(self, role: str, step: int, column: int) -> str:
+        """Where a value stands in an error; `role` is "target", "exogenous" or "past"."""
         raise NotImplementedError
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
@@ -49,6 +54,9 @@ class ArrayForm(Form):
 
     def name(self, i: int) -> str:
         return f"series[{i}]" if self.many else "series"
+
+    def place(self, role: str, step: int, column: int) -> str:
+        return f"step {step}" if role == "target" and self.single else f"step {step}, column {column}"
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         return self.arrays(forecasts, 1)
@@ -81,27 +89,35 @@ class Panel:
 
 def read_arrays(series: Any, exogenous: Any = None, past: Any = None, fill: str | None = None) -> Panel:
     """A panel from arrays; see `elman.Forecaster.fit` for their shapes."""
-    many = isinstance(series, (list, tuple)) and any(np.ndim(part) > 0 for part in series)
+    if not is_collection(series):
+        raise TypeError(
+            "series must be one series (time,), variables of one clock (time, variables), a list of such, or a table. "
+            f"Got {show(series)}."
+        )
+    many = isinstance(series, (list, tuple)) and any(is_collection(part) for part in series)
     parts = list(series) if many else [series]
-    form = ArrayForm(many, np.ndim(parts[0]) == 1)
     values: list[Array] = []
+    single = True
     for i, part in enumerate(parts):
-        array = checks.real_array(form.name(i), part)
+        name = f"series[{i}]" if many else "series"
+        array = real_numbers(name, part, words("step", "column"))
+        if i == 0:
+            single = array.ndim == 1
         if array.ndim == 1:
             array = array[:, None]
         elif array.ndim != 2:
-            raise ShapeError(f"{form.name(i)} must have shape (time,) or (time, variables). Got {array.shape}.")
+            raise ShapeError(f"{name} must have shape (time,) or (time, variables). Got {array.shape}.")
         if values and array.shape[1] != values[0].shape[1]:
             raise ShapeError(
-                f"{form.name(i)} must have {values[0].shape[1]} variables, as {form.name(0)} has. Got {array.shape[1]}."
+                f"{name} must have {values[0].shape[1]} variables, as series[0] has. Got {array.shape[1]}."
             )
-        values.append(without_gaps(form.name(i), array, fill))
+        values.append(without_gaps(name, array, fill))
     counts = [len(part) for part in values]
     return Panel(
         values,
         read_columns("exogenous", exogenous, counts, many, fill),
         read_columns("past", past, counts, many, fill),
-        form,
+        ArrayForm(many, single),
     )
 
 
@@ -114,7 +130,7 @@ def read_columns(name: str, given: Any, counts: Sequence[int], many: bool, fill:
     parts: list[Array] = []
     for i, (part, count) in enumerate(zip(given if many else [given], counts, strict=True)):
         label = f"{name}[{i}]" if many else name
-        array = checks.real_array(label, part)
+        array = real_numbers(label, part, words("step", "column"))
         array = array[:, None] if array.ndim == 1 else array
         width = parts[0].shape[1] if parts else "columns"
         checks.shape(label, array, (count, width))
@@ -122,20 +138,14 @@ def read_columns(name: str, given: Any, counts: Sequence[int], many: bool, fill:
     return parts
 
 
-def without_gaps(name: str, array: Array, fill: str | None, columns: Sequence[str] | None = None) -> Array:
+def without_gaps(name: str, array: Array, fill: str | None, where: Where | None = None) -> Array:
     """A float64 copy (time, columns) in which NaN is filled, or refused with its place."""
     array = np.array(array, np.float64)
-    if np.isfinite(array).all():
-        return array
-    filled = array if fill is None else _filled(array, fill)
-    wrong = np.argwhere(~np.isfinite(filled))
-    if len(wrong):
-        step, column = (int(i) for i in wrong[0])
-        where = f"column {columns[column]!r}" if columns is not None else f"column {column}"
-        place = f"step {step}" if array.shape[1] == 1 and columns is None else f"step {step}, {where}"
-        hint = '; fill="forward" or "interpolate" fills gaps' if fill is None and np.isnan(array[step, column]) else ""
-        raise ValueError(f"{name} must be finite. Got {array[step, column]} at {place}{hint}.")
-    return filled
+    if fill is not None:
+        array = _filled(array, fill)
+    hint = '; fill="forward" or "interpolate" fills gaps' if fill is None else ""
+    check_finite(name, array, where or words(*("step", "column")[: min(2, array.shape[1])]), hint)
+    return array
 
 
 def _filled(array: Array, fill: str) -> Array:

@@ -11,6 +11,8 @@ import numpy as np
 
 from elman.checks import Array, DtypeError, ShapeError, show
 from elman.estimators.clock import Clock
+from elman.estimators.inputs import different_columns
+from elman.estimators.places import Where, real_numbers, words
 from elman.estimators.series import Form, Panel, without_gaps
 
 INDEX = "__index__"  # the column into which an index of dates is put
@@ -59,6 +61,9 @@ class TableForm(Form):
 
     def name(self, i: int) -> str:
         return f"series {self.labels[i]!r}" if self.many else "the table"
+
+    def place(self, role: str, step: int, column: int) -> str:
+        return f"step {step}, column {getattr(self.roles, role)[column]!r}"
 
     def following(self, i: int, count: int) -> Array:
         """The stamps after the end of series i."""
@@ -113,7 +118,8 @@ def as_frame(table: Any) -> tuple[nw.DataFrame[Any], bool, str | None]:
         index_name = table.index.name
         table = table.rename_axis(INDEX).reset_index()
     try:
-        return nw.from_native(table, eager_only=True), column, index_name
+        with different_columns("the table", table):
+            return nw.from_native(table, eager_only=True), column, index_name
     except TypeError:
         raise TypeError(f"series must be arrays, or a table that narwhals reads. Got {show(type(table))}.") from None
 
@@ -137,12 +143,27 @@ def read_table(table: Any, roles: Roles, fill: str | None) -> Panel:
             clock, place = _clock(form, i, (stamps[rows], local[rows]), fill is not None)
             at, length = place, int(place[-1]) + 1
             clocks.append(replace(clock, zone=zone))
-        for part, names in zip(parts, (roles.target, roles.exogenous, roles.past), strict=True):
+        for part, role in zip(parts, ("target", "exogenous", "past"), strict=True):
+            names = getattr(roles, role)
             columns = np.full((length, len(names)), np.nan)
             columns[at] = np.stack([numbers[name][rows] for name in names], 1) if names else 0
-            part.append(without_gaps(form.name(i), columns, fill, names))
+            part.append(without_gaps(form.name(i), columns, fill, _where(form, role, at, rows, stamps)))
     values, known, past = parts
     return Panel(values, known, past, replace(form, stamps=tuple(clocks)))
+
+
+def _where(form: TableForm, role: str, at: Array, rows: Array, stamps: Any) -> Where:
+    """The place of a value in words: its step and column, and the row of the table and the stamp where there is one."""
+
+    def where(index: tuple[int, ...]) -> str:
+        step, column = index
+        own = int(np.searchsorted(at, step))
+        told = [f"row {rows[own]}"] if at[own] == step and rows[own] != step else []
+        told += [str(stamps[rows[own]])] if at[own] == step and stamps is not None else []
+        told += ["no row"] if at[own] != step else []
+        return form.place(role, step, column) + (f" ({', '.join(told)})" if told else "")
+
+    return where
 
 
 def read_future(table: Any, form: TableForm, horizon: int, fill: str | None) -> list[Array]:
@@ -167,9 +188,9 @@ def read_future(table: Any, form: TableForm, horizon: int, fill: str | None) -> 
                 at = int(wrong.argmax())
                 want = form.following(i, horizon)[at]
                 raise ValueError(f"future must go on where {form.name(i)} ends, at {want}. Got {got[at]} at row {at}.")
-        parts.append(
-            without_gaps(f"future of {form.name(i)}", np.stack([numbers[n][rows] for n in roles.target], 1), fill)
-        )
+        columns = np.stack([numbers[name][rows] for name in roles.target], 1)
+        where = _where(form, "exogenous", np.arange(horizon), rows, stamps)
+        parts.append(without_gaps(f"future of {form.name(i)}", columns, fill, where))
     return parts
 
 
@@ -210,9 +231,11 @@ def _groups(frame: nw.DataFrame[Any], roles: Roles) -> tuple[list[Array], tuple[
 
 def _numbers(frame: nw.DataFrame[Any], name: str) -> Array:
     column = frame[name]
-    if not (column.dtype.is_numeric() or column.dtype == nw.Boolean):
-        raise DtypeError(f"the column {name!r} must hold numbers. Got {column.dtype}.")
-    return np.asarray(column.cast(nw.Float64).fill_null(float("nan")).to_numpy(), np.float64)
+    if column.dtype.is_numeric() or column.dtype == nw.Boolean:
+        return np.asarray(column.cast(nw.Float64).fill_null(float("nan")).to_numpy(), np.float64)
+    if column.dtype in (nw.Object, nw.String, nw.Unknown):
+        return real_numbers(f"the column {name!r}", column.to_numpy().astype(object), words("row"))
+    raise DtypeError(f"the column {name!r} must hold real numbers. Got {column.dtype}.")
 
 
 def _times(frame: nw.DataFrame[Any], roles: Roles) -> tuple[Any, str | None, Any]:

@@ -12,7 +12,9 @@ from elman.checks import Array, ShapeError, show
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
 from elman.estimators.inputs import Inputs, to_numpy
-from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.estimators.places import Where, entries, is_collection, show
+from elman.estimators.training import SequenceEstimator, check_count, place, read_weight
+from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 
 
@@ -59,7 +61,8 @@ class SequenceTagger(SequenceEstimator):
         standardize: bool = True,
         dtype: Any = "float32",
         truncate: int | tuple[int, int] | None = None,
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        log: str | os.PathLike[str] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -81,6 +84,7 @@ class SequenceTagger(SequenceEstimator):
         self.dtype = dtype
         self.truncate = truncate
         self.checkpoint = checkpoint
+        self.log = log
         self.progress = progress
         self.random_state = random_state
 
@@ -93,10 +97,10 @@ class SequenceTagger(SequenceEstimator):
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on sequences X and the labels y of their steps; `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
-        tags = np.concatenate(_read_tags(y, inputs))
+        tags = _read_tags(y, inputs)
         weight = read_weight(sample_weight, len(inputs))
         repeated = None if weight is None else np.repeat(weight, inputs.lengths)
-        classes, codes = labels.encode(tags, repeated)
+        classes, codes = labels.encode(tags, _places(inputs), repeated)
         by_step = labels.product(repeated, labels.weigh(self.class_weight, classes, tags))
         weights = None if by_step is None else _split(by_step, inputs)
         self._train(inputs, _split(codes, inputs), len(classes), "cross_entropy", weight, weights)
@@ -120,26 +124,34 @@ class SequenceTagger(SequenceEstimator):
         A label that fit has not seen counts as an error. `sample_weight` (n,) counts the steps of each sequence.
         """
         inputs = self._read_again(X)
-        tags = np.concatenate(_read_tags(y, inputs))
+        tags = _read_tags(y, inputs)
+        labels.check(tags, _places(inputs), self.classes_)
         weight = read_weight(sample_weight, len(inputs))
         by_step = None if weight is None else np.repeat(weight, inputs.lengths)
         told = self.classes_[self._run(inputs).argmax(axis=1)]
         return float(accuracy_score(tags, told, sample_weight=by_step))
 
 
-def _read_tags(y: Any, inputs: Inputs) -> list[Array]:
-    """The labels of each sequence, one a step."""
+def _read_tags(y: Any, inputs: Inputs) -> Array:
+    """The labels of all steps, one sequence after another, (N,)."""
     y = to_numpy(y)
-    if not hasattr(y, "__len__"):
+    if not is_collection(y):
         raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")
     check_count(len(y), inputs)
     parts = []
     for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):
-        part = np.asarray(to_numpy(value))
+        part = entries(f"y[{i}]", to_numpy(value))
         if part.shape != (len(sequence),):
-            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), a label a step of X[{i}]. Got {part.shape}.")
+            got = part.shape if part.ndim else show(value)
+            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), a label a step of X[{i}]. Got {got}.")
         parts.append(part)
-    return parts
+    kinds = {part.dtype.kind for part in parts}
+    alike = kinds <= set("biuf") or kinds <= set("US")
+    return np.concatenate(parts if alike else [part.astype(object) for part in parts])
+
+
+def _places(inputs: Inputs) -> Where:
+    return lambda index: place(inputs.parts, 0, index[0])
 
 
 def _split(values: Array, inputs: Inputs) -> list[Array]:

@@ -24,6 +24,7 @@ from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.training import CrossEntropy, History, LinearSchedule, fit
+from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 from elman.training.windows import read_truncate
 
@@ -66,7 +67,10 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
     dtype
         "float32" or "float64".
     checkpoint
-        A path: the run is kept there, and goes on from there when it was interrupted; see `elman.fit`.
+        A path, or an `elman.Checkpoint`: the run is kept there, and goes on from there when it was interrupted; see
+        `elman.fit`.
+    log
+        A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
     progress
         Shows how training goes on stderr.
     random_state
@@ -118,7 +122,8 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         validation_fraction: float = 0.0,
         patience: int | None = None,
         dtype: Any = "float32",
-        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        log: str | os.PathLike[str] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -137,6 +142,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.patience = patience
         self.dtype = dtype
         self.checkpoint = checkpoint
+        self.log = log
         self.progress = progress
         self.random_state = random_state
 
@@ -173,6 +179,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             patience=self.patience,
             truncate=self.truncate,
             checkpoint=self.checkpoint,
+            log=self.log,
             seed=next(stack.draw_seeds(rng)),
             progress=self.progress,
         )

@@ -8,7 +8,6 @@ The pool stands only where a sequence has one answer; a tagger has none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
-from elman.estimators.extra import BaseEstimator, StandardScaler, check_is_fitted, check_random_state, train_test_split
+from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state, train_test_split
 from elman.estimators.inputs import Inputs, read_inputs, to_numpy
+from elman.estimators.places import check_finite, entries, first, is_collection, real_numbers, words
+from elman.estimators.scaling import standard_scaler
 from elman.layers import Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -56,6 +57,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     dtype: Any
     truncate: Any = None
     checkpoint: Any
+    log: Any
     progress: bool
     random_state: Any
 
@@ -109,7 +111,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         )
         layers += recurrent
         if self.pool is not None:
-            layers.append(POOLS[self.pool](**common))
+            both = {"bidirectional": True} if self.pool == "last" and self.bidirectional else {}
+            layers.append(POOLS[self.pool](**both, **common))
         if self.dropout:
             layers.append(Dropout(self.dropout, **common))
         layers.append(Dense(width, outputs, seed=next(seeds), **common))
@@ -132,23 +135,23 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         scaler = _scaler(inputs.take(train), _take(sample_weight, train)) if self.standardize else None
         options: dict[str, Any] = {}
         if judged is not None:
-            x = self._sequences(inputs.take(judged), scaler)
+            x = self._sequences(inputs, scaler, judged)
             options |= {"validation": (x, _take(y, judged)), "patience": self.patience}
         if weights is not None:
             options["sample_weight"] = _take(weights, train)
         if self.truncate is not None:
             options["truncate"] = self.truncate
-        if self.checkpoint is not None:
-            options["checkpoint"] = Path(self.checkpoint)
         history = fit(
             network,
-            self._sequences(inputs.take(train), scaler),
+            self._sequences(inputs, scaler, train),
             _take(y, train),
             loss=loss,
             optimizer=stack.adam(self.learning_rate, self.weight_decay, CosineSchedule),
             epochs=self.epochs,
             batch_size=self.batch_size,
             clip_norm=self.clip_norm,
+            checkpoint=self.checkpoint,
+            log=self.log,
             seed=next(stack.draw_seeds(rng)),
             progress=bool(self.progress),
             **options,
@@ -171,15 +174,26 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         train, judged = train_test_split(indices, test_size=count, random_state=rng, stratify=strata)
         return np.sort(train), np.sort(judged)
 
-    def _scaled(self, rows: Array, scaler: Any) -> Array:
-        """Rows (N, features) as the network takes them."""
-        if scaler is not None:
-            rows = (rows - scaler.mean_) / scaler.scale_
-        with np.errstate(over="ignore"):  # what is too large for float32 is refused by fit
-            return rows.astype(checks.float_dtype(self.dtype), copy=False)
+    def _scaled(self, parts: list[Array], scaler: Any, start: int = 0) -> Array:
+        """Sequences as the network takes them, one after another, (N, features); the first is number `start` of X."""
+        rows, dtype = np.concatenate(parts), checks.float_dtype(self.dtype)
+        with np.errstate(over="ignore"):
+            scaled = rows if scaler is None else (rows - scaler.mean_) / scaler.scale_
+            scaled = scaled.astype(dtype, copy=False)
+        if not np.isfinite(scaled).all():
+            row, feature = first(~np.isfinite(scaled))
+            behind = "" if scaler is None else ", in the deviations of fit"
+            raise ValueError(
+                f"X must be at most {np.finfo(dtype).max:.1e} in size{behind}, for {dtype}. "
+                f"Got {float(rows[row, feature])} at {place(parts, start, row)}, feature {feature}."
+            )
+        return scaled
 
-    def _sequences(self, inputs: Inputs, scaler: Any) -> list[Array]:
-        return np.split(self._scaled(np.concatenate(inputs.parts), scaler), np.cumsum(inputs.lengths)[:-1])
+    def _sequences(self, inputs: Inputs, scaler: Any, indices: Array) -> list[Array]:
+        """The chosen sequences, scaled."""
+        every = self._scaled(inputs.parts, scaler)
+        parts = np.split(every, np.cumsum(inputs.lengths)[:-1])
+        return [parts[i] for i in indices]
 
     def _read_again(self, X: Any) -> Inputs:
         """The sequences of a prediction."""
@@ -189,11 +203,20 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     def _run(self, inputs: Inputs) -> Array:
         """What the network gives for each sequence, (n, outputs), or for each step, (N, outputs), float64."""
         results = []
+        start = 0
         for parts in inputs.chunks(STEPS):
             lengths = np.array([len(part) for part in parts], np.int64)
-            x = Sequences(self._scaled(np.concatenate(parts), self.scaler_), Layout(lengths, len(parts), "list"))
+            x = Sequences(self._scaled(parts, self.scaler_, start), Layout(lengths, len(parts), "list"))
             y, _, _ = self.network_._run(x, None, None, keep=False)
+            if not np.isfinite(y.values).all():
+                row, _ = first(~np.isfinite(y.values))
+                at = f"sequence {start + row}" if y.layout.lengths is None else place(parts, start, row)
+                raise ValueError(
+                    f"network_ must give finite numbers. Got others at {at}: the numbers of X or of its weights are "
+                    "too large; a lower learning_rate or clip_norm keeps weights small."
+                )
             results.append(y.values.astype(np.float64))
+            start += len(parts)
         return np.concatenate(results)
 
 
@@ -201,15 +224,32 @@ def read_weight(sample_weight: Any, count: int) -> Array | None:
     """(n,) finite weights from 0 up, not all 0; None where none are given."""
     if sample_weight is None:
         return None
-    weight = checks.real_array("sample_weight", to_numpy(sample_weight), np.float64)
+    weight = to_numpy(sample_weight)
+    nested = isinstance(weight, (list, tuple)) and any(is_collection(part) for part in weight)
+    weight = weight if nested or not is_collection(weight) else entries("sample_weight", weight)
+    if nested or np.ndim(weight) != 1:
+        got = "one entry per step in a list" if nested else checks.describe(weight)
+        raise ShapeError(
+            f"sample_weight must have shape ({count},), one number per sequence; weights of steps are not supported "
+            f"here. Got {got}."
+        )
+    where = words("sequence")
+    weight = real_numbers("sample_weight", weight, where).astype(np.float64)
     checks.shape("sample_weight", weight, (count,))
-    wrong = ~(np.isfinite(weight) & (weight >= 0))
-    if wrong.any():
-        at = int(wrong.argmax())
-        raise ValueError(f"sample_weight must hold finite numbers from 0 up. Got {weight[at]} at index {at}.")
+    check_finite("sample_weight", weight, where)
+    if (weight < 0).any():
+        at = first(weight < 0)
+        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {weight[at]} at {where(at)}.")
     if not weight.any():
         raise ValueError("sample_weight must be over 0 for at least one sequence. Got weights that are all zero.")
     return weight
+
+
+def place(parts: list[Array], start: int, row: int) -> str:
+    """Where a row of sequences one after another stands; the first is number `start` of X."""
+    ends = np.cumsum([len(part) for part in parts])
+    i = int(np.searchsorted(ends, row, side="right"))
+    return f"sequence {start + i}, step {row - int(ends[i]) + len(parts[i])}"
 
 
 def check_count(got: int, inputs: Inputs) -> None:
@@ -226,4 +266,4 @@ def _take(values: Any, indices: Array) -> Any:
 def _scaler(inputs: Inputs, sample_weight: Array | None) -> Any:
     """Mean and deviation of each feature over all steps; constant features have deviation 1."""
     weight = None if sample_weight is None else np.repeat(sample_weight, inputs.lengths)
-    return StandardScaler().fit(np.concatenate(inputs.parts).astype(np.float64, order="C"), sample_weight=weight)
+    return standard_scaler(np.concatenate(inputs.parts), weight)

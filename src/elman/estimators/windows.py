@@ -23,6 +23,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from elman import checks
 from elman.checks import Array
+from elman.estimators.places import first
+from elman.estimators.scaling import moments
 from elman.estimators.series import Panel
 
 
@@ -100,23 +102,31 @@ def naive_season(season: Any) -> int:
     return 1 if season is None else checks.size("season", season)
 
 
-class Statistics(NamedTuple):
-    """Means and scales of the values of each series, (V,) each, and of the columns over all series."""
+class Moments(NamedTuple):
+    """What is taken off each column and what it is divided by, and the deviation that is left, (columns,) each."""
 
-    values: list[tuple[Array, Array]]
-    known: tuple[Array, Array]
-    past: tuple[Array, Array]
+    mean: Array
+    scale: Array
+    left: Array
+
+
+class Statistics(NamedTuple):
+    """The moments of the values of each series, and of the columns over all series."""
+
+    values: list[Moments]
+    known: Moments
+    past: Moments
 
 
 class Scaled(NamedTuple):
-    """One series made ready: v (time, V) in float64; u, known and past in float32; and how u was scaled."""
+    """One series made ready: v (time, V) in float64; u, known and past in float32; and how u was
+    scaled."""
 
     v: Array
     u: Array
     known: Array
     past: Array
-    mean: Array
-    scale: Array
+    moments: Moments
 
 
 def logarithm(panel: Panel, plan: Plan) -> list[Array]:
@@ -128,7 +138,7 @@ def logarithm(panel: Panel, plan: Plan) -> list[Array]:
             step, variable = (int(n) for n in np.argwhere(values <= 0)[0])
             raise ValueError(
                 f"{panel.form.name(i)} must be over 0 where log is True. "
-                f"Got {values[step, variable]} at step {step}, variable {variable}."
+                f"Got {values[step, variable]} at {panel.form.place('target', step, variable)}."
             )
     return [np.log(values) for values in panel.values]
 
@@ -137,19 +147,18 @@ def measure(panel: Panel, plan: Plan, ends: Sequence[int], standardize: bool) ->
     """The statistics of what stands before the end of each series."""
     values = []
     for v, end in zip(logarithm(panel, plan), ends, strict=True):
-        values.append(_moments(_difference(v, plan.difference)[plan.difference : end], standardize))
+        size = np.abs(v).max(axis=0) if plan.difference or plan.log else None
+        rows = _difference(v, plan.difference)[plan.difference : end]
+        values.append(_moments(rows, standardize, size))
     known = np.concatenate([part[:end] for part, end in zip(panel.known, ends, strict=True)])
     past = np.concatenate([part[:end] for part, end in zip(panel.past, ends, strict=True)])
     return Statistics(values, _moments(known, True), _moments(past, True))
 
 
-def _moments(rows: Array, standardize: bool) -> tuple[Array, Array]:
-    """Mean and standard deviation of each column; 1 for the deviation of a constant one."""
-    if not standardize:
-        return np.zeros(rows.shape[1]), np.ones(rows.shape[1])
-    mean, scale = rows.mean(0), rows.std(0)
-    constant = scale <= 1e-12 * np.maximum(1, np.abs(mean))
-    return mean, np.where(constant, 1, scale)
+def _moments(rows: Array, standardize: bool, size: Array | None = None) -> Moments:
+    mean, scale, _ = moments(rows, size=size)
+    ones = np.ones_like(scale)
+    return Moments(mean, scale, ones) if standardize else Moments(0 * mean, ones, scale)
 
 
 def _difference(v: Array, lag: int) -> Array:
@@ -162,16 +171,29 @@ def _difference(v: Array, lag: int) -> Array:
 
 
 def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
-    """Every series made ready."""
+    """Every series made ready; refuses by its place what is too large, in units of the deviation, for float32."""
     parts = []
     for i, v in enumerate(logarithm(panel, plan)):
-        mean, deviation = statistics.values[i]
-        u = (_difference(v, plan.difference) - mean) / deviation
-        known = (panel.known[i] - statistics.known[0]) / statistics.known[1]
-        past = (panel.past[i] - statistics.past[0]) / statistics.past[1]
-        single = [array.astype(np.float32) for array in (u, known, past)]
-        parts.append(Scaled(v, single[0], single[1], single[2], mean, deviation))
+        own = statistics.values[i]
+        u = _single(panel, i, "target", _difference(v, plan.difference), panel.values[i], own)
+        known = _single(panel, i, "exogenous", panel.known[i], panel.known[i], statistics.known)
+        past = _single(panel, i, "past", panel.past[i], panel.past[i], statistics.past)
+        parts.append(Scaled(v, u, known, past, own))
     return parts
+
+
+def _single(panel: Panel, i: int, role: str, rows: Array, given: Array, own: Moments) -> Array:
+    """(rows - mean) / scale in float32; `given` is what the user gave for these rows."""
+    with np.errstate(over="ignore"):
+        single = ((rows - own.mean) / own.scale).astype(np.float32)
+    if not np.isfinite(single).all():
+        at = first(~np.isfinite(single))
+        name = panel.form.name(i) if role == "target" else f"{role} of {panel.form.name(i)}"
+        raise ValueError(
+            f"{name} must be at most {np.finfo(np.float32).max:.1e} in size, in deviations of the training where they "
+            f"are standardized. Got {given[at]} at {panel.form.place(role, *at)}."
+        )
+    return single
 
 
 def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Array]:
@@ -181,7 +203,7 @@ def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Arra
     """
     n, W = len(ends), plan.window
     own = sliding_window_view(part.u, W, axis=0)[ends - W]  # (n, V, W)
-    level, spread = _level(own, plan)
+    level, spread = _level(own, plan, part.moments.left)
     own = (own - level) / spread
     V, K, P = plan.widths
     each = V if plan.shared else 1
@@ -200,8 +222,8 @@ def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Arra
     return level, spread
 
 
-def _level(own: Array, plan: Plan) -> tuple[Array, Array]:
-    """What is taken off each window, and what it is divided by."""
+def _level(own: Array, plan: Plan, typical: Array) -> tuple[Array, Array]:
+    """What is taken off each window, and what it is divided by; `typical` (V,) is the deviation of the whole series."""
     if plan.level == "last":
         level = own[..., -1:].copy()
     elif plan.level == "mean":
@@ -211,7 +233,9 @@ def _level(own: Array, plan: Plan) -> tuple[Array, Array]:
     if not plan.spread:
         return level, np.ones_like(level)
     deviation: Array = own.std(-1, keepdims=True)
-    return level, np.where(deviation <= 1e-5 * np.maximum(1, np.abs(level)), np.float32(1), deviation)
+    typical = np.maximum(typical[:, None], np.finfo(np.float32).tiny)
+    flat = deviation <= 1e-5 * np.maximum(typical, np.abs(level))
+    return level, np.where(flat, typical.astype(np.float32), deviation)
 
 
 def targets(part: Scaled, plan: Plan, ends: Array, level: Array, spread: Array, y: Array) -> None:
@@ -251,7 +275,7 @@ def restore(f: Array, part: Scaled, plan: Plan, ends: Array, level: Array, sprea
         f = f.reshape(n, -1, plan.horizon, Q).transpose(0, 2, 1, 3)
     k = plan.seasons[:, None, None]
     level, spread = (a.astype(np.float64)[:, None, :, :] for a in (level, spread))  # (n, 1, V, 1)
-    v = part.scale[:, None] * (spread * f + k * level) + k * part.mean[:, None]
+    v = part.moments.scale[:, None] * (spread * f + k * level) + k * part.moments.mean[:, None]
     if plan.difference:
         before = ends[:, None] + np.arange(plan.horizon) - plan.seasons * plan.difference  # (n, horizon)
         v = v + part.v[before][..., None]
