@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("sklearn")
 
+from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 
@@ -111,7 +112,8 @@ def test_labels():
     check("y must have a label for every sequence. Got None at sequence 39.", lambda: classifier.fit(X, mixed))
     mixed[39] = 1.5
     check(
-        f"y must hold labels of one kind, all strings or all numbers. Got {str(Y[0])!r} at sequence 0 and 1.5 at sequence 39.",
+        "y must hold labels of one kind, all strings or all numbers. "
+        f"Got {str(Y[0])!r} at sequence 0 and 1.5 at sequence 39.",
         lambda: classifier.fit(X, mixed),
         TypeError,
     )
@@ -333,6 +335,44 @@ def test_a_checkpoint_gives_the_finished_run(tmp_path):
     again = SequenceClassifier(checkpoint=str(path), **TINY).fit(X, Y)
     assert (first.predict_proba(X) == again.predict_proba(X)).all()
     assert (first.history_.seconds == again.history_.seconds).all()  # nothing was trained anew
+
+
+def test_a_checkpoint_with_options_and_a_log(tmp_path):
+    for kind, y in ALL:
+        path, log = tmp_path / f"{kind.__name__}.run", tmp_path / f"{kind.__name__}.jsonl"
+        first = clone(kind(checkpoint=elman.Checkpoint(path, every=0), log=log, **TINY)).fit(X, y)
+        assert path.exists()
+        assert (elman.History.read(log).loss == first.history_.loss).all()
+        again = kind(checkpoint=elman.Checkpoint(path, every=5), **TINY).fit(X, y)
+        assert (first.history_.seconds == again.history_.seconds).all()
+    log = tmp_path / "text.jsonl"
+    writer = elman.TextGenerator(
+        hidden=4, truncate=4, epochs=2, checkpoint=elman.Checkpoint(tmp_path / "text.run"), log=log, random_state=0
+    ).fit("to be or not to be " * 4)
+    assert (elman.History.read(log).loss == writer.history_.loss).all()
+    series = np.sin(np.arange(40.0))
+    elman.Forecaster(window=4, hidden=3, epochs=1, checkpoint=elman.Checkpoint(tmp_path / "series.run")).fit(series)
+    assert (tmp_path / "series.run").exists()
+    check(
+        "checkpoint must be a path or a Checkpoint. Got an int.",
+        lambda: SequenceClassifier(checkpoint=3, **TINY).fit(X, Y),
+        TypeError,
+    )
+
+
+@pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
+def test_the_last_pool_takes_the_last_state_of_each_direction(kind):
+    y = Y if kind is SequenceClassifier else MEANS
+    model = kind(pool="last", standardize=False, dtype="float64", **TINY).fit(X, y)
+    layers = model.network_.layers
+    pool = next(i for i, layer in enumerate(layers) if isinstance(layer, elman.LastStep))
+    recurrent = next(layer for layer in layers if isinstance(layer, elman.GRU))
+    outputs, state = recurrent(X)
+    last = layers[pool](outputs)[0]
+    np.testing.assert_array_equal(last, np.concatenate(list(state), axis=1))
+    assert (last[:, 5:] != np.stack([y[-1, 5:] for y in outputs])).any()
+    one_way = kind(pool="last", bidirectional=False, **TINY).fit(X, y)
+    assert any(type(layer) is elman.LastStep for layer in one_way.network_.layers)
 
 
 def test_a_schedule_of_the_learning_rate():

@@ -24,7 +24,7 @@ LARGEST = 1e150  #: in size, of numbers that are standardized: their squares, an
 def words(*axes: str) -> Where:
     """The place in an array with these axes: words("sequence", "step")((7, 3)) is "sequence 7, step 3"."""
 
-    return lambda index: checks.place("", index, axes[: len(index)])
+    return lambda index: ", ".join(f"{axis} {i}" for axis, i in zip(axes, index, strict=False))
 
 
 def check_finite(name: str, values: Array, where: Where, hint: str = "") -> None:

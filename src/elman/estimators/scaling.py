@@ -31,6 +31,7 @@ def moments(rows: Array, weight: Array | None = None, size: Array | None = None)
     mean = _mean(unit, weight)
     deviation = np.ldexp(np.sqrt(_mean(np.square(unit - mean), weight)), exponent)
     noise = _ROUNDING * (np.maximum(np.abs(low), np.abs(high)) if size is None else size)
+    noise = np.where(low == high, 0, noise)
     constant = (high - low <= noise) | (deviation == 0)
     return low + np.ldexp(mean, exponent), np.where(constant, np.maximum(1, noise), deviation), constant
 
