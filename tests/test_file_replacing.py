@@ -20,7 +20,7 @@ import pytest
 
 import elman
 from elman import files
-from elman.files import PathError, replace, replace_all
+from elman.files import PathError, checksum, replace, replace_all
 
 OLD, NEW = b"what stood here before", b"what comes" * 1000
 
@@ -436,3 +436,22 @@ def test_the_library_writes_in_one_place():
             found[file.name] = lines
     assert set(found) <= {"peers.py"}, found
     assert len(found.get("peers.py", [])) == 1
+
+
+def test_a_checksum_tells_names_dtypes_shapes_numbers_and_text():
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.normal(size=(3, 4)).astype(np.float32), "b": np.zeros(0), "c": np.float64(2) * np.ones(())}
+    first = checksum(arrays, "text")
+    assert checksum(dict(reversed(arrays.items())), "text") == first
+    assert checksum({**arrays, "a": np.asfortranarray(arrays["a"])}, "text") == first
+    changed = arrays["a"].copy()
+    changed.view(np.uint32)[1, 2] ^= 1
+    others = [
+        {**arrays, "a": changed},
+        {**arrays, "a": arrays["a"].reshape(4, 3)},
+        {**arrays, "a": arrays["a"].view(np.int32)},
+        {"x" if name == "a" else name: array for name, array in arrays.items()},
+        {name: arrays[name] for name in "ab"},
+    ]
+    found = {checksum(other, "text") for other in others} | {checksum(arrays, "texu"), first}
+    assert len(found) == 7

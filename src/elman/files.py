@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
-from elman.checks import show
+import numpy as np
+
+from elman.checks import Array, show
 
 try:
     import fcntl
@@ -278,6 +280,19 @@ def append(path: Where, content: bytes) -> None:
     """Adds to the end of the file at `path`, as one writes a log."""
     with open(check_path("path", path), "ab") as file:
         file.write(content)
+
+
+def checksum(tensors: Mapping[str, Array], text: str) -> str:
+    """A digest of arrays, with their names, dtypes and shapes, and of the text that describes them.
+
+    A file that holds it shows where a bit of it was changed.
+    """
+    found = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16)
+    for name in sorted(tensors):
+        array = tensors[name]
+        found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode("utf-8", "surrogatepass"))
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def replace_figure(path: Where, figure: Any) -> None:

@@ -142,10 +142,8 @@ class Convention:
         checks.choice("orientation", self.orientation, ("rows", "columns"))
         if self.stacked is not None:
             checks.choice("stacked", self.stacked, ("xh", "hx"))
-        if (
-            isinstance(self.biases, bool)
-            or (not any(self.biases is kind for kind in (0, 1, 2))
-            and self.biases != "inner")
+        if isinstance(self.biases, bool) or (
+            not any(self.biases is kind for kind in (0, 1, 2)) and self.biases != "inner"
         ):
             raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {checks.show(self.biases)}.")
         checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
