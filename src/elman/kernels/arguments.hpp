@@ -1,8 +1,7 @@
-// Arguments of a layer as Python passes them, and running kernels without the interpreter's lock.
+// Arguments of a layer as Python passes them.
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 #include <tuple>
 #include <vector>
@@ -36,7 +35,8 @@ private:
     }
 };
 
-inline const ChosenOptions nothing_chosen;
+// Never destroyed: a thread may still be inside a call while the process ends.
+inline const ChosenOptions& nothing_chosen = *new ChosenOptions;
 
 struct LayerArguments {
     Kind kind;
@@ -76,8 +76,5 @@ struct LayerArguments {
         return layer;
     }
 };
-
-// Runs work without the lock, by the number of threads set; work returns false if a signal stopped it.
-void run_unlocked(const std::function<bool(const Running&)>& work);
 
 }  // namespace elman

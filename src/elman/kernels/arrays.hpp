@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "interpreter.hpp"
 #include "memory.hpp"
 
 namespace elman {
@@ -19,10 +20,10 @@ public:
     Array(nb::handle object, const char* name, bool writable = false) : name_(name) {
         if (object.is_none()) return;
         const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        if (PyObject_GetBuffer(object.ptr(), &view_, flags)) throw nb::python_error();
+        if (in_interpreter([&] { return PyObject_GetBuffer(object.ptr(), &view_, flags); })) throw nb::python_error();
     }
     ~Array() {
-        if (view_.obj) PyBuffer_Release(&view_);
+        if (view_.obj) in_interpreter([&] { PyBuffer_Release(&view_); });
     }
     Array(const Array&) = delete;
     Array& operator=(const Array&) = delete;

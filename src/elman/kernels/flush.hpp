@@ -1,5 +1,5 @@
-// Denormal numbers flushed to zero while this object lives: saturated gates and fading states are full of them, and
-// they slow arithmetic tens of times.
+// The mode of the processor's arithmetic: denormal numbers flushed to zero in the kernels, where saturated gates and
+// fading states are full of them and they slow arithmetic tens of times; the caller's own mode everywhere else.
 #pragma once
 #include <cstdint>
 
@@ -9,35 +9,42 @@
 
 namespace elman {
 
-class FlushDenormals {
+// A mode set while this object lives.
+class ProcessorMode {
 public:
-    FlushDenormals() : old_(mode()) { set_mode(old_ | flush); }
-    ~FlushDenormals() { set_mode(old_); }
-    FlushDenormals(const FlushDenormals&) = delete;
-    FlushDenormals& operator=(const FlushDenormals&) = delete;
+#if defined(__x86_64__)
+    using Bits = unsigned;
+    // No exceptions, to nearest; FTZ for results, DAZ for operands.
+    static constexpr Bits of_kernels = 0x1f80 | 0x8040;
+    static Bits current() { return _mm_getcsr(); }
+    static void set(Bits bits) { _mm_setcsr(bits); }
+#elif defined(__aarch64__)
+    using Bits = std::uint64_t;
+    static constexpr Bits of_kernels = Bits(1) << 24;
+    static Bits current() {
+        Bits bits;
+        asm volatile("mrs %0, fpcr" : "=r"(bits));
+        return bits;
+    }
+    static void set(Bits bits) { asm volatile("msr fpcr, %0" ::"r"(bits)); }
+#else
+    using Bits = int;
+    static constexpr Bits of_kernels = 0;
+    static Bits current() { return 0; }
+    static void set(Bits) {}
+#endif
+    explicit ProcessorMode(Bits bits) : old_(current()) { set(bits); }
+    ~ProcessorMode() { set(old_); }
+    ProcessorMode(const ProcessorMode&) = delete;
+    ProcessorMode& operator=(const ProcessorMode&) = delete;
 
 private:
-#if defined(__x86_64__)
-    using Mode = unsigned;
-    static constexpr Mode flush = 0x8040;  // FTZ for results, DAZ for operands
-    static Mode mode() { return _mm_getcsr(); }
-    static void set_mode(Mode m) { _mm_setcsr(m); }
-#elif defined(__aarch64__)
-    using Mode = std::uint64_t;
-    static constexpr Mode flush = Mode(1) << 24;
-    static Mode mode() {
-        Mode m;
-        asm volatile("mrs %0, fpcr" : "=r"(m));
-        return m;
-    }
-    static void set_mode(Mode m) { asm volatile("msr fpcr, %0" ::"r"(m)); }
-#else
-    using Mode = int;
-    static constexpr Mode flush = 0;
-    static Mode mode() { return 0; }
-    static void set_mode(Mode) {}
-#endif
-    const Mode old_;
+    const Bits old_;
+};
+
+// The mode of the kernels: the same whatever the caller's, so that results are too.
+class FlushDenormals {
+    const ProcessorMode mode_{ProcessorMode::of_kernels};
 };
 
 }  // namespace elman

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "dispatch.hpp"
+#include "flush.hpp"
 #include "memory.hpp"
 #include "team.hpp"
 
@@ -80,6 +81,7 @@ template <class T> bool product_ahead(const Layer<T>& layer, const Order& order,
 
 template <class T>
 bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& a, const Running& running) {
+    const FlushDenormals flush;
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
     const Facts& facts = facts_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
@@ -136,11 +138,12 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     f.y = a.y, f.ldy = a.ldy;
     f.gates = a.gates, f.inner = a.inner;
 
-    const int threads = team_size(order, flops_per_row(layer, sizes) * order.rows(), running);
+    Team team(team_size(order, flops_per_row(layer, sizes) * order.rows(), running));
+    const int threads = team.size();
     const std::vector<index> bounds = order.shares(threads);
     Barrier barrier(threads);
     Watch watch(running);
-    run_team(threads, [&](int rank) {
+    team.run([&](int rank) {
         Forward<T> mine = f;
         for (std::size_t i = 1; i < ends.size(); ++i) {
             const index begin = order.rows_before(ends[i - 1]);
@@ -167,6 +170,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
 
 template <class T>
 bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>& a, const Running& running) {
+    const FlushDenormals flush;
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
     const Facts& facts = facts_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
@@ -249,11 +253,12 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     f.zones = a.zones, f.fresh = a.fresh;
     f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get(), f.dpeepholes = dpeepholes.get();
 
-    const int threads = team_size(order, 3 * flops_per_row(layer, sizes) * rows, running);
+    Team team(team_size(order, 3 * flops_per_row(layer, sizes) * rows, running));
+    const int threads = team.size();
     const std::vector<index> bounds = order.shares(threads);
     Barrier barrier(threads);
     Watch watch(running);
-    run_team(threads, [&](int rank) {
+    team.run([&](int rank) {
         Backward<T> mine = f;
         kernels.find_bounds(mine.options);
         const index b0 = bounds[rank], b1 = bounds[rank + 1];

@@ -4,16 +4,13 @@
 #include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <atomic>
-
 #include "arguments.hpp"
 #include "dispatch.hpp"
+#include "interpreter.hpp"
 
 namespace elman {
 
 namespace {
-
-std::atomic<int> threads{1};
 
 // The objects of NumPy in use, fetched once when the module is loaded and never given back: the interpreter may be
 // gone before this library is.
@@ -25,28 +22,27 @@ NumPy* numpy = nullptr;
 }  // namespace
 
 template <class T> nb::object empty(std::initializer_list<index> shape) {
-    PyObject* tuple = PyTuple_New(shape.size());
-    if (!tuple) throw nb::python_error();
-    for (std::size_t i = 0; i < shape.size(); ++i) PyTuple_SET_ITEM(tuple, i, PyLong_FromLongLong(shape.begin()[i]));
-    return numpy->empty(nb::steal(tuple), sizeof(T) == 4 ? numpy->float32 : numpy->float64);
+    PyObject* const dtype = (sizeof(T) == 4 ? numpy->float32 : numpy->float64).ptr();
+    PyObject* const made = in_interpreter([&]() -> PyObject* {
+        PyObject* const tuple = PyTuple_New(shape.size());
+        bool made_all = tuple;
+        for (std::size_t i = 0; made_all && i < shape.size(); ++i) {
+            PyObject* const size = PyLong_FromLongLong(shape.begin()[i]);
+            made_all = size;
+            PyTuple_SET_ITEM(tuple, i, size);
+        }
+        PyObject* const arguments[] = {tuple, dtype};
+        PyObject* const array = made_all ? PyObject_Vectorcall(numpy->empty.ptr(), arguments, 2, nullptr) : nullptr;
+        Py_XDECREF(tuple);
+        return array;
+    });
+    if (!made) throw nb::python_error();
+    return nb::steal(made);
 }
 template nb::object empty<float>(std::initializer_list<index>);
 template nb::object empty<double>(std::initializer_list<index>);
 
 void add_streams(nb::module_& m);
-
-void run_unlocked(const std::function<bool(const Running&)>& work) {
-    const auto interrupted = [] {
-        nb::gil_scoped_acquire locked;
-        return PyErr_CheckSignals() != 0;
-    };
-    bool finished;
-    {
-        nb::gil_scoped_release unlocked;
-        finished = work(Running{threads, interrupted});
-    }
-    if (!finished) throw nb::python_error();
-}
 
 namespace {
 
@@ -238,8 +234,8 @@ NB_MODULE(_native, m) {
 
     m.attr("isa") = chosen_kernels().name;
     m.attr("isas") = available_isas();
-    m.def("set_threads", [](int n) { threads = n < 1 ? 1 : n; }, "n"_a);
-    m.def("get_threads", []() { return threads.load(); });
+    m.def("set_threads", set_threads, "count"_a);
+    m.def("get_threads", get_threads);
 
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "vectors"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(),

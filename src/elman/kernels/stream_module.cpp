@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "arguments.hpp"
+#include "interpreter.hpp"
 #include "stream.hpp"
 
 namespace elman {

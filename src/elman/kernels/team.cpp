@@ -1,7 +1,6 @@
 #include "team.hpp"
 
-#include <thread>
-#include <vector>
+#include <exception>
 
 #include "flush.hpp"
 
@@ -22,30 +21,31 @@ bool Barrier::wait(bool stop) {
     return verdict_;
 }
 
-void run_team(int threads, const std::function<void(int)>& work) {
-    const FlushDenormals flush;
-    // Nobody begins before all are there: a team one thread short would wait for it at the first barrier for ever.
-    enum Gate { closed, open, cancelled };
-    std::atomic<Gate> gate{closed};
-    std::vector<std::thread> others;
-    others.reserve(threads - 1);
-    const auto follow = [&](int rank) {
+Team::Team(int threads) {
+    others_.reserve(threads - 1);
+    const auto follow = [this](int rank) {
         const FlushDenormals flush;
-        while (gate == closed) std::this_thread::yield();
-        if (gate == open) work(rank);
-    };
-    const auto join = [&](Gate signal) {
-        gate = signal;
-        if (signal == open) work(0);
-        for (std::thread& thread : others) thread.join();
+        while (gate_ == closed) std::this_thread::yield();
+        if (gate_ == open) (*work_)(rank);
     };
     try {
-        for (int rank = 1; rank < threads; ++rank) others.emplace_back(follow, rank);
-    } catch (...) {
-        join(cancelled);
-        throw;
+        for (int rank = 1; rank < threads; ++rank) others_.emplace_back(follow, rank);
+    } catch (const std::exception&) {
+        // A limit of threads or of memory: those that are there do the work.
     }
-    join(open);
+}
+
+void Team::run(const std::function<void(int)>& work) {
+    const FlushDenormals flush;
+    work_ = &work;
+    release(open);
+}
+
+void Team::release(Gate gate) {
+    gate_ = gate;
+    if (gate == open) (*work_)(0);
+    for (std::thread& thread : others_) thread.join();
+    others_.clear();
 }
 
 }  // namespace elman

@@ -3,6 +3,8 @@
 #pragma once
 #include <atomic>
 #include <functional>
+#include <thread>
+#include <vector>
 
 namespace elman {
 
@@ -21,7 +23,27 @@ private:
     bool verdict_ = false;      // written by the last to arrive, read by all before they can arrive again
 };
 
-// Calls work(rank) for rank 0..threads-1 at once, rank 0 on the calling thread, all with denormals flushed to zero.
-void run_team(int threads, const std::function<void(int rank)>& work);
+// The calling thread, and others that wait for work. How many they are is known before the work is shared out: a team
+// one thread short would wait for it at the first barrier for ever.
+class Team {
+public:
+    // As many threads as asked for, or fewer where the system gives no more.
+    explicit Team(int threads);
+    ~Team() { release(nobody); }
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+
+    int size() const { return static_cast<int>(others_.size()) + 1; }
+    // Calls work(rank) for rank 0..size-1 at once, rank 0 on the calling thread, all in the mode of the kernels. Once.
+    void run(const std::function<void(int rank)>& work);
+
+private:
+    enum Gate { closed, open, nobody };
+    void release(Gate gate);
+
+    const std::function<void(int)>* work_ = nullptr;
+    std::atomic<Gate> gate_{closed};
+    std::vector<std::thread> others_;
+};
 
 }  // namespace elman
