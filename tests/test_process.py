@@ -101,9 +101,9 @@ MODE = """
         "backward": lambda: layer.backward(tape, dy),
         "run": lambda: stream.run(x),
     }
-    for _ in range(20):
+    for _ in range(400):
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.01, 0 if raises else 0.01)
+            signal.setitimer(signal.ITIMER_REAL, 0.008, 0 if raises else 0.008)
             calls[call]()
             signal.setitimer(signal.ITIMER_REAL, 0)
         except Stop:
