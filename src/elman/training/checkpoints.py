@@ -1,30 +1,38 @@
-"""Runs that survive: the course of a run in a file, from which the same run goes on as if it had never stopped.
+"""Runs that survive: a run of `fit` in a file, from which the same run goes on as if it had never stopped.
 
-One safetensors file holds the weights, the state of the optimizer, the best weights, the state carried between
-windows and the losses so far; its header says where the run stood and what it was asked. Nothing in it is executed.
+One safetensors file holds the weights, the state of the optimizer, the best weights, the recurrent state carried
+between windows and the losses so far; its header says where the run stood and what it was asked. Nothing in it is
+executed. This file writes them; `resuming.py` reads them.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
+import sys
 import time
-from collections.abc import Mapping
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, FormatError
-from elman.files import check_path, path_text, replace
-from elman.training.course import Course
+from elman.checks import Array
+from elman.files import check_path, checksum, replace
+from elman.layers.layer import Layer
+from elman.network import Network, placed_layers
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
+from elman.training.identity import digest_of, identify
+from elman.training.losses import Loss
+from elman.training.state import TrainingState
 
-VERSION = 1
+VERSION = 2  #: of the files; 1 had no checksum, no first weights, and told functions by their names alone
 Identity = dict[str, str]  # what a run was asked, argument -> a text that differs where the argument does
+
+#: The arguments that may differ where a run goes on: none of them changes the shape or the order of what is trained.
+CHANGEABLE = ("optimizer", "loss", "epochs", "clip_norm", "clip_value", "weight_noise", "patience")
 
 
 @dataclass(frozen=True)
@@ -35,16 +43,32 @@ class Checkpoint:
     file is replaced whole or not at all, so a crash at any moment leaves the last one, and the run that goes on from
     it ends with the same weights, to the last bit, as one that was never stopped.
 
-    >>> Checkpoint("run.safetensors")
-    Checkpoint(path='run.safetensors', every=60.0)
+    A file belongs to one set of arguments, losses, schedules and cells of your own included. `key` is a name of your
+    own for what cannot be told apart by its content, as a function of another language; a new one for each new
+    meaning. `change` names arguments that may differ from those of the file: "optimizer" (another learning rate or
+    schedule, with the moments kept), "loss", "epochs", "clip_norm", "clip_value", "weight_noise" or "patience".
+    Afterwards the file belongs to the new ones.
+
+    >>> Checkpoint("run.safetensors", every=10).path
+    'run.safetensors'
     """
 
     path: str | os.PathLike[str]
     every: float = 60.0
+    key: str | None = None
+    change: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        path_text("path", self.path)
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise TypeError(f"path must be that of a file. Got {self.path!r}.")
         checks.number("every", self.every, 0)
+        if self.key is not None and (not isinstance(self.key, str) or not self.key):
+            raise ValueError(f"key must be a text of at least one character, or None. Got {self.key!r}.")
+        if not isinstance(self.change, (tuple, list)):
+            raise TypeError(f"change must be a tuple of names, such as ('optimizer',). Got {self.change!r}.")
+        for name in self.change:
+            checks.choice("change", name, CHANGEABLE)
+        object.__setattr__(self, "change", tuple(self.change))
 
 
 def as_checkpoint(value: Any) -> Checkpoint | None:
@@ -60,140 +84,136 @@ def as_checkpoint(value: Any) -> Checkpoint | None:
     return checkpoint
 
 
-def digest(examples: Examples | None) -> str:
+# What a run was asked.
+
+
+def identity_of(
+    net: Layer,
+    loss: Loss,
+    data: Examples,
+    validation: Examples | None,
+    settings: dict[str, Any],
+    key: str | None,
+) -> Identity:
+    """What must be the same for a run to go on, argument by argument; the first weights are compared by themselves.
+
+    Raises `ValueError` for what cannot be told apart; see `elman.training.identity`.
+    """
+    layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
+    known = {id(array): f"weights {name}" for name, array in net.parameters.items()}
+    known |= {id(layer): f"layer {place}" for place, layer in layers}
+    told = {
+        "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
+        "loss": identify("loss", loss, key, known),
+        **{name: identify(name, value, key, known) for name, value in settings.items()},
+        "data": digest_examples(data),
+        "validation": digest_examples(validation),
+        "key": str(key),
+    }
+    return told
+
+
+def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
+    """The class and the options of a layer; those of a class of a user's own, with its attributes."""
+    kind = identify("net", type(layer), key, known)
+    if isinstance(layer, Network):  # its layers are told one by one
+        return kind
+    own = {} if type(layer).__module__.startswith("elman.") else vars(layer)
+    attributes = {name: value for name, value in own.items() if name not in ("config", "_parameters")}
+    return f"{kind}({identify('net', layer.config, key, known)}, {identify('net', attributes, key, known)})"
+
+
+def digest_examples(examples: Examples | None) -> str:
     """A text that differs where the data does."""
     if examples is None:
         return "none"
-    found = hashlib.blake2b(digest_size=16)
+    parts: list[bytes | memoryview] = []
     for part in (examples.x, examples.y, examples.weight):
         for array in () if part is None else (part.values, part.layout.lengths):
             if array is not None:
-                found.update(f"{array.dtype}{array.shape}".encode())
-                found.update(np.ascontiguousarray(array).data)
-    return found.hexdigest()
+                parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
+    return digest_of(*parts)
 
 
-class Keeper:
+def ancestry(kind: type) -> list[str]:
+    """The qualified names of a class and its bases."""
+    return [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__[:-1]]
+
+
+# The file.
+
+
+class CheckpointWriter:
     """Writes the checkpoints of one run when they are due."""
 
-    def __init__(self, checkpoint: Checkpoint | None, identity: Identity, seed: int) -> None:
-        self.checkpoint, self.identity, self.seed = checkpoint, identity, seed
+    def __init__(
+        self, checkpoint: Checkpoint | None, identity: Identity, seed: int, first: str, optimizer: list[str]
+    ) -> None:
+        """`first` is the checksum of the weights that the run began with, `optimizer` the ancestry of its class."""
+        self.checkpoint = checkpoint
+        self._facts = {"identity": identity, "seed": seed, "first_weights": first, "optimizer": optimizer}
         self._last = time.monotonic()
+        self._warned = False
 
-    def write_when_due(self, course: Course) -> None:
-        """Writes where the last one is old enough."""
-        if self.checkpoint is not None and time.monotonic() - self._last >= self.checkpoint.every:
-            self.write(course)
+    def write_when_due(self, state: TrainingState) -> None:
+        """Writes where the last one is old enough. Where it cannot, the run goes on, with one warning."""
+        if self.checkpoint is None or time.monotonic() - self._last < self.checkpoint.every:
+            return
+        try:
+            self.write(state)
+        except (OSError, MemoryError) as error:
+            self._last = time.monotonic()
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"the checkpoint cannot be written now: {error}. Training goes on, and tries again.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
 
-    def write(self, course: Course) -> None:
+    def write(self, state: TrainingState) -> None:
         """Writes now."""
         if self.checkpoint is None:
             return
         from safetensors.numpy import save as to_bytes
 
-        tensors, tree = _tensors(course)
+        tensors, tree = _tensors(state)
         header = {
             "version": VERSION,
-            "identity": self.identity,
-            "seed": self.seed,
-            "numbers": {name: getattr(course, name) for name in _NUMBERS},
-            "noise": course.noise.bit_generator.state,
+            "python": sys.implementation.cache_tag,
+            **self._facts,
+            "numbers": {name: getattr(state, name) for name in NUMBERS},
+            "noise": state.drawn,
             "carried": tree,
         }
         arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        replace(self.checkpoint.path, to_bytes(arrays, metadata={"elman_checkpoint": json.dumps(header)}))
+        text = json.dumps(header)
+        metadata = {"elman_checkpoint": text, "checksum": checksum(arrays, text)}
+        replace(self.checkpoint.path, to_bytes(arrays, metadata=metadata))
         self._last = time.monotonic()
 
 
-#: The fields of a course that are plain numbers.
-_NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": float, "norm": float,
-            "seconds": float, "best_epoch": int, "best_loss": float}  # fmt: skip
+#: The fields of a state that are plain numbers.
+NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": float, "norm": float,
+           "seconds": float, "best_epoch": int, "best_loss": float}  # fmt: skip
 
 
-def _tensors(course: Course) -> tuple[dict[str, Array], Any]:
-    """The arrays of a course by name, and how those of the carried state nest."""
-    tensors = {f"weights/{name}": array for name, array in course.parameters.items()}
-    tensors |= {f"optimizer/{name}": array for name, array in course.optimizer.items()}
-    tensors |= {f"best/{name}": array for name, array in course.best.items()}
-    tensors["history"] = np.array(course.records, np.float64).reshape(-1, len(COLUMNS))
+def _tensors(state: TrainingState) -> tuple[dict[str, Array], Any]:
+    """The arrays of a state by name, and how those of the carried state nest."""
+    tensors = {f"weights/{name}": array for name, array in state.parameters.items()}
+    tensors |= {f"optimizer/{name}": array for name, array in state.optimizer.items()}
+    tensors |= {f"best/{name}": array for name, array in state.best.items()}
+    tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
     carried: list[Array] = []
-    tree = _flatten(course.carried, carried)
+    tree = flatten(state.carried, carried)
     return tensors | {f"carried/{i}": array for i, array in enumerate(carried)}, tree
 
 
-def _flatten(state: Any, found: list[Array]) -> Any:
+def flatten(state: Any, found: list[Array]) -> Any:
     """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null."""
     if state is None:
         return None
     if isinstance(state, (tuple, list)):
-        return [type(state).__name__, *(_flatten(part, found) for part in state)]
+        return [type(state).__name__, *(flatten(part, found) for part in state)]
     found.append(state)
     return len(found) - 1
-
-
-def _nest(tree: Any, tensors: Mapping[str, Array]) -> Any:
-    if tree is None:
-        return None
-    if isinstance(tree, list):
-        return {"list": list, "tuple": tuple}[tree[0]]([_nest(part, tensors) for part in tree[1:]])
-    return tensors[f"carried/{tree}"]
-
-
-def read_checkpoint(checkpoint: Checkpoint, identity: Identity, seed: int | None) -> tuple[dict[str, Any], int] | None:
-    """What `resume` needs of the file, and the seed of its run; None where there is no file yet.
-
-    Raises `FormatError` for a file that is no whole checkpoint, and `ValueError` for one of another run, which names
-    the arguments that differ.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    name = os.fspath(checkpoint.path)
-    if not os.path.exists(name):
-        return None
-    try:
-        with safe_open(name, framework="numpy") as file:
-            header = json.loads((file.metadata() or {})["elman_checkpoint"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if header["version"] != VERSION:
-            raise FormatError(f"its version must be {VERSION}. Got {header['version']!r}: it is of another elman.")
-        theirs, their_seed = dict(header["identity"]), int(header["seed"])
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        why = f"it has no field {error}" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {checks.show(name)}: {why}.") from None
-    if seed is not None:
-        identity, theirs = {**identity, "seed": str(seed)}, {**theirs, "seed": str(their_seed)}
-    differing = [key for key in identity if identity[key] != theirs.get(key)]
-    if differing:
-        raise ValueError(
-            f"checkpoint must be of this run, or of none yet. Got {checks.show(name)}, of a run that differs in "
-            f"{', '.join(differing)}."
-        )
-    return {**header, "tensors": tensors, "name": name}, their_seed
-
-
-def resume(course: Course, saved: Mapping[str, Any]) -> None:
-    """Puts a course where the saved one stood. Every shape is checked before anything is changed."""
-    tensors = saved["tensors"]
-    try:
-        groups = [("weights/", course.parameters), ("optimizer/", course.optimizer)]
-        for prefix, arrays in groups:
-            for name, array in arrays.items():
-                checks.shape(prefix + name, tensors[prefix + name], array.shape)
-        best = {name: tensors[f"best/{name}"] for name in course.parameters if f"best/{name}" in tensors}
-        for name, array in best.items():
-            checks.shape(f"best/{name}", array, course.parameters[name].shape)
-        checks.shape("history", tensors["history"], ("epochs", len(COLUMNS)))
-        numbers = {name: kind(saved["numbers"][name]) for name, kind in _NUMBERS.items()}
-        noise = np.random.default_rng(0)
-        noise.bit_generator.state = saved["noise"]
-        carried = _nest(saved["carried"], tensors)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
-        why = f"it has no field {error}" if isinstance(error, KeyError) else str(error)
-        raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {saved['name']!r}: {why}") from None
-    for prefix, arrays in groups:
-        for name, array in arrays.items():
-            array[...] = tensors[prefix + name]
-    course.records = [tuple(row) for row in tensors["history"].tolist()]
-    course.best, course.noise, course.carried = best, noise, carried
-    for name, number in numbers.items():
-        setattr(course, name, number)

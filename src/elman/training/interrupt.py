@@ -1,9 +1,11 @@
-"""Ctrl-C that waits until no update is half done."""
+"""Ctrl-C, and whatever else a signal raises, kept from the moments in which weights are half written."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -11,26 +13,57 @@ from typing import Any, Self
 class HeldInterrupt:
     """While the context is open, a first SIGINT is held until `release`; a second one acts at once.
 
-    Both raise `KeyboardInterrupt`. The handler that stood before is put back at the end. Outside the main thread,
-    where no handler can be set, and where SIGINT is ignored, nothing is changed.
+    Both raise `KeyboardInterrupt`. Within `whole` nothing acts: neither these nor the handlers that a program has set
+    for other signals, or for SIGINT itself; they are called when it ends. A handler that raises begins such a time, so
+    that what is put in order afterwards is not stopped in its turn. All handlers are put back at the end. Outside the
+    main thread, where Python calls none, nothing is changed.
     """
 
     def __init__(self) -> None:
         self._asked = False
-        self._before: Any = None
+        self._whole = False
+        self._waiting: list[tuple[int, FrameType | None]] = []
+        self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
-        before = signal.getsignal(signal.SIGINT)
-        # None: a handler that Python did not set, and could not put back.
-        if threading.current_thread() is threading.main_thread() and before not in (None, signal.SIG_IGN):
-            self._before = before
-            signal.signal(signal.SIGINT, self._hold)
+        if threading.current_thread() is threading.main_thread():
+            for number in signal.valid_signals():
+                handler = signal.getsignal(number)
+                if callable(handler):  # one in Python: not the system's, not "ignored"
+                    self._before[number] = handler
+                    signal.signal(number, self._on_signal)
         return self
 
-    def _hold(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._whole:
+            self._waiting.append((number, frame))
+            return
+        try:
+            if self._before[number] is not signal.default_int_handler:
+                self._before[number](number, frame)
+            elif self._asked:
+                raise KeyboardInterrupt
+            else:
+                self._asked = True
+        except BaseException:
+            self._whole = True
+            raise
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """A time in which no signal acts; those that came are answered at its end."""
+        self._whole = True
+        try:
+            yield
+        finally:
+            self.act()
+
+    def act(self) -> None:
+        """Lets signals act, those first that wait."""
+        self._whole = False
+        waiting, self._waiting = self._waiting, []
+        for number, frame in waiting:
+            self._on_signal(number, frame)
 
     def release(self) -> None:
         """Raises `KeyboardInterrupt` where one is held."""
@@ -40,7 +73,9 @@ class HeldInterrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            if signal.getsignal(number) == self._on_signal:  # else the program has set another meanwhile
+                signal.signal(number, handler)
+        self.act()
         if kind is None:
             self.release()

@@ -1,0 +1,352 @@
+"""Texts that tell one argument of `fit` from another, and are the same in every process.
+
+A value is told by what it is made of: numbers to the last bit, arrays by a digest, containers by what they hold,
+objects by the qualified name of their class and by their attributes. Functions and classes of a user's own are told by
+their code, their defaults, the values they close over and the globals they read; those of installed packages by their
+name. No text holds an address. What has no content to tell it by, as a lock or an open file, is refused.
+"""
+
+from __future__ import annotations
+
+import abc
+import copyreg
+import dataclasses
+import dis
+import enum
+import functools
+import hashlib
+import math
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Generic, Protocol
+
+import numpy as np
+
+from elman import checks
+from elman.layers.layer import Layer
+
+MOST = 1_000_000  #: values looked at for one argument
+LONGEST = 100  #: characters of a text; a longer one is replaced by its digest
+
+#: What `dataclass` writes into a class by itself.
+_OF_EVERY_DATACLASS = "init repr eq hash setattr delattr getstate setstate replace lt le gt ge"
+_BUILT_IN = (
+    types.BuiltinFunctionType,
+    types.MethodWrapperType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+
+
+class IndistinctError(Exception):
+    """A value that has no content to tell it by."""
+
+
+def identify(name: str, value: Any, key: str | None = None, known: Mapping[int, str] | None = None) -> str:
+    """A text for the argument `name`, which differs where what it does may differ.
+
+    `known` names values by their id which are told elsewhere, as the network that is trained. Raises `ValueError` for
+    what cannot be told apart, unless a `key` stands for it.
+    """
+    try:
+        return _Teller(key is not None, known or {}).tell(value, name)
+    except IndistinctError as error:
+        why = f"Got {error}, which has no content to compare."
+    except RecursionError:
+        why = "Got one that is nested too deeply."
+    raise ValueError(
+        f"{name} must be told apart from others, so that the checkpoint belongs to this run. {why} Name it with a "
+        "key of your own: elman.Checkpoint(path, key='...')."
+    )
+
+
+def digest_of(*parts: bytes | memoryview) -> str:
+    """A short text for many bytes."""
+    found = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
+
+
+class _Teller:
+    """One walk through a value. `place` says where it stands, for the error."""
+
+    def __init__(self, keyed: bool, known: Mapping[int, str]) -> None:
+        self.keyed, self.known = keyed, known
+        self.count = 0
+        self.open: dict[int, int] = {}  # what is being told, id -> depth: a value may hold itself
+        self.done: dict[int, tuple[Any, str]] = {}  # what was told; the value is kept, so that its id stays its own
+        self.outermost = math.inf  # the least depth that a text refers to
+
+    def tell(self, value: Any, place: str) -> str:
+        text = _atom(value)
+        if text is not None:
+            return text
+        if id(value) in self.known:
+            return self.known[id(value)]
+        if id(value) in self.open:
+            depth = self.open[id(value)]
+            self.outermost = min(self.outermost, depth)
+            return f"<{len(self.open) - depth} levels up>"
+        if id(value) in self.done:
+            return self.done[id(value)][1]
+        self.count += 1
+        if self.count > MOST:
+            raise IndistinctError(f"{place}, more than {MOST} values")
+        depth, outer, self.outermost = len(self.open), self.outermost, math.inf
+        self.open[id(value)] = depth
+        try:
+            text = self._short(self._compound(value, place))
+        finally:
+            del self.open[id(value)]
+        if self.outermost >= depth:
+            self.done[id(value)] = value, text
+        else:
+            outer = min(outer, self.outermost)
+        self.outermost = outer
+        return text
+
+    def _short(self, text: str) -> str:
+        return text if len(text) <= LONGEST else f"{text[:40].partition('(')[0]}#{digest_of(text.encode())}"
+
+    def _all(self, kind: str, parts: Iterable[tuple[str, Any]]) -> str:
+        """A text for parts, each with its place."""
+        return f"{kind}({', '.join(self.tell(part, place) for place, part in parts)})"
+
+    def _named(self, kind: str, parts: Mapping[str, Any], place: str) -> str:
+        texts = [f"{name}={self.tell(part, f'{place}.{name}')}" for name, part in sorted(parts.items())]
+        return f"{kind}({', '.join(texts)})"
+
+    def _compound(self, value: Any, place: str) -> str:
+        if type(value) in _CONTAINERS:  # a subclass may hold more than what is in it
+            return _CONTAINERS[type(value)](self, value, place)
+        for kinds, tell in _KINDS:
+            if isinstance(value, kinds):
+                return tell(self, value, place)
+        return self._object(value, place)
+
+    def _mapping(self, value: Mapping[Any, Any], place: str) -> str:
+        parts = sorted((self.tell(k, place), self.tell(v, f"{place}[{k!r:.40}]")) for k, v in value.items())
+        return f"{type(value).__name__}({', '.join(f'{k}: {v}' for k, v in parts)})"
+
+    def _sequence(self, value: Iterable[Any], place: str) -> str:
+        return self._all(type(value).__name__, ((f"{place}[{i}]", part) for i, part in enumerate(value)))
+
+    def _set(self, value: Iterable[Any], place: str) -> str:
+        return f"{type(value).__name__}({', '.join(sorted(self.tell(part, place) for part in value))})"
+
+    def _array(self, value: np.ndarray[Any, Any], place: str) -> str:
+        if value.dtype.hasobject:
+            return self._all(f"array{value.shape}", [(place, value.tolist())])
+        plain = np.ascontiguousarray(value)
+        text = f"array({value.dtype.str}, {value.shape}, {digest_of(plain.view(np.ndarray).tobytes())})"
+        if type(value) in (np.ndarray, np.memmap):
+            return text
+        return self._all(_name(type(value)), [(place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)])
+
+    def _layer(self, value: Layer, place: str) -> str:
+        return self._all("layer", [(place, type(value)), (place, value.config), (place, dict(value.parameters))])
+
+    def _class(self, value: type, place: str) -> str:
+        name = _name(value)
+        if _installed(value.__module__) and "<locals>" not in name:
+            return name
+        if issubclass(value, enum.Enum):
+            return self._named(name, {member.name: member.value for member in value}, place)
+        own = {key: part for key, part in vars(value).items() if _is_written(value, key, part)}
+        bases = [base for base in value.__bases__ if base is not object]
+        return self._named(self._all(name, [(place, base) for base in bases]), own, place)
+
+    def _function(self, value: types.FunctionType, place: str) -> str:
+        installed = _installed(value.__globals__.get("__name__"))
+        parts: dict[str, Any] = {
+            "defaults": value.__defaults__,
+            "keywords": value.__kwdefaults__,
+            "attributes": vars(value),
+        }
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            parts[f"variable {name}"] = _content(cell)
+        if not installed:
+            parts["code"] = value.__code__
+            parts |= {f"global {name}": part for name, part in _globals_read(value)}
+        parts = {name: part for name, part in parts.items() if part is not None and part != {}}
+        return self._named(_name(value) if installed else "function", parts, place)
+
+    def _code(self, value: types.CodeType, place: str) -> str:
+        facts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
+        names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
+        content = (value.co_code, value.co_exceptiontable, facts, names, value.co_consts)
+        return self._all(f"code of {sys.implementation.cache_tag}", [(place, part) for part in content])
+
+    def _method(self, value: types.MethodType, place: str) -> str:
+        return self._all("method", [(place, value.__func__), (place, value.__self__)])
+
+    def _built_in(self, value: Any, place: str) -> str:
+        name = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+        owner = getattr(value, "__self__", None)
+        return name if owner is None or isinstance(owner, types.ModuleType) else self._all(name, [(place, owner)])
+
+    def _partial(self, value: functools.partial[Any], place: str) -> str:
+        return self._all("partial", [(place, part) for part in (value.func, value.args, value.keywords, vars(value))])
+
+    def _property(self, value: property, place: str) -> str:
+        return self._all("property", [(place, part) for part in (value.fget, value.fset, value.fdel)])
+
+    def _generator(self, value: Any, place: str) -> str:
+        bits = value.bit_generator if isinstance(value, np.random.Generator) else value
+        state = bits.get_state(legacy=False) if isinstance(bits, np.random.RandomState) else bits.state
+        return self._all(_name(type(value)), [(place, state)])
+
+    def _object(self, value: Any, place: str) -> str:
+        kind = type(value)
+        installed = _installed(kind.__module__)
+        ours = kind.__module__.partition(".")[0] == "elman"
+        parts: list[tuple[str, Any]] = [(place, kind)]
+        if ours or not installed or dataclasses.is_dataclass(kind):
+            parts += [(f"{place}.{name}", (name, part)) for name, part in sorted(_attributes(value).items())]
+            foreign = [base for base in kind.__mro__[1:-1] if _installed(base.__module__) and not _says_nothing(base)]
+            if not foreign:
+                return self._all("object", parts)
+        return self._all("object", [*parts, (place, self._reduced(value, place))])
+
+    def _reduced(self, value: Any, place: str) -> Any:
+        """What pickle would write of an object whose content Python code cannot see."""
+        reduce = copyreg.dispatch_table.get(type(value))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
+            if isinstance(reduced, str):
+                return _global_name(value, reduced)
+        except Exception:
+            if self.keyed:
+                return "named by the key"
+            raise IndistinctError(f"{place}, {checks.describe(value)}") from None
+        made, arguments, *rest = (*reduced, None, None, None)[:5]
+        made = None if made in _MAKERS else made
+        return [made, list(arguments), [list(part) if isinstance(part, Iterator) else part for part in rest]]
+
+
+_KINDS: list[tuple[Any, Callable[..., str]]] = [
+    (enum.Enum, lambda teller, value, place: teller._all("member", [(place, type(value)), (place, value.name)])),
+    (np.ndarray, _Teller._array),
+    ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _Teller._generator),
+    (Layer, _Teller._layer),
+    (types.ModuleType, lambda teller, value, place: f"module {value.__name__}"),
+    (type, _Teller._class),
+    (types.FunctionType, _Teller._function),
+    (types.CodeType, _Teller._code),
+    (types.MethodType, _Teller._method),
+    (_BUILT_IN, _Teller._built_in),
+    (functools.partial, _Teller._partial),
+    ((staticmethod, classmethod), lambda teller, value, place: teller._all("static", [(place, value.__func__)])),
+    (property, _Teller._property),
+    (functools.cached_property, lambda teller, value, place: teller._all("property", [(place, value.func)])),
+    (functools._lru_cache_wrapper, lambda teller, value, place: teller._all("cached", [(place, value.__wrapped__)])),
+]
+_CONTAINERS: dict[type, Callable[..., str]] = {
+    dict: _Teller._mapping,
+    types.MappingProxyType: _Teller._mapping,
+    list: _Teller._sequence,
+    tuple: _Teller._sequence,
+    set: _Teller._set,
+    frozenset: _Teller._set,
+}
+_MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__)  # type: ignore[attr-defined]
+
+
+def _atom(value: Any) -> str | None:
+    """The text of a value that holds no others; None for any other."""
+    kind = type(value)
+    if value is None or value is Ellipsis or kind is bool:
+        return repr(value)
+    if kind is int:
+        return str(value) if abs(value) < 1 << 63 else hex(value)
+    if kind is float:
+        return f"float {value.hex()}"
+    if kind is complex:
+        return f"complex {value.real.hex()} {value.imag.hex()}"
+    if kind in (str, bytes):
+        return repr(value) if len(value) <= LONGEST else f"{kind.__name__}#{digest_of(repr(value).encode())}"
+    if isinstance(value, np.generic) and not value.dtype.hasobject:
+        return f"{value.dtype.str} {value.tobytes().hex()}"
+    return None
+
+
+def _name(kind: type | types.FunctionType) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _is_written(kind: type, name: str, part: Any) -> bool:
+    """Whether a part of a class was written by its author, rather than put there by Python."""
+    if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or name == "_abc_impl":
+        return False
+    if not (name.startswith("__") and name.endswith("__")):
+        return True
+    generated = _OF_EVERY_DATACLASS.split() if "__dataclass_params__" in vars(kind) else []
+    functions = (types.FunctionType, staticmethod, classmethod, property)
+    return isinstance(part, functions) and name.strip("_") not in ("annotate", "annotate_func", *generated)
+
+
+def _installed(name: str | None) -> bool:
+    """Whether a module is of Python or of an installed package, whose code is told by its name."""
+    top = (name or "").partition(".")[0]
+    if top == "elman" or top in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(name or ""), "__file__", None)
+    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
+def _says_nothing(kind: type) -> bool:
+    """Whether a base adds no content to its objects that Python code cannot see."""
+    return kind.__module__.partition(".")[0] == "elman" or kind in (abc.ABC, Generic, Protocol)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """What an object holds: by `__dict__`, by `__slots__`, and the fields of a dataclass."""
+    names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            private = name.startswith("__") and not name.endswith("__")
+            names.append(f"_{kind.__name__.lstrip('_')}{name}" if private else name)
+    found = {name: getattr(value, name) for name in names if name != "__weakref__" and hasattr(value, name)}
+    return found | dict(getattr(value, "__dict__", {}))
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that has no value yet
+        return None
+
+
+def _global_name(value: Any, name: str) -> str:
+    """The name of a value that pickle calls by a name, where that is its own."""
+    for module in (getattr(value, "__module__", None), "numpy", "scipy.special"):  # ufuncs do not know their module
+        found: Any = sys.modules.get(module or "")
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is value:
+            return f"{module}.{name}"
+    raise ValueError(name)
+
+
+def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    """The globals that a function reads, by name, and what it may read of modules that are a user's own."""
+    codes, names = [function.__code__], set()
+    for code in codes:  # grows: functions within the function
+        codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+        names |= {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    attributes = {name for code in codes for name in code.co_names}
+    for name in sorted(names & function.__globals__.keys()):
+        value = function.__globals__[name]
+        yield name, value
+        if isinstance(value, types.ModuleType) and not _installed(value.__name__):
+            yield from ((f"{name}.{other}", vars(value)[other]) for other in sorted(attributes & vars(value).keys()))
