@@ -312,7 +312,7 @@ def test_noise_on_weights_leaves_no_trace_in_them():
     quiet(net, x, y, optimizer=SGD(1e-12), epochs=3, weight_noise=0.5)
     assert_close(net, tagger(), tolerance=1e-9)
     history = quiet(net, x, y, optimizer=SGD(0.1), epochs=1, weight_noise=0.5, seed=3)
-    from elman.training.course import generators
+    from elman.training.state import generators
 
     noise = generators(3, 0)[1]
     clean = {name: array.copy() for name, array in twin.parameters.items()}
@@ -337,7 +337,7 @@ MASK = [np.ones(4, bool), np.ones(5, bool)]
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"mask": [1, 0]}, ShapeError, "mask[0] must have shape (4,). Got ()."),
+        ({"mask": [True, False]}, ShapeError, "mask[0] must have shape (4,). Got ()."),
         ({"mask": MASK[:1]}, ShapeError, "mask must be a list of 2 arrays, as x is. Got a list of length 1."),
         ({"mask": [np.ones(4), np.ones(5)]}, DtypeError, "mask[0] must hold booleans. Got an array of dtype float64."),
         ({"mask": [~m for m in MASK]}, ValueError, "mask and weights must let at least one target count. Got none"),

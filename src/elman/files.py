@@ -306,3 +306,12 @@ def replace_figure(path: Where, figure: Any) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=ending, dpi=150)
     replace(path, content.getvalue())
+
+
+def checksum(arrays: Mapping[str, Any], text: str) -> str:
+    """A digest of named arrays and of the text that describes them, by which a file tells that no bit has changed."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        found.update(f"\n{name} {array.dtype.str} {array.shape} ".encode())
+        found.update(array.data if array.flags.c_contiguous else array.tobytes())
+    return found.hexdigest()

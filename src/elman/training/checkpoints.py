@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,12 +61,12 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)):
-            raise TypeError(f"path must be that of a file. Got {self.path!r}.")
+            raise TypeError(f"path must be that of a file. Got {checks.show(self.path)}.")
         checks.number("every", self.every, 0)
         if self.key is not None and (not isinstance(self.key, str) or not self.key):
-            raise ValueError(f"key must be a text of at least one character, or None. Got {self.key!r}.")
+            raise ValueError(f"key must be a text of at least one character, or None. Got {checks.show(self.key)}.")
         if not isinstance(self.change, (tuple, list)):
-            raise TypeError(f"change must be a tuple of names, such as ('optimizer',). Got {self.change!r}.")
+            raise TypeError(f"change must be a tuple of names, such as ('optimizer',). Got {checks.show(self.change)}.")
         for name in self.change:
             checks.choice("change", name, CHANGEABLE)
         object.__setattr__(self, "change", tuple(self.change))
@@ -146,12 +147,9 @@ def ancestry(kind: type) -> list[str]:
 class CheckpointWriter:
     """Writes the checkpoints of one run when they are due."""
 
-    def __init__(
-        self, checkpoint: Checkpoint | None, identity: Identity, seed: int, first: str, optimizer: list[str]
-    ) -> None:
-        """`first` is the checksum of the weights that the run began with, `optimizer` the ancestry of its class."""
-        self.checkpoint = checkpoint
-        self._facts = {"identity": identity, "seed": seed, "first_weights": first, "optimizer": optimizer}
+    def __init__(self, checkpoint: Checkpoint | None, facts: Mapping[str, Any]) -> None:
+        """`facts` tell the run: identity, seed, checksum of the first weights, ancestry of the optimizer."""
+        self.checkpoint, self._facts = checkpoint, facts
         self._last = time.monotonic()
         self._warned = False
 

@@ -40,6 +40,16 @@ class Examples:
         """Whether targets belong to steps, not to whole sequences."""
         return self.y.layout.lengths is not None
 
+    def scaled(self) -> Examples:
+        """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
+
+        The loss is the weighted mean, so it stays as it is, to the bit.
+        """
+        if self.weight is None:
+            return self
+        exponent = np.frexp(self.weight.values.max())[1]
+        return Examples(self.x, self.y, self.weight.with_values(np.ldexp(self.weight.values, 1 - exponent)))
+
     def split(self, parts: int) -> Examples:
         """One long sequence as `parts` shorter ones."""
         return Examples(*(None if part is None else part.split(parts) for part in (self.x, self.y, self.weight)))  # type: ignore[arg-type]

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.files import check_path
+from elman.files import check_path, checksum
 from elman.layers.layer import Layer
-from elman.saving import describe_config
-from elman.training.checkpoints import (
-    Checkpoint,
-    Identity,
-    Keeper,
-    as_checkpoint,
-    digest,
-    read_checkpoint,
-    resume,
-)
-from elman.training.course import Course
+from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
 from elman.training.examples import Examples, read_examples
 from elman.training.history import History, Log
 from elman.training.losses import Loss, as_loss
 from elman.training.optimizers import Adam, Optimizer
 from elman.training.progress import reporter
+from elman.training.resuming import Saved, check_content, compare, read_checkpoint, resume
 from elman.training.run import Run
+from elman.training.state import TrainingState
 from elman.training.windows import Truncate, read_truncate
 
 
@@ -155,10 +145,9 @@ def fit(
     loss = as_loss(loss)
     weights = {"mask": mask, "sample_weight": sample_weight, "class_weight": class_weight}
     data = read_examples(net, x, y, lengths, loss, **weights)
-    judge = _read_validation(net, validation, loss)
+    held_out = _read_validation(net, validation, loss)
     kept = as_checkpoint(checkpoint)
-    if log is not None:
-        check_path("log", log)
+    _check_log(log, kept)
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
         "optimizer": _optimizer(optimizer),
@@ -166,25 +155,69 @@ def fit(
         "batch_size": checks.size("batch_size", batch_size),
         "clip_norm": _limit("clip_norm", clip_norm),
         "clip_value": _limit("clip_value", clip_value),
-        "patience": _patience(patience, judge),
+        "patience": _patience(patience, held_out),
         "truncate": _truncate(truncate, net, data),
         "accumulate": checks.size("accumulate", accumulate),
         "group_by_length": checks.flag("group_by_length", group_by_length),
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
+    checks.flag("progress", progress)
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
-    identity = {} if kept is None else _identity(net, loss, data, judge, settings)
-    saved = None if kept is None else read_checkpoint(kept, identity, given)
+    parameters = dict(net.parameters)
+    saved = None if kept is None else read_checkpoint(kept)
+    facts = {} if kept is None else _facts(kept, saved, net, loss, data, held_out, settings, given)
     drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
-    drawn = drawn if saved is None else saved[1]
+    drawn = drawn if saved is None else saved.seed
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
-    run = Run(net, loss, data=data, validation=judge, seed=drawn, **settings)
-    course = Course.start(dict(net.parameters), run.optimizer, drawn)
+    run = Run(net, loss, data=data.scaled(), validation=held_out, seed=drawn, **settings)
+    state = TrainingState.start(parameters, run.optimizer, drawn)
+    content: dict[str, Any] = {}
     if saved is not None:
-        resume(course, saved[0])
-    return run.train(course, Keeper(kept, identity, drawn), Log(log, course.records), reporter(progress, run.epochs))
+        content = check_content(saved, state, run.patience, run.updates, run.carried_before)
+        _check_epochs(run.epochs, content["epoch"] + bool(content["update"]))
+    writer = CheckpointWriter(kept, {**facts, "seed": drawn})
+    history = Log(log, content.get("records", []))
+    start = (lambda: None) if saved is None else (lambda: resume(state, saved, content))
+    return run.train(state, start, writer, history, reporter(progress, run.epochs))
+
+
+def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
+    """Refuses a log that cannot be written, or that would overwrite the checkpoint."""
+    if log is None:
+        return
+    path = check_path("log", log)
+    if checkpoint is not None:
+        other = check_path("checkpoint", checkpoint.path)
+        same = os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
+        if same or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)):
+            raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
+
+
+def _facts(
+    checkpoint: Checkpoint,
+    saved: Saved | None,
+    net: Layer,
+    loss: Loss,
+    data: Examples,
+    held_out: Examples | None,
+    settings: dict[str, Any],
+    seed: int | None,
+) -> dict[str, Any]:
+    """What a checkpoint says of its run beside where it stands; refuses `saved` where it is of another run."""
+    identity = identity_of(net, loss, data, held_out, settings, checkpoint.key)
+    ancestors = ancestry(type(settings["optimizer"]))
+    first = checksum(net.parameters, "")
+    if saved is not None:
+        compare(saved, checkpoint, identity, {"loss": loss, **settings}, seed, net.parameters, ancestors)
+        first = saved.header.get("first_weights", first)
+    return {"identity": identity, "first_weights": first, "optimizer": ancestors}
+
+
+def _check_epochs(epochs: int, begun: int) -> None:
+    if epochs < begun:
+        raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {epochs}.")
 
 
 def _optimizer(value: Any) -> Optimizer:
@@ -195,10 +228,10 @@ def _optimizer(value: Any) -> Optimizer:
     return value
 
 
-def _patience(value: Any, judge: Examples | None) -> int | None:
+def _patience(value: Any, held_out: Examples | None) -> int | None:
     if value is None:
         return None
-    if judge is None:
+    if held_out is None:
         raise ValueError("validation must be given where patience is. Got None.")
     return checks.size("patience", value)
 
@@ -215,29 +248,6 @@ def _truncate(value: Any, net: Layer, data: Examples) -> Truncate | None:
             f"Got {checks.show(value)} for {net!r}."
         )
     return truncate
-
-
-def _identity(net: Layer, loss: Loss, data: Examples, judge: Examples | None, settings: dict[str, Any]) -> Identity:
-    """What must be the same for a run to go on: everything but `epochs`, unless the learning rate looks at it."""
-    scheduled = callable(settings["optimizer"].learning_rate)
-    told = {name: value for name, value in settings.items() if name != "epochs" or scheduled}
-    return {
-        "net": json.dumps(describe_config(net)),
-        "loss": _write(loss),
-        **{name: _write(value) for name, value in told.items()},
-        "data": digest(data),
-        "validation": digest(judge),
-    }
-
-
-def _write(value: Any) -> str:
-    """A text that is the same in every process: fields by name, and functions by theirs."""
-    if is_dataclass(value):
-        parts = [f"{field.name}={_write(getattr(value, field.name))}" for field in fields(value)]
-        return f"{type(value).__name__}({', '.join(parts)})"
-    if callable(value):
-        return str(getattr(value, "__qualname__", type(value).__name__))
-    return repr(value)
 
 
 def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:

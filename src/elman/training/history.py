@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import append, replace, replace_figure
+from elman.files import append, check_source, replace, replace_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,15 +62,17 @@ class History:
 
         Raises `FormatError`, with the number of the line, for what is none.
         """
+        name = check_source("path", path)
+        with open(name, "rb") as file:
+            lines = file.read().split(b"\n")[:-1]  # what follows the last line end is empty, or half written
         records = []
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
-        for i, line in enumerate(lines[:-1], 1):  # what follows the last line end is empty, or half written
+        for i, line in enumerate(lines):
             try:
-                entry = json.loads(line)
-                records.append(tuple(float(entry[name]) if name in entry else math.nan for name in COLUMNS))
-            except (ValueError, TypeError) as error:
+                records.append(_record(i, line))
+            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+                why = f"no field {error}" if isinstance(error, KeyError) else checks.shorten(str(error))
                 raise checks.FormatError(
-                    f"{os.fspath(path)!r} must hold one epoch a line, as JSON. Got line {i}: {error}."
+                    f"{name!r} must hold one epoch a line, as JSON. Got line {i + 1}: {why}."
                 ) from None
         return cls.of_records(records, any(not math.isnan(record[1]) for record in records))
 
@@ -83,9 +86,13 @@ class History:
         It is an index into the arrays: 0 for the first epoch.
         """
         judged = self.loss if self.validation_loss is None else self.validation_loss
+        if len(judged) == 0:
+            raise ValueError("a history must have at least one epoch to have a best one. Got none.")
         return int(np.argmin(np.where(np.isnan(judged), np.inf, judged)))
 
     def __repr__(self) -> str:
+        if len(self) == 0:
+            return "History of 0 epochs"
         best, last = self.best_epoch, len(self) - 1
         columns = ["loss", "validation_loss", "learning_rate", "gradient_norm"]
         columns = [name for name in columns if getattr(self, name) is not None]
@@ -106,13 +113,13 @@ class History:
         scale is logarithmic where the losses are over 0 and span more than a factor of ten. Raises
         `MissingExtraError` where matplotlib is not installed.
         """
+        best = self.best_epoch
         figure, ax = _new_axes(shown=path is None)
         losses = [self.loss] if self.validation_loss is None else [self.loss, self.validation_loss]
         x = np.arange(len(self))
         single = "o" if len(self) == 1 else None  # a line of one point would not be seen
         for values, label, color in zip(losses, ("training", "validation"), ("#4c72b0", "#dd8452"), strict=False):
             ax.plot(x, values, label=label, color=color, linewidth=1.8, marker=single)
-        best = self.best_epoch
         judged = losses[-1]
         label = f"best: {judged[best]:.4g} at epoch {best}"
         ax.plot([best], [judged[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
@@ -131,13 +138,56 @@ class Log:
     def __init__(self, path: str | os.PathLike[str] | None, records: Sequence[tuple[float, ...]]) -> None:
         """Begins the file anew with the epochs that are already on record."""
         self.path = path
+        self._size = 0  # of the file, where it is whole; -1 where it is not
+        self._warned = False
         if path is not None:
-            replace(path, "".join(_line(i, record) for i, record in enumerate(records)).encode())
+            self._begin(records)
 
-    def write(self, epoch: int, record: tuple[float, ...]) -> None:
-        """Adds the line of an epoch."""
-        if self.path is not None:
-            append(self.path, _line(epoch, record).encode())
+    def _begin(self, records: Sequence[tuple[float, ...]]) -> None:
+        assert self.path is not None
+        content = "".join(_line(i, record) for i, record in enumerate(records)).encode()
+        replace(self.path, content)
+        self._size = len(content)
+
+    def write(self, records: Sequence[tuple[float, ...]]) -> None:
+        """Adds the line of the last epoch. Where it cannot, the run goes on, with one warning."""
+        if self.path is None:
+            return
+        line = _line(len(records) - 1, records[-1]).encode()
+        try:
+            if os.path.exists(self.path) and os.stat(self.path).st_size == self._size:
+                size, self._size = self._size, -1  # unknown, should this be stopped
+                append(self.path, line)
+                self._size = size + len(line)
+            else:
+                self._begin(records)
+        except OSError as error:
+            self._size = -1
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"the log cannot be written now: {error}. Training goes on, and tries again.",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+
+
+def _record(epoch: int, line: bytes) -> tuple[float, ...]:
+    """The record of a line that `_line` wrote; raises an error for any other."""
+    entry = json.loads(line.decode())
+    if not isinstance(entry, dict):
+        raise ValueError(f"an epoch must be an object. Got {checks.show(entry)}")
+    if type(entry["epoch"]) is not int or entry["epoch"] != epoch:
+        raise ValueError(f"epoch must be {epoch}, as the lines count. Got {checks.show(entry['epoch'])}")
+    record = []
+    for name in COLUMNS:
+        value = entry.get(name, 0)  # what was not measured is left out
+        low = -math.inf if name in ("loss", "validation_loss") else 0
+        high = math.inf if name == "validation_loss" else sys.float_info.max
+        if type(value) not in (int, float) or not low <= value <= high or value == -math.inf:
+            raise ValueError(f"{name} must be a number{' from 0' if low == 0 else ''}. Got {checks.show(value)}")
+        record.append(float(value) if name in entry else math.nan)
+    return tuple(record)
 
 
 def _line(epoch: int, record: tuple[float, ...]) -> str:

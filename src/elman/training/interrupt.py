@@ -52,11 +52,15 @@ class HeldInterrupt:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """A time in which no signal acts; those that came are answered at its end."""
-        self._whole = True
+        self.hold()
         try:
             yield
         finally:
             self.act()
+
+    def hold(self) -> None:
+        """Begins such a time, which `act` ends."""
+        self._whole = True
 
     def act(self) -> None:
         """Lets signals act, those first that wait."""

@@ -388,7 +388,20 @@ LOSSES: dict[str, type[Loss]] = {
 def as_loss(value: str | Loss) -> Loss:
     """A loss from its name in `LOSSES`, or from itself.
 
+    Raises `TypeError` for a loss of one's own with methods that training would not ask.
+
     >>> as_loss("huber")
     Huber(delta=1.0)
     """
-    return value if isinstance(value, Loss) else LOSSES[checks.choice("loss", value, LOSSES)]()
+    if not isinstance(value, Loss):
+        return LOSSES[checks.choice("loss", value, LOSSES)]()
+    kind = type(value)
+    for name in ("__call__", "derivative"):
+        if getattr(kind, name) is not getattr(Loss, name):
+            raise TypeError(
+                f"{kind.__name__} must give rows and rows_derivative, which {name} uses. Got its own {name}."
+            )
+    for name in ("rows", "rows_derivative"):
+        if getattr(kind, name) is getattr(Loss, name) and name not in vars(value):
+            raise TypeError(f"{kind.__name__} must have a method {name}, see Loss. Got none.")
+    return value

@@ -259,3 +259,6 @@ class AdamW(Adam):
         if theta.ndim >= 2:
             theta *= 1 - eta * self.weight_decay
         super()._move(theta, g, moments, t, eta)
+
+
+BUILT_IN = (SGD, RMSprop, Adam, AdamW)  #: their updates are short, and cannot fail half way

@@ -82,7 +82,9 @@ def _check_header(header: Any) -> None:
         raise ValueError(f"its version must be from 1 to {VERSION}. Got {version!r}: it is of another elman")
     wanted = _OLD_FIELDS if version == 1 else _FIELDS
     if header.keys() != wanted:
-        raise ValueError(f"its header must have the fields {', '.join(sorted(wanted))}. Got {', '.join(sorted(header))}")
+        raise ValueError(
+            f"its header must have the fields {', '.join(sorted(wanted))}. Got {', '.join(sorted(header))}"
+        )
     identity, ancestors = header["identity"], header.get("optimizer", [])
     if not isinstance(identity, dict) or not all(isinstance(text, str) for text in identity.values()):
         raise ValueError("its identity must be a text for each argument")
@@ -220,7 +222,7 @@ def resume(state: TrainingState, saved: Saved, content: Mapping[str, Any]) -> No
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
     if type(value) is not int or not low <= value <= high:
         limit = f" to {high}" if high < math.inf else ""
-        raise ValueError(f"{name} must be a whole number from {low}{limit}. Got {checks.describe_value(value)}")
+        raise ValueError(f"{name} must be a whole number from {low}{limit}. Got {checks.show(value)}")
     return value
 
 
@@ -234,11 +236,11 @@ def _check_numbers(saved: Saved, updates: Callable[[int], list[Any]]) -> dict[st
         value = numbers[name]
         if kind is float:
             if type(value) not in (int, float) or math.isnan(value):
-                raise ValueError(f"{name} must be a number. Got {checks.describe_value(value)}")
+                raise ValueError(f"{name} must be a number. Got {checks.show(value)}")
             if abs(value) > sys.float_info.max and name != "best_loss":
-                raise ValueError(f"{name} must be finite. Got {checks.describe_value(value)}")
+                raise ValueError(f"{name} must be finite. Got {checks.show(value)}")
             if value < 0 and name in ("weight", "rate", "norm", "seconds"):
-                raise ValueError(f"{name} must be a number from 0. Got {checks.describe_value(value)}")
+                raise ValueError(f"{name} must be a number from 0. Got {checks.show(value)}")
             numbers[name] = float(value)
     epoch = _whole("epoch", numbers["epoch"], len(history), len(history))
     update = _whole("update", numbers["update"], 0, len(updates(epoch)))

@@ -12,27 +12,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from elman import checks
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer
 from elman.sequences import Sequences
-from elman.training.checkpoints import Keeper
+from elman.training.checkpoints import CheckpointWriter
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
-from elman.training.course import Course, generators
 from elman.training.examples import Examples
 from elman.training.history import History, Log
 from elman.training.interrupt import HeldInterrupt
 from elman.training.losses import Loss
-from elman.training.optimizers import Optimizer
+from elman.training.optimizers import BUILT_IN, Optimizer
 from elman.training.progress import Progress
+from elman.training.state import TrainingState, generators
 from elman.training.windows import Truncate, Window, batches, select, windows
 
-JUDGED_STEPS = 1024  #: validation of long sequences goes in windows of so many steps, to take little memory
+VALIDATION_STEPS = 1024  #: validation of long sequences goes in windows of so many steps, to take little memory
 
 
 @dataclass(frozen=True)
@@ -55,48 +57,79 @@ class Run:
     weight_noise: float
     seed: int
 
-    def train(self, course: Course, keeper: Keeper, log: Log, show: Progress) -> History:
-        """All epochs that are left; with patience the best weights are put back in the end."""
-        try:
-            with HeldInterrupt() as held, show:
-                if course.epoch or course.update:
-                    show.note(f"goes on after epoch {course.epoch}, update {course.update} of the next")
-                while course.epoch < self.epochs and not self._has_waited_enough(course):
-                    self._epoch(course, keeper, held, show)
-                    judged = self._judge(course, held)
-                    show.epoch(course.epoch, course.mean_loss(), judged)
-                    course.end_epoch(judged, self.seed, keep_best=self.patience is not None)
-                    log.write(course.epoch - 1, course.records[-1])
-                if self._has_waited_enough(course):
-                    kept = f"; the weights are those after {course.best_epoch + 1}" if course.best else ""
-                    show.note(f"stopped after {course.epoch} epochs{kept}")
-        except KeyboardInterrupt:
-            if course.sound:
-                keeper.write(course)
-            course.restore_best()
-            raise
-        keeper.write(course)
-        course.restore_best()
-        return course.history(self.validation is not None)
+    def train(
+        self,
+        state: TrainingState,
+        resume: Callable[[], None],
+        writer: CheckpointWriter,
+        log: Log,
+        show: Progress,
+    ) -> History:
+        """All epochs that are left; with patience the best weights are put back in the end.
 
-    def _has_waited_enough(self, course: Course) -> bool:
-        return self.patience is not None and course.epoch - 1 - course.best_epoch >= self.patience
+        `resume` puts the state where a checkpoint says. Whatever stops the run, the weights are those after a whole
+        update, or with patience the best ones, and the checkpoint is written.
+        """
+        with HeldInterrupt() as held, show:
+            try:
+                with held.whole():
+                    resume()
+                self._epochs(state, writer, log, held, show)
+                writer.write(state)
+                with held.whole():
+                    state.sound = False  # from here on the weights are not those of the last update
+                    state.restore_best()
+            except BaseException as error:
+                self._recover(state, writer, held, error)
+                raise
+        return state.history(self.validation is not None)
 
-    def _epoch(self, course: Course, keeper: Keeper, held: HeldInterrupt, show: Progress) -> None:
+    def _recover(
+        self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, error: BaseException
+    ) -> None:
+        """Puts everything in order after `error`. While the checkpoint is written, Ctrl-C acts, and skips it."""
+        held.hold()
+        state.put_back()
+        if state.sound and (state.epoch or state.update):
+            try:
+                held.act()
+                writer.write(state)
+            except BaseException as failed:
+                error.add_note(f"The checkpoint was not written: {failed!r}")
+        with held.whole():
+            state.restore_best()
+
+    def _epochs(
+        self, state: TrainingState, writer: CheckpointWriter, log: Log, held: HeldInterrupt, show: Progress
+    ) -> None:
+        if state.epoch or state.update:
+            show.note(f"goes on after epoch {state.epoch}, update {state.update} of the next")
+        while state.epoch < self.epochs and not self._has_waited_enough(state):
+            self._epoch(state, writer, held, show)
+            validation_loss = self._validation_loss(held)
+            show.epoch(state.epoch, state.mean_loss(), validation_loss)
+            with held.whole():
+                state.end_epoch(validation_loss, self.seed, keep_best=self.patience is not None)
+            log.write(state.records)
+        if self._has_waited_enough(state):
+            kept = f"; the weights are those after {state.best_epoch + 1}" if state.best else ""
+            show.note(f"stopped after {state.epoch} epochs{kept}")
+
+    def _has_waited_enough(self, state: TrainingState) -> bool:
+        return self.patience is not None and state.epoch - 1 - state.best_epoch >= self.patience
+
+    def _epoch(self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, show: Progress) -> None:
         """The updates of an epoch that are left."""
-        start = time.perf_counter() - course.seconds
-        updates = self._updates(course.epoch)
-        while course.update < len(updates):
-            course.sound = False
-            self._update(course, updates[course.update], len(updates))
-            course.update += 1
-            course.seconds = time.perf_counter() - start
-            course.sound = True
-            show.update(course.epoch, course.update / len(updates), course.mean_loss())
-            keeper.write_when_due(course)
+        start = time.perf_counter() - state.seconds
+        updates = self.updates(state.epoch)
+        while state.update < len(updates):
+            self._update(state, updates[state.update], len(updates), held)
+            state.seconds = time.perf_counter() - start
+            show.update(state.epoch, state.update / len(updates), state.mean_loss())
+            writer.write_when_due(state)
             held.release()
 
-    def _updates(self, epoch: int) -> list[list[Window]]:
+    def updates(self, epoch: int) -> list[list[Window]]:
         """The windows of each update of an epoch; the same for the same seed and epoch."""
         order = generators(self.seed, epoch)[0]
         lengths = self.data.x.lengths
@@ -104,71 +137,98 @@ class Run:
         passes = list(windows(chosen, lengths, self.truncate))
         return [passes[i : i + self.accumulate] for i in range(0, len(passes), self.accumulate)]
 
-    def _update(self, course: Course, passes: list[Window], updates: int) -> None:
+    def _update(self, state: TrainingState, passes: list[Window], updates: int, held: HeldInterrupt) -> None:
         """One update, from the gradients of one window or of several together."""
         cuts = [window.cut(self.data) for window in passes]
         weight = float(sum(len(target) if w is None else w.sum() for _, target, w in cuts))
-        total = 0.0
+        total, carried = 0.0, state.carried
         gradients: Gradients = {}
         for window, (x, target, w) in zip(passes, cuts, strict=True):
             # Where nothing counts, only the state moves on.
-            loss, more = self._pass(course, window, x, target, w, weight or 1.0)
+            loss, more, carried = self._pass(state, window, carried, x, target, w, weight or 1.0)
             total += loss
             gradients = {name: gradients[name] + g for name, g in more.items()} if gradients else more
         with np.errstate(all="ignore"):
             norm = global_norm(gradients)
         if not (math.isfinite(total) and math.isfinite(norm)):
-            raise self._diverged(course, passes[-1], updates, total, gradients)
-        rate = self.optimizer.rate((course.epoch + course.update / updates) / self.epochs)
-        if weight:
-            self.optimizer.update(course.parameters, self._clip(gradients, norm), course.optimizer, rate)
-        course.loss += total * weight
-        course.weight += weight
-        course.rate += rate
-        course.norm += norm
+            raise self._diverged(state, passes[-1], updates, total, gradients)
+        rate = self.optimizer.rate((state.epoch + state.update / updates) / self.epochs)
+        clipped = self._clip(gradients, norm) if weight else {}
+        own = type(self.optimizer) not in BUILT_IN
+        if own:  # code of a user's own may take long, and may fail half way
+            state.hold([*state.parameters.values(), *state.optimizer.values()])
+            self._move(state, clipped, rate)
+        with held.whole(), state.changing():
+            if not own:
+                self._move(state, clipped, rate)
+            state.before = []
+            state.carried, state.drawn = carried, state.noise.bit_generator.state
+            state.update += 1
+            state.loss += total * weight
+            state.weight += weight
+            state.rate += rate
+            state.norm += norm
+
+    def _move(self, state: TrainingState, gradients: Mapping[str, Array], rate: float) -> None:
+        if gradients:
+            self.optimizer.update(state.parameters, gradients, state.optimizer, rate)
 
     def _pass(
-        self, course: Course, window: Window, x: Sequences, target: Array, w: Array | None, weight: float
-    ) -> tuple[float, Gradients]:
-        """The share of one window in the loss of its update, and in the gradients."""
-        state = course.carried if window.begin else None
-        with np.errstate(all="ignore"), self._noise(course):  # what is not finite is answered by an error of its own
-            y, end, kept = self.net._run(x, state, course.noise, keep=True)
-            losses, dy = self.loss.both(y.values, target)
+        self,
+        state: TrainingState,
+        window: Window,
+        carried: object,
+        x: Sequences,
+        target: Array,
+        w: Array | None,
+        weight: float,
+    ) -> tuple[float, Gradients, object]:
+        """The share of one window in the loss of its update and in the gradients, and the state after it."""
+        start = carried if window.begin else None
+        with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
+            y, end, kept = self.net._run(x, start, state.noise, keep=True)
+            losses, dy = _rows_and_derivative(self.loss, y.values, target)
             if w is not None:
                 losses, dy = losses * w, dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
             loss = float(losses.sum(dtype=np.float64)) / weight
             _, _, gradients = self.net._run_back(kept, dy / weight, None)
-            course.carried = self._carry(course, window, state, end)
-        return loss, gradients
+            carried = self._carry(state, window, start, end)
+        return loss, gradients, carried
 
-    def _carry(self, course: Course, window: Window, state: object, end: object) -> object:
-        """The state before the next window of these sequences, of those that reach it."""
+    def _carry(self, state: TrainingState, window: Window, start: object, end: object) -> object:
+        """The recurrent state before the next window of these sequences, of those that reach it."""
         if not window.onward:
             return None
         assert window.end is not None
         if window.onward < window.end:  # windows that overlap: the state is that of the steps between their beginnings
             if window.onward > window.begin:
                 between = self.data.x.take(window.sequences, window.begin, window.onward)
-                _, state, _ = self.net._run(between, state, course.noise, keep=False)
-            end = state
+                _, start, _ = self.net._run(between, start, state.noise, keep=False)
+            end = start
         return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
 
+    def carried_before(self, epoch: int, update: int) -> object:
+        """A recurrent state of the shapes that an update begins with; None where it begins without one."""
+        updates = self.updates(epoch)
+        if update == len(updates) or not updates[update][0].begin:
+            return None
+        first = self.data.x.take(updates[update][0].sequences, 0, 1)
+        return self.net._run(first, None, None, keep=False)[1]
+
     @contextmanager
-    def _noise(self, course: Course) -> Iterator[None]:
+    def _noise(self, state: TrainingState) -> Iterator[None]:
         """Normal noise on the weights while a gradient is computed (Graves 2011, section 3.2); biases have none."""
         if not self.weight_noise:
             yield
             return
-        matrices = [array for array in course.parameters.values() if array.ndim >= 2]
-        copies = [array.copy() for array in matrices]
+        matrices = [array for array in state.parameters.values() if array.ndim >= 2]
+        state.hold(matrices)
         try:
             for array in matrices:
-                array += self.weight_noise * course.noise.standard_normal(array.shape, array.dtype)
+                array += self.weight_noise * state.noise.standard_normal(array.shape, array.dtype)
             yield
         finally:
-            for array, copy in zip(matrices, copies, strict=True):
-                array[...] = copy
+            state.put_back()
 
     def _clip(self, gradients: Gradients, norm: float) -> Mapping[str, Array]:
         if self.clip_value is not None:
@@ -177,19 +237,19 @@ class Run:
             gradients, _ = clip_by_norm(gradients, self.clip_norm)
         return gradients
 
-    def _judge(self, course: Course, held: HeldInterrupt) -> float | None:
+    def _validation_loss(self, held: HeldInterrupt) -> float | None:
         """The weighted mean of the validation loss over its rows."""
         data = self.validation
         if data is None:
             return None
         total, weight, state = 0.0, 0.0, None
         lengths = data.x.lengths
-        steps = None if self.truncate is None else (JUDGED_STEPS, JUDGED_STEPS)
+        steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
             x, target, w = window.cut(data)
             with np.errstate(all="ignore"):
                 y, end, _ = self.net._run(x, state if window.begin else None, None, keep=False)
-                losses = self.loss.rows(y.values, target)
+                losses = _rows(self.loss, y.values, target)
                 total += float((losses if w is None else losses * w).sum(dtype=np.float64))
             weight += len(target) if w is None else float(w.sum())
             if window.onward:
@@ -198,14 +258,38 @@ class Run:
         return total / weight
 
     def _diverged(
-        self, course: Course, window: Window, updates: int, loss: float, gradients: Gradients
+        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients
     ) -> FloatingPointError:
         sizes = {name: float(np.abs(g).max(initial=0)) for name, g in gradients.items()}
         name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
         steps = f", steps {window.fresh} to {window.end - 1}" if window.end is not None else ""
         return FloatingPointError(
-            f"loss and gradients must stay finite. Got a loss of {loss:.6g} in epoch {course.epoch + 1} of "
-            f"{self.epochs}, batch {course.update + 1} of {updates}{steps}; update "
-            f"{int(course.optimizer['step']) + 1} of the run. The largest gradient is {sizes[name]:.6g}, of {name}. "
+            f"loss and gradients must stay finite. Got a loss of {loss:.6g} in epoch {state.epoch + 1} of "
+            f"{self.epochs}, batch {state.update + 1} of {updates}{steps}; update "
+            f"{int(state.optimizer['step']) + 1} of the run. The largest gradient is {sizes[name]:.6g}, of {name}. "
             "The weights are those from before this batch; a smaller learning rate may help."
         )
+
+
+def _rows(loss: Loss, prediction: Array, target: Array) -> Array:
+    """The loss of each row of a prediction (N, K), held to its shape (N,)."""
+    return _held_to("rows", loss, loss.rows(prediction, target), prediction.shape[:-1])
+
+
+def _rows_and_derivative(loss: Loss, prediction: Array, target: Array) -> tuple[Array, Array]:
+    """The loss of each row of a prediction (N, K), and the gradient of their sum (N, K) in its dtype."""
+    rows, gradient = loss.both(prediction, target)
+    rows = _held_to("rows", loss, rows, prediction.shape[:-1])
+    gradient = _held_to("rows_derivative", loss, gradient, prediction.shape)
+    return rows, gradient.astype(prediction.dtype, copy=False)
+
+
+def _held_to(name: str, loss: Loss, value: Any, shape: tuple[int, ...]) -> Array:
+    """What a loss returned, refused where it would broadcast to something else than it means."""
+    array = value if isinstance(value, np.ndarray) else checks.real_array(f"{name} of {type(loss).__name__}", value)
+    if array.shape != shape or array.dtype.kind not in "fiub":
+        raise checks.ShapeError(
+            f"{name} of {type(loss).__name__} must return real numbers of shape {shape}. "
+            f"Got {array.dtype} of shape {array.shape}."
+        )
+    return array

@@ -55,8 +55,12 @@ class TrainingState:
         yield
         self.sound = True
 
+    def hold(self, arrays: list[Array]) -> None:
+        """Keeps what arrays hold that are changed for a time, or by code that may fail half way."""
+        self.before = [(array, array.copy()) for array in arrays]
+
     def put_back(self) -> None:
-        """Gives arrays that were changed for a time what they held; a call that is stopped may be made again."""
+        """Gives these arrays what they held; a call that is stopped may be made again."""
         for array, held in self.before:
             array[...] = held
         self.before = []
