@@ -20,7 +20,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import check_path, checksum, replace
+from elman.files import check_path, replace, with_checksum
 from elman.layers.layer import Layer
 from elman.network import Network, placed_layers
 from elman.training.examples import Examples
@@ -185,8 +185,7 @@ class CheckpointWriter:
             "carried": tree,
         }
         arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        text = json.dumps(header)
-        metadata = {"elman_checkpoint": text, "checksum": checksum(arrays, text)}
+        metadata = {"elman_checkpoint": with_checksum(json.dumps(header), arrays)}
         replace(self.checkpoint.path, to_bytes(arrays, metadata=metadata))
         self._last = time.monotonic()
 

@@ -17,13 +17,13 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import checksum
+from elman.files import checksum, fits_checksum
 from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity
 from elman.training.history import COLUMNS
 from elman.training.state import TrainingState, generators
 
-_FIELDS = {"version", "python", "identity", "seed", "first_weights", "optimizer", "numbers", "noise", "carried"}
 _OLD_FIELDS = {"version", "identity", "seed", "numbers", "noise", "carried"}  # of version 1
+_FIELDS = _OLD_FIELDS | {"python", "first_weights", "optimizer", "checksum"}
 _MOST_STEPS = 1 << 53
 
 
@@ -63,7 +63,7 @@ def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
         text = metadata["elman_checkpoint"]
         saved = Saved(name, json.loads(text), tensors)
         _check_header(saved.header)
-        if saved.version >= 2 and metadata["checksum"] != checksum(tensors, text):
+        if saved.version >= 2 and not fits_checksum(text, tensors):
             raise ValueError("its content does not fit its checksum: the file was damaged")
     except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise empty.refused(f"{_reason(error)}.") from None
