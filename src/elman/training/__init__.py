@@ -14,10 +14,9 @@ from elman.training.losses import (
     Quantile,
     SquaredError,
     as_loss,
-    cross_entropy,
-    cross_entropy_derivative,
 )
 from elman.training.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from elman.training.probabilities import cross_entropy, cross_entropy_derivative
 from elman.training.schedules import CosineSchedule, LinearSchedule, StepSchedule
 
 __all__ = [
