@@ -308,24 +308,15 @@ def replace_figure(path: Where, figure: Any) -> None:
     replace(path, content.getvalue())
 
 
-def checksum(arrays: Mapping[str, Any], text: str) -> str:
-    """A digest of named arrays and of the text that describes them, by which a file tells that no bit has changed."""
-    found = hashlib.blake2b(text.encode(), digest_size=16)
-    for name, array in sorted(arrays.items()):
-        found.update(f"\n{name} {array.dtype.str} {array.shape} ".encode())
-        found.update(array.data if array.flags.c_contiguous else array.tobytes())
-    return found.hexdigest()
-
-
 _CHECKSUM = ', "checksum": "'
 
 
-def with_checksum(text: str, arrays: Mapping[str, Any]) -> str:
+def with_checksum(text: str, arrays: Mapping[str, Array]) -> str:
     """A description, an object in JSON, with one field more: the checksum of the arrays and of itself."""
     return f'{text[:-1]}{_CHECKSUM}{checksum(arrays, text)}"}}'
 
 
-def fits_checksum(text: str, arrays: Mapping[str, Any]) -> bool:
+def fits_checksum(text: str, arrays: Mapping[str, Array]) -> bool:
     """Whether arrays and text are those that `with_checksum` was given; False where there is no checksum."""
     described = text.rpartition(_CHECKSUM)[0] + "}"
     return text == with_checksum(described, arrays)
