@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import signal
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import elman
 from elman import files
-from elman.files import PathError, checksum, replace, replace_all
+from elman.checks import FormatError
+from elman.files import PathError, checksum, read_safetensors, replace, replace_all, write_safetensors
 
 OLD, NEW = b"what stood here before", b"what comes" * 1000
 
@@ -455,3 +458,39 @@ def test_a_checksum_tells_names_dtypes_shapes_numbers_and_text():
     ]
     found = {checksum(other, "text") for other in others} | {checksum(arrays, "texu"), first}
     assert len(found) == 7
+
+
+def test_safetensors_are_those_of_the_library(place):
+    """To the byte where the order of their texts is not random; and read back as they were."""
+    rng = np.random.default_rng(1)
+    for dtype in ("f4", "f8"):
+        tensors = {
+            name: rng.normal(size=(i, 3)[: i % 3]).astype(dtype) for i, name in enumerate(["0.Wx", "1.b", "ü", "x"])
+        }
+        for metadata in ({}, {"elman": 'a "text" \n ü'}):
+            content = write_safetensors(tensors, metadata)
+            assert content == safetensors.numpy.save(tensors, metadata=metadata)
+            again, texts = read_safetensors(content)
+            assert (texts, set(again)) == (metadata, set(tensors))
+            for name, array in again.items():
+                np.testing.assert_array_equal(array, tensors[name])
+                assert array.dtype == tensors[name].dtype
+    both = {"b": "2", "a": "1"}
+    assert len({write_safetensors(tensors, both) for _ in range(20)}) == 1
+    assert safetensors.numpy.load(write_safetensors(tensors, both)).keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("wrong", [b"", b"{}", bytes(100), b"\x02" + bytes(7) + b"{}", b"\x10" + bytes(7) + b"[" * 16])
+def test_what_is_no_safetensors_file(wrong):
+    if wrong.endswith(b"{}") and len(wrong) > 2:
+        assert read_safetensors(wrong) == ({}, {})
+    else:
+        with pytest.raises(FormatError, match="it must be a whole safetensors file"):
+            read_safetensors(wrong)
+
+
+@pytest.mark.parametrize(("dtype", "shape", "size"), [("F8_E4M3", [4], 4), ("F32", [0, 1 << 62, 5], 0)])
+def test_tensors_that_numpy_has_not(dtype, shape, size):
+    header = json.dumps({"a": {"dtype": dtype, "shape": shape, "data_offsets": [0, size]}}).encode()
+    with pytest.raises(FormatError, match="the tensor 'a' must h"):
+        read_safetensors(len(header).to_bytes(8, "little") + header + bytes(size))

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import elman
+import elman.saving
 from test_gradients import LEAKY
 
 
@@ -172,3 +173,64 @@ def test_a_path_that_is_no_file(tmp_path):
         elman.load(tmp_path)
     with pytest.raises(FileNotFoundError, match="path must lie in a folder that exists"):
         elman.Network([elman.Dense(2, 1)]).save(tmp_path / "no" / "folder")
+
+
+# Bytes, changed bits, and errors that are not the file's.
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_the_content_of_a_file_is_read_as_the_file(tmp_path, kind):
+    net = big_net()
+    net.save(tmp_path / "net")
+    content = kind((tmp_path / "net").read_bytes())
+    for _ in range(2):
+        again = elman.load(content)
+        assert repr(again) == repr(net)
+        np.testing.assert_array_equal(again(TOKENS)[0], net(TOKENS)[0])
+    again.layers[0].W += 1
+    assert bytes(content) == (tmp_path / "net").read_bytes()
+    for wrong in (content[:-1], content[:40], kind(b""), kind(bytes(84_000))):
+        with pytest.raises(elman.FormatError, match="what path holds cannot be loaded: it must be a whole") as caught:
+            elman.load(wrong)
+        assert len(str(caught.value)) < 300
+
+
+def test_every_changed_bit_is_seen(tmp_path):
+    """All bits of the header, and many of the weights."""
+    net = elman.Network([elman.GRU(2, 3, seed=0), elman.Dense(3, 1, seed=1)])
+    net.save(tmp_path / "net")
+    content = (tmp_path / "net").read_bytes()
+    begin = 8 + int.from_bytes(content[:8], "little")
+    rng = np.random.default_rng(0)
+    for bit in [*range(8 * begin), *rng.choice(np.arange(8 * begin, 8 * len(content)), 1000, replace=False)]:
+        changed = bytearray(content)
+        changed[bit // 8] ^= 1 << bit % 8
+        try:
+            again = elman.load(changed)
+        except elman.FormatError:
+            continue
+        # Only the name of the checksum itself was changed.
+        assert b'"checksum"' not in changed
+        assert {name: a.tobytes() for name, a in again.parameters.items()} == {
+            name: a.tobytes() for name, a in net.parameters.items()
+        }
+
+
+def test_what_is_no_path_is_refused_in_a_line():
+    for wrong in (3, None, ["net"] * 10_000, np.zeros(9000), {"path": "net"}, object(), "n" * 84_000, "a\0b", "\ud800"):
+        with pytest.raises((TypeError, OSError), match=r"^path must be .* Got ") as caught:
+            elman.load(wrong)
+        assert len(str(caught.value)) < 300
+
+
+def test_an_error_of_our_own_is_not_the_file_s(tmp_path, monkeypatch):
+    elman.Network([elman.Dense(2, 1, seed=0)]).save(tmp_path / "net")
+    for error in (KeyError("of our own"), AttributeError("of our own"), IndexError("of our own")):
+
+        def fails(*args, error=error):
+            raise error
+
+        with monkeypatch.context() as patch:
+            patch.setattr(elman.Network, "from_parameters", fails)
+            with pytest.raises(type(error), match="of our own"):
+                elman.load(tmp_path / "net")

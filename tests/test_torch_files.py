@@ -322,7 +322,8 @@ def test_narrow_numbers_are_converted_exactly(tmp_path):
 def test_integers_in_a_file_are_refused(tmp_path):
     write(tmp_path / "ints.safetensors", {"steps": ("I64", [1], bytes(8))})
     with pytest.raises(
-        elman.FormatError, match=r"ints\.safetensors': steps must hold weights in floating point. Got I64"
+        elman.FormatError,
+        match=r"ints\.safetensors': steps must hold weights in floating point. Got an array of dtype int64",
     ):
         from_torch(tmp_path / "ints.safetensors")
 

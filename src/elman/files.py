@@ -1,4 +1,4 @@
-"""Files that are written: the one place that puts anything at a path, whole or not at all.
+"""Files: the one place that puts anything at a path, whole or not at all, and what readers of files share.
 
 A file is first written beside its place, under a name of its own that begins with a dot, and then moved there in one
 step (rename of POSIX): a reader, or a crash, sees the old file or the new one. While it is written, it is locked. A
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import secrets
 import shutil
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from elman.checks import Array, show
+from elman.checks import Array, FormatError, show
 
 try:
     import fcntl
@@ -293,6 +294,57 @@ def checksum(tensors: Mapping[str, Array], text: str) -> str:
         found.update(f"\0{name}\0{array.dtype}\0{array.shape}\0".encode("utf-8", "surrogatepass"))
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
+
+
+def write_safetensors(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """The content of a safetensors file. The same arrays and texts give the same bytes.
+
+    The library safetensors puts several texts in a random order; else this is what it writes.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    parts, end = [], 0
+    for name in sorted(tensors, key=lambda name: (-tensors[name].itemsize, name)):  # so that all are aligned
+        array = np.ascontiguousarray(tensors[name])
+        begin, end = end, end + array.nbytes
+        kind = _NAMES[array.dtype.str]
+        header[name] = {"dtype": kind, "shape": tensors[name].shape, "data_offsets": [begin, end]}
+        parts.append(array.data)
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return b"".join([len(text).to_bytes(8, "little"), text, *parts])
+
+
+def read_safetensors(content: bytes) -> tuple[dict[str, Array], Mapping[str, str]]:
+    """The tensors of a safetensors file, and the texts in its header; bfloat16 becomes float32.
+
+    Raises `FormatError` for what is none, is cut short, or holds numbers that NumPy has not.
+    """
+    import safetensors
+
+    deserialize: Any = safetensors.deserialize
+    try:
+        parts = deserialize(content)
+    except safetensors.SafetensorError as error:
+        raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # known to be whole
+    return {name: _tensor(name, **part) for name, part in parts}, header.get("__metadata__") or {}
+
+
+def _tensor(name: str, dtype: str, shape: list[int], data: bytes) -> Array:
+    if dtype not in _DTYPES:
+        raise FormatError(f"the tensor {show(name)} must hold numbers that NumPy has. Got {dtype}.")
+    array = np.frombuffer(data, _DTYPES[dtype])
+    if dtype == "BF16":  # the upper half of a float32
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    try:
+        return array.reshape(shape)
+    except ValueError:  # without elements, and too large if there were any
+        raise FormatError(f"the tensor {show(name)} must have a shape that NumPy has. Got {show(shape)}.") from None
+
+
+_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2",
+           "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8"}  # fmt: skip
+_NAMES = {np.dtype(code).str: name for name, code in _DTYPES.items() if name != "BF16"}
 
 
 def replace_figure(path: Where, figure: Any) -> None:

@@ -11,12 +11,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from elman.cells import CELLS, Cell
-from elman.checks import Array, FormatError, show
-from elman.files import replace
-from elman.layers import Layer
+from elman.checks import Array, FormatError, choice, show
+from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
+from elman.layers import LAYERS, Layer
 from elman.network import Network
 
 VERSION = 1
@@ -24,11 +22,9 @@ VERSION = 1
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
-    from safetensors.numpy import save as to_bytes
-
     description = json.dumps({"version": VERSION, "network": describe_config(net)})
-    tensors = {name: np.ascontiguousarray(array) for name, array in net.parameters.items()}
-    replace(path, to_bytes(tensors, metadata={"elman": description}))
+    metadata = {"elman": description, "checksum": checksum(net.parameters, description)}
+    replace(path, write_safetensors(net.parameters, metadata))
 
 
 def describe_config(net: Layer) -> Any:
@@ -36,12 +32,13 @@ def describe_config(net: Layer) -> Any:
     return json.loads(json.dumps(net.config, default=_cell_config))
 
 
-def load(path: str | os.PathLike[str], cells: Mapping[str, Cell] | None = None) -> Network:
+def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None = None) -> Network:
     """Reads a network that `Network.save` wrote; its outputs are the same to the last bit.
 
-    `cells` gives the cells of your own that the file names, name -> `elman.Cell`. Raises `FormatError`, naming the
-    file and the field, for a file that is cut short, of another kind or version, or whose shapes do not fit;
-    `FileNotFoundError` where there is none. Nothing in a file is ever executed.
+    `path` is that of the file, or its content as bytes. `cells` gives the cells of your own that the file names,
+    name -> `elman.Cell`. Raises `FormatError`, naming the file and the field, for a file that is cut short or changed,
+    of another kind or version, or whose shapes do not fit; `FileNotFoundError` where there is none. Nothing in a file
+    is ever executed.
 
     >>> import elman, tempfile, numpy as np
     >>> net = elman.Network([elman.RNN(2, 3, seed=0)])
@@ -51,33 +48,62 @@ def load(path: str | os.PathLike[str], cells: Mapping[str, Cell] | None = None) 
     >>> np.array_equal(net.layers[0].Wx, same.layers[0].Wx)
     True
     """
-    from safetensors import SafetensorError, safe_open
-
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {show(name)}, which is none.")
+    name, content = _content(path)
     try:
-        with safe_open(name, framework="numpy") as file:
-            # A safetensors header cannot claim more than the file holds, so this takes no more memory than the file.
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, TypeError, AttributeError) as error:
-        raise FormatError(f"{name!r} must be a whole safetensors file of elman. Got an error: {error}.") from None
-    try:
-        return _build(_description(metadata), tensors, cells or {})
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{name!r} cannot be loaded: {_reason(error)}") from error
+        tensors, metadata = read_safetensors(content)
+        return _build(_description(metadata, tensors), tensors, cells or {})
+    except (ValueError, TypeError, RecursionError) as error:
+        raise FormatError(f"{name} cannot be loaded: {error}") from error
 
 
-def _description(metadata: Mapping[str, str]) -> Any:
-    """The description in a file's header."""
+def _content(path: Any) -> tuple[str, bytes]:
+    """The bytes of a network, with the name under which errors speak of them."""
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        return "what path holds", bytes(path)
+    name = check_source("path", path)
+    with open(name, "rb") as file:
+        return show(name), file.read()
+
+
+def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> Any:
+    """The network's config in the header of a file, of known form; see `_check_layers`."""
     if "elman" not in metadata:
         raise FormatError("its header must have the field 'elman'. Got none: it was not written by elman.")
-    description = json.loads(metadata["elman"])
-    version = description.get("version")
+    text = metadata["elman"]
+    description = json.loads(text)
+    version = _field(description, "version", int, "its description")
     if version != VERSION:
         raise FormatError(f"the field 'version' must be {VERSION}. Got {version!r}: it was written by another elman.")
-    return description["network"]
+    whole = checksum(tensors, text)
+    if metadata.get("checksum", whole) != whole:  # files of before there were checksums have none
+        raise FormatError("its content must have the checksum that it names. Got another: the file was changed.")
+    config = _field(description, "network", dict, "its description")
+    _check_layers(config, "the network")
+    return config
+
+
+def _field(value: Any, name: str, kind: type, place: str) -> Any:
+    """A field of a JSON object, of the type that it must have."""
+    found = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(found, kind) or isinstance(found, bool):
+        must = {int: "a whole number", dict: "an object", list: "a list", str: "a text"}[kind]
+        got = show(found) if isinstance(value, dict) and name in value else "none"
+        raise FormatError(f"{place} must have the field {name!r}, {must}. Got {got}.")
+    return found
+
+
+def _check_layers(config: Any, place: str) -> None:
+    """Refuses a config that does not have the form of a network's: layers, their types, their cells."""
+    for i, entry in enumerate(_field(config, "layers", list, place)):
+        layer = f"layer {i} of {place}"
+        if not isinstance(entry, dict):
+            raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
+        if choice("the type of a layer", entry.get("type"), [*LAYERS, "Network"]) == "Network":
+            _check_layers(entry, layer)
+        elif "cell" in entry:
+            cell = _field(entry, "cell", dict, layer)
+            _field(cell, "name", str, f"the cell of {layer}")
+            _field(cell, "options", dict, f"the cell of {layer}")
 
 
 def _build(config: Any, tensors: Mapping[str, Array], cells: Mapping[str, Cell]) -> Network:
@@ -91,15 +117,6 @@ def _build(config: Any, tensors: Mapping[str, Array], cells: Mapping[str, Cell])
     return net
 
 
-def _reason(error: Exception) -> str:
-    """The error's own words; those of a missing or mistaken field name it."""
-    if isinstance(error, KeyError):
-        return f"its description must have the field {error}. Got none."
-    return (
-        str(error) if isinstance(error, ValueError) else f"its description must fit the layers. Got an error: {error}."
-    )
-
-
 def _cell_config(value: Any) -> Any:
     """A cell as JSON: its name and options."""
     if isinstance(value, Cell):
@@ -111,7 +128,7 @@ def _with_cells(config: Any, cells: Mapping[str, Cell]) -> Any:
     """The description with each named cell put in its place."""
     layers = []
     for entry in config["layers"]:
-        if "layers" in entry:
+        if entry["type"] == "Network":
             entry = {**entry, **_with_cells(entry, cells)}
         elif "cell" in entry:
             entry = {**entry, "cell": _find_cell(entry["cell"]["name"], entry["cell"]["options"], cells)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
+from elman.files import read_safetensors
 from elman.interop.files import read_bytes
 
 #: The entries under which checkpoints keep a state_dict beside other things.
@@ -21,8 +21,6 @@ STATE_DICTS = ("state_dict", "model_state_dict", "model")
 
 #: How many times the numbers of a file may count: modules share weights, an embedding and the layer above it.
 _SHARED = 8
-
-_WIDE = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
@@ -115,30 +113,10 @@ def _state_dict(weights: Any) -> Mapping[Any, Any]:
 
 
 def _read_safetensors(content: bytes) -> dict[str, Array]:
-    import safetensors
-
-    deserialize: Any = safetensors.deserialize
-    try:
-        tensors = sorted(deserialize(content), key=lambda entry: entry[0])  # their order tells nothing
-    except safetensors.SafetensorError as error:
-        raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
-    if "elman" in _metadata(content):
+    tensors, metadata = read_safetensors(content)
+    if "elman" in metadata:
         raise FormatError("it must hold the weights of PyTorch's modules. Got a network, which elman.load reads.")
-    arrays: dict[str, Array] = {}
-    for key, tensor in tensors:
-        if tensor["dtype"] not in _WIDE:
-            raise FormatError(f"{key} must hold weights in floating point. Got {tensor['dtype']}.")
-        array = np.frombuffer(tensor["data"], _WIDE[tensor["dtype"]]).reshape(tensor["shape"])
-        if tensor["dtype"] == "BF16":  # the upper half of a float32
-            array = (array.astype(np.uint32) << 16).view(np.float32)
-        arrays[key] = array
-    return arrays_of(arrays)
-
-
-def _metadata(content: bytes) -> Mapping[str, str]:
-    """What the header of a safetensors file, known to be whole, says beside the tensors."""
-    end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end]).get("__metadata__") or {}
+    return arrays_of(dict(sorted(tensors.items())))  # their order tells nothing
 
 
 def _read_pickle(name: str, content: bytes) -> Any:
