@@ -49,8 +49,11 @@ float64, sigmoid within 2.3; results below the smallest normal number are 0. A f
 epsilon (5e-6) of the float64 equations over 200 steps. Kernel and equations of one dtype agree within 32 epsilon of the
 largest entry, gradients included. `tests/test_kernel_accuracy.py` and `tests/test_kernels.py` keep these figures.
 
-Results do not depend on the number of threads, and a stream, chunks and whole sequences give the same bits on one
-instruction set.
+Where all layers of a network run in kernels, which is all but cells of one's own, `projection` and `layer_norm`,
+results do not depend on the number of threads, neither elman's nor those of BLAS, also those of training; and a stream,
+chunks and whole sequences, a sequence alone and in a batch, give the same bits on one instruction set. The others, and
+everything under `ELMAN_PLAIN=1`, give the same bits in steps, chunks and whole sequences of the same batch.
+`tests/test_bits.py` holds random networks to this.
 """
 
 

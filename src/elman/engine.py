@@ -1,17 +1,22 @@
-"""The one switch: whether the plain equations or a compiled kernel runs a cell through time.
+"""The one switch: whether the plain equations or a compiled kernel runs a cell through time, or a dense layer.
 
-Nothing else in the library knows which one ran. A kernel runs every cell that names one; the plain equations run the
-others, all cells where no kernels are built, and all cells where the environment variable ELMAN_PLAIN is set.
+Nothing else in the library knows which one ran. A kernel runs dense layers and every cell that names one; the plain
+equations run the others, and everything where no kernels are built or the environment variable ELMAN_PLAIN is set.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import warnings
+from collections.abc import Callable
 from typing import TypeAlias
 
+import numpy as np
+
 from elman import checks, kernels
-from elman.cells import stepping, unroll
+from elman.cells import dense, stepping, unroll
+from elman.cells.activations import Activation
 from elman.cells.calling import Zones, locked
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
@@ -132,3 +137,26 @@ def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array
     if isinstance(tape, kernels.Tape):
         return kernels.run_derivative(tape, dy, dstate)
     return unroll.unroll_derivative(tape, dy, dstate)
+
+
+def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
+    """A dense layer made ready, its weights copied: gives y (..., O) of x (..., I), of up to three axes.
+
+    A row of y has the same bits whatever rows stand beside it, and whatever the number of threads, also those of BLAS.
+    """
+    if _plain:
+        return functools.partial(dense.dense, W=W.copy(), b=b.copy(), activation=activation)
+    return kernels.pack_dense(W, b, activation)
+
+
+def dense_derivative(x: Array, W: Array, y: Array, dy: Array, activation: Activation) -> tuple[Array, Array, Array]:
+    """The gradients by x (N, I), W and b, from the output y (N, O) and its gradient."""
+    return (dense.dense_derivative if _plain else kernels.dense_derivative)(x, W, y, dy, activation)
+
+
+def product(x: Array, W: Array) -> Array:
+    """x W, each row as `pack_dense` has it: what `x @ W` gives depends on the threads of BLAS."""
+    return pack_dense(W, np.zeros(W.shape[1], W.dtype), _IDENTITY)(x)
+
+
+_IDENTITY = Activation("identity")

@@ -6,7 +6,8 @@ another in one array, and the lengths say where each sequence ends:
     lengths = [3, 1, 2]      values = [a0 a1 a2 b0 c0 c1]        (N = 6 steps, B = 3 sequences)
 
 A list of sequences, a padded array with lengths and a dense array all become this, so padding can neither be
-computed nor leak; what the user gave decides the form in which results go back.
+computed nor leak; what the user gave decides the form in which results go back. The elements of a row stand one after
+another, whatever the layout of the user's array: NumPy's sums over a row depend on it in their last bits.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ class Layout:
             parts = [checks.real_array(f"{name}[{i}]", v, dtype) for i, v in enumerate(value)]
             for i, (part, length) in enumerate(zip(parts, self.lengths, strict=True)):
                 checks.shape(f"{name}[{i}]", part, (int(length), width))
-            return np.concatenate(parts)
+            return np.ascontiguousarray(np.concatenate(parts))
         array = checks.real_array(name, value, dtype)
         checks.shape(name, array, (*self.outer_shape, width))
-        rows = array.reshape(-1, width)
+        rows = np.ascontiguousarray(array.reshape(-1, width))
         return rows if self.real is None else rows.take(self.real, axis=0)
 
     def unpack(self, values: Array, own: bool = False) -> Any:
@@ -156,7 +157,7 @@ def place(index: tuple[int, ...], layout: Layout) -> str:
 def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths: Any, own: bool) -> Sequences:
     read = checks.number_array if step else checks.whole_numbers
     rows, layout = (_pack_list if _is_ragged_list(x, len(step)) else _pack_array)(name, x, step, read, lengths)
-    values = convert(rows, layout)
+    values = np.ascontiguousarray(convert(rows, layout))
     if own and values is rows and layout.form != "list" and layout.real is None:  # else they are a copy already
         values = rows.copy()
     return Sequences(values, layout)

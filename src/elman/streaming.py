@@ -20,7 +20,7 @@ from elman.sequences import Layout
 
 
 class Plan:
-    """A network as it was at one moment, with the weights of its recurrent layers packed."""
+    """A network as it was at one moment, with its weights packed."""
 
     def __init__(self, net: Network) -> None:
         self.net = copy.deepcopy(net)
@@ -28,6 +28,7 @@ class Plan:
         check_steps(every)
         self.layers = [layer for layer in every if not isinstance(layer, (Dropout, LastStep))]  # they change no step
         self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
+        self.rows = [layer._ready() for layer in self.layers]  # of those without a state
 
     def fits(self, net: Network) -> bool:
         """Whether the weights of the network are still the same."""
@@ -74,8 +75,7 @@ class Stream:
         self._outer = () if self.batch is None else (self.batch,)
         self._walkers = [None if packed is None else packed.stream(self._count) for packed in plan.packed]
         self._stages: list[Callable[..., Array]] = [
-            layer._rows if walker is None else walker.step
-            for layer, walker in zip(plan.layers, self._walkers, strict=True)
+            rows if walker is None else walker.step for rows, walker in zip(plan.rows, self._walkers, strict=True)
         ]
         self.reset()
         # A single recurrent layer is one call away; it refuses, before it changes anything, what does not fit.

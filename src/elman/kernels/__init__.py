@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from elman.cells.activations import Activation
 from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
@@ -22,7 +24,7 @@ try:
 except ModuleNotFoundError:  # a source folder where nothing was built: the plain equations run
     native = None  # type: ignore[assignment]
 
-__all__ = ["Tape", "native", "pack", "run", "run_derivative"]
+__all__ = ["Tape", "dense_derivative", "native", "pack", "pack_dense", "run", "run_derivative"]
 
 
 class Tape(NamedTuple):
@@ -150,6 +152,20 @@ def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
     kind, options = _native(cell.kernel)
     zone_rows = _zone_rows(zones, weights[1].shape[0], weights[1].dtype)
     return native.pack(kind, *_four(weights), *_two(zone_rows), options)
+
+
+def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
+    """A dense layer with its weights packed: y (..., O) of x (..., I), of up to three axes."""
+    return native.pack_dense(W, b, *_chosen(activation))
+
+
+def dense_derivative(x: Array, W: Array, y: Array, dy: Array, activation: Activation) -> tuple[Array, Array, Array]:
+    """The gradients of a dense layer; see `elman.cells.dense.dense_derivative`."""
+    return native.dense_backward(_rows(x), W, _rows(y), _rows(dy), *_chosen(activation))
+
+
+def _chosen(activation: Activation) -> tuple[Any, float, float]:
+    return getattr(native.Activation, activation.name), *activation.slopes
 
 
 def _rows(array: Array) -> Array:

@@ -58,6 +58,8 @@ public:
         if (elements && view_.ndim == 2 && row_stride() != view_.shape[1]) refuse(shape);
         return elements;
     }
+    // Where the elements of an array begin that this library has made itself.
+    void* elements() const { return view_.buf; }
     // Elements from one row to the next of an array with two axes.
     index row_stride() const {
         if (view_.ndim != 2) return 0;

@@ -76,5 +76,7 @@ template <> CellKernels<float> cell_kernels(Kind kind, index units) {
 template <> CellKernels<double> cell_kernels(Kind kind, index units) {
     return kernels_for(units, 4).float64(kind, units);
 }
+template <> const DenseKernels<float>& dense_kernels(index outputs) { return kernels_for(outputs, 8).dense_float32; }
+template <> const DenseKernels<double>& dense_kernels(index outputs) { return kernels_for(outputs, 4).dense_float64; }
 
 }  // namespace elman

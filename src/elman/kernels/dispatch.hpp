@@ -13,5 +13,6 @@ std::vector<std::string> available_isas();
 const Kernels& chosen_kernels();
 
 template <class T> CellKernels<T> cell_kernels(Kind kind, index units);
+template <class T> const DenseKernels<T>& dense_kernels(index outputs);
 
 }  // namespace elman

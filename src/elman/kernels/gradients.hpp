@@ -8,12 +8,14 @@
 namespace elman {
 namespace ELMAN_ISA {
 
-// R rows m of dW[m][V][L] += sum over s of rows[s][m] * dz[s][V][L]; dz moves by `stride` from one s to the next.
+// R rows m of dW[m][V][L] += sum over s of rows[s][m] * dz[s][V][L]; dz moves by `stride` from one s to the next, dW by
+// `row` from one m to the next.
 template <class T, int R, int V>
-ELMAN_APART void outer_products_tile(const T* const* rows, index slots, index m, const T* dz, index stride, T* dW) {
+ELMAN_APART void outer_products_tile(const T* const* rows, index slots, index m, const T* dz, index stride, T* dW,
+                                     index row) {
     constexpr int L = Lanes<T>::count;
     vec<T> acc[R][V];
-    load_tile<T>(acc, dW + m * V * L, V * L);
+    load_tile<T>(acc, dW + m * row, row);
     for (index s = 0; s < slots; ++s, dz += stride) {
         const T* a = rows[s] + m;
         vec<T> b[V];
@@ -26,21 +28,30 @@ ELMAN_APART void outer_products_tile(const T* const* rows, index slots, index m,
             for (int v = 0; v < V; ++v) acc[r][v] = fma(factor, b[v], acc[r][v]);
         }
     }
-    store_tile<T>(acc, dW + m * V * L, V * L);
+    store_tile<T>(acc, dW + m * row, row);
 }
 
-// The same for all m < width.
+// The same for m0 <= m < m1.
+template <class T, int V>
+void add_outer_products(const T* const* rows, index slots, index m0, index m1, const T* dz, index stride, T* dW,
+                        index row) {
+    for_tiles<max_rows(V)>(m1 - m0, [&](index m, auto count) {
+        outer_products_tile<T, count.value, V>(rows, slots, m0 + m, dz, stride, dW, row);
+    });
+}
+
+// All m < width, without space between the rows of dW.
 template <class T, int V>
 void add_outer_products(const T* const* rows, index slots, index width, const T* dz, index stride, T* dW) {
-    for_tiles<max_rows(V)>(
-        width, [&](index m, auto count) { outer_products_tile<T, count.value, V>(rows, slots, m, dz, stride, dW); });
+    add_outer_products<T, V>(rows, slots, 0, width, dz, stride, dW, V * Lanes<T>::count);
 }
 
-template <class T, int A> void add_rows(index slots, const T* dz, T* db) {
+// db[A][L] += sum over s of dz[s][A][L].
+template <class T, int A> void add_rows(index slots, const T* dz, T* db, index stride = A * Lanes<T>::count) {
     constexpr int L = Lanes<T>::count;
     vec<T> acc[1][A];
     load_tile<T>(acc, db, 0);
-    for (index s = 0; s < slots; ++s, dz += A * L)
+    for (index s = 0; s < slots; ++s, dz += stride)
 #pragma GCC unroll 8
         for (int v = 0; v < A; ++v) acc[0][v] += load(dz + v * L);
     store_tile<T>(acc, db, 0);

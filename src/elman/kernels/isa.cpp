@@ -1,4 +1,5 @@
 // All kernels for one instruction set: compiled once for each, ELMAN_ISA naming the namespace (CMakeLists.txt).
+#include "dense.hpp"
 #include "gru.hpp"
 #include "gru_reset_before.hpp"
 #include "lstm.hpp"
@@ -68,7 +69,8 @@ template <class T> CellKernels<T> choose(Kind kind, index units) {
 }
 
 extern const Kernels kernels;
-const Kernels kernels = {ELMAN_NAME(ELMAN_ISA), choose<float>, choose<double>};
+const Kernels kernels = {ELMAN_NAME(ELMAN_ISA), choose<float>, choose<double>, dense_kernels<float>(),
+                         dense_kernels<double>()};
 
 }  // namespace ELMAN_ISA
 }  // namespace elman

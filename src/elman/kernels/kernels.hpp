@@ -190,10 +190,63 @@ struct CellKernels {
     void (*unpack_gradient)(const Backward<T>&, T* dWx, T* dWh, T* db, T* dvectors);
 };
 
+// A dense layer over rows: y = act(x W + b), O outputs.
+template <class T>
+struct DenseForward {
+    index inputs, outputs;      // I, O
+    Gate<T> activation;
+    const T* packed;            // b and W as laid out by pack
+    const T* x;                 // (N, I)
+    index ldx;
+    T* y;                       // (N, O)
+    index ldy;
+};
+
+// One block of rows; dW and db are summed up over blocks.
+template <class T>
+struct DenseBackward {
+    index inputs, outputs;
+    Gate<T> activation;
+    const T* packed;            // W transposed, as laid out by pack_transposed
+    index rows;                 // of the block
+    const T* const* x_rows;     // (rows) row of x
+    const T* y;                 // (rows, O)
+    index ldy;
+    const T* dy;                // (rows, O)
+    index lddy;
+    T* da;                      // (rows, ldda) gradient of what stands inside the activation
+    index ldda;                 // at least O rounded up to whole vectors
+    T* dx;                      // (rows, I)
+    index lddx;
+    T* dW;                      // (I, width) sums so far, with the outputs rounded up to whole vectors
+    T* db;                      // (width)
+};
+
+struct DenseSizes {
+    index width;                // O rounded up to whole vectors
+    index packed, packed_transposed;
+    index ldda;
+    index parts;                // of the weight gradient
+};
+
+template <class T>
+struct DenseKernels {
+    DenseSizes (*sizes)(index inputs, index outputs);
+    void (*pack)(index inputs, index outputs, const T* W, const T* b, T* packed);
+    void (*pack_transposed)(index inputs, index outputs, const T* W, T* packed);
+    void (*forward)(const DenseForward<T>&, index row0, index row1);
+    // da and dx of rows row0..row1.
+    void (*backward)(const DenseBackward<T>&, index row0, index row1);
+    // Adds the block to parts p0..p1 of dW and db.
+    void (*weight_gradient)(const DenseBackward<T>&, index p0, index p1);
+};
+
 struct Kernels {
     const char* name;
     CellKernels<float> (*float32)(Kind, index units);
     CellKernels<double> (*float64)(Kind, index units);
+    DenseKernels<float> dense_float32;
+    DenseKernels<double> dense_float64;
 };
 
 }  // namespace elman

@@ -1,54 +1,23 @@
 #include "layer.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 
 #include "dispatch.hpp"
 #include "flush.hpp"
 #include "memory.hpp"
 #include "team.hpp"
+#include "work.hpp"
 
 namespace elman {
 
 namespace {
-
-constexpr index kilobyte = 1024;
-// A block's gradients of gates are written, then read by the weight gradients: they should still be in the L2 cache.
-constexpr index block_bytes = 512 * kilobyte;
-// Fewer rows than these and loading and storing the sums of the weight gradients would show.
-constexpr index fewest_block_rows = 512;
-// Work a thread is worth starting for.
-constexpr double flops_per_thread = 2e7;
-// Flops between two looks at the clock.
-constexpr double flops_per_block = 1e8;
-
-// Asks for an interruption no more often than every few milliseconds.
-class Watch {
-public:
-    explicit Watch(const Running& running) : running_(running) {}
-    // On the calling thread only.
-    void look() {
-        const auto now = std::chrono::steady_clock::now();
-        if (!running_.interrupted || now - last_ < std::chrono::milliseconds(5)) return;
-        last_ = now;
-        if (running_.interrupted()) stopped_ = true;
-    }
-    bool stopped() const { return stopped_; }
-
-private:
-    const Running& running_;
-    std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
-    std::atomic<bool> stopped_{false};
-};
 
 template <class T> double flops_per_row(const Layer<T>& layer, const Sizes& sizes) {
     return 2.0 * (layer.weights.inputs + layer.weights.units) * sizes.gates * sizes.lanes * sizes.panels;
 }
 
 int team_size(const Order& order, double flops, const Running& running) {
-    const double most = std::min<double>(order.sequences(), flops / flops_per_thread);
-    return std::max(1, std::min(running.threads, static_cast<int>(most)));
+    return threads_for(order.sequences(), flops, running);
 }
 
 // States (B, H) of the caller, or zeros, to rows of `stride` in the order of the batch, and back.
@@ -65,8 +34,6 @@ template <class T> void scatter(const Order& order, const T* rows, index stride,
     for (index b = 0; b < order.sequences(); ++b)
         std::copy_n(rows + b * stride, units, state + order.original(b) * units);
 }
-
-index share(index n, int rank, int ranks) { return n * rank / ranks; }
 
 // Whether x Wx is better multiplied for a block of steps at once than row by row inside the loop over time: when the
 // loop has few rows to use a weight for, or when it has to fetch the weights from beyond the L2 cache at each step.

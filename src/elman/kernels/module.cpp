@@ -42,6 +42,7 @@ template <class T> nb::object empty(std::initializer_list<index> shape) {
 template nb::object empty<float>(std::initializer_list<index>);
 template nb::object empty<double>(std::initializer_list<index>);
 
+void add_dense(nb::module_& m);
 void add_streams(nb::module_& m);
 
 namespace {
@@ -250,5 +251,6 @@ NB_MODULE(_native, m) {
           "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none(),
           "dx, dh0, dc0, dWx, dWh, db, dvectors from the tape of forward; dc0 and dvectors are None where there are "
           "none.");
+    add_dense(m);
     add_streams(m);
 }

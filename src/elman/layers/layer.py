@@ -8,7 +8,7 @@ Nothing of a call stays in a layer: what `backward` needs is the tape that `forw
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -110,6 +110,10 @@ class Layer:
     def _rows(self, rows: Array) -> Array:
         """The output of rows (..., features) for a layer that treats each by itself; what a stream computes."""
         raise NotImplementedError
+
+    def _ready(self) -> Callable[[Array], Array]:
+        """`_rows`, with what it makes of the weights made once and for all: for streams."""
+        return self._rows
 
     # What a user calls.
 

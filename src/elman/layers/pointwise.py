@@ -5,11 +5,12 @@ They work on packed rows (N, features), so they never see padding, and serve seq
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman import checks
+from elman import checks, engine
 from elman.cells.activations import Activation, as_activation
 from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
@@ -63,21 +64,21 @@ class Dense(Layer):
         self._parameters["b"][...] = 0
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        y = self._rows(x.values)  # (N, output)
-        return x.with_values(y), None, (x.values, self._parameters["W"].copy(), y) if keep else None
+        rows = np.ascontiguousarray(x.values, self.dtype)
+        y = self._rows(rows)  # (N, output)
+        return x.with_values(y), None, (rows, self._parameters["W"].copy(), y) if keep else None
 
     def _rows(self, rows: Array) -> Array:
-        y = rows @ self._parameters["W"]
-        y += self._parameters["b"]
-        return y if self.activation.name == "identity" else self.activation(y)
+        return self._ready()(rows)
+
+    def _ready(self) -> Callable[[Array], Array]:
+        return engine.pack_dense(self._parameters["W"], self._parameters["b"], self.activation)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         x, W, y = kept
-        if dy is None:
-            da = np.zeros_like(y)
-        else:
-            da = dy if self.activation.name == "identity" else dy * self.activation.derivative(y)
-        return da @ W.T, None, {"W": x.T @ da, "b": da.sum(0)}
+        dy = np.zeros_like(y) if dy is None else np.ascontiguousarray(dy, self.dtype)
+        dx, dW, db = engine.dense_derivative(x, W, y, dy, self.activation)
+        return dx, None, {"W": dW, "b": db}
 
 
 class Embedding(Layer):
