@@ -48,7 +48,7 @@ def networks() -> list[elman.Network]:
         ),
         elman.Network([elman.LSTM(2, 3, peepholes=True, clip=2.0, seed=1), elman.Dropout(0.5)]),
         elman.Network([elman.LSTM(2, 4, projection=3, learned_state=True, zoneout=0.1, seed=1)]),
-        elman.Network([elman.Reverse("float64"), elman.GRU(2, 3, reset_after=False, dtype="float64", seed=1)]),
+        elman.Network([elman.Reverse(), elman.GRU(2, 3, reset_after=False, dtype="float64", seed=1)]),
     ]
 
 

@@ -267,14 +267,12 @@ def test_seasonal_naive_goes_on_past_a_season():
 
 
 def test_last_steps(tmp_path):
-    net = Network(
-        [GRU(3, 4, dtype="float64", seed=0), LastSteps(4, 2, "float64"), Dense(8, 2, dtype="float64", seed=1)]
-    )
+    net = Network([GRU(3, 4, dtype="float64", seed=0), LastSteps(4, 2), Dense(8, 2, dtype="float64", seed=1)])
     x = [rng.normal(size=(n, 3)) for n in (5, 1, 2)]
     state = [rng.normal(size=(3, 4))]
     weights = rng.normal(size=(3, 2))
     h, _ = net.layers[0](x, state[0])
-    pooled, _ = LastSteps(4, 2, "float64")(h)
+    pooled, _ = LastSteps(4, 2)(h)
     np.testing.assert_array_equal(pooled[0], h[0][3:].ravel())
     np.testing.assert_array_equal(pooled[1], np.concatenate([np.zeros(4), h[1][0]]))
     _, _, tape = net.forward(x, state)

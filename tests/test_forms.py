@@ -26,9 +26,9 @@ def make(name):
     width = 12
     tail = {
         "dense": [elman.LayerNorm(width, **F64), elman.Dense(width, 2, "tanh", seed=2, **F64)],
-        "last": [elman.LastStep(**F64), elman.Dense(width, 2, seed=2, **F64)],
-        "mean": [elman.MeanOverTime(**F64), elman.Dense(width, 2, seed=2, **F64)],
-        "max": [elman.MaxOverTime(**F64)],
+        "last": [elman.LastStep(), elman.Dense(width, 2, seed=2, **F64)],
+        "mean": [elman.MeanOverTime(), elman.Dense(width, 2, seed=2, **F64)],
+        "max": [elman.MaxOverTime()],
     }[name]
     return elman.Network([recurrent["lstm"](), *tail])
 
@@ -140,7 +140,7 @@ def test_results_do_not_alias_inputs_or_each_other(name):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("layer", [elman.Dropout(0.5, **F64), elman.Network([elman.Dropout(0.2, **F64)])], ids=str)
+@pytest.mark.parametrize("layer", [elman.Dropout(0.5), elman.Network([elman.Dropout(0.2)])], ids=str)
 def test_a_layer_that_does_nothing_still_gives_a_copy(layer):
     x = np.ones((2, 3, 4))
     for y in (layer(x)[0], layer.forward(x)[0], layer(x[0])[0]):
@@ -172,7 +172,7 @@ def test_dense_and_embedding_values():
 
 
 def test_dropout_scales_what_it_keeps():
-    layer = elman.Dropout(0.25, **F64)
+    layer = elman.Dropout(0.25)
     y, _, _ = layer.forward(np.ones((10, 20, 30)), rng=np.random.default_rng(0))
     assert set(np.unique(y)) == {0.0, 1 / 0.75}
     assert y.mean() == pytest.approx(1, abs=0.02)

@@ -134,9 +134,9 @@ F64 = {"dtype": "float64"}
 STACKS = {
     "dense": lambda: network(elman.Dense(3, 4, "tanh", **F64), elman.Dense(4, 2, **F64)),
     "layer norm": lambda: network(elman.Dense(3, 4, **F64), elman.LayerNorm(4, **F64)),
-    "last step": lambda: network(elman.GRU(3, 4, **F64), elman.LastStep(**F64), elman.Dense(4, 2, **F64)),
-    "mean over time": lambda: network(elman.LSTM(3, 4, True, **F64), elman.MeanOverTime(**F64)),
-    "max over time": lambda: network(elman.RNN(3, 4, **F64), elman.MaxOverTime(**F64), elman.LayerNorm(4, **F64)),
+    "last step": lambda: network(elman.GRU(3, 4, **F64), elman.LastStep(), elman.Dense(4, 2, **F64)),
+    "mean over time": lambda: network(elman.LSTM(3, 4, True, **F64), elman.MeanOverTime()),
+    "max over time": lambda: network(elman.RNN(3, 4, **F64), elman.MaxOverTime(), elman.LayerNorm(4, **F64)),
     "deep": lambda: network(
         elman.LSTM(3, 2, True, **F64),
         elman.LayerNorm(4, **F64),
@@ -187,7 +187,7 @@ def test_embedding():
 
 
 def test_dropout_backward_uses_the_mask_of_its_forward():
-    net = network(elman.Dropout(0.4, **F64), elman.Dense(3, 2, seed=0, **F64))
+    net = network(elman.Dropout(0.4), elman.Dense(3, 2, seed=0, **F64))
     x = np.random.default_rng(0).normal(size=(2, 5, 3))
     y, _, tape = net.forward(x, rng=np.random.default_rng(9))
     dy = np.random.default_rng(1).normal(size=y.shape)

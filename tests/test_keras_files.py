@@ -68,10 +68,10 @@ def recurrent_block(rng, inputs, dtype, last):
         lambda: elman.GRU(inputs, hidden, reset_after=bool(rng.random() < 0.5), **options),
         lambda: elman.GRU(inputs, hidden, activations={"r": gate, "z": gate, "n": outer}, **options),
     ][rng.integers(5)]()
-    layers = [elman.Reverse(dtype)] * bool(rng.random() < 0.3) + [layer]
-    layers += [elman.LastStep(dtype, bidirectional=both)] * last
+    layers = [elman.Reverse()] * bool(rng.random() < 0.3) + [layer]
+    layers += [elman.LastStep(bidirectional=both)] * last
     if both and rng.random() < 0.5:
-        return [*layers, elman.MergeDirections(str(rng.choice(["sum", "mul", "ave"])), dtype)], hidden
+        return [*layers, elman.MergeDirections(str(rng.choice(["sum", "mul", "ave"])))], hidden
     return layers, hidden * (1 + both)
 
 
@@ -81,22 +81,22 @@ def random_network(seed):
     if rng.random() < 0.3:
         layers = [elman.Embedding(7, width, dtype, seed=seed)]
     elif rng.random() < 0.3:
-        layers = [elman.Masking(0.5, dtype)]
+        layers = [elman.Masking(0.5)]
         rng = np.random.default_rng(seed + 1000)
     if rng.random() < 0.5:
-        layers.append(elman.Dropout(0.25, dtype, per_sequence=True))
+        layers.append(elman.Dropout(0.25, per_sequence=True))
     last = bool(rng.random() < 0.5)
     block, width = recurrent_block(rng, width, dtype, last)
     layers += block
     layers += [
         elman.LayerNorm(width, 0.01, dtype),
         elman.Dense(width, 3, "elu", dtype, seed=seed),
-        elman.Dropout(0.5, dtype),
+        elman.Dropout(0.5),
     ]
     layers.append(elman.Dense(3, 2, elman.Activation("leaky_relu", alpha=0.3), dtype, seed=seed + 1))
-    layers.append(elman.Activate(str(rng.choice(["softmax", "log_softmax", "identity"])), dtype))
+    layers.append(elman.Activate(str(rng.choice(["softmax", "log_softmax", "identity"]))))
     if not last and not any(isinstance(layer, elman.Reverse) for layer in layers):
-        layers.append(elman.MeanOverTime(dtype))
+        layers.append(elman.MeanOverTime())
     net = elman.Network(layers)
     for array in net.parameters.values():
         array[...] = rng.standard_normal(array.shape)

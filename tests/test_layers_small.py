@@ -17,15 +17,15 @@ from test_gradients import KINKED, random_parameters
 F64 = {"dtype": "float64"}
 LENGTHS = [4, 1, 6]
 LAYERS = {
-    "activate": lambda: elman.Activate(elman.Activation("elu", alpha=0.4), **F64),
-    "softmax": lambda: elman.Activate("softmax", **F64),
-    "log_softmax": lambda: elman.Activate("log_softmax", **F64),
-    "reverse": lambda: elman.Reverse(**F64),
-    "sum": lambda: elman.MergeDirections("sum", **F64),
-    "mul": lambda: elman.MergeDirections("mul", **F64),
-    "ave": lambda: elman.MergeDirections("ave", **F64),
-    "last": lambda: elman.LastStep(bidirectional=True, **F64),
-    "masking": lambda: elman.Masking(0.5, **F64),
+    "activate": lambda: elman.Activate(elman.Activation("elu", alpha=0.4)),
+    "softmax": lambda: elman.Activate("softmax"),
+    "log_softmax": lambda: elman.Activate("log_softmax"),
+    "reverse": lambda: elman.Reverse(),
+    "sum": lambda: elman.MergeDirections("sum"),
+    "mul": lambda: elman.MergeDirections("mul"),
+    "ave": lambda: elman.MergeDirections("ave"),
+    "last": lambda: elman.LastStep(bidirectional=True),
+    "masking": lambda: elman.Masking(0.5),
 }
 
 
@@ -138,7 +138,7 @@ def test_without_a_gradient_of_y_and_arrays_of_their_own(name):
 
 @pytest.mark.parametrize("activation", [*ACTIVATIONS, *OVER_FEATURES])
 def test_every_activation(activation):
-    layer, rng = elman.Activate(activation, **F64), np.random.default_rng(3)
+    layer, rng = elman.Activate(activation), np.random.default_rng(3)
     x, dy = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3))
     _, _, tape = layer.forward(x)
     exact, _, _ = layer.backward(tape, dy)
@@ -165,12 +165,12 @@ def test_directions_are_those_of_a_bidirectional_layer():
     for name, array in one.parameters.items():
         array[...] = both.parameters[name + "_reverse"]
     y, ends = both(x)
-    backwards, _ = elman.Network([elman.Reverse(**F64), one, elman.Reverse(**F64)])(x)
+    backwards, _ = elman.Network([elman.Reverse(), one, elman.Reverse()])(x)
     for got, want in zip(backwards, y, strict=True):
         np.testing.assert_allclose(got, want[:, 4:], rtol=1e-14)
-    last, _ = elman.Network([both, elman.LastStep(bidirectional=True, **F64)])(x)
+    last, _ = elman.Network([both, elman.LastStep(bidirectional=True)])(x)
     np.testing.assert_allclose(last, np.concatenate(ends, axis=1), rtol=1e-14)
-    merged, _ = elman.Network([both, elman.MergeDirections("ave", **F64)])(x)
+    merged, _ = elman.Network([both, elman.MergeDirections("ave")])(x)
     np.testing.assert_allclose(merged[2], (y[2][:, :4] + backwards[2]) / 2, rtol=1e-14)
 
 
@@ -201,8 +201,8 @@ def test_a_network_that_masks_is_trained():
 
 def test_streams_of_pointwise_layers():
     net = elman.Network(
-        [elman.Dense(3, 8, seed=0, **F64), elman.MergeDirections("mul", **F64), elman.GRU(4, 2, seed=1, **F64)]
-        + [elman.Activate(name, **F64) for name in ("softplus", "identity", "log_softmax")]
+        [elman.Dense(3, 8, seed=0, **F64), elman.MergeDirections("mul"), elman.GRU(4, 2, seed=1, **F64)]
+        + [elman.Activate(name) for name in ("softplus", "identity", "log_softmax")]
     )
     x = np.random.default_rng(8).normal(size=(2, 6, 3))
     whole, _ = net(x)

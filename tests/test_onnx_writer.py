@@ -311,8 +311,8 @@ class TestDouble:
             Activation("affine", beta=0.1),
         ]
         layers = [Dense(3, 3, act, dtype="float64") for act in acts]
-        layers += [LayerNorm(3, dtype="float64"), Reverse(dtype="float64"), pool(dtype="float64")]
-        net = fill(Network([*layers, Activate("log_softmax", dtype="float64")]), rng)
+        layers += [LayerNorm(3, dtype="float64"), Reverse(), pool()]
+        net = fill(Network([*layers, Activate("log_softmax")]), rng)
         x = random_input(net, (2, 5), rng)
         lengths = np.array([5, 3], np.int32)
         y = run(written(tmp_path, net, lengths=True), x, lengths=lengths)["y"]

@@ -233,7 +233,7 @@ def every_option(dtype="float64"):
     net = elman.Network(
         [
             elman.LSTM(3, 5, seed=0, recurrent_dropout=0.3, zoneout=(0.1, 0.2), learned_state=True, **o),
-            elman.Dropout(0.5, per_sequence=True, **o),
+            elman.Dropout(0.5, per_sequence=True),
             elman.GRU(5, 4, seed=1, recurrent_dropout=0.2, learned_state=True, **o),
             elman.LSTM(4, 3, seed=2, layer_norm=True, zoneout=0.3, **o),
             elman.Network([elman.Recurrent(LEAKY, 3, 6, seed=3, zoneout=0.2, learned_state=True, **o)]),
@@ -325,7 +325,7 @@ def test_options_left_at_their_defaults_are_not_written():
         options |= {"peepholes", "coupled", "projection", "clip", "cell_clip", "activations"}
         assert not options & set(layer.config)
     layer = elman.LSTM(2, 3, zoneout=(0.0, np.float32(0.5)), recurrent_dropout=np.float64(0.25))
-    assert layer.config["zoneout"] == [0.0, 0.5]
+    assert layer.config["zoneout"] == (0.0, 0.5)
     assert type(layer.config["recurrent_dropout"]) is float
 
 
@@ -351,7 +351,7 @@ def test_padding_is_never_read():
 
 
 def test_dropout_by_sequence():
-    layer = elman.Dropout(0.5, per_sequence=True, **F64)
+    layer = elman.Dropout(0.5, per_sequence=True)
     x = [np.ones((n, 40)) for n in (3, 1, 5)]
     y, _, tape = layer.forward(x, rng=np.random.default_rng(0))
     masks = [part[0] for part in y]
@@ -370,9 +370,9 @@ def test_dropout_by_sequence():
 
 def test_dropout_by_sequence_of_vectors_is_dropout():
     x = np.random.default_rng(0).normal(size=(4, 5, 3))
-    last = elman.LastStep(**F64)
+    last = elman.LastStep()
     results = [
-        elman.Network([last, elman.Dropout(0.5, per_sequence=p, **F64)]).forward(x, rng=np.random.default_rng(1))[0]
+        elman.Network([last, elman.Dropout(0.5, per_sequence=p)]).forward(x, rng=np.random.default_rng(1))[0]
         for p in (False, True)
     ]
     np.testing.assert_array_equal(*results)

@@ -82,12 +82,12 @@ def stack(dtype, seed=0):
         [
             elman.Dense(3, 4, "elu", dtype=dtype),
             elman.LSTM(4, 5, dtype=dtype),
-            elman.Dropout(0.5, dtype=dtype),
-            elman.Network([elman.GRU(5, 7, dtype=dtype), elman.Activate("relu", dtype=dtype)]),
+            elman.Dropout(0.5),
+            elman.Network([elman.GRU(5, 7, dtype=dtype), elman.Activate("relu")]),
             elman.Dense(7, 6, "tanh", dtype=dtype),
             elman.Dense(6, 2, "sigmoid", dtype=dtype),
             elman.Dense(2, 4, dtype=dtype),
-            elman.Activate("softmax", dtype=dtype),
+            elman.Activate("softmax"),
         ]
     )
     for array in net.parameters.values():

@@ -18,7 +18,7 @@ def make():
         [
             elman.LSTM(3, 5, seed=0, **F64),
             elman.LayerNorm(5, **F64),
-            elman.Dropout(0.5, **F64),
+            elman.Dropout(0.5),
             elman.GRU(5, 4, seed=1, **F64),
             elman.Network([elman.Recurrent(LEAKY, 4, 6, seed=2, **F64)]),
             elman.Dense(6, 2, seed=3, **F64),
@@ -106,9 +106,9 @@ def test_the_last_step_of_a_sequence_that_ends_at_each_step():
     net = elman.Network(
         [
             elman.GRU(3, 5, seed=0, **F64),
-            elman.Network([elman.LastStep(**F64), elman.Dropout(0.5, **F64)]),
+            elman.Network([elman.LastStep(), elman.Dropout(0.5)]),
             elman.Dense(5, 2, seed=1, **F64),
-            elman.Activate("softmax", **F64),
+            elman.Activate("softmax"),
         ]
     )
     x = np.random.default_rng(3).normal(size=(4, 7, 3))

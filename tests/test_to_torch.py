@@ -43,19 +43,19 @@ def stacks(dtype):
     """Networks that show every layer; each with the width of x, None for tokens."""
     on = {"dtype": dtype}
     return [
-        (None, [elman.Embedding(9, 4, **on), elman.GRU(4, 5, **on), elman.Dropout(0.3, **on), elman.Dense(5, 2, **on)]),
-        (4, [elman.LSTM(4, 5, bidirectional=True, **on), elman.LastStep(bidirectional=True, **on)]),
-        (4, [elman.LSTM(4, 5, learned_state=True, **on), elman.LastStep(**on), elman.Dense(5, 3, "tanh", **on)]),
+        (None, [elman.Embedding(9, 4, **on), elman.GRU(4, 5, **on), elman.Dropout(0.3), elman.Dense(5, 2, **on)]),
+        (4, [elman.LSTM(4, 5, bidirectional=True, **on), elman.LastStep(bidirectional=True)]),
+        (4, [elman.LSTM(4, 5, learned_state=True, **on), elman.LastStep(), elman.Dense(5, 3, "tanh", **on)]),
         (4, [elman.LSTM(4, 5, projection=3, **on), elman.Dense(3, 2, **on)]),
         (4, [elman.LSTM(4, 5, bidirectional=True, projection=2, learned_state=True, **on), elman.RNN(4, 3, **on)]),
-        (4, [elman.GRU(4, 3, bidirectional=True, learned_state=True, **on), elman.MeanOverTime(**on)]),
-        (4, [elman.RNN(4, 5, "relu", **on), elman.LayerNorm(5, 1e-3, **on), elman.MaxOverTime(**on)]),
-        (4, [elman.Reverse(**on), elman.RNN(4, 5, **on), elman.Reverse(**on), elman.Activate("softmax", **on)]),
-        (4, [elman.Masking(0.5, **on), elman.LSTM(4, 5, **on), elman.Dropout(0.2, **on, per_sequence=True)]),
-        (4, [elman.Masking(0.5, **on), elman.LSTM(4, 3, **on), elman.MeanOverTime(**on)]),
-        (4, [elman.GRU(4, 5, recurrent_dropout=0.4, **on), LastSteps(5, 3, **on), elman.Activate("log_softmax", **on)]),
+        (4, [elman.GRU(4, 3, bidirectional=True, learned_state=True, **on), elman.MeanOverTime()]),
+        (4, [elman.RNN(4, 5, "relu", **on), elman.LayerNorm(5, 1e-3, **on), elman.MaxOverTime()]),
+        (4, [elman.Reverse(), elman.RNN(4, 5, **on), elman.Reverse(), elman.Activate("softmax")]),
+        (4, [elman.Masking(0.5), elman.LSTM(4, 5, **on), elman.Dropout(0.2, per_sequence=True)]),
+        (4, [elman.Masking(0.5), elman.LSTM(4, 3, **on), elman.MeanOverTime()]),
+        (4, [elman.GRU(4, 5, recurrent_dropout=0.4, **on), LastSteps(5, 3), elman.Activate("log_softmax")]),
         *[
-            (4, [elman.GRU(4, 3, bidirectional=True, **on), elman.MergeDirections(mode, **on)])
+            (4, [elman.GRU(4, 3, bidirectional=True, **on), elman.MergeDirections(mode)])
             for mode in ("sum", "mul", "ave")
         ],
         (4, [elman.Network([elman.LSTM(4, 5, **on), elman.LSTM(5, 3, **on)]), elman.RNN(3, 2, **on)]),
@@ -64,7 +64,7 @@ def stacks(dtype):
                 4,
                 [
                     elman.Dense(4, 5, one, **on),
-                    elman.Activate(one, **on),
+                    elman.Activate(one),
                     elman.Dense(5, 3, other, **on),
                     elman.RNN(3, 2, **on),
                 ],
@@ -239,7 +239,7 @@ def test_dropout_acts_in_training_alone():
 
 def test_it_trains_as_elman_does():
     """One step of gradient descent on both sides; the second bias stands still, or it would move twice."""
-    net = draw(elman.Network([elman.LSTM(3, 4, dtype="float64"), elman.LastStep("float64")]))
+    net = draw(elman.Network([elman.LSTM(3, 4, dtype="float64"), elman.LastStep()]))
     module = to_torch(net)
     module[0].bias_hh_l0.requires_grad_(False)
     x = np.random.default_rng(0).standard_normal((5, 6, 3))

@@ -290,7 +290,7 @@ def test_balanced_classes_weigh_alike():
     rng = np.random.default_rng(13)
     x = rng.standard_normal((30, 5, 3))
     y = np.array([0] * 24 + [1] * 6)
-    net = Network([GRU(3, 4, seed=0, dtype="float64"), LastStep(dtype="float64"), Dense(4, 2, seed=1, dtype="float64")])
+    net = Network([GRU(3, 4, seed=0, dtype="float64"), LastStep(), Dense(4, 2, seed=1, dtype="float64")])
     losses = CrossEntropy()(net(x)[0], y)
     history = quiet(net, x, y, epochs=1, batch_size=30, class_weight="balanced")
     assert history.loss[0] == pytest.approx((losses[:24].mean() + losses[24:].mean()) / 2, rel=1e-12)

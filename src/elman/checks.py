@@ -49,8 +49,6 @@ def real_array(name: str, value: Any, dtype: Any = None, axes: Sequence[str] = (
     if type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned:  # the usual case, and the quick one
         return value
     array = number_array(name, value)
-    if dtype is None:
-        dtype = np.float32 if array.dtype == np.float32 else np.float64
     return converted(name, array, dtype, lambda index: place(name, index, axes))
 
 
@@ -96,7 +94,12 @@ def boolean_array(name: str, value: Any) -> Array:
 
 
 def converted(name: str, array: Array, dtype: Any, where: Callable[[tuple[int, ...]], str]) -> Array:
-    """Real numbers as `dtype`; those that it cannot hold are refused, and `where` tells the place of the first."""
+    """Real numbers as `dtype`; those that it cannot hold are refused, and `where` tells the place of the first.
+
+    Without a dtype float32 stays as it is, and all else becomes float64.
+    """
+    if dtype is None:
+        dtype = np.float32 if array.dtype == np.float32 else np.float64
     if array.dtype == dtype:
         return array
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients
+from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names
 from elman.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -27,8 +27,12 @@ class Network(Layer):
     It is called like a layer: ``y, state = net(x)``. The state is a list with one entry a recurrent layer.
     Parameters are named by the place of their layer: "1.Wx", "3.W".
 
-    Raises `ShapeError` where a layer does not take what the one before it gives, `ValueError` where their dtypes
-    differ.
+    Layers without weights compute in the dtype of the others; `dtype` is None where no layer has weights, and such a
+    network computes in float32 where x is float32, else in float64. Neither the layers nor their options can be
+    assigned, see `replace`; weights can, ``net.layers[0].Wx = ...``.
+
+    Raises `ShapeError` where a layer does not take what the one before it gives, `ValueError` where the dtypes of their
+    weights differ.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.LSTM(2, 8, seed=0), elman.Dense(8, 1, seed=1)])
@@ -45,22 +49,26 @@ class Network(Layer):
     _plan: Plan | None = None  # the weights as the streams made of late use them
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        self._parameters = {}
         if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
             raise TypeError(f"layers must be a list of layers. Got {checks.show(layers)}.")
         self.layers = tuple(layers)
         self.output_size = _check_stack(self.layers)
         self.input_size = _first_width(self.layers)
-        self.config = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}
-        self.dtype = self.layers[0].dtype
+        self.dtype = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
         self.takes_tokens = self.layers[0].takes_tokens
         self.stateful = any(layer.stateful for layer in self.layers)
         self.needs_whole_sequences = any(layer.needs_whole_sequences for layer in self.layers)
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
         self.narrowing = math.prod(layer.narrowing for layer in self.layers)
+        self._parameters = LiveArrays(
+            {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.parameters.items()}
+        )
+        self._config = ReadOnly(
+            layers=tuple(ReadOnly({"type": type(layer).__name__, **layer.config}) for layer in self.layers)
+        )
 
     @classmethod
-    def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Network:
+    def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Self:
         """A network from its `config` and its weights; see `Layer.from_parameters`."""
         layers = []
         for i, entry in enumerate(config["layers"]):
@@ -68,12 +76,28 @@ class Network(Layer):
             layers.append(_layer_class(entry["type"]).from_parameters(settings, parameters, f"{prefix}{i}."))
         return cls(layers)
 
-    @property
-    def parameters(self) -> Mapping[str, Array]:
-        """Name -> live array, such as "1.Wx"; in the order of the layers."""
-        return MappingProxyType(
-            {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.parameters.items()}
-        )
+    def replace(self, *, seed: int | None = None, layers: Sequence[Layer] | None = None, **options: Any) -> Self:
+        """A new network of copies of these layers, or of copies of `layers`; without arguments a copy.
+
+        Its only option are its layers. A layer is changed by its own `replace`:
+        ``net.replace(layers=[net.layers[0].replace(zoneout=0.1), *net.layers[1:]])``. No weights are drawn.
+
+        >>> import elman
+        >>> net = elman.Network([elman.GRU(3, 5, seed=0), elman.Dense(5, 2, seed=1)])
+        >>> net.replace(layers=[net.layers[0], net.layers[1].replace(activation="tanh")]).layers[1].activation
+        Activation('tanh')
+        """
+        checks.seed("seed", seed)
+        check_names("Network", {"layers": None, **options}, self._known_options())
+        return type(self)([layer.replace() for layer in (self.layers if layers is None else layers)])
+
+    def astype(self, dtype: Any) -> Self:
+        """A copy with all weights, those of nested networks too, in "float32" or "float64"."""
+        return type(self)([layer.astype(dtype) for layer in self.layers])
+
+    @classmethod
+    def _known_options(cls) -> Mapping[str, Any]:
+        return {"layers": REQUIRED}
 
     def stream(self, batch: int | None = None) -> Stream:
         """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`."""
@@ -143,7 +167,8 @@ class Network(Layer):
         rows = [
             f"  {i}  {name:<{left}} {count:>{right}}" for i, (name, count) in enumerate(zip(names, counts, strict=True))
         ]
-        return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters, {self.dtype}", *rows])
+        kind = "" if self.dtype is None else f", {self.dtype}"
+        return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters{kind}", *rows])
 
 
 def placed_layers(net: Network, path: str = "") -> Iterator[tuple[str, Layer]]:
@@ -176,8 +201,13 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
             raise ShapeError(
                 f"{name} must take {width} features, as the layers before it give. Got input_size {layer.input_size}."
             )
-        if layer.dtype != layers[0].dtype:
-            raise ValueError(f"{name} must have dtype {layers[0].dtype}, as layer 0 has. Got {layer.dtype}.")
+        weighted = [(j, other) for j, other in enumerate(layers[: i + 1]) if other.dtype is not None]
+        if layer.dtype is not None and layer.dtype != weighted[0][1].dtype:
+            j, first = weighted[0]
+            raise ValueError(
+                f"{name} must have dtype {first.dtype}, as layer {j}, {type(first).__name__}, has; astype gives it. "
+                f"Got {layer.dtype}."
+            )
         if any(layer is other for other in layers[:i]):
             raise ValueError(f"{name} must be a layer of its own. Got the same one twice.")
         width = _width_behind(name, layer, width)

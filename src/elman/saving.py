@@ -1,6 +1,7 @@
 """Networks in files: one safetensors file with a description in its header; no pickle, ever.
 
-The description is JSON under the key "elman": ``{"version": 1, "network": {"layers": [{"type": "LSTM", ...}]}}``.
+The description is JSON under the key "elman": ``{"version": 2, "network": {"layers": [{"type": "LSTM", ...}]}}``.
+In version 1 layers without weights had a dtype too, which had to be that of the others; it is left out when read.
 Every size in it is checked against the tensors of the file, so that no description can ask for more memory than those.
 """
 
@@ -16,8 +17,13 @@ from elman.checks import Array, FormatError, choice, show
 from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
 from elman.layers import LAYERS, Layer
 from elman.network import Network
+from elman.options import frozen
 
-VERSION = 1
+VERSION = 2
+_WITHOUT_WEIGHTS = (
+    "Activate", "Dropout", "LastStep", "LastSteps", "Masking", "MaxOverTime", "MeanOverTime", "MergeDirections",
+    "Reverse",
+)  # fmt: skip
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
@@ -72,14 +78,25 @@ def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> A
     text = metadata["elman"]
     description = json.loads(text)
     version = _field(description, "version", int, "its description")
-    if version != VERSION:
-        raise FormatError(f"the field 'version' must be {VERSION}. Got {version!r}: it was written by another elman.")
+    if not 1 <= version <= VERSION:
+        must = f"from 1 to {VERSION}"
+        raise FormatError(f"the field 'version' must be {must}. Got {version!r}: it was written by another elman.")
     whole = checksum(tensors, text)
     if metadata.get("checksum", whole) != whole:  # files of before there were checksums have none
         raise FormatError("its content must have the checksum that it names. Got another: the file was changed.")
     config = _field(description, "network", dict, "its description")
     _check_layers(config, "the network")
-    return config
+    return from_version_1(config) if version == 1 else config
+
+
+def from_version_1(config: Any) -> Any:
+    """The config of a network in a file of version 1 as one of version 2."""
+    layers = []
+    for entry in config["layers"]:
+        left_out = ("dtype",) if entry["type"] in _WITHOUT_WEIGHTS else ()
+        entry = {key: value for key, value in entry.items() if key not in left_out}
+        layers.append({**entry, **from_version_1(entry)} if entry["type"] == "Network" else entry)
+    return {"layers": layers}
 
 
 def _field(value: Any, name: str, kind: type, place: str) -> Any:
@@ -140,6 +157,6 @@ def _find_cell(name: str, options: Mapping[str, Any], cells: Mapping[str, Cell])
     cell = cells.get(name) or (CELLS[name](**options) if name in CELLS else None)
     if cell is None:
         raise FormatError(f"the cell {name!r} must be given: elman.load(path, cells={{{name!r}: cell}}). Got none.")
-    if dict(cell.options) != options:
+    if cell.options != frozen(options):
         raise FormatError(f"the cell {name!r} must have the options {options}. Got {dict(cell.options)}.")
     return cell

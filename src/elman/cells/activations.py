@@ -10,7 +10,7 @@ identity, with ONNX's definitions and default parameters.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.options import ReadOnly
 
 
 def _of_reals(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -253,11 +254,15 @@ class Activation:
     `name` is one of identity, relu, tanh, sigmoid, affine, leaky_relu, thresholded_relu, scaled_tanh,
     hard_sigmoid, elu, softsign, softplus. Called, it gives y; `derivative(y)` gives dy/dx. Layers take a name or
     an `Activation`. The derivative is taken from y, so alpha of leaky_relu, elu and scaled_tanh must be over 0.
+    An activation is a value: neither its name nor its parameters can be assigned.
 
     >>> leaky = Activation("leaky_relu", alpha=0.1)
     >>> leaky([-2.0, 2.0]).tolist(), leaky
     ([-0.2, 2.0], Activation('leaky_relu', alpha=0.1))
     """
+
+    name: str
+    parameters: Mapping[str, float]
 
     def __init__(self, name: str, **parameters: float) -> None:
         if isinstance(name, str) and name in OVER_FEATURES:
@@ -265,14 +270,21 @@ class Activation:
                 f"activation must act on each number by itself. Got {name!r}, which acts over the features together: "
                 f"it is a layer of its own, elman.Activate({name!r})."
             )
-        self.name = checks.choice("activation", name, ACTIVATIONS)
-        definition = ACTIVATIONS[self.name]
+        checks.choice("activation", name, ACTIVATIONS)
+        definition = ACTIVATIONS[name]
         for key, value in parameters.items():
-            checks.choice(f"a parameter of {self.name}", key, definition.defaults)
+            checks.choice(f"a parameter of {name}", key, definition.defaults)
             checks.number(key, value)
-        if self.name in _POSITIVE_SLOPE:
+        if name in _POSITIVE_SLOPE:
             checks.number("alpha", parameters.get("alpha", 1.0), 0, open_low=True)
-        self.parameters = {**definition.defaults, **{key: float(value) for key, value in parameters.items()}}
+        chosen = ReadOnly({**definition.defaults, **{key: float(value) for key, value in parameters.items()}})
+        self.__dict__.update(name=name, parameters=chosen)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name} of an Activation cannot be assigned; make another. Got {checks.show(value)}.")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"an Activation must keep its name and parameters. Got the deletion of {name!r}.")
 
     def __call__(self, x: Any) -> Any:
         return ACTIVATIONS[self.name].function(x, **self.parameters)

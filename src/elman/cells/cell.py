@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.options import frozen
 
 Arrays: TypeAlias = tuple[Array, ...]
 Kept: TypeAlias = dict[str, Array]
@@ -115,7 +116,7 @@ class Cell:
 
     def _set(self, name: str, value: Any) -> None:
         """A field as it is kept: what the caller changes later is not the cell's."""
-        object.__setattr__(self, name, value)
+        object.__setattr__(self, name, frozen(value))
 
     def _names(self, field_name: str, given: Any) -> tuple[str, ...]:
         must = f"{field_name} of the cell {self.name!r} must be a tuple of names that differ, such as ('h',)"
@@ -199,6 +200,9 @@ class Given:
     keywords: Mapping[str, Any]
     states: tuple[str, ...]
     weights: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keywords", frozen(self.keywords))
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
         _check_tuple("state", state, self.states)

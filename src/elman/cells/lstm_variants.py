@@ -36,6 +36,7 @@ from elman.cells.activations import Activation
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
+from elman.options import frozen
 
 _SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
 _ACTIVATIONS = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _TANH}
@@ -135,7 +136,7 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
     form = Form(
         weights=tuple(weights),
         gates=gates,
-        act={name: act if name == "c" else bounded(act, clip) for name, act in acts.items()},
+        act=frozen({name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}),
         bound=bounded(Activation("identity"), options.get("cell_clip")),
     )
     named = tuple((activation.name, *activation.slopes) for activation in acts.values())

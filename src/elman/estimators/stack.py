@@ -32,7 +32,7 @@ def recurrent_layers(
     width = features
     for size in hidden:
         if layers and dropout:
-            layers.append(Dropout(dropout, options.get("dtype", "float32")))
+            layers.append(Dropout(dropout))
         layers.append(CELLS[cell](width, size, seed=next(seeds), **options))
         width = layers[-1].output_size or 0
     return layers, width

@@ -290,7 +290,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             self.cell, self.embedding, stack.sizes(self.hidden), seeds, self.dropout, **options
         )
         if self.dropout:
-            layers.append(Dropout(self.dropout, dtype=dtype))
+            layers.append(Dropout(self.dropout))
         return Network([first, *layers, Dense(width, symbols, seed=next(seeds), dtype=dtype)])
 
     def _set_aside(

@@ -101,21 +101,21 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
 
     def _build(self, features: int, outputs: int, seeds: Iterator[int]) -> Network:
         """A new network from `features` a step to `outputs` values."""
-        common: dict[str, Any] = {"dtype": str(checks.float_dtype(self.dtype))}
-        options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), **common}
+        dtype = str(checks.float_dtype(self.dtype))
+        options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), "dtype": dtype}
         if self.recurrent_dropout:
             options["recurrent_dropout"] = self.recurrent_dropout
-        layers: list[Layer] = [Dropout(self.input_dropout, **common)] if self.input_dropout else []
+        layers: list[Layer] = [Dropout(self.input_dropout)] if self.input_dropout else []
         recurrent, width = stack.recurrent_layers(
             self.cell, features, stack.sizes(self.hidden), seeds, self.dropout, **options
         )
         layers += recurrent
         if self.pool is not None:
             both = {"bidirectional": True} if self.pool == "last" and self.bidirectional else {}
-            layers.append(POOLS[self.pool](**both, **common))
+            layers.append(POOLS[self.pool](**both))
         if self.dropout:
-            layers.append(Dropout(self.dropout, **common))
-        layers.append(Dense(width, outputs, seed=next(seeds), **common))
+            layers.append(Dropout(self.dropout))
+        layers.append(Dense(width, outputs, seed=next(seeds), dtype=dtype))
         return Network(layers)
 
     def _train(

@@ -209,10 +209,10 @@ def _check_options(layer: Recurrent) -> None:
         raise FormatError(
             "learned_state must be False: a convention holds the weights of a cell, and no states. Got True."
         )
-    if layer.zoneout is not None:
+    if layer.zoneout:
         raise FormatError(
             f"zoneout must be 0: it changes what a layer computes after training too, and no convention has it. "
-            f"Got {layer.config['zoneout']}."
+            f"Got {layer.zoneout}."
         )
 
 

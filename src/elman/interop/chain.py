@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import numpy as np
+
 from elman import checks
 from elman.cells import CELLS
 from elman.checks import FormatError
@@ -29,6 +31,11 @@ def network_of(layers: Iterable[Layer], source: str) -> Network:
         raise FormatError(f"{source}: its layers must fit together. {error}") from error
 
 
+def dtype_of(net: Layer) -> np.dtype[Any]:
+    """The dtype of a network in a format that must name one: that of its weights, float32 where it has none."""
+    return np.dtype(np.float32) if net.dtype is None else net.dtype
+
+
 def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) -> None:
     """Refuses what `system` cannot hold of a recurrent layer and what would change its outputs if left out.
 
@@ -46,8 +53,7 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
             )
     if layer.learned_state and "learned_state" not in options:
         raise FormatError(f"learned_state must be False for {system}, which keeps no states. Got True.")
-    if layer.zoneout is not None and "zoneout" not in options:
+    if layer.zoneout and "zoneout" not in options:
         raise FormatError(
-            f"zoneout must be 0 for {system}: it changes what a layer computes after training too. "
-            f"Got {layer.config['zoneout']}."
+            f"zoneout must be 0 for {system}: it changes what a layer computes after training too. Got {layer.zoneout}."
         )

@@ -13,7 +13,7 @@ import numpy as np
 from elman.checks import Array, FormatError
 from elman.files import check_path, folder_beside, path_text, replace_all
 from elman.interop import formats
-from elman.interop.chain import layers_of
+from elman.interop.chain import dtype_of, layers_of
 from elman.interop.formats import Format, Where
 from elman.interop.inspection import not_finite
 from elman.interop.peers import AbsentError, peer_of
@@ -154,7 +154,7 @@ def _sequences(net: Network, rng: np.random.Generator) -> list[Array]:
     """Random sequences of unequal length, without steps that a mask would drop."""
     first, *behind = layers_of(net)
     if not isinstance(first, Embedding):
-        return [rng.normal(size=(steps, net.input_size or 4)).astype(net.dtype) for steps in _STEPS]
+        return [rng.normal(size=(steps, net.input_size or 4)).astype(dtype_of(net)) for steps in _STEPS]
     tokens = np.arange(first.count)
     if behind and isinstance(behind[0], Masking):
         tokens = tokens[(behind[0].value != first.W).any(axis=1)]
@@ -170,7 +170,7 @@ def _like(state: Any, rng: np.random.Generator) -> Any:
 
 def _read_back(net: Network, target: tuple[Format, Where], x: list[Array], y: list[Array], state: Any) -> Check:
     form, path = target
-    what, tolerance = "read back by elman", _TOLERANCE[str(net.dtype)]
+    what, tolerance = "read back by elman", _TOLERANCE[str(dtype_of(net))]
     if form.read is None:
         return Check(what, None, tolerance, f"{form.title} is written only")
     again = form.read_back(path, net) if form.read_back else form.read(path)
@@ -184,7 +184,7 @@ def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Array])
     """The check of one file by its own system; none for elman's own files."""
     if form.name == "elman":
         return
-    what, tolerance = f"the {side} file by {form.title}", _TOLERANCE[str(net.dtype)]
+    what, tolerance = f"the {side} file by {form.title}", _TOLERANCE[str(dtype_of(net))]
     try:
         peer = peer_of(form.name, path, net)
         pairs = [pair for part in x for pair in peer.run(part)]

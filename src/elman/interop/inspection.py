@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class LayerReport:
     """One layer of a network in a file."""
 
     layer: str  #: its class
-    config: dict[str, Any]
+    config: Mapping[str, Any]
     parameter_count: int
     shapes: dict[str, tuple[int, ...]]  #: parameter -> shape
     gates: tuple[str, ...]  #: of a recurrent layer, in the order of the file
@@ -62,7 +63,8 @@ class Inspection:
         first = layers_of(net)[0]
         takes = "tokens (batch, time)" if first.takes_tokens else f"(batch, time, {net.input_size or 'features'})"
         count = len(self.layers)
-        lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters, {net.dtype}; takes {takes}"]
+        kind = "" if net.dtype is None else f", {net.dtype}"
+        lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters{kind}; takes {takes}"]
         names, sizes = [str(layer) for layer in self.layers], [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, sizes))
         for i, layer in enumerate(self.layers):

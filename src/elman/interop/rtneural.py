@@ -119,7 +119,7 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
         entry = _write_layer(f"layer {i}, {type(layer).__name__},", layer)
         entries.append({**entry, "shape": [None, None, width]})
     model: dict[str, Any] = {"in_shape": [None, None, sizes[0]], "layers": entries}
-    if layers[0].dtype == np.float64:
+    if net.dtype == np.float64:
         model["dtype"] = "float64"
     replace(path, json.dumps(model, allow_nan=False).encode())
 
@@ -141,7 +141,7 @@ def _read_layer(source: str, place: str, entry: Mapping[str, Any], width: int, d
             raise refused(source, f"the activation of {place}", f"one of {', '.join(_ACTIVATIONS)}", _kind(name))
         dense = _read_dense(source, place, entry, width, name, dtype) if kind in _DENSE else []
         apart = name and not (dense and name in ACTIVATIONS)
-        return [*dense, *([Activate(name, dtype=dtype)] if apart else [])]
+        return [*dense, *([Activate(name)] if apart else [])]
     known = ", ".join((*_DENSE, *_RECURRENT, "activation"))
     reason = f", {_NOT_HERE[kind]}" if kind in _NOT_HERE else ""
     raise refused(source, place, f"one of {known}", f"{kind!r}{reason}")

@@ -56,14 +56,11 @@ class Activate(Layer):
 
     activation: Activation | str  #: a name alone for those over the features
 
-    def __init__(self, activation: str | Activation, dtype: Any = "float32") -> None:
-        chosen = _chosen(activation)
-        config = chosen if isinstance(chosen, str) else chosen.to_config()
-        super().__init__(activation=config, dtype=str(checks.float_dtype(dtype)))
+    def __init__(self, activation: str | Activation) -> None:
+        super().__init__(activation=activation)
 
-    def _setup(self, *, activation: Any, dtype: Any) -> None:
+    def _setup(self, activation: Any) -> None:
         self.activation = _chosen(activation)
-        self.dtype = checks.float_dtype(dtype)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         y = self._rows(x.values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,28 +14,37 @@ from elman.cells.gru import gru_cell
 from elman.cells.lstm import lstm_cell
 from elman.cells.rnn import rnn_cell
 from elman.initializers import RECURRENT
-from elman.layers.layer import Layer
-from elman.layers.recurrent import Recurrent, chosen
+from elman.layers.layer import Layer, described
+from elman.layers.recurrent import Recurrent
+from elman.options import defaults
 
-_LAYER = ("input_size", "hidden_size", "bidirectional", "dtype")
-_EVERY_CELL = ("recurrent_dropout", "zoneout", "learned_state")
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 
 class _BuiltIn(Recurrent):
-    """A recurrent layer whose cell is made from its own arguments; they are its config."""
+    """A recurrent layer whose cell is made from options of its own; they are in its config in the cell's place."""
 
     _cell: Callable[..., Cell]
 
-    def __init__(self, seed: int | None, initializer: str, **config: Any) -> None:
+    def __init__(self, seed: int | None, initializer: str, **options: Any) -> None:
         self._initializer = checks.choice("initializer", initializer, RECURRENT)
-        given = {name: config.pop(name) for name in _EVERY_CELL}
-        config["dtype"] = str(checks.float_dtype(config["dtype"]))
-        cell = self._cell(**{name: value for name, value in config.items() if name not in _LAYER})
-        Layer.__init__(self, seed, **config, **chosen(cell, **given))
+        Layer.__init__(self, seed, **options)
 
-    def _setup(self, **config: Any) -> None:
-        of_layer = {name: config.pop(name) for name in (*_LAYER, *_EVERY_CELL) if name in config}
-        super()._setup(cell=self._cell(**config), **of_layer)
+    def _setup(self, **options: Any) -> None:  # type: ignore[override]
+        of_cell = {name: options.pop(name) for name in defaults(self._cell) if name in options}
+        super()._setup(cell=self._cell(**of_cell), **options)
+
+    @classmethod
+    def _known_options(cls) -> Mapping[str, Any]:
+        known = {**defaults(Recurrent._setup), **defaults(cls._cell)}
+        return {name: default for name, default in known.items() if name != "cell"}
+
+    def _describe(self) -> dict[str, Any]:
+        found = described(self, defaults(Recurrent._setup))
+        del found["cell"]
+        sizes = {name: found.pop(name) for name in ("input_size", "hidden_size")}
+        return {**sizes, **self.cell.options, **found}
 
 
 class RNN(_BuiltIn):
@@ -75,7 +84,8 @@ class RNN(_BuiltIn):
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            **rnn_cell(activation, clip=clip).options,
+            activation=activation,
+            clip=clip,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,
@@ -140,6 +150,7 @@ class LSTM(_BuiltIn):
     """
 
     _cell = staticmethod(lstm_cell)
+    _forget_bias: float | None = 1.0
 
     def __init__(
         self,
@@ -162,8 +173,18 @@ class LSTM(_BuiltIn):
         cell_clip: float | None = None,
         activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
-        cell = lstm_cell(
-            layer_norm,
+        self._forget_bias = None if forget_bias is None else checks.number("forget_bias", forget_bias)
+        super().__init__(
+            seed,
+            initializer,
+            input_size=input_size,
+            hidden_size=hidden_size,
+            bidirectional=bidirectional,
+            dtype=dtype,
+            layer_norm=layer_norm,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
             peepholes=peepholes,
             coupled=coupled,
             projection=projection,
@@ -171,28 +192,14 @@ class LSTM(_BuiltIn):
             cell_clip=cell_clip,
             activations=activations,
         )
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            **cell.options,
-            bidirectional=bidirectional,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            learned_state=learned_state,
-        )
-        if forget_bias is not None:
-            self._set_bias("f", checks.number("forget_bias", forget_bias))
 
-    def _set_bias(self, gate: str, value: float) -> None:
-        """Sets the bias of a gate, where the cell has that gate."""
+    def _draw(self, rng: Generator) -> None:
+        super()._draw(rng)
+        if self._forget_bias is None or "f" not in self.cell.gates:
+            return
         for suffix in self._suffixes():
             blocks = np.split(self._parameters["b" + suffix], len(self.cell.gates))
-            for name, block in zip(self.cell.gates, blocks, strict=True):
-                if name == gate:
-                    block[...] = value
+            blocks[self.cell.gates.index("f")][...] = self._forget_bias
 
 
 class GRU(_BuiltIn):
@@ -236,7 +243,9 @@ class GRU(_BuiltIn):
             initializer,
             input_size=input_size,
             hidden_size=hidden_size,
-            **gru_cell(reset_after, clip=clip, activations=activations).options,
+            reset_after=reset_after,
+            clip=clip,
+            activations=activations,
             bidirectional=bidirectional,
             dtype=dtype,
             recurrent_dropout=recurrent_dropout,

@@ -19,7 +19,7 @@ class Reverse(Layer):
     """Each sequence backwards in time: its last real step first. Padding stays behind.
 
     [Reverse, LSTM] is what Keras calls ``go_backwards``; [Reverse, LSTM, Reverse] is the direction "reverse" of ONNX,
-    and the second direction of a bidirectional layer (Schuster and Paliwal 1997). `dtype` as in `elman.Recurrent`.
+    and the second direction of a bidirectional layer (Schuster and Paliwal 1997).
 
     >>> import numpy as np, elman
     >>> elman.Reverse()(np.arange(6.0).reshape(2, 3, 1), lengths=[3, 2])[0].tolist()
@@ -28,30 +28,27 @@ class Reverse(Layer):
 
     needs_whole_sequences = True
 
-    def __init__(self, dtype: Any = "float32") -> None:
-        super().__init__(dtype=str(checks.float_dtype(dtype)))
-
-    def _setup(self, *, dtype: Any) -> None:
-        self.dtype = checks.float_dtype(dtype)
+    def __init__(self) -> None:
+        super().__init__()
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         lengths = x.lengths
         ends = np.cumsum(lengths)
         # Row i of a sequence comes from its row (first + last) - i.
         rows = np.repeat(2 * ends - lengths - 1, lengths) - np.arange(len(x.values))
-        return x.with_values(x.values[rows]), None, (rows, x.values.shape)
+        return x.with_values(x.values[rows]), None, (rows, x.values.shape, x.values.dtype)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
-        rows, shape = kept
-        return np.zeros(shape, self.dtype) if dy is None else dy[rows], None, {}
+        rows, shape, dtype = kept
+        return np.zeros(shape, dtype) if dy is None else dy[rows], None, {}
 
 
 class MergeDirections(Layer):
     """One value from both directions of a bidirectional layer: (..., 2 features) to (..., features).
 
     y = a + b for `mode` "sum", a b for "mul", (a + b) / 2 for "ave", where a is the first half of the features,
-    forward in time, and b the second. These are the ``merge_mode`` of Keras's ``Bidirectional``. `dtype` as in
-    `elman.Recurrent`. Raises `ValueError` for another mode, `ShapeError` for an odd number of features.
+    forward in time, and b the second. These are the ``merge_mode`` of Keras's ``Bidirectional``. Raises
+    `ValueError` for another mode, `ShapeError` for an odd number of features.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(3, 5, bidirectional=True, seed=0), elman.MergeDirections("sum")])
@@ -63,12 +60,11 @@ class MergeDirections(Layer):
 
     narrowing = 2
 
-    def __init__(self, mode: str, dtype: Any = "float32") -> None:
-        super().__init__(mode=mode, dtype=str(checks.float_dtype(dtype)))
+    def __init__(self, mode: str) -> None:
+        super().__init__(mode=mode)
 
-    def _setup(self, *, mode: str, dtype: Any) -> None:
+    def _setup(self, mode: str) -> None:
         self.mode = checks.choice("mode", mode, ("sum", "mul", "ave"))
-        self.dtype = checks.float_dtype(dtype)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         return x.with_values(self._rows(x.values)), None, halves(x.values) if keep else None
@@ -89,7 +85,7 @@ class MergeDirections(Layer):
         elif self.mode == "mul":
             da, db = dy * b, dy * a
         else:
-            da = db = dy if self.mode == "sum" else dy * self.dtype.type(0.5)
+            da = db = dy if self.mode == "sum" else dy * dy.dtype.type(0.5)
         return np.concatenate([da, db], axis=-1), None, {}
 
 

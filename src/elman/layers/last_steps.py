@@ -23,20 +23,19 @@ class LastSteps(_Pool):
     [[2.0, 3.0, 4.0, 5.0], [8.0, 9.0, 10.0, 11.0]]
     """
 
-    def __init__(self, input_size: int, count: int, dtype: Any = "float32") -> None:
-        super(_Pool, self).__init__(input_size=input_size, count=count, dtype=str(checks.float_dtype(dtype)))
+    def __init__(self, input_size: int, count: int) -> None:
+        super().__init__(input_size=input_size, count=count)
 
-    def _setup(self, *, input_size: int, count: int, dtype: Any) -> None:  # type: ignore[override]
+    def _setup(self, input_size: int, count: int) -> None:
         self.input_size = checks.size("input_size", input_size)
         self.count = checks.size("count", count)
         self.output_size = self.input_size * self.count
-        self.dtype = checks.float_dtype(dtype)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         back = np.arange(self.count, 0, -1)
         real = back <= lengths[:, None]  # (B, count)
         steps = np.where(real, np.cumsum(lengths)[:, None] - back, 0)
-        y = values[steps] * real[..., None].astype(self.dtype)
+        y = values[steps] * real[..., None].astype(values.dtype)
         return y.reshape(len(lengths), -1), (steps[real], real)
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:

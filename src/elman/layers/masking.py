@@ -21,7 +21,7 @@ class Masking(Layer):
 
     What remains of each sequence moves together: y is a list of shorter sequences for a list, a shorter sequence for
     a single one, and for an array an array of the same shape with 0 behind the remaining steps. Keras's ``Masking``
-    skips the same steps, but leaves their places in its outputs. `dtype` as in `elman.Recurrent`.
+    skips the same steps, but leaves their places in its outputs.
 
     Raises `ValueError` for a sequence of which no step would remain.
 
@@ -36,16 +36,15 @@ class Masking(Layer):
     needs_whole_sequences = True
     drops_steps = True
 
-    def __init__(self, value: float = 0.0, dtype: Any = "float32") -> None:
-        super().__init__(value=checks.number("value", value), dtype=str(checks.float_dtype(dtype)))
+    def __init__(self, value: float = 0.0) -> None:
+        super().__init__(value=value)
 
-    def _setup(self, *, value: float, dtype: Any) -> None:
+    def _setup(self, value: float) -> None:
         self.value = checks.number("value", value)
-        self.dtype = checks.float_dtype(dtype)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         lengths = x.lengths
-        remain = (x.values != self.dtype.type(self.value)).any(-1)  # (N,)
+        remain = (x.values != x.values.dtype.type(self.value)).any(-1)  # (N,)
         if remain.all():
             return x, None, None
         counts = np.add.reduceat(remain, np.cumsum(lengths) - lengths, dtype=np.int64)
@@ -60,7 +59,7 @@ class Masking(Layer):
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
         if kept is None or dy is None:
             return dy, None, {}
-        dx = np.zeros((len(kept), dy.shape[1]), self.dtype)
+        dx = np.zeros((len(kept), dy.shape[1]), dy.dtype)
         dx[kept] = dy
         return dx, None, {}
 

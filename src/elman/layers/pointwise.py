@@ -36,6 +36,7 @@ class Dense(Layer):
     """
 
     activation: Activation
+    dtype: np.dtype[Any]
 
     def __init__(
         self,
@@ -45,12 +46,9 @@ class Dense(Layer):
         dtype: Any = "float32",
         seed: int | None = None,
     ) -> None:
-        act = as_activation(activation).to_config()
-        super().__init__(
-            seed, input_size=input_size, output_size=output_size, activation=act, dtype=str(checks.float_dtype(dtype))
-        )
+        super().__init__(seed, input_size=input_size, output_size=output_size, activation=activation, dtype=dtype)
 
-    def _setup(self, *, input_size: int, output_size: int, activation: Any, dtype: Any) -> None:
+    def _setup(self, input_size: int, output_size: int, activation: Any, dtype: Any) -> None:
         self.input_size = checks.size("input_size", input_size)
         self.output_size = checks.size("output_size", output_size)
         self.activation = as_activation(activation)
@@ -94,17 +92,18 @@ class Embedding(Layer):
     """
 
     takes_tokens = True
+    dtype: np.dtype[Any]
 
     def __init__(self, count: int, size: int, dtype: Any = "float32", seed: int | None = None) -> None:
-        super().__init__(seed, count=count, size=size, dtype=str(checks.float_dtype(dtype)))
+        super().__init__(seed, count=count, size=size, dtype=dtype)
 
-    def _setup(self, *, count: int, size: int, dtype: Any) -> None:
+    def _setup(self, count: int, size: int, dtype: Any) -> None:
         self.count = checks.size("count", count)
-        self.output_size = checks.size("size", size)
+        self.size = self.output_size = checks.size("size", size)
         self.dtype = checks.float_dtype(dtype)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"W": (self.count, self.output_size or 0)}
+        return {"W": (self.count, self.size)}
 
     def _draw(self, rng: Generator) -> None:
         self._parameters["W"][...] = rng.standard_normal(self._parameters["W"].shape)
@@ -146,23 +145,21 @@ class Dropout(Layer):
     [[[2.0, 2.0, 2.0], [0.0, 0.0, 0.0]]]
     """
 
-    def __init__(self, rate: float, dtype: Any = "float32", *, per_sequence: bool = False) -> None:
-        chosen = {"per_sequence": True} if checks.flag("per_sequence", per_sequence) else {}
-        super().__init__(rate=rate, dtype=str(checks.float_dtype(dtype)), **chosen)
+    def __init__(self, rate: float, *, per_sequence: bool = False) -> None:
+        super().__init__(rate=rate, per_sequence=per_sequence)
 
-    def _setup(self, *, rate: float, dtype: Any, per_sequence: bool = False) -> None:
+    def _setup(self, rate: float, per_sequence: bool = False) -> None:
         self.rate = noise.dropout_rate("rate", rate)
         self.per_sequence = checks.flag("per_sequence", per_sequence)
-        self.dtype = checks.float_dtype(dtype)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         if rng is None or self.rate == 0:
             return x, None, None
         if self.per_sequence and x.layout.lengths is not None:
-            mask = noise.dropout_mask(rng, self.rate, (len(x.lengths), x.values.shape[1]), self.dtype)
+            mask = noise.dropout_mask(rng, self.rate, (len(x.lengths), x.values.shape[1]), x.values.dtype)
             scale = mask.repeat(x.lengths, axis=0)
         else:
-            scale = noise.dropout_mask(rng, self.rate, x.values.shape, self.dtype)
+            scale = noise.dropout_mask(rng, self.rate, x.values.shape, x.values.dtype)
         return x.with_values(x.values * scale), None, scale
 
     def _rows(self, rows: Array) -> Array:
@@ -183,16 +180,18 @@ class LayerNorm(Layer):
     [[-1.0, 1.0]]
     """
 
-    def __init__(self, size: int, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
-        super().__init__(size=size, epsilon=epsilon, dtype=str(checks.float_dtype(dtype)))
+    dtype: np.dtype[Any]
 
-    def _setup(self, *, size: int, epsilon: float, dtype: Any) -> None:
-        self.input_size = self.output_size = checks.size("size", size)
+    def __init__(self, size: int, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
+        super().__init__(size=size, epsilon=epsilon, dtype=dtype)
+
+    def _setup(self, size: int, epsilon: float, dtype: Any) -> None:
+        self.size = self.input_size = self.output_size = checks.size("size", size)
         self.epsilon = checks.number("epsilon", epsilon, 0, open_low=True)
         self.dtype = checks.float_dtype(dtype)
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"gain": (self.input_size or 0,), "bias": (self.input_size or 0,)}
+        return {"gain": (self.size,), "bias": (self.size,)}
 
     def _draw(self, rng: Generator) -> None:
         self._parameters["gain"][...] = 1

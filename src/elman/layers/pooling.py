@@ -24,19 +24,13 @@ class _Pool(Layer):
 
     needs_whole_sequences = True
 
-    def __init__(self, dtype: Any = "float32") -> None:
-        super().__init__(dtype=str(checks.float_dtype(dtype)))
-
-    def _setup(self, *, dtype: Any) -> None:
-        self.dtype = checks.float_dtype(dtype)
-
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         y, kept = self._pool(x.values, x.lengths)
-        return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, kept)
+        return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, x.values.dtype, kept)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
-        shape, inner = kept
-        dx = np.zeros(shape, self.dtype)
+        shape, dtype, inner = kept
+        dx = np.zeros(shape, dtype)
         if dy is not None:
             self._spread(dx, inner, dy)
         return dx, None, {}
@@ -66,12 +60,10 @@ class LastStep(_Pool):
     [[4.0, 1.0], [6.0, 7.0]]
     """
 
-    def __init__(self, dtype: Any = "float32", *, bidirectional: bool = False) -> None:
-        chosen = {"bidirectional": True} if checks.flag("bidirectional", bidirectional) else {}
-        super(_Pool, self).__init__(dtype=str(checks.float_dtype(dtype)), **chosen)
+    def __init__(self, *, bidirectional: bool = False) -> None:
+        super().__init__(bidirectional=bidirectional)
 
-    def _setup(self, *, dtype: Any, bidirectional: bool = False) -> None:
-        super()._setup(dtype=dtype)
+    def _setup(self, bidirectional: bool = False) -> None:
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
@@ -98,12 +90,15 @@ class MeanOverTime(_Pool):
     [[2.0, 3.0], [6.0, 7.0]]
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         sums = np.add.reduceat(values, np.cumsum(lengths) - lengths)
-        return sums / lengths[:, None].astype(self.dtype), lengths
+        return sums / lengths[:, None].astype(values.dtype), lengths
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        dx[...] = np.repeat(dy / kept[:, None].astype(self.dtype), kept, axis=0)
+        dx[...] = np.repeat(dy / kept[:, None].astype(dy.dtype), kept, axis=0)
 
 
 class MaxOverTime(_Pool):
@@ -113,6 +108,9 @@ class MaxOverTime(_Pool):
     >>> elman.MaxOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
     [[4.0, 5.0], [6.0, 7.0]]
     """
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         starts = np.cumsum(lengths) - lengths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,9 +65,12 @@ class Recurrent(Layer):
     """
 
     stateful = True
+    dtype: np.dtype[Any]
     cell: Cell
     hidden_size: int
     bidirectional: bool
+    zoneout: float | tuple[float, ...]
+    _initializer: str = "glorot"
 
     def __init__(
         self,
@@ -84,21 +87,20 @@ class Recurrent(Layer):
         learned_state: bool = False,
     ) -> None:
         self._initializer = checks.choice("initializer", initializer, RECURRENT)
-        if not isinstance(cell, Cell):
-            raise TypeError(f"cell must be an elman.Cell. Got {checks.show(cell)}.")
         super().__init__(
             seed,
             cell=cell,
             input_size=input_size,
             hidden_size=hidden_size,
             bidirectional=bidirectional,
-            dtype=str(checks.float_dtype(dtype)),
-            **chosen(cell, recurrent_dropout, zoneout, learned_state),
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            zoneout=zoneout,
+            learned_state=learned_state,
         )
 
     def _setup(
         self,
-        *,
         cell: Cell,
         input_size: int,
         hidden_size: int,
@@ -108,20 +110,34 @@ class Recurrent(Layer):
         zoneout: Any = 0.0,
         learned_state: bool = False,
     ) -> None:
-        chosen(cell, recurrent_dropout, zoneout, learned_state)  # a file may hold anything
+        if not isinstance(cell, Cell):
+            raise TypeError(f"cell must be an elman.Cell. Got {checks.show(cell)}.")
         self.cell = cell
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
         self.output_size = self._widths[0] * self.directions
         self.dtype = checks.float_dtype(dtype)
-        self.recurrent_dropout = float(recurrent_dropout)
+        self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
+        if self.recurrent_dropout and not cell.takes_mask:
+            raise ValueError(
+                f"recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell. "
+                f"Got {self.recurrent_dropout} for {cell!r}."
+            )
         rates = noise.zone_rates(zoneout, cell.states)
-        self.zoneout = rates if any(rates) else None  #: the rate of each state; None: no zoneout
-        self.learned_state = bool(learned_state)
+        self.zoneout = rates[0] if len(set(rates)) == 1 else rates
+        self.learned_state = checks.flag("learned_state", learned_state)
+        for name in cell.states if learned_state else ():
+            if {f"{name}0", f"{name}0_reverse"} & set(cell.weights):
+                raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
         for name in self._shapes():
             if name in self.__dict__ or hasattr(type(self), name) or name in Layer.__annotations__:
                 raise ValueError(f"a weight of {cell!r} must have a name that no layer has. Got {name!r}.")
+
+    @property
+    def zone_rates(self) -> tuple[float, ...]:
+        """The rate of zoneout of each state."""
+        return noise.zone_rates(self.zoneout, self.cell.states)
 
     @property
     def directions(self) -> int:
@@ -153,10 +169,13 @@ class Recurrent(Layer):
             for name in self._learned_names():
                 self._parameters[name + suffix][...] = 0
 
-    @functools.cached_property
-    def _by_direction(self) -> list[Arrays]:
-        """The weights of each direction, in the order of the cell. The arrays never change for others."""
-        return [tuple([self._parameters[name + suffix] for name in self.cell.weights]) for suffix in self._suffixes()]
+    def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
+        super()._set_weights(given, seed)
+        # The weights of each direction, in the order of the cell. The arrays never change for others.
+        self._by_direction: list[Arrays] = [
+            tuple([self._parameters[name + suffix] for name in self.cell.weights]) for suffix in self._suffixes()
+        ]
+        self._zones = self.zone_rates if self.zoneout else None  # None: no zoneout
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
         starts = self._read_state("state", state, x.layout)
@@ -176,7 +195,7 @@ class Recurrent(Layer):
                 reverse=d == 1,
                 keep=keep,
                 mask=self._draw_mask(rng, x.layout.count),
-                zones=self.zoneout and noise.zones(rng, self.zoneout, len(y), self._widths, self.dtype),
+                zones=self._zones and noise.zones(rng, self._zones, len(y), self._widths, self.dtype),
             )
             ends.append(end)
             tapes.append(tape)
@@ -215,7 +234,7 @@ class Recurrent(Layer):
 
     def _pack(self) -> stepping.Packed:
         """The weights made ready for streams."""
-        return engine.pack(self.cell, self._by_direction[0], self.hidden_size, self.zoneout)
+        return engine.pack(self.cell, self._by_direction[0], self.hidden_size, self._zones)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
         """For each direction the states of the cell, (batch, width) each, or None where none are given."""
@@ -246,22 +265,3 @@ class Recurrent(Layer):
         if layout.form == "single":
             arrays = tuple([a[..., 0, :] for a in arrays])
         return arrays[0] if len(arrays) == 1 else arrays
-
-
-def chosen(cell: Cell, recurrent_dropout: Any, zoneout: Any, learned_state: Any) -> dict[str, Any]:
-    """The options that differ from their defaults, checked, for a layer's config."""
-    rate = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
-    if rate and not cell.takes_mask:
-        raise ValueError(
-            f"recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell. Got {rate} for {cell!r}."
-        )
-    rates = noise.zone_rates(zoneout, cell.states)
-    config: dict[str, Any] = {"recurrent_dropout": rate} if rate else {}
-    if any(rates):
-        config["zoneout"] = rates[0] if len(set(rates)) == 1 else list(rates)
-    if checks.flag("learned_state", learned_state):
-        for name in cell.states:
-            if {f"{name}0", f"{name}0_reverse"} & set(cell.weights):
-                raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
-        config["learned_state"] = True
-    return config

@@ -210,7 +210,7 @@ def _sums_of_x(count: str) -> str:
 
 
 def _rate(layer: Recurrent, state: str) -> float:
-    return 0.0 if layer.zoneout is None else layer.zoneout[layer.cell.states.index(state)]
+    return layer.zone_rates[layer.cell.states.index(state)]
 
 
 def _zoned(layer: Recurrent, state: str, new: str) -> str:

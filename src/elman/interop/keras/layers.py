@@ -54,7 +54,7 @@ def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
         "dtype": at.dtype,
     }
     dense = Dense.from_parameters(config, {"W": kernel, "b": bias})
-    return [dense] if isinstance(activation, Activation) else [dense, Activate(activation, at.dtype)]
+    return [dense] if isinstance(activation, Activation) else [dense, Activate(activation)]
 
 
 def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -68,7 +68,7 @@ def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     if (table[1:] == 0).all(axis=1).any():
         raise FormatError("embeddings must not be 0 for any token but 0, where mask_zero drops it. Got such a token.")
     table = np.concatenate([np.zeros_like(table[:1]), table[1:]])
-    return [Embedding.from_parameters(config, {"W": table}), Masking(0.0, at.dtype)]
+    return [Embedding.from_parameters(config, {"W": table}), Masking(0.0)]
 
 
 def _normalization(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -91,7 +91,7 @@ def _dropout(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     per_sequence = layer.kind == "SpatialDropout1D" or (at.axes == 3 and shape == [None, 1, None])
     if shape is not None and not per_sequence:
         raise FormatError(f"noise_shape must be None, or [None, 1, None] for sequences. Got {shape!r:.80}.")
-    return [Dropout(layer.config.get("rate", 0.0), at.dtype, per_sequence=per_sequence)]
+    return [Dropout(layer.config.get("rate", 0.0), per_sequence=per_sequence)]
 
 
 def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -102,12 +102,12 @@ def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 
 def _activation(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    return [Activate(ACTIVATIONS[layer.kind](layer.config, at.version), at.dtype)]
+    return [Activate(ACTIVATIONS[layer.kind](layer.config, at.version))]
 
 
 def _softmax(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     _check_axis(layer, at)
-    return [Activate("softmax", at.dtype)]
+    return [Activate("softmax")]
 
 
 def _pooling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -115,7 +115,7 @@ def _pooling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
         raise FormatError(f"data_format must be 'channels_last'. Got {layer.config['data_format']!r:.80}.")
     if flag(layer.config, "keepdims", False):
         raise FormatError("keepdims must be False. Got True.")
-    return [{"GlobalAveragePooling1D": MeanOverTime, "GlobalMaxPooling1D": MaxOverTime}[layer.kind](at.dtype)]
+    return [{"GlobalAveragePooling1D": MeanOverTime, "GlobalMaxPooling1D": MaxOverTime}[layer.kind]()]
 
 
 def _nothing(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -155,7 +155,7 @@ _READERS: dict[str, _Reader] = {
     "GlobalAveragePooling1D": _pooling,
     "GlobalMaxPooling1D": _pooling,
     "LayerNormalization": _normalization,
-    "Masking": lambda layer, arrays, at: [Masking(layer.config.get("mask_value", 0.0), at.dtype)],
+    "Masking": lambda layer, arrays, at: [Masking(layer.config.get("mask_value", 0.0))],
     "Softmax": _softmax,
     "SpatialDropout1D": _dropout,
     "TimeDistributed": _time_distributed,

@@ -34,11 +34,11 @@ def read_recurrent(layer: Object, arrays: Groups, version: int) -> list[Layer]:
     _check(layer.config)
     layers: list[Layer] = []
     for (kind, config, _), weights in zip(cells_of(layer), arrays, strict=True):
-        layers += [*_dropout(config, weights), _cell(kind, config, weights, version)]
+        layers += [*_dropout(config), _cell(kind, config, weights, version)]
     if flag(layer.config, "go_backwards", False):
         _turn(layers)
     if not flag(layer.config, "return_sequences", False):
-        layers.append(LastStep(layers[0].dtype))
+        layers.append(LastStep())
     return layers
 
 
@@ -53,18 +53,18 @@ def read_bidirectional(layer: Object, arrays: Groups, version: int) -> list[Laye
     ((kind, config, _),) = cells
     weights = arrays[0] | {f"{name}_reverse": array for name, array in arrays[1].items()}
     made = _cell(kind, config, weights, version)
-    layers: list[Layer] = [*_dropout(config, weights), made]
+    layers: list[Layer] = [*_dropout(config), made]
     if flag(forward.config, "go_backwards", False):
         _turn(layers)
     if not flag(forward.config, "return_sequences", False):
-        layers.append(LastStep(made.dtype, bidirectional=True))
+        layers.append(LastStep(bidirectional=True))
     mode = layer.config.get("merge_mode", "concat")
     if mode not in ("concat", "sum", "mul", "ave"):
         raise FormatError(
             f"merge_mode must be 'concat', 'sum', 'mul' or 'ave', as a network has one output, unless a layer right "
             f"behind it merges both outputs. Got {mode!r:.80}."
         )
-    return layers if mode == "concat" else [*layers, MergeDirections(mode, made.dtype)]
+    return layers if mode == "concat" else [*layers, MergeDirections(mode)]
 
 
 def _cell(kind: str, config: Mapping[str, Any], weights: Mapping[str, Array], version: int) -> Recurrent:
@@ -84,22 +84,18 @@ def _cell(kind: str, config: Mapping[str, Any], weights: Mapping[str, Array], ve
     if layer.hidden_size != config.get("units"):
         raise FormatError(f"units must be {layer.hidden_size}, as the weights say. Got {config.get('units')!r:.80}.")
     rate = _rate(config, "recurrent_dropout")
-    if not rate:
-        return layer
-    made = type(layer).from_parameters({**layer.config, "recurrent_dropout": rate}, layer.parameters)
-    assert isinstance(made, Recurrent)
-    return made
+    return layer.replace(recurrent_dropout=rate) if rate else layer
 
 
 def _turn(layers: list[Layer]) -> None:
     """Lets the first recurrent layer read backwards."""
     first = next(i for i, layer in enumerate(layers) if isinstance(layer, Recurrent))
-    layers.insert(first, Reverse(layers[first].dtype))
+    layers.insert(first, Reverse())
 
 
-def _dropout(config: Mapping[str, Any], weights: Mapping[str, Array]) -> list[Layer]:
+def _dropout(config: Mapping[str, Any]) -> list[Layer]:
     rate = _rate(config, "dropout")
-    return [Dropout(rate, weights["kernel"].dtype, per_sequence=True)] if rate else []
+    return [Dropout(rate, per_sequence=True)] if rate else []
 
 
 def _rate(config: Mapping[str, Any], key: str) -> float:

@@ -11,7 +11,7 @@ from elman.cells.activations import Activation, as_activation
 from elman.checks import FormatError, show
 from elman.files import path_text, replace
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds, layers_of
+from elman.interop.chain import check_holds, dtype_of, layers_of
 from elman.interop.keras.activations import layer_of, write_activation
 from elman.interop.keras.archive import object_config, to_archive
 from elman.interop.keras.arrays import Groups
@@ -79,7 +79,7 @@ def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
 def describe(net: Layer) -> tuple[list[Entry], dict[str, Groups]]:
     """A network as the layers of a Sequential model, an InputLayer first, and the weights of each by its name."""
     layers = layers_of(net)
-    dtype = str(layers[0].dtype)
+    dtype = str(dtype_of(net))
     pieces = [_input(layers, dtype), *_pieces(layers)]
     names = snake_names(piece.kind for piece in pieces)
     chain: list[Entry] = []
@@ -234,7 +234,7 @@ def _activate(layer: Activate) -> tuple[Any, ...]:
     as_layer = layer_of(layer.activation) if isinstance(layer.activation, Activation) else None
     if as_layer and isinstance(write_activation(layer.activation, "", ""), dict):
         return as_layer
-    return "Activation", {"activation": write_activation(layer.activation, "activation", str(layer.dtype))}
+    return "Activation", {"activation": write_activation(layer.activation, "", "")}
 
 
 _WRITERS: dict[str, Callable[[Any], tuple[Any, ...]]] = {

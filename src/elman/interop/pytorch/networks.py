@@ -67,8 +67,8 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
     Network of 2 layers, 192 parameters, float64
       0  LSTM(input_size=3, hidden_size=5, bidirectional=False)    180
       1  Dense(input_size=5, output_size=2, activation='identity')  12
-    >>> layers = [elman.LSTM(3, 5, dtype="float64"), elman.LastStep("float64"), elman.Dense(5, 2, dtype="float64")]
-    >>> from_torch(weights, like=elman.Network(layers))(np.ones((4, 7, 3)))[0].shape
+    >>> net = elman.Network([elman.LSTM(3, 5), elman.LastStep(), elman.Dense(5, 2)]).astype("float64")
+    >>> from_torch(weights, like=net)(np.ones((4, 7, 3)))[0].shape
     (4, 2)
     """
     weights, place = _weights(source, like)

@@ -205,8 +205,9 @@ def _fill(takers: Sequence[tuple[str, Layer]], module: Module) -> dict[str, Arra
         with named(place):
             for name, array in _parameters(layer, module, k).items():
                 checks.shape(name, array, layer.parameters[name].shape)
-                if np.promote_types(array.dtype, layer.dtype) != layer.dtype:
-                    raise FormatError(f"its dtype must be {array.dtype}, as that of the weights. Got {layer.dtype}.")
+                dtype = layer.parameters[name].dtype
+                if np.promote_types(array.dtype, dtype) != dtype:
+                    raise FormatError(f"its dtype must be {array.dtype}, as that of the weights. Got {dtype}.")
                 parameters[prefix + name] = array
     return parameters
 

@@ -17,7 +17,6 @@ from elman.interop.pytorch.files import arrays_of, named
 from elman.interop.pytorch.weights import Module, recurrent_module
 from elman.layers import (
     Activate,
-    Dense,
     Dropout,
     LastStep,
     LastSteps,
@@ -81,8 +80,7 @@ def _row(parts: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
         made = _layers(part, place, dtype)
         if before is nn.Linear and type(part) in _ELEMENTWISE:
             dense = layers.pop()
-            config = {**dense.config, "activation": made[0].config["activation"]}
-            made = [Dense.from_parameters(config, dense.parameters)]
+            made = [dense.replace(activation=made[0].config["activation"])]
         layers += made
         before = type(part)
     return layers
@@ -103,7 +101,7 @@ _CONTAINERS: dict[type[Any], Callable[[Any, str, str], list[Layer]]] = {
 }
 
 
-# One module each, with the dtype for what has no weights.
+# One module each, with the dtype of the others for a LayerNorm without weights.
 
 
 def _weights(module: nn.Module) -> dict[str, Array]:
@@ -175,7 +173,7 @@ _OVER_FEATURES: dict[type[Any], Callable[[Any], str | Activation]] = {
 
 
 def _of_activation(module: nn.Module, dtype: str) -> list[Layer]:
-    return [Activate((_ELEMENTWISE | _OVER_FEATURES)[type(module)](module), dtype)]
+    return [Activate((_ELEMENTWISE | _OVER_FEATURES)[type(module)](module))]
 
 
 _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
@@ -183,14 +181,14 @@ _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
     nn.Linear: _of_linear,
     nn.Embedding: _of_embedding,
     nn.LayerNorm: _of_layer_norm,
-    nn.Dropout: lambda module, dtype: [Dropout(module.p, dtype)],
+    nn.Dropout: lambda module, dtype: [Dropout(module.p)],
     **dict.fromkeys((*_ELEMENTWISE, *_OVER_FEATURES), _of_activation),
-    own.SequenceDropout: lambda module, dtype: [Dropout(module.p, dtype, per_sequence=True)],
-    own.LastStep: lambda module, dtype: [LastStep(dtype, bidirectional=module.bidirectional)],
-    own.LastSteps: lambda module, dtype: [LastSteps(module.input_size, module.count, dtype)],
-    own.MeanOverTime: lambda module, dtype: [MeanOverTime(dtype)],
-    own.MaxOverTime: lambda module, dtype: [MaxOverTime(dtype)],
-    own.Reverse: lambda module, dtype: [Reverse(dtype)],
-    own.Masking: lambda module, dtype: [Masking(module.value, dtype)],
-    own.MergeDirections: lambda module, dtype: [MergeDirections(module.mode, dtype)],
+    own.SequenceDropout: lambda module, dtype: [Dropout(module.p, per_sequence=True)],
+    own.LastStep: lambda module, dtype: [LastStep(bidirectional=module.bidirectional)],
+    own.LastSteps: lambda module, dtype: [LastSteps(module.input_size, module.count)],
+    own.MeanOverTime: lambda module, dtype: [MeanOverTime()],
+    own.MaxOverTime: lambda module, dtype: [MaxOverTime()],
+    own.Reverse: lambda module, dtype: [Reverse()],
+    own.Masking: lambda module, dtype: [Masking(module.value)],
+    own.MergeDirections: lambda module, dtype: [MergeDirections(module.mode)],
 }

@@ -86,10 +86,7 @@ def recurrent_weights(layer: Recurrent) -> dict[str, Array]:
     if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
         raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
     if layer.learned_state:  # no array of the convention holds it
-        config = {name: value for name, value in layer.config.items() if name != "learned_state"}
-        plain = type(layer).from_parameters(config, layer.parameters)
-        assert isinstance(plain, Recurrent)
-        return to_arrays(plain, "pytorch")
+        return to_arrays(layer.replace(learned_state=False), "pytorch")
     return to_arrays(layer, "pytorch")
 
 

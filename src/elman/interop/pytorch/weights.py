@@ -72,7 +72,7 @@ class Module:
         layers: list[Layer] = []
         for k in range(self.depth):
             if k and dropout:
-                layers.append(Dropout(dropout, layers[-1].dtype))
+                layers.append(Dropout(dropout))
             layers.append(self.recurrent(k, options))
         return layers
 
@@ -110,7 +110,6 @@ class Module:
             return layer
         config = {**layer.config, "learned_state": True}
         made = type(layer).from_parameters(config, {**layer.parameters, **learned})
-        assert isinstance(made, Recurrent)
         if not set(learned) <= set(made.parameters):
             raise FormatError(f"learned states must be those of {layer.cell!r}. Got {', '.join(learned)}.")
         return made

@@ -46,6 +46,9 @@ class Axis:
         return f"the {self.role or 'axis'} of length {self.length}"
 
 
+_WITH_WEIGHTS = ("Dense", "Embedding", "LayerNorm")
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """What a layer is to be: its class in `LAYERS`, its config, and its arrays."""
@@ -60,7 +63,7 @@ class Part:
         if self.kind == "Scale":
             return self._scaling(dtype)
         layer = LAYERS[self.kind]
-        config = {**self.config, "dtype": str(dtype)}
+        config = {**self.config, "dtype": str(dtype)} if self.kind in _WITH_WEIGHTS else self.config
         arrays = dict(self.arrays)
         if self.kind == "Dense":
             arrays.setdefault("b", np.zeros(self.config["output_size"], dtype))

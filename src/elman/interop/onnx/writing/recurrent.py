@@ -61,12 +61,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, ba
 
 def _without_learned_state(layer: Recurrent) -> Recurrent:
     """The layer as its weights are: states are inputs of the operator."""
-    if not layer.learned_state:
-        return layer
-    config = {name: value for name, value in layer.config.items() if name != "learned_state"}
-    plain = type(layer).from_parameters(config, layer.parameters)
-    assert isinstance(plain, Recurrent)
-    return plain
+    return layer.replace(learned_state=False) if layer.learned_state else layer
 
 
 def _first_states(graph: Graph, layer: Recurrent, place: int | None) -> list[str]:

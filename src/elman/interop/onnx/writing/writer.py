@@ -17,7 +17,7 @@ import numpy as np
 from elman import checks
 from elman.checks import FormatError
 from elman.files import replace
-from elman.interop.chain import layers_of
+from elman.interop.chain import dtype_of, layers_of
 from elman.interop.onnx.writing.layers import WRITERS
 from elman.interop.onnx.writing.nodes import Graph, Node, Port, Value
 from elman.interop.onnx.writing.recurrent import recurrent
@@ -100,7 +100,7 @@ def to_onnx(net: Layer, path: str | os.PathLike[str], *, states: bool = False, l
 
 def _graph(net: Layer, layers: list[Layer], states: bool, lengths: bool) -> Graph:
     """The network as records."""
-    graph = Graph(net.dtype, lengths)
+    graph = Graph(dtype_of(net), lengths)
     graph.inputs.append(_input(net))
     if lengths:
         graph.inputs.append(Port("lengths", np.dtype(np.int32), ["batch"], "how many steps of each sequence are real"))
@@ -147,13 +147,13 @@ def _one_way(layer: Layer) -> bool:
 def _input(net: Layer) -> Port:
     if net.takes_tokens:
         return Port("x", np.dtype(np.int64), ["batch", "time"], "tokens, (batch, time)")
-    return Port("x", net.dtype, ["batch", "time", net.input_size or "features"], "(batch, time, features)")
+    return Port("x", dtype_of(net), ["batch", "time", net.input_size or "features"], "(batch, time, features)")
 
 
 def _output(net: Layer, y: Value) -> Port:
     if y.time_axis is None:
-        return Port("y", net.dtype, ["batch", net.output_size], "(batch, features)")
-    return Port("y", net.dtype, ["batch", "time", net.output_size], "(batch, time, features)")
+        return Port("y", dtype_of(net), ["batch", net.output_size], "(batch, features)")
+    return Port("y", dtype_of(net), ["batch", "time", net.output_size], "(batch, time, features)")
 
 
 def _model(graph: Graph, net: Layer) -> onnx.ModelProto:
