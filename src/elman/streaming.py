@@ -104,7 +104,7 @@ class Stream:
     def _step(self, x: Any, out: Array | None) -> Array:
         rows = self._read(x, ())
         if out is not None:
-            self._check_out(out)
+            self._check_out(out, rows.dtype if self.net.dtype is None else self.net.dtype)
         for stage in self._stages[:-1]:
             rows = stage(rows)
         if self._walkers and self._walkers[-1] is not None:
@@ -203,9 +203,9 @@ class Stream:
         checks.shape("x", array, (*self._outer, *middle, width))
         return np.ascontiguousarray(array)
 
-    def _check_out(self, out: Any) -> None:
-        if not isinstance(out, np.ndarray) or out.dtype != self.net.dtype or not out.flags.writeable:
-            raise checks.DtypeError(f"out must be a writable array of {self.net.dtype}. Got {checks.describe(out)}.")
+    def _check_out(self, out: Any, dtype: np.dtype[Any]) -> None:
+        if not isinstance(out, np.ndarray) or out.dtype != dtype or not out.flags.writeable:
+            raise checks.DtypeError(f"out must be a writable array of {dtype}. Got {checks.describe(out)}.")
         width = self.net.output_size if self.net.output_size is not None else "features"
         checks.shape("out", out, (*self._outer, width))
         if not out.flags.c_contiguous:
