@@ -54,7 +54,7 @@ def test_every_format_is_told_by_its_content(tmp_path, form, ending):
 
 
 def test_versions_and_producers(tmp_path):
-    for form, words in (("elman", "version 1"), ("keras", "archive of Keras 3"), ("onnx", "IR 8, opset 17")):
+    for form, words in (("elman", "version 2"), ("keras", "archive of Keras 3"), ("onnx", "IR 8, opset 17")):
         formats.write(stack(), tmp_path / FILES[form], form)
         assert words in inspect(tmp_path / FILES[form]).version
 
@@ -88,10 +88,10 @@ def changed_header(path, change):
 def test_a_file_of_another_elman_is_said_to_be_one(tmp_path):
     path = tmp_path / "net.safetensors"
     stack().save(path)
-    changed_header(path, lambda header: header["__metadata__"].update(elman='{"version": 2, "network": {}}'))
+    changed_header(path, lambda header: header["__metadata__"].update(elman='{"version": 3, "network": {}}'))
     report = inspect(path)
-    assert (report.format, report.version, report.network) == ("elman", "version 2", None)
-    assert "the field 'version' must be 1" in report.refused
+    assert (report.format, report.version, report.network) == ("elman", "version 3", None)
+    assert "the field 'version' must be from 1 to 2" in report.refused
     assert "0.Wx F32 (3, 16)" in report.contents
 
 

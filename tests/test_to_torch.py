@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import elman
+from elman.cells import CELLS
 from elman.interop.pytorch.networks import from_torch, to_torch
 from elman.layers import LastSteps
 
@@ -277,7 +278,7 @@ def test_what_pytorch_cannot_hold_is_refused():
         (GRU(2, 3, reset_after=False), "reset_after must be True"),
         (RNN(2, 3, "sigmoid"), "activation must be 'tanh' or 'relu' for PyTorch"),
         (
-            elman.Recurrent(elman.cells.rnn("tanh"), 2, 3),
+            elman.Recurrent(CELLS["rnn"]("tanh"), 2, 3),
             "layer 0, Recurrent: it must be a layer that PyTorch can hold",
         ),
     ]:
