@@ -171,3 +171,16 @@ def test_files_of_version_1_load(path, tmp_path):
     net.save(tmp_path / "new.safetensors")  # what is written now is of the present version
     again = elman.load(tmp_path / "new.safetensors", cells={"leaky": make.leaky()})
     np.testing.assert_array_equal(again(wanted["x"])[0], net(wanted["x"])[0])
+
+
+def test_a_checkpoint_of_version_1_goes_on(tmp_path):
+    wanted = json.loads((OLD / "expected.json").read_text())["checkpoint"]["loss"]
+    path = tmp_path / "run.safetensors"
+    for epochs in (2, 3):
+        path.write_bytes((OLD / "checkpoint.safetensors").read_bytes())
+        net, loss = make.fitted(path, epochs)
+        np.testing.assert_allclose(loss[:2], wanted, rtol=1e-6)
+    straight, loss_of_one = make.fitted(None, 3)
+    np.testing.assert_allclose(loss, loss_of_one, rtol=1e-5)
+    for name, array in net.parameters.items():
+        np.testing.assert_allclose(array, straight.parameters[name], rtol=1e-4, atol=1e-6)
