@@ -207,12 +207,11 @@ def _facts(
 ) -> dict[str, Any]:
     """What a checkpoint says of its run beside where it stands; refuses `saved` where it is of another run."""
     identity = identity_of(net, loss, data, held_out, settings, checkpoint.key)
-    ancestors = ancestry(type(settings["optimizer"]))
     first = checksum(net.parameters, "")
     if saved is not None:
-        compare(saved, checkpoint, identity, {"loss": loss, **settings}, seed, net.parameters, ancestors)
+        compare(saved, checkpoint, identity, {"loss": loss, **settings}, seed, net.parameters)
         first = saved.header.get("first_weights", first)
-    return {"identity": identity, "first_weights": first, "optimizer": ancestors}
+    return {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
 
 
 def _check_epochs(epochs: int, begun: int) -> None:

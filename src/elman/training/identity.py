@@ -207,13 +207,12 @@ class _Teller:
         kind = type(value)
         installed = _installed(kind.__module__)
         ours = kind.__module__.partition(".")[0] == "elman"
-        parts: list[tuple[str, Any]] = [(place, kind)]
+        text = self.tell(kind, place)
         if ours or not installed or dataclasses.is_dataclass(kind):
-            parts += [(f"{place}.{name}", (name, part)) for name, part in sorted(_attributes(value).items())]
-            foreign = [base for base in kind.__mro__[1:-1] if _installed(base.__module__) and not _says_nothing(base)]
-            if not foreign:
-                return self._all("object", parts)
-        return self._all("object", [*parts, (place, self._reduced(value, place))])
+            text = self._named(text, _attributes(value), place)
+            if not any(_installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
+                return text
+        return f"object({text}, {self.tell(self._reduced(value, place), place)})"
 
     def _reduced(self, value: Any, place: str) -> Any:
         """What pickle would write of an object whose content Python code cannot see."""

@@ -18,8 +18,9 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import checksum, fits_checksum
-from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity
+from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry
 from elman.training.history import COLUMNS
+from elman.training.optimizers import Optimizer
 from elman.training.state import TrainingState, generators
 
 _OLD_FIELDS = {"version", "identity", "seed", "numbers", "noise", "carried"}  # of version 1
@@ -107,12 +108,10 @@ def compare(
     settings: Mapping[str, Any],
     seed: int | None,
     parameters: Mapping[str, Array],
-    ancestors: list[str],
 ) -> None:
     """Refuses, with a `ValueError` that names the arguments, a checkpoint of another run.
 
-    `settings` are the loss and what stands beside it in `identity`, as values; `ancestors` those of the optimizer's
-    class.
+    `settings` are the loss and what stands beside it in `identity`, as values.
     """
     theirs = saved.header["identity"]
     mine = identity if saved.version > 1 else _version_1(identity, settings)
@@ -132,7 +131,7 @@ def compare(
             f"{', '.join(refused)}.{_ways_out(saved, refused)}"
         )
     if "optimizer" in differing:
-        _check_optimizer(saved, ancestors)
+        _check_optimizer(saved, settings["optimizer"])
     if settings["patience"] is not None and "loss" in differing:
         raise ValueError("change must leave out 'loss' where patience is given: losses of two kinds have no best one.")
     if settings["patience"] is not None and "patience" in differing and theirs["patience"] == "None":
@@ -163,14 +162,21 @@ def _continues(saved: Saved, parameters: Mapping[str, Array]) -> bool:
     )
 
 
-def _check_optimizer(saved: Saved, ancestors: list[str]) -> None:
+def _check_optimizer(saved: Saved, optimizer: Optimizer) -> None:
+    """Refuses one whose moments are not those of the file, or mean something else."""
+    names = ancestry(type(optimizer))
     theirs = saved.header.get("optimizer") or [saved.header["identity"].get("optimizer", "").partition("(")[0]]
-    names = [name.rpartition(".")[2] for name in ancestors] if saved.version == 1 else ancestors
+    if saved.version == 1:  # which does not tell modules
+        names = [name.rpartition(".")[2] for name in names]
     if theirs[0] not in names and names[0] not in theirs:
         raise ValueError(
             f"optimizer must be of the class whose moments the checkpoint holds, {theirs[0]}, or one that extends it. "
             f"Got {names[0]}."
         )
+    held = {name.split("/")[1].partition(".")[0] for name in saved.tensors if name.startswith("optimizer/")} - {"step"}
+    if held != set(optimizer.moments):
+        wanted, got = (", ".join(sorted(some)) or "none" for some in (held, optimizer.moments))
+        raise ValueError(f"optimizer must have the moments that the checkpoint holds, {wanted}. Got {got}.")
 
 
 def _version_1(identity: Identity, settings: Mapping[str, Any]) -> Identity:
