@@ -208,7 +208,7 @@ def check_content(
         best = _check_tensors(saved, state, numbers, patience)
         noise = _check_noise(saved, numbers["epoch"])
         nested = _check_carried(saved, carried(numbers["epoch"], numbers["update"]))
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
         raise saved.refused(f"{str(_reason(error)).rstrip('.')}.") from None
     records = [tuple(row) for row in saved.tensors["history"].tolist()]
     return {**numbers, "best": best, "noise": noise, "drawn": saved.header["noise"], "carried": nested,
@@ -239,15 +239,15 @@ def _check_numbers(saved: Saved, updates: Callable[[int], list[Any]]) -> dict[st
         raise ValueError(f"history must be float64. Got {history.dtype}")
     checks.shape("history", history, ("epochs", len(COLUMNS)))
     for name, kind in NUMBERS.items():
-        value = numbers[name]
         if kind is float:
-            if type(value) not in (int, float) or math.isnan(value):
-                raise ValueError(f"{name} must be a number. Got {checks.show(value)}")
-            if abs(value) > sys.float_info.max and name != "best_loss":
-                raise ValueError(f"{name} must be finite. Got {checks.show(value)}")
-            if value < 0 and name in ("weight", "rate", "norm", "seconds"):
-                raise ValueError(f"{name} must be a number from 0. Got {checks.show(value)}")
-            numbers[name] = float(value)
+            value = numbers[name]
+            found = float(value) if type(value) in (int, float) else math.nan
+            low = 0.0 if name in ("weight", "rate", "norm", "seconds") else -math.inf
+            if not (low <= found and math.isfinite(found)) and not (name == "best_loss" and found == math.inf):
+                raise ValueError(
+                    f"{name} must be a finite number{' from 0' if low == 0 else ''}. Got {checks.show(value)}"
+                )
+            numbers[name] = found
     epoch = _whole("epoch", numbers["epoch"], len(history), len(history))
     update = _whole("update", numbers["update"], 0, len(updates(epoch)))
     if update == 0 and any(numbers[name] for name in ("loss", "weight", "rate", "norm", "seconds")):
