@@ -345,24 +345,9 @@ def test_environment_variables():
         [sys.executable, "-c", "import elman"], capture_output=True, text=True, env={**os.environ, "ELMAN_ISA": "mmx"}
     )
     assert "ELMAN_ISA must be one of" in wrong.stderr
-    wrong = subprocess.run(
-        [sys.executable, "-c", "import elman"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ELMAN_NUM_THREADS": "none"},
-    )
-    assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
-    wrong = subprocess.run(
-        [sys.executable, "-c", "import elman"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "ELMAN_NUM_THREADS": "0"},
-    )
-    assert "ELMAN_NUM_THREADS must be a whole number from 1 up" in wrong.stderr
     for variables, want in (
         ({"ELMAN_PLAIN": "1"}, "plain equations"),
         ({"ELMAN_PLAIN": "0"}, "compiled kernels"),
-        ({"ELMAN_NUM_THREADS": "3"}, "3"),
     ):
         out = subprocess.run(
             [sys.executable, "-c", "import elman; print(elman.backend(), elman.get_threads())"],

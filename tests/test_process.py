@@ -192,3 +192,72 @@ def large_stacks():
     import resource
 
     resource.setrlimit(resource.RLIMIT_STACK, (512 * 2**20, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+
+
+THREADS = """
+    import os, sys
+    count = int(sys.argv[1])
+    if count:
+        os.sched_getaffinity = lambda pid: set(range(count))
+        os.cpu_count = os.process_cpu_count = lambda: count
+    import elman
+    print(elman.get_threads())
+"""
+OURS, OPENMP, JOBLIB = "ELMAN_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"
+
+
+def first_threads(variables, processors=0):
+    environment = {name: value for name, value in os.environ.items() if name not in (OURS, OPENMP, JOBLIB)}
+    return python(THREADS, processors, env={**environment, **variables})
+
+
+@pytest.mark.parametrize(
+    ("variables", "want"),
+    [
+        ({OURS: "3", OPENMP: "5"}, 3),
+        ({OURS: "1024"}, 1024),
+        ({OPENMP: "5"}, 5),
+        ({OPENMP: " 4,2"}, 4),
+        ({OURS: "", OPENMP: "6"}, 6),
+        ({OPENMP: "7", JOBLIB: "2"}, 7),
+        ({OPENMP: "99999"}, 1024),
+    ],
+    ids=str,
+)
+def test_the_first_count_of_threads(variables, want):
+    done = first_threads(variables)
+    assert done.stdout == f"{want}\n", done.stderr
+
+
+@pytest.mark.parametrize("openmp", ["0", "-1", "true", ",3", "9" * 5000], ids=lambda text: text[:9])
+def test_a_count_of_openmp_that_is_none_is_no_matter(openmp):
+    done, usual = first_threads({OPENMP: openmp}), first_threads({})
+    assert done.stdout == usual.stdout, done.stderr
+    assert 1 <= int(usual.stdout) <= max(1, os.cpu_count() or 1)
+    assert first_threads({OPENMP: openmp, JOBLIB: "1"}).stdout == "1\n"
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "none", "1.5", "1025", "4,2", "9" * 5000], ids=lambda text: text[:9])
+def test_a_count_of_ours_that_is_none_is_refused(wrong):
+    done = first_threads({OURS: wrong})
+    assert "ValueError: ELMAN_NUM_THREADS must be a whole number from 1 to 1024. Got" in done.stderr
+    assert len(done.stderr.splitlines()[-1]) < 200
+
+
+@needs_linux
+@pytest.mark.parametrize("processors", [1, 1025, 4096])
+def test_machines_of_any_number_of_processors(processors):
+    done = first_threads({}, processors)
+    assert 1 <= int(done.stdout or 0) <= min(processors, 1024), done.stderr
+
+
+@needs_kernels
+def test_the_binding_is_a_module_that_can_be_looked_into():
+    import inspect
+    import pydoc
+
+    import elman.kernels._native as binding
+
+    assert inspect.ismodule(elman.kernels._native)
+    assert elman.kernels._native is binding is elman.kernels.native
+    assert "backward" in pydoc.render_doc(elman.kernels._native)

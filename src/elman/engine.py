@@ -7,6 +7,7 @@ equations run the others, and everything where no kernels are built or the envir
 from __future__ import annotations
 
 import functools
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ WITHOUT_KERNELS = (
 )
 
 _asked_for_plain = os.environ.get("ELMAN_PLAIN", "") not in ("", "0")
+_MOST_THREADS = 1024
 _plain = kernels.native is None or _asked_for_plain
 if _plain and not _asked_for_plain:
     warnings.warn(WITHOUT_KERNELS, RuntimeWarning, stacklevel=2)
@@ -38,8 +40,10 @@ if _plain and not _asked_for_plain:
 def set_threads(count: int) -> None:
     """How many threads the kernels may use in one call, in this process; results do not depend on it.
 
-    Small work stays on one thread. The count starts as the environment variable ELMAN_NUM_THREADS says, else as
-    the number of processors that this process may use. Raises `ValueError` for what is no whole number from 1 to 1024.
+    Small work stays on one thread. The count starts as the environment variable ELMAN_NUM_THREADS says, else
+    OMP_NUM_THREADS, which joblib sets for its workers, else as the number of processors that this process may use.
+    Where the system gives no more threads, fewer are used. Raises `ValueError` for what is no whole number from 1 to
+    1024.
 
     >>> import elman
     >>> before = elman.get_threads()
@@ -49,8 +53,8 @@ def set_threads(count: int) -> None:
     >>> elman.set_threads(before)
     """
     global _threads
-    if checks.size("count", count) > 1024:
-        raise ValueError(f"count must be at most 1024. Got {checks.show(count)}.")
+    if checks.size("count", count) > _MOST_THREADS:
+        raise ValueError(f"count must be at most {_MOST_THREADS}. Got {checks.show(count)}.")
     _threads = count
     if kernels.native is not None:
         kernels.native.set_threads(_threads)
@@ -79,12 +83,39 @@ def backend() -> str:
 
 
 def _first_threads() -> int:
-    wanted = os.environ.get("ELMAN_NUM_THREADS", "")
-    if wanted:
-        if not wanted.isdecimal() or int(wanted) < 1:
-            raise ValueError(f"ELMAN_NUM_THREADS must be a whole number from 1 up. Got {wanted!r}.")
-        return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = os.environ.get("ELMAN_NUM_THREADS", "")
+    if own:
+        count = _read_count(own)
+        if count is None or count > _MOST_THREADS:
+            raise ValueError(
+                f"ELMAN_NUM_THREADS must be a whole number from 1 to {_MOST_THREADS}. Got {checks.show(own)}."
+            )
+        return count
+    # joblib says in OMP_NUM_THREADS how many threads each of its workers may use, in the other how many all of them.
+    count = _read_count(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
+    if count is None:
+        count = min(_processors(), _read_count(os.environ.get("LOKY_MAX_CPU_COUNT", "")) or _MOST_THREADS)
+    return min(count, _MOST_THREADS)
+
+
+def _read_count(text: str) -> int | None:
+    """The whole number from 1 up that a text holds, or None."""
+    text = text.strip()
+    return (int(text) or None) if text.isdecimal() and len(text) < 20 else None
+
+
+def _processors() -> int:
+    """The processors that this process may use: those of its affinity, no more than its control group may have."""
+    if hasattr(os, "process_cpu_count"):
+        count = os.process_cpu_count() or 1
+    else:
+        count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()
+        return min(count, max(1, math.ceil(int(quota) / int(period))))
+    except (OSError, ValueError, ZeroDivisionError):  # no control groups here, or no limit: "max"
+        return count
 
 
 _threads = 1

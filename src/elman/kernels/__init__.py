@@ -59,7 +59,7 @@ def run(
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
-    kind, options = _native(cell.kernel)
+    kind, options = _kind_and_options(cell.kernel)
     values = _rows(values)
     gates, inner, fresh = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
     zone_rows = _zone_rows(zones, out.shape[1], out.dtype)
@@ -68,14 +68,14 @@ def run(
         values,
         lengths,
         reverse,
-        *_four(weights),
-        *_two(state),
+        *_weight_arguments(weights),
+        *_state_pair(state),
         out,
         gates,
         inner,
         fresh,
         mask,
-        *_two(zone_rows),
+        *_state_pair(zone_rows),
         options,
     )
     end = (h,) if c is None else (h, c)
@@ -124,34 +124,34 @@ def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays
 
 def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    kind, options = _native(tape.cell.kernel)
+    kind, options = _kind_and_options(tape.cell.kernel)
     dx, dh0, dc0, dWx, dWh, db, dvectors = native.backward(
         kind,
         tape.values,
         tape.lengths,
         tape.reverse,
-        *_four(tape.weights),
-        *_two(tape.state),
+        *_weight_arguments(tape.weights),
+        *_state_pair(tape.state),
         tape.y,
         tape.gates,
         tape.inner,
         tape.fresh,
         None if dy is None else _rows(dy),
-        *_two(dstate),
+        *_state_pair(dstate),
         None,
         tape.mask,
-        *_two(tape.zones),
+        *_state_pair(tape.zones),
         options,
     )
-    beside = _beside(dvectors, len(tape.weights) - 3)
+    beside = _split_vectors(dvectors, len(tape.weights) - 3)
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db, *beside)
 
 
 def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
     """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
-    kind, options = _native(cell.kernel)
+    kind, options = _kind_and_options(cell.kernel)
     zone_rows = _zone_rows(zones, weights[1].shape[0], weights[1].dtype)
-    return native.pack(kind, *_four(weights), *_two(zone_rows), options)
+    return native.pack(kind, *_weight_arguments(weights), *_state_pair(zone_rows), options)
 
 
 def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
@@ -173,21 +173,21 @@ def _rows(array: Array) -> Array:
     return array if array.strides[1] == array.itemsize else np.ascontiguousarray(array)
 
 
-def _four(weights: Arrays) -> tuple[Array | None, ...]:
+def _weight_arguments(weights: Arrays) -> tuple[Array | None, ...]:
     """Wx, Wh, b, and in one array the vectors (H,) beside them: bn of the GRU, the peepholes of the LSTM."""
     if len(weights) > 4:
         return (*weights[:3], np.concatenate(weights[3:]))
     return weights if len(weights) == 4 else (*weights, None)
 
 
-def _beside(vectors: Any, count: int) -> Arrays:
+def _split_vectors(vectors: Any, count: int) -> Arrays:
     """The vectors beside Wx, Wh and b, each by itself, from the one array that the kernels know."""
     if count == 0:
         return ()
     return (vectors,) if count == 1 else tuple(vectors.reshape(count, -1))
 
 
-def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
+def _state_pair(state: Arrays | None) -> tuple[Array | None, Array | None]:
     """h, and c where there is one."""
     if state is None:
         return None, None
@@ -195,12 +195,12 @@ def _two(state: Arrays | None) -> tuple[Array | None, Array | None]:
 
 
 @functools.cache
-def _native(kernel: Any) -> tuple[Any, Any]:
+def _kind_and_options(kernel: Any) -> tuple[Any, Any]:
     """What a cell's `kernel` names: the kind, and its options."""
-    return _named(*kernel)
+    return _read_kernel(*kernel)
 
 
-def _named(
+def _read_kernel(
     kind: str,
     activations: tuple[tuple[str, float, float], ...] = (),
     clip: float | None = None,

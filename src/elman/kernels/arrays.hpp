@@ -47,7 +47,7 @@ public:
             const bool strided_ok = view_.strides[axis] == packed || view_.shape[axis] == 1 ||
                                     (axis == 0 && view_.ndim == 2 && view_.strides[0] % index(sizeof(T)) == 0);
             fits = (wanted < 0 || view_.shape[axis] == wanted) && strided_ok;
-            packed *= view_.shape[axis];
+            if (axis) packed *= view_.shape[axis];
         }
         if (!fits) refuse(shape);
         return static_cast<T*>(view_.buf);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <new>
@@ -9,6 +10,14 @@
 #include "kernels.hpp"
 
 namespace elman {
+
+// How many elements an array of these sizes has; no memory holds more than can be counted.
+inline index elements(std::initializer_list<index> sizes) {
+    index product = 1;
+    for (index size : sizes)
+        if (__builtin_mul_overflow(product, size, &product)) throw std::bad_alloc();
+    return product;
+}
 
 template <class T>
 class Memory {

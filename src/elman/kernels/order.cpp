@@ -1,6 +1,7 @@
 #include "order.hpp"
 
 #include <algorithm>
+#include <new>
 #include <numeric>
 
 namespace elman {
@@ -19,6 +20,7 @@ Order::Order(const index* lengths, index sequences, bool reverse)
         first_[b] = reverse ? starts[from] + lengths[from] - 1 : starts[from];
     }
     const index steps = sequences ? length_[0] : 0;
+    if (steps >= static_cast<index>(slot_.max_size())) throw std::bad_alloc();
     active_.resize(steps);
     slot_.resize(steps + 1);
     index active = sequences;

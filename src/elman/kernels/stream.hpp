@@ -57,9 +57,9 @@ class StreamState {
 public:
     StreamState(std::shared_ptr<const PackedLayer<T>> packed, index batch)
         : packed_(std::move(packed)),
-          h_(Memory<T>::zeros(2 * batch * packed_->sizes.ldh)),
-          c_(Memory<T>::zeros(has_c() ? batch * packed_->sizes.padded_units : 0)),
-          reset_h_(facts_of(packed_->layer().kind).reset_before ? 3 * batch * packed_->sizes.ldh : 0),
+          h_(Memory<T>::zeros(elements({2, batch, packed_->sizes.ldh}))),
+          c_(Memory<T>::zeros(has_c() ? elements({batch, packed_->sizes.padded_units}) : 0)),
+          reset_h_(facts_of(packed_->layer().kind).reset_before ? elements({3, batch, packed_->sizes.ldh}) : 0),
           first_(batch),
           length_(batch, 1),
           active_{batch, batch} {
