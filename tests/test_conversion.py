@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -299,3 +302,58 @@ def test_the_command_refuses_in_one_line(monkeypatch, tmp_path):
     assert result.exit_code == 1
     assert "more than 1e-05" in result.stderr
     assert not (tmp_path / "net.json").exists()
+
+
+def test_another_system_leaves_the_environment_as_it_was(tmp_path, monkeypatch):
+    """What it sets when it is imported, and what tells Keras its backend, is gone afterwards; what was there stays."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("ELMAN_TEST_OLD", "old")
+    monkeypatch.setenv("ELMAN_TEST_GONE", "stays")
+    monkeypatch.setattr(peers, "version", lambda package: "1.0")
+    (tmp_path / "elman_test_system.py").write_text(
+        "import os\nseen = dict(os.environ)\nos.environ['ELMAN_TEST_NEW'] = '1'\n"
+        "os.environ['ELMAN_TEST_OLD'] = 'new'\ndel os.environ['ELMAN_TEST_GONE']\n"
+    )
+    before = dict(os.environ)
+    system, name = peers._system("elman_test_system", "Test", {"ELMAN_TEST_BACKEND": "torch"})
+    assert dict(os.environ) == before
+    assert (system.seen["ELMAN_TEST_BACKEND"], name) == ("torch", "Test 1.0")
+    monkeypatch.setattr(peers, "import_module", lambda package: os.environ.update(ELMAN_TEST_NEW="1") or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        peers._system("elman_test_system", "Test")
+    assert dict(os.environ) == before
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("file", ["net.keras", "net.onnx", "net.pt", "net.c"])
+def test_a_conversion_leaves_the_environment_as_it_was(tmp_path, file):
+    for package in {"net.keras": ["keras", "torch"], "net.onnx": ["onnxruntime"], "net.pt": ["torch"]}.get(file, []):
+        pytest.importorskip(package)
+    elman.Network([elman.GRU(2, 3, seed=0)]).save(tmp_path / "net.safetensors")
+    code = (
+        "import os, elman, sys\nbefore = dict(os.environ)\nprint(elman.convert(*sys.argv[1:]))\n"
+        "assert dict(os.environ) == before"
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, tmp_path / "net.safetensors", tmp_path / file],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "largest difference" in result.stdout
+
+
+def test_a_link_and_the_mode_of_a_target_stay(tmp_path):
+    elman.Network([elman.GRU(2, 3, seed=0)]).save(tmp_path / "net.safetensors")
+    (tmp_path / "real.json").write_text("{}")
+    (tmp_path / "real.json").chmod(0o600)
+    (tmp_path / "link.json").symlink_to("real.json")
+    for _ in range(2):
+        convert(tmp_path / "net.safetensors", tmp_path / "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.json", "net.safetensors", "real.json"]
+    for wrong in (3, None, b"x.json", tmp_path, "", "no/folder.json"):
+        with pytest.raises((TypeError, OSError, ValueError), match="must "):
+            convert(tmp_path / "net.safetensors", wrong)
+        with pytest.raises((TypeError, OSError), match="must "):
+            convert(wrong, tmp_path / "x.json")

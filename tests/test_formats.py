@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ pytest.importorskip("typer")
 
 import elman
 from elman.interop import formats
-from elman.interop.pytorch.state import state_dict
+from elman.interop.pytorch.state import state_dict, write_state_dict
 from test_conversion import FILES, drawn
 
 PAGE = (Path(__file__).parent.parent / "docs" / "formats.md").read_text()
@@ -144,3 +145,30 @@ def test_a_state_dict_is_that_of_the_module(tmp_path):
     formats.write(net, tmp_path / "net.pt")
     for name, tensor in torch.load(tmp_path / "net.pt", weights_only=True).items():
         assert torch.equal(tensor, theirs[name])
+
+
+READERS = {
+    "inspect": elman.inspect, "find": formats.find, "from_keras": elman.from_keras, "from_onnx": elman.from_onnx,
+    "from_rtneural": elman.from_rtneural, "load": elman.load,
+}  # fmt: skip
+WRITERS = {
+    "to_c": elman.to_c, "to_keras": elman.to_keras, "to_onnx": elman.to_onnx, "to_rtneural": elman.to_rtneural,
+    "write_state_dict": write_state_dict, "save": lambda net, path: net.save(path), "write": formats.write,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "wrong", [3, 1.5, None, ["x"] * 9000, {"a": 1}, b"net.pt", "a\0b", "", "x" * 5000, object()], ids=str
+)
+def test_what_is_no_path_is_refused_by_every_reader_and_writer(tmp_path, monkeypatch, wrong):
+    monkeypatch.chdir(tmp_path)
+    net = elman.Network([elman.GRU(2, 3, seed=0)])
+    for name, read in READERS.items():
+        with pytest.raises((TypeError, ValueError, OSError), match=r"must .* Got |Got .* must ") as caught:
+            read(wrong)
+        assert len(str(caught.value)) < 400, name
+    for name, write in WRITERS.items():
+        with pytest.raises((TypeError, ValueError, OSError), match=r"must .* Got |Got .* must ") as caught:
+            write(net, wrong)
+        assert len(str(caught.value)) < 400, name
+    assert not os.listdir(tmp_path)

@@ -6,7 +6,8 @@ import json
 import os
 from typing import Any
 
-from elman.checks import FormatError, show
+from elman.checks import FormatError
+from elman.files import check_source
 
 #: No larger file is read into memory: 2 GiB, more than any recurrent network needs.
 MAX_BYTES = 2**31
@@ -14,9 +15,7 @@ MAX_BYTES = 2**31
 
 def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
     """The content of a file of at most `limit` bytes."""
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {show(name)}, which is none.")
+    name = check_source("path", path)
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:

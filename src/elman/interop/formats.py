@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from elman import checks
+from elman.files import check_source, path_text
 from elman.interop.c.code import to_c
 from elman.interop.files import refused
 from elman.interop.keras.reader import from_keras
@@ -57,9 +58,7 @@ def find(path: Where) -> Format:
     ...     formats.find(folder + "/net").name
     'elman'
     """
-    name = os.fspath(path)
-    if not os.path.isfile(name):
-        raise FileNotFoundError(f"path must be a file. Got {checks.show(name)}, which is none.")
+    name = check_source("path", path)
     with open(name, "rb") as file:
         head = file.read(_HEAD)
     told = _by_content(head, name)
@@ -95,7 +94,7 @@ def write(net: Layer, path: Where, form: str | None = None) -> None:
 
 def to_write(path: Where, form: str | None = None) -> Format:
     """The format in which `path` is to be written: `form`, else that of its ending."""
-    name = os.fspath(path)
+    name = path_text("path", path)
     if form is not None:
         chosen = FORMATS[checks.choice("format", form, FORMATS)]
         if not name.lower().endswith(chosen.endings):

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
@@ -54,11 +54,21 @@ def peer_of(form: str, path: Where, net: Network) -> Peer:
     return _PEERS[form](path, net)
 
 
-def _system(package: str, title: str) -> tuple[Any, str]:
-    """The package of another system, and its name with the version."""
+def _system(package: str, title: str, settings: Mapping[str, str] | None = None) -> tuple[Any, str]:
+    """The package of another system, and its name with the version. The environment of the process stays as it was.
+
+    `settings` are variables of the environment while the package is imported.
+    """
     if find_spec(package) is None:
         raise AbsentError(f"{title} is not installed")
-    return import_module(package), f"{title} {version(package)}"
+    before = dict(os.environ)
+    try:
+        os.environ.update(settings or {})
+        return import_module(package), f"{title} {version(package)}"
+    finally:
+        for name in [name for name, value in os.environ.items() if before.get(name) != value]:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if name not in os.environ})
 
 
 def _torch(path: Where, net: Network) -> Peer:
@@ -79,10 +89,10 @@ def _torch(path: Where, net: Network) -> Peer:
 
 
 def _keras(path: Where, net: Network) -> Peer:
-    for backend in ("torch", "jax", "tensorflow"):
-        if find_spec(backend):
-            os.environ.setdefault("KERAS_BACKEND", backend)  # one that is installed, where nobody has chosen
-    keras, name = _system("keras", "Keras")
+    backend = next((name for name in ("torch", "jax", "tensorflow") if find_spec(name)), None)
+    # One that is installed, where nobody has chosen; Keras looks there once, when it is imported.
+    chosen = {} if backend is None else {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", backend)}
+    keras, name = _system("keras", "Keras", chosen)
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
     batch = (model.input_shape[0] if isinstance(model.input_shape, tuple) else None) or 1
 

@@ -22,7 +22,7 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import ACTIVATIONS
 from elman.checks import Array, FormatError
-from elman.files import replace
+from elman.files import path_text, replace
 from elman.interop.arrays import from_arrays, to_arrays
 from elman.interop.chain import check_holds, layers_of, network_of
 from elman.interop.files import parse_json, read_bytes, refused
@@ -66,7 +66,7 @@ def from_rtneural(path: str | os.PathLike[str]) -> Network:
     >>> np.array_equal(net(np.ones((5, 1)))[0], same(np.ones((5, 1)))[0])
     True
     """
-    source = os.fspath(path)
+    source = path_text("path", path)
     model = parse_json(source, read_bytes(path, MAX_BYTES))
     if not isinstance(model, dict) or not isinstance(model.get("layers"), list):
         raise refused(source, "it", "JSON of RTNeural, with in_shape and a list of layers", _kind(model))

@@ -19,6 +19,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from elman.checks import Array, FormatError
+from elman.files import path_text
 from elman.interop.files import MAX_BYTES, read_bytes, refused
 from elman.interop.keras.arrays import Groups, own_arrays
 from elman.interop.keras.config import Entry
@@ -43,7 +44,7 @@ class Stored:
 
 def read(path: str | os.PathLike[str]) -> Stored:
     """The model in a file, which its first bytes tell; the file is read whole."""
-    name, content = os.fspath(path), read_bytes(path)
+    name, content = path_text("path", path), read_bytes(path)
     if content.startswith(_ZIP):
         return _read_archive(name)
     if content.startswith(_HDF5):
@@ -53,7 +54,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
 
 def read_weights(path: str | os.PathLike[str]) -> Stored:
     """A file of weights alone, `.weights.h5`."""
-    name, content = os.fspath(path), read_bytes(path)
+    name, content = path_text("path", path), read_bytes(path)
     if not content.startswith(_HDF5):
         raise refused(name, "its first bytes", "those of an HDF5 file", repr(content[:8]))
     with Tree(content, name) as tree:

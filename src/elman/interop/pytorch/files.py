@@ -13,7 +13,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import read_safetensors
+from elman.files import path_text, read_safetensors
 from elman.interop.files import read_bytes
 
 #: The entries under which checkpoints keep a state_dict beside other things.
@@ -31,7 +31,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
     for what is cut short, of another kind, or holds more than tensors; `MissingExtraError` where a .pt needs PyTorch
     and it is not installed; `FileNotFoundError`.
     """
-    name = os.fspath(path)
+    name = path_text("path", path)
     content = read_bytes(name)
     with named(repr(name)):
         if name.lower().endswith(".safetensors"):
