@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	ELMAN_PLAIN=1 $(BIN)/python -m pytest tests/test_gradients.py tests/test_golden.py tests/test_forms.py \
 	    tests/test_cell_variants.py \
-	    tests/test_streaming.py
+	    tests/test_streaming.py tests/test_bits.py tests/test_dense.py
 	$(BIN)/python -m pytest -m "not peer"
 
 # PyTorch is large: only the comparisons with it need it.
@@ -41,7 +41,7 @@ sanitize: $(VENV)/sanitize.stamp
 	ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	PYTHONPATH=$(VENV)/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
-	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py \
+	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py tests/test_dense.py \
 	    -k "not memory_that_runs_out and not within_a_second and not allocates_nothing and not binary_is_small"
 
 # Broken files against every reader, for three minutes or as SECONDS says. What is found stays in build/fuzz.
