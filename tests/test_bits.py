@@ -46,11 +46,11 @@ def pointwise(rng, width, dtype):
     if kind == 0:
         return elman.LayerNorm(width, dtype=dtype), width
     if kind == 1:
-        return elman.Activate(str(rng.choice([*ACTIVATIONS, "softmax", "log_softmax"])), dtype=dtype), width
+        return elman.Activate(str(rng.choice([*ACTIVATIONS, "softmax", "log_softmax"]))), width
     if kind == 2:
-        return elman.Dropout(0.4, dtype=dtype), width
+        return elman.Dropout(0.4), width
     if kind == 3 and width % 2 == 0:
-        return elman.MergeDirections(str(rng.choice(["sum", "mul", "ave"])), dtype=dtype), width // 2
+        return elman.MergeDirections(str(rng.choice(["sum", "mul", "ave"]))), width // 2
     out = int(rng.choice(SIZES))
     return elman.Dense(width, out, str(rng.choice(list(ACTIVATIONS))), dtype=dtype, seed=int(rng.integers(99))), out
 
@@ -64,7 +64,7 @@ def random_network(seed, cells, whole=False):
     if rng.random() < 0.3:
         layers.append(elman.Embedding(11, width, dtype=dtype, seed=int(rng.integers(99))))
     elif whole and rng.random() < 0.3:
-        layers.append(elman.Masking(0.0, dtype=dtype))
+        layers.append(elman.Masking(0.0))
     for _ in range(rng.integers(1, 4)):
         hidden = int(rng.choice(SIZES))
         both = whole and bool(rng.random() < 0.5)
@@ -72,13 +72,13 @@ def random_network(seed, cells, whole=False):
         layers.append(cell(width, hidden, bidirectional=both, dtype=dtype, seed=int(rng.integers(99))))
         width = hidden * (1 + both)
         if whole and rng.random() < 0.3:
-            layers.append(elman.Reverse(dtype=dtype))
+            layers.append(elman.Reverse())
         for _ in range(rng.integers(3)):
             layer, width = pointwise(rng, width, dtype)
             layers.append(layer)
     if whole:
-        pools = [elman.MeanOverTime(dtype=dtype), elman.MaxOverTime(dtype=dtype), elman.LastStep(dtype=dtype)]
-        layers.append([*pools, LastSteps(width, 2, dtype=dtype)][rng.integers(4)])
+        pools = [elman.MeanOverTime(), elman.MaxOverTime(), elman.LastStep(), LastSteps(width, 2)]
+        layers.append(pools[rng.integers(4)])
         width *= 2 if isinstance(layers[-1], LastSteps) else 1
     layers.append(elman.Dense(width, int(rng.choice(SIZES)), dtype=dtype, seed=int(rng.integers(99))))
     net = elman.Network(layers)
