@@ -265,7 +265,7 @@ class TestRefused:
         net = elman.Network([elman.LSTM(I, H, peepholes=True, projection=2, seed=0)])
         wrongs = {"projection": 0, "clip": -1, "activations": 5, "peepholes": "yes"}
         for name, wrong in wrongs.items():
-            description = {"version": 2, "network": {"layers": [{**net.config["layers"][0], name: wrong}]}}
+            description = {"version": 1, "network": {"layers": [{**net.config["layers"][0], name: wrong}]}}
             save_file(dict(net.parameters), tmp_path / "net", metadata={"elman": json.dumps(description)})
             with pytest.raises(elman.FormatError, match=rf"net' cannot be loaded: .*{name}"):
                 elman.load(tmp_path / "net")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 
 import numpy as np
@@ -11,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 import elman
 import elman.saving
+from elman.files import checksum, write_safetensors
+from elman.layers import LastSteps
 from test_gradients import LEAKY
 
 
@@ -97,8 +100,14 @@ def test_the_file_has_ordinary_permissions(tmp_path):
     assert (tmp_path / "net").stat().st_mode == plain.stat().st_mode
 
 
+def sealed(description, tensors):
+    """The texts of a header with such a description."""
+    text = json.dumps(description)
+    return {"elman": text, "checksum": checksum(tensors, text)}
+
+
 def write(path, tensors, description):
-    save_file(tensors, path, metadata={"elman": json.dumps(description)})
+    save_file(tensors, path, metadata=sealed(description, tensors))
 
 
 def refused(path, *words):
@@ -203,17 +212,10 @@ def test_every_changed_bit_is_seen(tmp_path):
     begin = 8 + int.from_bytes(content[:8], "little")
     rng = np.random.default_rng(0)
     for bit in [*range(8 * begin), *rng.choice(np.arange(8 * begin, 8 * len(content)), 1000, replace=False)]:
-        changed = bytearray(content)
-        changed[bit // 8] ^= 1 << bit % 8
-        try:
-            again = elman.load(changed)
-        except elman.FormatError:
-            continue
-        # Only the name of the checksum itself was changed.
-        assert b'"checksum"' not in changed
-        assert {name: a.tobytes() for name, a in again.parameters.items()} == {
-            name: a.tobytes() for name, a in net.parameters.items()
-        }
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(elman.FormatError, match="what path holds cannot be loaded"):
+            elman.load(flipped)
 
 
 def test_what_is_no_path_is_refused_in_a_line():
@@ -234,3 +236,43 @@ def test_an_error_of_our_own_is_not_the_file_s(tmp_path, monkeypatch):
             patch.setattr(elman.Network, "from_parameters", fails)
             with pytest.raises(type(error), match="of our own"):
                 elman.load(tmp_path / "net")
+
+
+ANYTHING = [None, True, 0, -3, 7, 10**30, 1.5, math.nan, "x", [], [1], ["x", {}], {}, {"name": "x"}, {"a": {"b": []}}]
+
+
+def changed(part, value):
+    """A description with each of its parts replaced by `value`, left out, and with one more."""
+    yield value
+    if isinstance(part, dict):
+        yield {**part, "more": value}
+        for key in part:
+            yield {name: entry for name, entry in part.items() if name != key}
+            yield from ({**part, key: new} for new in changed(part[key], value))
+    if isinstance(part, list):
+        for i, entry in enumerate(part):
+            yield from ([*part[:i], new, *part[i + 1 :]] for new in changed(entry, value))
+
+
+@pytest.mark.parametrize("value", ANYTHING, ids=str)
+def test_descriptions_of_any_form_are_refused_in_words(value):
+    more = [
+        elman.LSTM(7, 4, peepholes=True, zoneout=(0.1, 0.2), activations={"f": "relu"}, learned_state=True),
+        elman.Recurrent(elman.LSTM(4, 5, projection=3, clip=2.0).cell, 4, 5, bidirectional=True),
+        elman.MergeDirections("ave"),
+        elman.Masking(0.5),
+        elman.Dropout(0.3, per_sequence=True),
+        LastSteps(3, 2),
+    ]
+    net = elman.Network([*big_net().layers[:5], elman.Network([elman.RNN(3, 7)]), *more])
+    parameters = dict(net.parameters)
+    whole = {"version": 2, "network": json.loads(json.dumps(elman.saving.describe_config(net)))}
+    words = []
+    for description in changed(whole, value):
+        try:
+            elman.load(write_safetensors(parameters, sealed(description, parameters)))
+        except elman.FormatError as error:
+            words.append(str(error))
+    assert len(words) > 50
+    assert not [text for text in words if " must " not in text]
+    assert max(map(len, words)) < 1500

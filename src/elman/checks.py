@@ -26,6 +26,10 @@ class DtypeError(TypeError, ValueError):
     """An array of a kind that is not computed with: complex, object, text."""
 
 
+class KindError(TypeError, ValueError):
+    """A value of another type than it must have; in what a file holds, a wrong value like any other."""
+
+
 class FormatError(ValueError):
     """A file or a foreign model that cannot be read or written exactly."""
 
@@ -235,7 +239,7 @@ def axis(name: str, value: Any, array: Array) -> int:
     if not array.ndim:
         raise ShapeError(f"{name} must be left out: there must be an axis. Got one number.")
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be a whole number. Got {show(value)}.")
+        raise KindError(f"{name} must be a whole number. Got {show(value)}.")
     if not -array.ndim <= value < array.ndim:
         raise ValueError(f"{name} must be from {-array.ndim} to {array.ndim - 1}. Got {show(value)}.")
     return int(value)
@@ -244,7 +248,7 @@ def axis(name: str, value: Any, array: Array) -> int:
 def text(name: str, value: Any) -> str:
     """A text, at least one character long."""
     if not isinstance(value, str) or not value:
-        raise TypeError(f"{name} must be a text of at least one letter. Got {show(value)}.")
+        raise KindError(f"{name} must be a text of at least one letter. Got {show(value)}.")
     return value
 
 
@@ -292,7 +296,7 @@ def seed(name: str, value: Any) -> int | None:
 def flag(name: str, value: Any) -> bool:
     """True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False. Got {show(value)}.")
+        raise KindError(f"{name} must be True or False. Got {show(value)}.")
     return bool(value)
 
 

@@ -17,7 +17,7 @@ from elman.checks import Array, FormatError, choice, show
 from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
 from elman.layers import LAYERS, Layer
 from elman.network import Network
-from elman.options import frozen
+from elman.options import check_names, defaults, frozen
 
 VERSION = 2
 _WITHOUT_WEIGHTS = (
@@ -54,12 +54,21 @@ def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None 
     >>> np.array_equal(net.layers[0].Wx, same.layers[0].Wx)
     True
     """
+    cells = _read_cells(cells)
     name, content = _content(path)
     try:
         tensors, metadata = read_safetensors(content)
-        return _build(_description(metadata, tensors), tensors, cells or {})
-    except (ValueError, TypeError, RecursionError) as error:
+        return _build(_description(metadata, tensors), tensors, cells)
+    except (ValueError, RecursionError) as error:  # what a file can cause; all else is a fault of the library
         raise FormatError(f"{name} cannot be loaded: {error}") from error
+
+
+def _read_cells(cells: Any) -> Mapping[str, Cell]:
+    if cells is None:
+        return {}
+    if not isinstance(cells, Mapping) or not all(isinstance(cell, Cell) for cell in cells.values()):
+        raise TypeError(f"cells must be a mapping of names to cells, elman.Cell. Got {show(cells)}.")
+    return cells
 
 
 def _content(path: Any) -> tuple[str, bytes]:
@@ -82,9 +91,11 @@ def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> A
         must = f"from 1 to {VERSION}"
         raise FormatError(f"the field 'version' must be {must}. Got {version!r}: it was written by another elman.")
     whole = checksum(tensors, text)
-    if metadata.get("checksum", whole) != whole:  # files of before there were checksums have none
+    if metadata.get("checksum", whole if version == 1 else None) != whole:  # version 1 had none
         raise FormatError("its content must have the checksum that it names. Got another: the file was changed.")
+    _check_fields(description, ("version", "network"), "its description")
     config = _field(description, "network", dict, "its description")
+    _check_fields(config, ("layers",), "the network")
     _check_layers(config, "the network")
     return from_version_1(config) if version == 1 else config
 
@@ -109,6 +120,12 @@ def _field(value: Any, name: str, kind: type, place: str) -> Any:
     return found
 
 
+def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) -> None:
+    more = [name for name in value if name not in known]
+    if more:
+        raise FormatError(f"{place} must have the fields {', '.join(known)} alone. Got {show(more[0])} too.")
+
+
 def _check_layers(config: Any, place: str) -> None:
     """Refuses a config that does not have the form of a network's: layers, their types, their cells."""
     for i, entry in enumerate(_field(config, "layers", list, place)):
@@ -116,9 +133,11 @@ def _check_layers(config: Any, place: str) -> None:
         if not isinstance(entry, dict):
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
         if choice("the type of a layer", entry.get("type"), [*LAYERS, "Network"]) == "Network":
+            _check_fields(entry, ("type", "layers"), layer)
             _check_layers(entry, layer)
         elif "cell" in entry:
             cell = _field(entry, "cell", dict, layer)
+            _check_fields(cell, ("name", "options"), f"the cell of {layer}")
             _field(cell, "name", str, f"the cell of {layer}")
             _field(cell, "options", dict, f"the cell of {layer}")
 
@@ -154,7 +173,10 @@ def _with_cells(config: Any, cells: Mapping[str, Cell]) -> Any:
 
 
 def _find_cell(name: str, options: Mapping[str, Any], cells: Mapping[str, Cell]) -> Cell:
-    cell = cells.get(name) or (CELLS[name](**options) if name in CELLS else None)
+    cell = cells.get(name)
+    if cell is None and name in CELLS:
+        check_names(f"the cell {name!r}", options, defaults(CELLS[name]))
+        cell = CELLS[name](**options)
     if cell is None:
         raise FormatError(f"the cell {name!r} must be given: elman.load(path, cells={{{name!r}: cell}}). Got none.")
     if cell.options != frozen(options):

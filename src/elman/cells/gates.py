@@ -68,7 +68,9 @@ def read_activations(given: Any, defaults: Mapping[str, Activation]) -> dict[str
     """The activation of every gate, that of `defaults` where `given`, gate -> activation, has none."""
     given = {} if given is None else given
     if not isinstance(given, Mapping):
-        raise TypeError(f"activations must be a mapping of gates to activations, or None. Got {checks.show(given)}.")
+        raise checks.KindError(
+            f"activations must be a mapping of gates to activations, or None. Got {checks.show(given)}."
+        )
     for gate in given:
         checks.choice("a gate of activations", gate, defaults)
     return {gate: as_activation(given.get(gate, default)) for gate, default in defaults.items()}
