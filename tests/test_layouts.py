@@ -207,10 +207,10 @@ def test_the_binding_is_given_anything():
         np.ones((6, 3), [("v", "f4")]),
         np.ones((6, 3), np.complex64),
         np.ones((6, 3), object),
-        array.array("f", [1, 2, 3]),
+        array.array("f", [1, 2, 3, 4, 5]),
         b"bytes",
         "text",
-        3,
+        99,
         object(),
         as_strided(full(4), (2**40, 4), (0, 4)),
         as_strided(full(4), (2**40, 4), (0, 0)),
@@ -224,9 +224,13 @@ def test_the_binding_is_given_anything():
     ]
     calls += [(stream.run, {"x": full(2, 5, 3), "out": full(2, 5, 4)}), (stream.set_state, {"h": full(2, 4)})]
     calls += [(native.pack, {"kind": native.Kind.lstm, "Wx": full(3, 16), "Wh": full(4, 16), "b": full(16)})]
+    sigmoid = {"activation": native.Activation.sigmoid, "alpha": 0.0, "beta": 0.0}
+    dense = native.pack_dense(W=full(3, 4), b=full(4), **sigmoid)
+    calls += [(native.pack_dense, {"W": full(3, 4), "b": full(4), **sigmoid}), (dense, {"x": full(6, 3)})]
+    calls += [(native.dense_backward, {"x": full(6, 3), "W": full(3, 4), "y": full(6, 4), "dy": full(6, 4), **sigmoid})]
     before = stream.state()
     for call, arguments in calls:
-        for name in arguments:
+        for name in arguments.keys() - sigmoid.keys():
             for value in anything:
                 with pytest.raises((ValueError, TypeError, BufferError, MemoryError)):
                     call(**{**arguments, name: value})
