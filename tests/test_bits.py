@@ -115,11 +115,11 @@ def states_of(state):
     return [] if state is None else [state]
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request):
+@pytest.fixture
+def with_threads():
+    """Sets the number of threads; what it was comes back after the test."""
     before = elman.get_threads()
-    elman.set_threads(request.param)
-    yield request.param
+    yield elman.set_threads
     elman.set_threads(before)
 
 
@@ -221,22 +221,60 @@ def test_dense_of_a_row_whatever_stands_beside_it(dtype):
 @needs_kernels
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(2100, 192, 65), (40_000, 3, 130), (700, 130, 300)])
-def test_dense_whatever_the_number_of_threads(dtype, rows, inputs, outputs):
+def test_dense_whatever_the_number_of_threads(with_threads, dtype, rows, inputs, outputs):
     rng = np.random.default_rng(1)
     layer = elman.Dense(inputs, outputs, "tanh", dtype=dtype, seed=0)
     x = rng.normal(size=(1, rows, inputs)).astype(dtype)
     dy = rng.normal(size=(1, rows, outputs)).astype(dtype)
-    before = elman.get_threads()
     found = []
     for count in (1, 2, 3, 8, 2):
-        elman.set_threads(count)
+        with_threads(count)
         y, _, tape = layer.forward(x)
         dx, _, gradients = layer.backward(tape, dy)
         found.append({"y": y, "dx": dx, **gradients})
-    elman.set_threads(before)
     for other in found[1:]:
         for name, array in found[0].items():
             assert_same(other[name], array, name)
+
+
+@needs_kernels
+@pytest.mark.parametrize("cell", OPEN)
+@pytest.mark.parametrize("both", [False, True])
+def test_networks_whatever_the_number_of_threads(with_threads, cell, both):
+    """Large enough to be shared among threads: ragged, alone, in chunks, backward."""
+    rng = np.random.default_rng(2)
+    layer = OPEN[cell](40, 130, bidirectional=both, seed=0)
+    net = elman.Network([layer, elman.LayerNorm(layer.output_size), elman.Dense(layer.output_size, 65, "tanh", seed=1)])
+    parts = [rng.normal(size=(n, 40)).astype(np.float32) for n in (60, 1, 45, 60, 33, *[40] * 19)]
+    dy = [rng.normal(size=(len(part), 65)) for part in parts]
+    found = []
+    for count in (1, 2, 3):
+        with_threads(count)
+        y, state, tape = net.forward(parts)
+        dx, dstate, gradients = net.backward(tape, dy)
+        found.append([*y, *states_of(state), *dx, *states_of(dstate), *gradients.values()])
+        assert_same(net(parts[2])[0], y[2], "alone")
+        if not both:
+            chunks = np.stack(parts[5:])
+            found[-1] += [net.stream(len(chunks)).run(chunks)]
+            assert_same(found[-1][-1], np.stack(y[5:]), "a chunk")
+    for other in found[1:]:
+        for got, want in zip(other, found[0], strict=True):
+            assert_same(got, want, "threads")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pools_and_norms_of_long_sequences_alone_and_in_a_batch(dtype):
+    """Where NumPy sums in pairs, and goes through memory in pieces."""
+    rng = np.random.default_rng(6)
+    for width in (1, 2, 17, 130):
+        parts = [rng.normal(size=(n, width)).astype(dtype) for n in (300, 8, 129, 1000)]
+        for layer in (elman.MeanOverTime(), elman.LayerNorm(width, dtype=dtype), elman.Activate("softmax")):
+            net = elman.Network([layer, elman.Dense(width, 3, dtype=dtype, seed=0)])
+            y, _ = net(parts)
+            for i, part in enumerate(parts):
+                assert_same(net(part)[0], y[i], "alone")
+                assert_same(net(np.asfortranarray(part))[0], y[i], "columns one after another")
 
 
 def digest(arrays):
@@ -286,8 +324,8 @@ def test_weights_outputs_and_training_whatever_the_threads_of_blas_and_of_the_ke
 @needs_kernels
 @pytest.mark.parametrize("isa", engine.kernels.native.isas if COMPILED else [])
 def test_on_every_instruction_set(isa):
-    """The tests above that need no other process, in a process that runs on this instruction set."""
-    chosen = "alone_and_in_a_batch or chunks or whatever_the_number or dense_of_a_row"
+    """Some of the tests above, in a process that runs on this instruction set."""
+    chosen = "chunks or networks_whatever or dense_of_a_row"
     args = ["-x", "-k", chosen, "-p", "no:cacheprovider", __file__]
     if isa == engine.kernels.native.isa:
         pytest.skip("this process runs on it")
