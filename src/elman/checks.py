@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from elman.showing import describe as describe
+from elman.showing import shorten as shorten
+from elman.showing import show as show
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -127,10 +131,15 @@ def plain_array(name: str, value: Any) -> Array:
     what stands beneath a mask is not data.
     """
     array = value if type(value) is np.ndarray else _as_array(name, value)
+    if array.size > _MOST:
+        raise too_large(name, array)
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
     return array if array.flags.aligned else array.copy()
 
+
+#: Numbers of an array for which no machine has memory, such as one that `np.broadcast_to` only pretends to have.
+_MOST = 2**40
 
 #: No array has so many axes; lists nested deeper are a mistake, such as a list that holds itself.
 _DEEPEST = 16
@@ -252,6 +261,16 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
+    """A mapping with names for keys; `what` says of what to what it is."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping {what}. Got {describe(value)}.")
+    for key in value:
+        if not isinstance(key, str):
+            raise TypeError(f"{name} must have names for keys. Got {show(key)}.")
+    return value
+
+
 def _write(want: Sequence[int | str]) -> str:
     return f"({', '.join(map(str, want))}{',' if len(want) == 1 else ''})"
 
@@ -333,61 +352,5 @@ def _nearest(value: str, options: list[str]) -> str | None:
     from difflib import get_close_matches
 
     by_lower = {option.lower(): option for option in options}
-    near = get_close_matches(value[:_WIDTH].lower(), by_lower, n=1, cutoff=0.5)
+    near = get_close_matches(value[:100].lower(), by_lower, n=1, cutoff=0.5)
     return by_lower[near[0]] if near else None
-
-
-_WIDTH = 100  #: characters of a value in an error
-
-
-def show(value: Any) -> str:
-    """A value as Python writes it, for an error; in a few words where that is long, or fails, or says no more."""
-    if isinstance(value, (str, bytes)):
-        cut = value[:_WIDTH]
-        return repr(value) if len(value) == len(cut) else f"{cut!r} and {len(value) - _WIDTH:,} more"
-    if isinstance(value, int) and abs(value).bit_length() > 4 * _WIDTH:
-        return f"a whole number of {value.bit_length():,} bits"
-    try:
-        text = repr(value) if _is_small(value) else ""
-    except Exception:  # a repr of the user's own may do anything
-        text = ""
-    brief = 0 < len(text) <= 2 * _WIDTH and "\n" not in text and " at 0x" not in text
-    return shorten(text) if brief else describe(value)
-
-
-def _is_small(value: Any) -> bool:
-    """Whether to write a value takes no time: what holds much, or holds others that do, is described."""
-    if isinstance(value, np.ndarray):
-        return value.size <= 10
-    if isinstance(value, dict):
-        return _is_small([*value, *value.values()] if len(value) <= 10 else range(11))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return len(value) <= 20 and all(len(part) <= 20 for part in value if hasattr(part, "__len__"))
-    return True
-
-
-def shorten(text: str) -> str:
-    """The first line of a text, in ordinary length and characters."""
-    text = text.strip().partition("\n")[0].encode("utf-8", "backslashreplace").decode()
-    return text if len(text) <= 2 * _WIDTH else text[: 2 * _WIDTH] + " ..."
-
-
-def describe(value: Any) -> str:
-    """A few words for a value in an error: its type, with its shape or length where it has one."""
-    if type(value) is np.ndarray:
-        return f"an array of shape {value.shape}"
-    if value is None:
-        return "None"
-    if isinstance(value, type):
-        return f"the class {shorten(value.__name__)}"
-    name = shorten(type(value).__name__)
-    kind = f"{'an' if name[:1] in tuple('aeiou') else 'a'} {name}"
-    try:  # what is asked here is the user's own, and may do anything
-        outer = getattr(value, "shape", None)
-        if isinstance(outer, tuple) and outer and all(isinstance(n, int) for n in outer):
-            return f"{kind} of shape {shorten(str(tuple(outer)))}"
-        if hasattr(value, "__len__") and not isinstance(value, (str, bytes)):
-            return f"{kind} of length {len(value)}"
-    except Exception:
-        return kind
-    return kind

@@ -43,7 +43,10 @@ def path_text(name: str, path: Any) -> str:
     """A path as text; names that are not UTF-8 as `os.fsdecode` gives them."""
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, as text or a pathlib.Path. Got {show(path)}.")
-    text = os.fsdecode(path)
+    try:
+        text = os.fsdecode(path)
+    except Exception:  # of a path that is asked for itself
+        raise TypeError(f"{name} must be a path that can be written as text. Got {show(path)}.") from None
     if "\0" in text:
         raise PathError(f"{name} must be a path without null bytes. Got {show(text)}.")
     try:

@@ -70,8 +70,14 @@ class Network(Layer):
     @classmethod
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Self:
         """A network from its `config` and its weights; see `Layer.from_parameters`."""
+        entries = checks.mapping("config", config, "with the list 'layers'").get("layers")
+        if not isinstance(entries, (list, tuple)):
+            raise TypeError(f"config must hold a list 'layers'. Got {checks.show(config)}.")
         layers = []
-        for i, entry in enumerate(config["layers"]):
+        for i, entry in enumerate(entries):
+            checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values")
+            if "type" not in entry:
+                raise ValueError(f"layers[{i}] of config must hold the 'type' of the layer. Got {checks.show(entry)}.")
             settings = {key: value for key, value in entry.items() if key != "type"}
             layers.append(_layer_class(entry["type"]).from_parameters(settings, parameters, f"{prefix}{i}."))
         return cls(layers)

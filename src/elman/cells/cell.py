@@ -180,12 +180,16 @@ class Cell:
 
     def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
         """Weight name -> shape."""
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if type(size) is not int or size < 0:  # those of steps may be 0
+                checks.size(name, size)
         sizes = {"input": input_size, "hidden": hidden_size, "gates": len(self.gates) * hidden_size}
         sizes["projection"] = self.projection or 0
         return {name: tuple(sizes[axis] for axis in axes) for name, axes in self.weights.items()}
 
     def widths(self, hidden_size: int) -> tuple[int, ...]:
         """The width of each state."""
+        hidden_size = hidden_size if type(hidden_size) is int else checks.size("hidden_size", hidden_size)
         return (self.projection or hidden_size, *(hidden_size for _ in self.states[1:]))
 
 

@@ -16,9 +16,12 @@ def read_texts(X: Any) -> list[str]:
         if not X:
             raise ValueError("X must have at least one character. Got ''.")
         return [X]
-    if isinstance(X, (bytes, dict)) or not hasattr(X, "__iter__"):
+    try:
+        texts = None if isinstance(X, (bytes, dict)) else list(X)
+    except Exception:  # what is no list of any kind
+        texts = None
+    if texts is None:
         raise TypeError(f"X must be a text, or a list of texts. Got {checks.describe(X)}.")
-    texts = list(X)
     if not texts:
         raise ValueError("X must hold at least one text. Got none.")
     for i, text in enumerate(texts):

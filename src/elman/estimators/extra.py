@@ -2,7 +2,11 @@
 
 # mypy: disable-error-code="import-untyped,import-not-found"
 
-from elman.checks import missing_extra
+from typing import Any
+
+import numpy as np
+
+from elman.checks import missing_extra, show
 
 try:
     import narwhals
@@ -17,6 +21,17 @@ try:
 except ImportError:
     raise missing_extra("the estimators of elman", "sklearn") from None
 
+
+def random_generator(random_state: Any) -> np.random.RandomState:
+    """What scikit-learn takes for a `random_state`: None, a whole number, or a generator of the kind it uses."""
+    whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool)
+    known = random_state is None or random_state is np.random or isinstance(random_state, np.random.RandomState)
+    if not known and not (whole and 0 <= random_state < 2**32):
+        must = "random_state must be a whole number from 0 to 4294967295, a numpy.random.RandomState, or None"
+        raise ValueError(f"{must}. Got {show(random_state)}.")
+    return check_random_state(random_state)
+
+
 __all__ = [
     "BaseEstimator",
     "ClassifierMixin",
@@ -26,11 +41,11 @@ __all__ = [
     "check_array",
     "check_classification_targets",
     "check_is_fitted",
-    "check_random_state",
     "column_or_1d",
     "compute_class_weight",
     "narwhals",
     "r2_score",
+    "random_generator",
     "train_test_split",
     "validate_data",
 ]

@@ -19,7 +19,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
-from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state
+from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.members import Recipe
 from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.series import Panel
@@ -314,7 +314,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return panel
 
     def _train(self, recipe: Recipe, panel: Panel, plan: Plan) -> None:
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = int(random_generator(self.random_state).randint(2**31))
         statistics, networks, histories = recipe.train(panel, plan, seed)
         self._recipe, self._plan, self._statistics = recipe, plan, statistics
         self.networks_, self.network_ = networks, networks[0]

@@ -73,7 +73,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     number and names must be the same again.
     """
     X = _unwrap(X)
-    rank = X.ndim if isinstance(X, np.ndarray) else len(getattr(X, "shape", ()))
+    rank = checks.rank(X)
     if isinstance(X, list):
         inputs = Inputs(_read_list(X), "list")
     elif rank == 3:
@@ -107,13 +107,13 @@ def _no_form(X: Any) -> Exception:
 
 def _unwrap(X: Any) -> Any:
     """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 2 and any(_rank(part) for part in X):
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 2 and any(checks.rank(part) for part in X):
         X = [part.tolist() if getattr(part, "dtype", None) == np.dtype(object) else part for part in X]
     if not isinstance(X, (list, tuple)):
-        return np.asarray(X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+        return checks.plain_array("X", X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
     if len(X) == 0:
         raise ShapeError("X must hold at least one sequence. Got an empty list.")
-    if any(not isinstance(part, (list, tuple)) and _rank(part) for part in X):
+    if any(not isinstance(part, (list, tuple)) and checks.rank(part) for part in X):
         return list(X)
     if all(isinstance(part, (str, bytes)) or not hasattr(part, "__len__") for part in X):
         return entries("X", X)  # numbers, or what is no sequence
@@ -121,14 +121,6 @@ def _unwrap(X: Any) -> Any:
         return entries("X", X)
     except ShapeError:  # lists of unequal length
         return list(X)
-
-
-def _rank(part: Any) -> int:
-    """The rank of an array, a list or a frame; 0 for a number."""
-    if isinstance(part, (list, tuple)):
-        return 1 + (_rank(part[0]) if len(part) else 0)
-    rank = getattr(part, "ndim", None)
-    return len(getattr(part, "shape", ())) if rank is None else int(rank)
 
 
 def _read_list(X: list[Any]) -> list[Array]:

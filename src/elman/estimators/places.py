@@ -64,9 +64,9 @@ def show(entry: Any) -> str:
 
 def is_collection(value: Any) -> bool:
     """An array, a list or what can be made one; no text, mapping or set."""
-    return hasattr(value, "__array__") or (
-        hasattr(value, "__len__") and not isinstance(value, (str, bytes, Mapping, AbstractSet))
-    )
+    if isinstance(value, (type, str, bytes, np.generic, Mapping, AbstractSet)):
+        return False
+    return value.ndim > 0 if isinstance(value, np.ndarray) else hasattr(value, "__array__") or hasattr(value, "__len__")
 
 
 def entries(name: str, value: Any) -> Array:

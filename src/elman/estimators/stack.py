@@ -17,7 +17,8 @@ CELLS: dict[str, Callable[..., Layer]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 
 def sizes(hidden: Any) -> tuple[int, ...]:
     """The units of each recurrent layer, from a number for one layer or a tuple."""
-    given = tuple(hidden) if isinstance(hidden, (tuple, list, np.ndarray)) else (hidden,)
+    many = isinstance(hidden, (tuple, list)) or (isinstance(hidden, np.ndarray) and hidden.ndim == 1)
+    given = tuple(hidden) if many else (hidden,)
     if not given:
         raise ValueError("hidden must hold at least one size. Got ().")
     names = ["hidden"] if len(given) == 1 else [f"hidden[{i}]" for i in range(len(given))]

@@ -135,6 +135,8 @@ class SequenceTagger(SequenceEstimator):
 def _read_tags(y: Any, inputs: Inputs) -> Array:
     """The labels of all steps, one sequence after another, (N,)."""
     y = to_numpy(y)
+    if is_collection(y) and not hasattr(y, "__len__"):
+        y = entries("y", y)
     if not is_collection(y):
         raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")
     check_count(len(y), inputs)

@@ -19,7 +19,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
-from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state
+from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -161,7 +161,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self._check_arguments()
         texts, ends = read_texts(X), not isinstance(X, str)
         vocabulary = "".join(sorted(set().union(*texts)))
-        rng = check_random_state(self.random_state)
+        rng = random_generator(self.random_state)
         symbols = len(vocabulary) + ends
         network = self._build(symbols, stack.draw_seeds(rng))
         sequences = [encode(place(X, i), text, vocabulary, ends) for i, text in enumerate(texts)]

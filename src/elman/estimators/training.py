@@ -15,7 +15,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
-from elman.estimators.extra import BaseEstimator, check_is_fitted, check_random_state, train_test_split
+from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
 from elman.estimators.inputs import Inputs, read_inputs, to_numpy
 from elman.estimators.places import check_finite, entries, first, is_collection, real_numbers, words
 from elman.estimators.scaling import standard_scaler
@@ -126,7 +126,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         `sample_weight` (n,) or None counts each sequence in the standardization, `weights` each target in the loss:
         (n,), or a list of (time_i,). `classes` (n,) are kept in proportion where a part is set aside for validation.
         """
-        rng = check_random_state(self.random_state)
+        rng = random_generator(self.random_state)
         network = self._build(inputs.features, outputs, stack.draw_seeds(rng))
         train = np.arange(len(inputs)) if sample_weight is None else np.flatnonzero(sample_weight)
         judged = None

@@ -149,11 +149,9 @@ def _convention(value: str | Convention) -> Convention:
 
 def _numbers(arrays: Mapping[str, Any]) -> dict[str, Array]:
     """The arrays in float32 or float64, refused where that would change a number."""
-    if not isinstance(arrays, Mapping):
-        raise TypeError(f"arrays must be a mapping of names to arrays. Got {checks.describe(arrays)}.")
     numbers = {}
-    for name, value in arrays.items():
-        original = checks.number_array(checks.text("a name of arrays", name), value)
+    for name, value in checks.mapping("arrays", arrays, "of names to arrays").items():
+        original = checks.number_array(name, value)
         numbers[name] = checks.real_array(name, original)
         wide = original.dtype.kind in "iu" or original.dtype.itemsize > 8
         if wide and not (numbers[name].astype(original.dtype) == original).all():

@@ -167,8 +167,8 @@ class Convention:
         self._check_gates()
         self._check_names("weight_names", self.weights)
         self._check_names("bias_names", self.bias_arrays)
-        for cell, fields in _mapping("by_cell", self.by_cell, "of the names of cells to fields").items():
-            fields = _mapping(f"by_cell[{cell!r}]", fields, "of fields to their values")
+        for cell, fields in checks.mapping("by_cell", self.by_cell, "of the names of cells to fields").items():
+            fields = checks.mapping(f"by_cell[{cell!r}]", fields, "of fields to their values")
             for name in fields:
                 checks.choice(f"a field of by_cell[{cell!r}]", name, self.__dataclass_fields__)
             replace(self, **{"by_cell": {}, **fields})
@@ -187,10 +187,12 @@ class Convention:
             raise TypeError(
                 f"per_gate must be True, False, or a sequence of groups of gates. Got {checks.show(self.per_gate)}."
             )
-        for gate, label in _mapping("gate_labels", self.gate_labels, "of gates to what they are called").items():
+        for gate, label in checks.mapping("gate_labels", self.gate_labels, "of gates to what they are called").items():
             checks.text(f"gate_labels[{checks.show(gate)}]", label)
         for field_name in ("zeros", "optional_zeros"):
-            for name, length in _mapping(field_name, getattr(self, field_name), "of names to lengths in H").items():
+            for name, length in checks.mapping(
+                field_name, getattr(self, field_name), "of names to lengths in H"
+            ).items():
                 checks.size(f"{field_name}[{checks.show(name)}]", length)
 
     def _check_names(self, field_name: str, names: Sequence[str]) -> None:
@@ -281,9 +283,3 @@ class Convention:
 def _is_order(value: Any) -> bool:
     """A text of letters, or a sequence of texts."""
     return isinstance(value, str) or (isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value))
-
-
-def _mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"{name} must be a mapping {what}. Got {checks.show(value)}.")
-    return value

@@ -80,12 +80,17 @@ class Layer:
         The weights are those of `parameters` whose names begin with `prefix`. Raises `ShapeError` where one is
         missing or of another shape, and `ValueError` for options that the layer does not have.
         """
+        checks.mapping("config", config, "of options to their values")
+        checks.mapping("parameters", parameters, "of names to arrays")
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a text. Got {checks.show(prefix)}.")
         layer = cls.__new__(cls)
         layer._set_options(config)
         given = {}
         for name, shape in layer._shapes().items():
             if prefix + name not in parameters:
-                raise checks.ShapeError(f"{prefix + name} must be among the parameters. Got none of that name.")
+                known = f"{checks.shorten(prefix)}{name}"
+                raise checks.ShapeError(f"{known} must be among the parameters. Got none of that name.")
             given[name] = checks.real_array(prefix + name, parameters[prefix + name])
             checks.shape(prefix + name, given[name], shape)
         layer._set_weights(given, None)

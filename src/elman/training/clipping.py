@@ -9,6 +9,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.training.optimizers import check_arrays
 
 
 def global_norm(gradients: Mapping[str, Array]) -> float:
@@ -45,6 +46,7 @@ def clip_by_norm(gradients: Mapping[str, Array], limit: float) -> tuple[dict[str
     ([0.6, 0.8], 5.0)
     """
     limit = checks.number("limit", limit, 0, open_low=True)
+    check_arrays("gradients", gradients)
     norm = global_norm(gradients)
     scale = limit / norm if limit < norm < math.inf else 1.0
     return {name: g * scale for name, g in gradients.items()}, norm
@@ -60,4 +62,5 @@ def clip_by_value(gradients: Mapping[str, Array], limit: float) -> dict[str, Arr
     [1.0, -0.5]
     """
     limit = checks.number("limit", limit, 0, open_low=True)
+    check_arrays("gradients", gradients)
     return {name: np.clip(g, -limit, limit) for name, g in gradients.items()}

@@ -30,6 +30,7 @@ class Optimizer:
 
     def start(self, parameters: Mapping[str, Array]) -> State:
         """The state before the first update of `parameters` (name -> array): step 0, moments 0."""
+        check_arrays("parameters", parameters)
         state = {"step": np.array(0, np.int64)}
         for name, parameter in parameters.items():
             state |= {f"{moment}.{name}": np.zeros_like(parameter) for moment in self.moments}
@@ -51,16 +52,27 @@ class Optimizer:
             if callable(self.learning_rate):
                 raise ValueError("learning_rate must be given where the optimizer has a schedule. Got None.")
             learning_rate = self.learning_rate
+        else:
+            checks.number("learning_rate", learning_rate, 0)
         _check_gradients(parameters, gradients)
+        self._check_state(parameters, state)
         state["step"] += 1
         for name, parameter in parameters.items():
             arrays = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
             for theta, g, *moments in _pieces(arrays):
                 self._move(theta, g, tuple(moments), int(state["step"]), learning_rate)
 
+    def _check_state(self, parameters: Mapping[str, Array], state: State) -> None:
+        moments = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in self.moments]
+        for name, wanted in [("step", ()), *moments]:
+            if not isinstance(state, dict) or not isinstance(state.get(name), np.ndarray):
+                raise TypeError(f"state must be what start returned, with {name}. Got {checks.show(state)}.")
+            checks.shape(f"{name} of state", state[name], wanted)
+
     def rate(self, done: float) -> float:
         """The learning rate when the fraction `done` of a run is over."""
         if callable(self.learning_rate):
+            done = checks.number("done", done, 0)
             return checks.number("the learning rate of the schedule", self.learning_rate(done), 0)
         return self.learning_rate
 
@@ -80,7 +92,16 @@ def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:
         yield [array[start : start + rows] for array in arrays]
 
 
+def check_arrays(name: str, arrays: Any) -> None:
+    """Refuses what is no mapping of names to arrays of floating point, which alone can be changed in place."""
+    for key, array in checks.mapping(name, arrays, "of names to arrays").items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            raise checks.DtypeError(f"{name}[{key!r}] must be an array of floating point. Got {checks.show(array)}.")
+
+
 def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
+    check_arrays("parameters", parameters)
+    check_arrays("gradients", gradients)
     for name, parameter in parameters.items():
         if name not in gradients:
             raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
@@ -88,7 +109,7 @@ def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Ar
 
 
 def _check_rate(value: Any) -> None:
-    if not callable(value):
+    if not callable(value) or isinstance(value, type):  # a class of schedules is none
         checks.number("learning_rate", value, 0)
 
 
@@ -127,7 +148,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         _check_rate(self.learning_rate)
         _check_share("momentum", self.momentum)
-        if self.nesterov and self.momentum == 0:
+        if checks.flag("nesterov", self.nesterov) and self.momentum == 0:
             raise ValueError(f"momentum must be over 0 where nesterov is true. Got {checks.show(self.momentum)}.")
 
     @property

@@ -32,6 +32,7 @@ class _Warmed:
 
     def __call__(self, done: float) -> float:
         """The learning rate when the fraction `done` of the run is over."""
+        done = checks.number("done", done, 0)
         if done < self.warmup:
             return self.start * done / self.warmup
         after = (done - self.warmup) / (1 - self.warmup) if self.warmup < 1 else 0.0
@@ -94,10 +95,9 @@ class StepSchedule:
         checks.number("factor", self.factor, 0, open_low=True)
         if not isinstance(self.at, (tuple, list)):
             raise TypeError(f"at must be a tuple of fractions from 0 to 1. Got {checks.show(self.at)}.")
-        for place in self.at:
-            checks.number("at", place, 0, 1)
-        object.__setattr__(self, "at", tuple(self.at))
+        object.__setattr__(self, "at", tuple(checks.number("at", place, 0, 1) for place in self.at))
 
     def __call__(self, done: float) -> float:
         """The learning rate when the fraction `done` of the run is over."""
+        done = checks.number("done", done, 0)
         return self.start * self.factor ** sum(done >= place for place in self.at)

@@ -120,7 +120,7 @@ def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path,
     stem = Path(text[:-2] if text.endswith((".c", ".h")) else text)
     name = stem.name if name is None else name
     check_name(name)
-    if any(character in stem.name for character in '"\\\n\r'):
+    if not stem.name or any(character in stem.name for character in '"\\\n\r'):
         raise ValueError(f"path must name a file that C can include. Got {show(stem.name)}.")
     header_file, source_file = stem.with_name(stem.name + ".h"), stem.with_name(stem.name + ".c")
     for file in (header_file, source_file):

@@ -89,7 +89,8 @@ def from_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str,
 def read_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str, Any] | None = None) -> Reading:
     """The network of a model as `from_onnx` gives it, and how its arrays correspond to those of the model."""
     file = read_model(source)
-    given = {name: checks.real_array(f"weights[{name!r}]", value) for name, value in (weights or {}).items()}
+    weights = checks.mapping("weights", {} if weights is None else weights, "of names of inputs to arrays")
+    given = {name: checks.real_array(f"weights[{checks.show(name)}]", value) for name, value in weights.items()}
     unknown = sorted(set(given) - {info.name for info in file.model.graph.input})
     if unknown:
         raise refused(file.name, "weights", "named like inputs of the graph", ", ".join(unknown))
