@@ -184,8 +184,10 @@ def layers() -> list[Target]:
         )
         for weight, array_ in parameters.items():
             found.append(Target(f"{name}.{weight} =", assign(build(name), weight), {"value": array_.copy}))
-        use = [more for more in ("replace", "astype") if hasattr(layer, more)]
-        found += [Target(f"{name}.{more}", getattr(layer, more), {"dtype": value("float32")}) for more in use]
+        found.append(
+            Target(f"{name}.replace", layer.replace, {key: value(given) for key, given in layer.config.items()})
+        )
+        found.append(Target(f"{name}.astype", layer.astype, {"dtype": value("float32")}))
     return found
 
 
@@ -215,6 +217,8 @@ def networks() -> list[Target]:
         made("Network.forward", net.forward, x=array(2, 5, 3), state=value(state)),
         made("Network.backward", net.backward, tape=value(tape), dy=y.copy, dstate=value(state)),
         made("Network.save", net.save, path="net.safetensors"),
+        Target("Network.replace", net.replace, {"layers": value(stack)}),
+        made("Network.astype", net.astype, dtype="float32"),
         made("Network.stream", net.stream, batch=2),
         made("Network.from_parameters", elman.Network.from_parameters, config=config, parameters=dict(net.parameters)),
         made("set_threads", lambda count: elman.set_threads(count) or elman.set_threads(1), count=1),
@@ -286,6 +290,7 @@ def training_targets() -> list[Target]:
     found += [
         made("Quantile", elman.Quantile, levels=(0.1, 0.9)),
         made("Quantile()", elman.Quantile((0.1, 0.9)).__call__, prediction=array(3, 2), target=array(3, 1)),
+        made("Quantile.derivative", elman.Quantile(0.5).derivative, prediction=array(3, 1), target=array(3, 1)),
         made("clip_by_norm", elman.clip_by_norm, gradients=lambda: {"w": np.ones(3)}, limit=1.0),
         made("clip_by_value", elman.clip_by_value, gradients=lambda: {"w": np.ones(3)}, limit=1.0),
         made("Checkpoint", elman.Checkpoint, path="run.ck"),
@@ -482,6 +487,10 @@ LEFT_OUT = {
     "History": "made by fit",
     **dict.fromkeys(("DtypeError", "FormatError", "MissingExtraError", "ShapeError"), "an error"),
 }
+
+
+#: Methods that no user calls: what losses and layers of one's own give to the library.
+METHODS_LEFT_OUT = ("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config")
 
 
 @functools.cache

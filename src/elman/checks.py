@@ -54,8 +54,8 @@ def real_array(name: str, value: Any, dtype: Any = None, axes: Sequence[str] = (
     are too large for the dtype, whose place is told in words where `axes` names the axes. What comes back is a plain
     array in the processor's own layout: see `plain_array`.
     """
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned:  # the usual case, and the quick one
-        return value
+    if type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned and value.size < _MOST:
+        return value  # the usual case, and the quick one
     array = number_array(name, value)
     return converted(name, array, dtype, lambda index: place(name, index, axes))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from elman import checks
@@ -49,9 +49,7 @@ class Network(Layer):
     _plan: Plan | None = None  # the weights as the streams made of late use them
 
     def __init__(self, layers: Sequence[Layer]) -> None:
-        if isinstance(layers, (Layer, str)) or not isinstance(layers, Iterable):
-            raise TypeError(f"layers must be a list of layers. Got {checks.show(layers)}.")
-        self.layers = tuple(layers)
+        self.layers = _read_layers(layers)
         self.output_size = _check_stack(self.layers)
         self.input_size = _first_width(self.layers)
         self.dtype = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
@@ -95,7 +93,7 @@ class Network(Layer):
         """
         checks.seed("seed", seed)
         check_names("Network", {"layers": None, **options}, self._known_options())
-        return type(self)([layer.replace() for layer in (self.layers if layers is None else layers)])
+        return type(self)([layer.replace() for layer in (self.layers if layers is None else _read_layers(layers))])
 
     def astype(self, dtype: Any) -> Self:
         """A copy with all weights, those of nested networks too, in "float32" or "float64"."""
@@ -190,14 +188,26 @@ def _layer_class(name: str) -> type[Layer]:
     return {**LAYERS, "Network": Network}[checks.choice("the type of a layer", name, [*LAYERS, "Network"])]
 
 
+def _read_layers(given: Any) -> tuple[Layer, ...]:
+    """The layers of a list or of anything else that gives them one after another."""
+    try:
+        layers = None if isinstance(given, (Layer, str)) else tuple(given)
+    except Exception:  # what is no list of any kind
+        layers = None
+    if layers is None:
+        raise TypeError(f"layers must be a list of layers. Got {checks.show(given)}.")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
+    return layers
+
+
 def _check_stack(layers: tuple[Layer, ...]) -> int | None:
     """How many features the stack gives, None where that depends on x; refuses layers that do not fit together."""
     if not layers:
         raise ShapeError("layers must hold at least one layer. Got an empty list.")
     width: int | None = None
     for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
         name = f"layer {i}, {type(layer).__name__},"
         if layer.takes_tokens and i > 0:
             raise ShapeError(

@@ -300,6 +300,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self, "networks_")
         start = max(self._plan.first_end, naive_season(self.season) + 1)
         test = self.backtest(series, start, refit=False, exogenous=exogenous, past=past)
+        if test["naive MAE"] == 0:
+            raise ValueError("series must not repeat itself exactly, or there is no error to compare with. Got MAE 0.")
         return 1 - test["MAE"] / test["naive MAE"]
 
     def _read_again(self, series: Any, exogenous: Any, past: Any) -> Panel:

@@ -173,7 +173,10 @@ def _read_table(estimator: Any, X: Any, reset: bool) -> list[Array]:
             table = real_numbers("X", table, words("sequence", "step"))
         except DtypeError as error:  # the end is what scikit-learn's own checks ask for
             raise DtypeError(f"{error} Each argument must be a number, a string be made a number before.") from None
-    table = check_array(table, ensure_all_finite=False, estimator=estimator, input_name="X")
+    try:
+        table = check_array(table, ensure_all_finite=False, estimator=estimator, input_name="X")
+    except ValueError as error:
+        raise ShapeError(f"{_FORMS} Got {checks.describe(table)}: {checks.shorten(str(error))}") from None
     if reset or estimator._on_table:  # the number of the columns, and their names
         validate_data(estimator, X if frame is not None else table, reset=reset, skip_check_array=True)
     array = checks.real_array("X", table)[:, :, None]

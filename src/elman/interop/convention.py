@@ -142,15 +142,14 @@ class Convention:
         checks.choice("orientation", self.orientation, ("rows", "columns"))
         if self.stacked is not None:
             checks.choice("stacked", self.stacked, ("xh", "hx"))
-        if isinstance(self.biases, bool) or (
-            not any(self.biases is kind for kind in (0, 1, 2)) and self.biases != "inner"
-        ):
+        kinds = (0, 1, 2) if type(self.biases) is int else ("inner",) if isinstance(self.biases, str) else ()
+        if self.biases not in kinds:
             raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {checks.show(self.biases)}.")
         checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
         checks.choice("bias_shape", self.bias_shape, ("vector", "row", "column"))
         checks.choice("update", self.update, ("old", "new"))
         checks.number("forget_offset", self.forget_offset)
-        if not any(self.reset_after is form for form in (None, True, False)):
+        if self.reset_after is not None and not isinstance(self.reset_after, bool):
             raise ValueError(f"reset_after must be True, False or None. Got {checks.show(self.reset_after)}.")
         for flag in ("bias_optional", "idle_gates", "assumed_reset_after", "direction_axis"):
             checks.flag(flag, getattr(self, flag))

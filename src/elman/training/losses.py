@@ -280,7 +280,11 @@ class Quantile(_Elementwise):
     levels: float | tuple[float, ...] = 0.5
 
     def __post_init__(self) -> None:
-        if isinstance(self.levels, (list, tuple, np.ndarray)):
+        if isinstance(self.levels, np.ndarray):
+            levels = checks.real_array("levels", self.levels)
+            checks.shape("levels", levels, ("levels",), ())
+            object.__setattr__(self, "levels", levels.tolist() if levels.ndim == 0 else tuple(levels.tolist()))
+        elif isinstance(self.levels, (list, tuple)):
             object.__setattr__(self, "levels", tuple(self.levels))
         for level in self._all:
             checks.number("levels", level, 0, 1, open_low=True)
