@@ -25,7 +25,7 @@ from elman.layers.layer import Layer
 from elman.network import Network, placed_layers
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
-from elman.training.identity import digest_of, identify
+from elman.training.identity import digest_of, identify, name_of
 from elman.training.losses import Loss
 from elman.training.state import TrainingState
 
@@ -121,7 +121,7 @@ def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
         return kind
     own = {} if type(layer).__module__.startswith("elman.") else vars(layer)
     attributes = {name: value for name, value in own.items() if name not in ("config", "_parameters")}
-    return f"{kind}({identify('net', layer.config, key, known)}, {identify('net', attributes, key, known)})"
+    return f"{kind}({identify('net', dict(layer.config), key, known)}, {identify('net', attributes, key, known)})"
 
 
 def digest_examples(examples: Examples | None) -> str:
@@ -138,7 +138,7 @@ def digest_examples(examples: Examples | None) -> str:
 
 def ancestry(kind: type) -> list[str]:
     """The qualified names of a class and its bases."""
-    return [f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__[:-1]]
+    return [name_of(base) for base in kind.__mro__[:-1]]
 
 
 # The file.

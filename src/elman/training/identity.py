@@ -124,6 +124,8 @@ class _Teller:
         return f"{kind}({', '.join(texts)})"
 
     def _compound(self, value: Any, place: str) -> str:
+        if isinstance(value, dict) and _is_ours(type(value).__module__):
+            value = dict(value)
         if type(value) in _CONTAINERS:  # a subclass may hold more than what is in it
             return _CONTAINERS[type(value)](self, value, place)
         for kinds, tell in _KINDS:
@@ -148,13 +150,15 @@ class _Teller:
         text = f"array({value.dtype.str}, {value.shape}, {digest_of(plain.view(np.ndarray).tobytes())})"
         if type(value) in (np.ndarray, np.memmap):
             return text
-        return self._all(_name(type(value)), [(place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)])
+        return self._all(
+            name_of(type(value)), [(place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)]
+        )
 
     def _layer(self, value: Layer, place: str) -> str:
-        return self._all("layer", [(place, type(value)), (place, value.config), (place, dict(value.parameters))])
+        return self._all("layer", [(place, type(value)), (place, dict(value.config)), (place, dict(value.parameters))])
 
     def _class(self, value: type, place: str) -> str:
-        name = _name(value)
+        name = name_of(value)
         if _installed(value.__module__) and "<locals>" not in name:
             return name
         if issubclass(value, enum.Enum):
@@ -176,7 +180,7 @@ class _Teller:
             parts["code"] = value.__code__
             parts |= {f"global {name}": part for name, part in _globals_read(value)}
         parts = {name: part for name, part in parts.items() if part is not None and part != {}}
-        return self._named(_name(value) if installed else "function", parts, place)
+        return self._named(name_of(value) if installed else "function", parts, place)
 
     def _code(self, value: types.CodeType, place: str) -> str:
         facts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
@@ -201,14 +205,13 @@ class _Teller:
     def _generator(self, value: Any, place: str) -> str:
         bits = value.bit_generator if isinstance(value, np.random.Generator) else value
         state = bits.get_state(legacy=False) if isinstance(bits, np.random.RandomState) else bits.state
-        return self._all(_name(type(value)), [(place, state)])
+        return self._all(name_of(type(value)), [(place, state)])
 
     def _object(self, value: Any, place: str) -> str:
         kind = type(value)
         installed = _installed(kind.__module__)
-        ours = kind.__module__.partition(".")[0] == "elman"
         text = self.tell(kind, place)
-        if ours or not installed or dataclasses.is_dataclass(kind):
+        if _is_ours(kind.__module__) or not installed or dataclasses.is_dataclass(kind):
             text = self._named(text, _attributes(value), place)
             if not any(_installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
                 return text
@@ -223,7 +226,7 @@ class _Teller:
                 reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
             if isinstance(reduced, str):
                 return _global_name(value, reduced)
-        except Exception:
+        except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, OSError):
             if self.keyed:
                 return "named by the key"
             raise IndistinctError(f"{place}, {checks.describe(value)}") from None
@@ -278,8 +281,13 @@ def _atom(value: Any) -> str | None:
     return None
 
 
-def _name(kind: type | types.FunctionType) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def name_of(kind: type | types.FunctionType) -> str:
+    """The qualified name of a class or a function; those of the library keep it where they move to another file."""
+    return f"{'elman' if _is_ours(kind.__module__) else kind.__module__}.{kind.__qualname__}"
+
+
+def _is_ours(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == "elman"
 
 
 def _is_written(kind: type, name: str, part: Any) -> bool:
@@ -304,19 +312,28 @@ def _installed(name: str | None) -> bool:
 
 def _says_nothing(kind: type) -> bool:
     """Whether a base adds no content to its objects that Python code cannot see."""
-    return kind.__module__.partition(".")[0] == "elman" or kind in (abc.ABC, Generic, Protocol)
+    return _is_ours(kind.__module__) or kind in (abc.ABC, Generic, Protocol)
 
 
 def _attributes(value: Any) -> dict[str, Any]:
-    """What an object holds: by `__dict__`, by `__slots__`, and the fields of a dataclass."""
-    names = [field.name for field in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+    """What an object holds: by `__dict__`, by `__slots__`, and the fields of a dataclass.
+
+    A dataclass of the library leaves out what is as by default, so that a field which comes later changes no text.
+    """
+    fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+    names = [field.name for field in fields]
     for kind in type(value).__mro__:
         slots = vars(kind).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             private = name.startswith("__") and not name.endswith("__")
             names.append(f"_{kind.__name__.lstrip('_')}{name}" if private else name)
     found = {name: getattr(value, name) for name in names if name != "__weakref__" and hasattr(value, name)}
-    return found | dict(getattr(value, "__dict__", {}))
+    found |= getattr(value, "__dict__", {})
+    if _is_ours(type(value).__module__):
+        for field in fields:
+            if type(found[field.name]) is type(field.default) and found[field.name] == field.default:
+                del found[field.name]
+    return found
 
 
 def _content(cell: Any) -> Any:
