@@ -293,13 +293,13 @@ def test_the_command_refuses_in_one_line(monkeypatch, tmp_path):
         ("inspect", tmp_path),
     ):
         result = command(*words)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert result.stderr.startswith(f"elman {words[0]}: ")
         assert len(result.stderr.splitlines()) == 1
         assert "Traceback" not in result.output
     with_writer(monkeypatch, "rtneural", wrong)
     result = command("convert", tmp_path / "net.safetensors", tmp_path / "net.json")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "more than 1e-05" in result.stderr
     assert not (tmp_path / "net.json").exists()
 

@@ -119,7 +119,7 @@ def test_an_autoregression_is_found_again():
 def test_errors_of_the_command(quick, tmp_path):
     (tmp_path / "file").write_text("")
     result = CliRunner().invoke(app, ["demo", "--folder", str(tmp_path / "file")])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "elman demo: " in result.output
     assert CliRunner().invoke(app, ["demo", "--seed", "-1"]).exit_code == 2
     assert CliRunner().invoke(app, ["dance"]).exit_code == 2
@@ -129,5 +129,5 @@ def test_missing_extras_are_named():
     hide = "import sys; sys.modules['{}'] = None; sys.argv = ['elman', 'demo']; import elman.cli; elman.cli.main()"
     for module, extra in (("typer", "cli"), ("matplotlib", "plot")):
         done = subprocess.run([sys.executable, "-c", hide.format(module)], capture_output=True, text=True)
-        assert done.returncode == 1
+        assert done.returncode == 2
         assert f'pip install "elman[{extra}]"' in done.stderr

@@ -15,7 +15,8 @@ def main() -> None:
     except ImportError:
         if sys.argv[1:] == ["doctor"]:
             print_report()
-        raise SystemExit(str(missing_extra("the command elman", "cli"))) from None
+        print(missing_extra("the command elman", "cli"), file=sys.stderr)
+        raise SystemExit(2) from None
     from elman.cli.app import app
 
     app()

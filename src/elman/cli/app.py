@@ -11,6 +11,15 @@ import typer
 
 from elman.cli import print_report
 
+
+class _Command(typer.core.TyperCommand):
+    """A command whose one sentence of help stands whole in the list of commands."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The help, of any length."""
+        return " ".join((self.help or "").split())
+
+
 app = typer.Typer(
     help="Recurrent neural networks on the CPU.",
     no_args_is_help=True,
@@ -37,7 +46,7 @@ def elman(
     """Recurrent neural networks on the CPU."""
 
 
-@app.command()
+@app.command(cls=_Command)
 def doctor() -> None:
     """Says what runs here: compiled part, instruction set, threads, versions; and tests it, in a second."""
     print_report()
@@ -45,17 +54,19 @@ def doctor() -> None:
 
 @contextmanager
 def _refusals(command: str) -> Iterator[None]:
-    """What is refused becomes one line and the exit code 1, without a traceback."""
+    """What is refused becomes one line and the exit code 2, without a traceback."""
     from elman.checks import MissingExtraError
 
     try:
         yield
-    except (MissingExtraError, OSError, ValueError) as error:
-        typer.echo(f"elman {command}: {error}", err=True)
-        raise typer.Exit(1) from None
+    except BrokenPipeError:  # whoever reads the output has read enough
+        raise
+    except (MissingExtraError, OSError, ValueError, TypeError, MemoryError) as error:
+        typer.echo(f"elman {command}: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from None
 
 
-@app.command()
+@app.command(cls=_Command)
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the plot and the networks go.")] = Path("elman-demo"),
     seed: Annotated[int, typer.Option(help="The same seed gives the same numbers.", min=0)] = 0,
@@ -67,7 +78,7 @@ def demo(
         run(folder, seed)
 
 
-@app.command()
+@app.command(cls=_Command)
 def inspect(path: Annotated[Path, typer.Argument(help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")]) -> None:
     """Says what is in a file: format, layers, shapes, states, which code runs it. Nothing in it is executed."""
     with _refusals("inspect"):
@@ -76,7 +87,7 @@ def inspect(path: Annotated[Path, typer.Argument(help="A file of elman, PyTorch,
         print_inspection(path)
 
 
-@app.command()
+@app.command(cls=_Command)
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; its ending tells the format.")],

@@ -14,23 +14,22 @@ from typing import Any, TypeAlias
 
 from elman import checks
 from elman.files import check_source, path_text
+from elman.checks import FormatError
+from elman.interop import contents
 from elman.interop.c.code import to_c
-from elman.interop.files import refused
+from elman.interop.files import parse_json, read_bytes, refused
 from elman.interop.keras.reader import from_keras
 from elman.interop.keras.writer import to_keras
 from elman.interop.onnx.reading.reader import from_onnx
 from elman.interop.onnx.writing.writer import to_onnx
 from elman.interop.pytorch.networks import from_torch
 from elman.interop.pytorch.state import write_state_dict
-from elman.interop.rtneural import from_rtneural, to_rtneural
+from elman.interop.rtneural import MAX_BYTES, from_rtneural, to_rtneural
 from elman.layers import Layer
 from elman.network import Network
 from elman.saving import load, save
 
 Where: TypeAlias = str | os.PathLike[str]
-
-#: So much of a file is looked at to tell its format; the description in a safetensors header may be long.
-_HEAD = 2**20
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,14 @@ def find(path: Where) -> Format:
     """
     name = check_source("path", path)
     with open(name, "rb") as file:
-        head = file.read(_HEAD)
+        head = file.read(contents.HEAD)
     told = _by_content(head, name)
     if told is not None:
         return FORMATS[told]
     for form in FORMATS.values():
         if name.lower().endswith(form.endings):
             return form
-    raise refused(name, "it", f"a file of {_titles()}", f"one that begins with {head[:8]!r}")
+    raise _refuse(name, contents.unread(head, name) or f"one that begins with {head[:8]!r}")
 
 
 def read(path: Where) -> Network:
@@ -109,6 +108,10 @@ def to_write(path: Where, form: str | None = None) -> Format:
     raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {checks.show(name)}.")
 
 
+def _refuse(name: str, what: str) -> FormatError:
+    return refused(name, "it", f"a file of {_titles()}", what)
+
+
 def _titles() -> str:
     titles = [form.title for form in FORMATS.values() if form.read is not None]
     return f"{', '.join(titles[:-1])} or {titles[-1]}"
@@ -127,9 +130,9 @@ def _by_content(head: bytes, name: str) -> str | None:
     if head[8:9] == b"{" and length <= os.path.getsize(name) - 8:
         return "elman" if _is_elman(head[8 : 8 + length]) else "torch"
     if head.lstrip()[:1] in (b"{", b"["):
-        return "rtneural"
-    if head.startswith(b"\x80"):
-        return "torch"  # a pickle, as before PyTorch 1.6
+        return _of_json(name)
+    if contents.is_torch_pickle(head):
+        return "torch"
     if head.startswith(b"\x08"):
         return "onnx"  # the number of its version comes first
     return None
@@ -143,7 +146,22 @@ def _of_archive(name: str) -> str | None:
         return None
     if "config.json" in names:
         return "keras"
-    return "torch" if any(entry.endswith("data.pkl") for entry in names) else None
+    if any(entry.endswith("data.pkl") for entry in names):
+        return "torch"
+    raise _refuse(name, contents.of_archive(names))
+
+
+def _of_json(name: str) -> str:
+    content = read_bytes(name, MAX_BYTES)
+    try:
+        what = contents.of_json(parse_json(name, content))
+    except FormatError:
+        if b'"layers"' in content or b'"in_shape"' in content:
+            return "rtneural"  # its reader says where it breaks off
+        raise
+    if what is not None:
+        raise _refuse(name, what)
+    return "rtneural"
 
 
 def _is_elman(header: bytes) -> bool:

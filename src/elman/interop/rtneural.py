@@ -25,6 +25,7 @@ from elman.checks import Array, FormatError
 from elman.files import path_text, replace
 from elman.interop.arrays import from_arrays, to_arrays
 from elman.interop.chain import check_holds, layers_of, network_of
+from elman.interop.contents import of_json
 from elman.interop.files import parse_json, read_bytes, refused
 from elman.layers import Activate, Dense, Dropout, Layer, Recurrent
 from elman.network import Network
@@ -68,11 +69,13 @@ def from_rtneural(path: str | os.PathLike[str]) -> Network:
     """
     source = path_text("path", path)
     model = parse_json(source, read_bytes(path, MAX_BYTES))
-    if not isinstance(model, dict) or not isinstance(model.get("layers"), list):
-        raise refused(source, "it", "JSON of RTNeural, with in_shape and a list of layers", _kind(model))
+    other = of_json(model)
+    if other is not None:
+        raise refused(source, "it", "JSON of RTNeural, with in_shape and a list of layers", other)
     for name in _AROUND:
         if model.get(name):
-            raise refused(source, name, "0, as RTNeural itself knows nothing of it", repr(model[name]))
+            told = f"{_kind(model[name])}, of AIDA-X, whose models are not read yet"
+            raise refused(source, name, "0, as RTNeural itself knows nothing of it", told)
     dtype = model.get("dtype", "float32")
     if dtype not in ("float32", "float64"):
         raise refused(source, "dtype", "'float32' or 'float64'", _kind(dtype))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import path_text, read_safetensors
+from elman.interop.contents import HEAD, is_torch_pickle, unread
 from elman.interop.files import read_bytes
 
 #: The entries under which checkpoints keep a state_dict beside other things.
@@ -56,6 +59,7 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
     for name, value in _state_dict(weights).items():
         if not isinstance(name, str):
             raise FormatError(f"a state_dict must have names for keys. Got {checks.show(name)}.")
+        _check_module(name, value)
         arrays[name] = array_of(name, value)
     dtypes = {name: array.dtype for name, array in arrays.items()}
     first = next(iter(dtypes), "")
@@ -65,6 +69,24 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
                 f"all weights must be float64, or none. Got {first} in {dtypes[first]} and {name} in {dtype}."
             )
     return arrays
+
+
+_NORM = (
+    "a BatchNorm (or another norm with running means), which is not read: fold its scale and shift into the weights of "
+    "the module beside it"
+)
+_QUANTIZED = "a quantized module, which is not read: pass the state_dict of the model before it was quantized"
+
+
+def _check_module(name: str, value: Any) -> None:
+    """Refuses what a module keeps that elman does not have, by the name of the module."""
+    module, _, own = name.rpartition(".")
+    what = _NORM if own in ("running_mean", "running_var", "num_batches_tracked") else None
+    packed = re.search(r"\.?(_packed_params|_all_weight_values)\b", name)
+    if packed or own == "zero_point" or getattr(value, "is_quantized", False):
+        what, module = _QUANTIZED, name[: packed.start()] if packed else module
+    if what is not None:
+        raise FormatError(f"{module or 'the module'} must be a module that is read. Got {name}, of {what}.")
 
 
 def array_of(name: str, value: Any) -> Array:
@@ -120,23 +142,48 @@ def _read_safetensors(content: bytes) -> dict[str, Array]:
 
 
 def _read_pickle(name: str, content: bytes) -> Any:
+    _check_archive(content)
     try:
         import torch
     except ImportError:
         raise checks.missing_extra(f"{name!r}, a file that PyTorch reads,", "torch") from None
-    _check_archive(content)
     try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another protocol of pickle
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a broken or hostile file makes PyTorch raise
-        reason = str(error).strip().partition("\n")[0].partition(". ")[0]  # what follows is advice to trust the file
         raise FormatError(
-            f"it must be a file of tensors alone, as torch.save(model.state_dict(), path) writes. "
-            f"Got what torch.load(weights_only=True) refuses: {type(error).__name__}: {reason}."
+            f"it must be a file of tensors alone, as torch.save(model.state_dict(), path) writes. Got {_why(error)}."
         ) from None
+
+
+def _why(error: Exception) -> str:
+    """What torch.load(weights_only=True) refuses, in words: a class by its name, and the way out."""
+    found = re.search(r"Unsupported (?:global|class)\W+(?:GLOBAL )?([\w.]+)", str(error))
+    if found is None:
+        reason = str(error).strip().partition("\n")[0].partition(". ")[0]  # what follows is advice to trust the file
+        return f"what torch.load(weights_only=True) refuses: {type(error).__name__}{reason and f': {reason}'}"
+    name = found[1]
+    if name == "torch.ScriptObject" or "quantized" in name:
+        way_out = "quantized modules have it: save the state_dict of the model before it is quantized"
+    elif name.startswith("numpy."):
+        way_out = (
+            "a number or an array of NumPy stands beside the weights: save float(number), torch.from_numpy(array), or "
+            "the state_dict alone"
+        )
+    else:
+        way_out = (
+            "a module or another object was saved, not its weights alone: where you trust the file, load it by "
+            "torch.load(path, weights_only=False) and pass the module, or its state_dict"
+        )
+    return f"the class {name}, which torch.load(weights_only=True) does not allow; {way_out}"
 
 
 def _check_archive(content: bytes) -> None:
     """Refuses archives that PyTorch would run, TorchScript, and those that unpack to more than they are."""
+    if not content.startswith(b"PK") and not is_torch_pickle(content):
+        what = unread(content[:HEAD], "") or f"one that begins with {content[:8]!r}"
+        raise FormatError(f"it must be a file of PyTorch, as torch.save(model.state_dict(), path) writes. Got {what}.")
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             return  # the form before version 1.6, or no file of PyTorch at all

@@ -53,20 +53,27 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
         return [module]
     where = f"the module {place}" if place else "the module"
     if type(module) not in (_READERS | _CONTAINERS):
-        known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
-        raise refused(
-            where,
-            "its class",
-            f"one of {known}. The forward of another cannot be read: pass what it runs as a list, such as "
-            f"[model.embedding, model.lstm, elman.LastStep(), model.fc], or like=, a network of its shape",
-            f"{type(module).__module__}.{type(module).__qualname__}",
-        )
+        raise _no_reader(type(module), where)
     if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
         raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
     if type(module) in _CONTAINERS:
         return _CONTAINERS[type(module)](module, place, dtype)
     with named(where):
         return _READERS[type(module)](module, dtype)
+
+
+def _no_reader(kind: type[Any], where: str) -> FormatError:
+    """The error of a module that no row of the tables reads: one of PyTorch, or of a class of one's own."""
+    known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
+    if kind.__module__.startswith("torch."):
+        return refused(where, "its class", f"one of {known}", f"{kind.__name__}, which is not read")
+    return refused(
+        where,
+        "its class",
+        f"one of {known}; the forward of another cannot be read. Put what it runs into a list, such as "
+        "[model.embedding, model.lstm, elman.LastStep(), model.fc], or pass like=, a network of its shape",
+        f"{kind.__module__}.{kind.__qualname__}",
+    )
 
 
 # Modules in a row.

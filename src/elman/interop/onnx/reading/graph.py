@@ -27,8 +27,12 @@ MAX_AXES = 8
 
 #: Why some operators are not read.
 _REASONS = dict.fromkeys(
-    ("Loop", "Scan", "If"), ": the exporter wrote the steps of a layer out, where RNN, LSTM or GRU would be read"
-)
+    ("Loop", "Scan"), ": the exporter wrote the steps of a layer out, where RNN, LSTM or GRU would be read"
+) | {
+    "If": ": a switch, two graphs of which a value of the run chooses one, as a sampling rate does. Export the model "
+    "for one case, or take the graph of that case out of the file with the onnx package (attributes then_branch and "
+    "else_branch of the node)"
+}
 
 
 @dataclass(frozen=True)
