@@ -26,7 +26,7 @@ def read_texts(X: Any) -> list[str]:
         raise ValueError("X must hold at least one text. Got none.")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"X[{i}] must be a text. Got {checks.describe(text)}.")
+            raise TypeError(f"X[{i}] must be a text. Got {checks.show(text)}.")
         if not text:
             raise ValueError(f"X[{i}] must have at least one character. Got ''.")
     return texts

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, shorten
 from elman.files import check_path, folder_beside, path_text, replace_all
 from elman.interop import formats
 from elman.interop.chain import dtype_of, layers_of
@@ -113,7 +113,7 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
         if failed:
             raise FormatError(
                 f"{os.fspath(target)}: it must compute what {os.fspath(source)} computes, and was not written. "
-                f"Got {failed[0]}."
+                f"Got {failed[0]}; elman.interop.formats.write writes without this check."
             )
         # By name: C's source before its header, as to_c writes them.
         contents = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
@@ -192,7 +192,7 @@ def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Array])
     except AbsentError as absent:
         yield Check(what, None, tolerance, str(absent))
     except Exception as error:  # another system may raise anything; what elman wrote it must be able to run
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        reason = f"{type(error).__name__}: {shorten(str(error))}, raised by {form.title}"
         yield Check(what, None, tolerance, reason, failed=side == "written")
     else:
         tolerance = _TOLERANCE["float32"] if peer.in_float32 else tolerance

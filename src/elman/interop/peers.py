@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array
+from elman.checks import Array, shorten
 from elman.interop.chain import layers_of
 from elman.interop.formats import Where
 from elman.interop.onnx.reading.reader import read_onnx
@@ -65,6 +65,8 @@ def _system(package: str, title: str, settings: Mapping[str, str] | None = None)
     try:
         os.environ.update(settings or {})
         return import_module(package), f"{title} {version(package)}"
+    except Exception as error:  # a broken installation, or a part of it that is missing, says nothing of the file
+        raise AbsentError(f"{title} cannot be imported: {type(error).__name__}: {shorten(str(error))}") from None
     finally:
         for name in [name for name, value in os.environ.items() if before.get(name) != value]:
             del os.environ[name]

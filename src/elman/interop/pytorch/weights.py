@@ -142,6 +142,8 @@ def _read(name: str, arrays: dict[str, Array]) -> tuple[Module, ...]:
     key = tuple(sorted((own, array.ndim) for own, array in arrays.items()))
     if key not in _KINDS:
         got = ", ".join(f"{own} {array.shape}" for own, array in arrays.items())
+        if "weight" in arrays and arrays["weight"].ndim > 2:
+            got += ", as a convolution has, which is not read"
         raise refused(
             name or "its names",
             "what stands there",

@@ -1,0 +1,263 @@
+"""Files and modules that are not read are called what they are; the errors and the help of the command."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import pickle
+import re
+import subprocess
+import sys
+import tarfile
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("typer")
+
+from typer.testing import CliRunner
+
+import elman
+from elman.cli.app import app
+from elman.interop import contents, conversion, formats, peers
+from elman.interop.conversion import convert
+from elman.interop.inspection import inspect
+
+
+def words_of(function, *arguments, **named):
+    """The message of the call's error, which must be one of the library's kinds."""
+    with pytest.raises((ValueError, TypeError, OSError, ImportError)) as caught:
+        function(*arguments, **named)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert len(message) < 800
+    return message
+
+
+def tar(names=("sys_info", "pickle", "storages", "tensors")):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name in names:
+            entry = tarfile.TarInfo(name)
+            entry.size = 3
+            archive.addfile(entry, io.BytesIO(b"abc"))
+    return buffer.getvalue()
+
+
+def numpy_file(write):
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getvalue()
+
+
+PICKLED = {protocol: pickle.dumps({"coef": [1.0, 2.0]}, protocol) for protocol in (0, 2, 3, 4, 5)}
+NEVER_OPENED = "a pickle of unknown origin, which is never opened"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("model.joblib", PICKLED[4], NEVER_OPENED),
+        ("model.pkl", PICKLED[0], NEVER_OPENED),
+        ("model", PICKLED[2], NEVER_OPENED),
+        ("model.sav", PICKLED[5], NEVER_OPENED),
+        ("model.joblib.z", zlib.compress(PICKLED[3]), f"{NEVER_OPENED}.* packed by zlib"),
+        ("model.gz", gzip.compress(PICKLED[3]), f"{NEVER_OPENED}.* packed by gzip"),
+        ("model.bz2", bz2.compress(PICKLED[3]), f"{NEVER_OPENED}.* packed by bzip2"),
+        ("model.xz", lzma.compress(PICKLED[3]), f"{NEVER_OPENED}.* packed by xz"),
+        ("net.onnx.gz", gzip.compress(b"\x08\x07 a model"), "one packed by gzip"),
+        ("net.tar", tar(), r"a tar archive, as the first versions of PyTorch wrote .* torch.save\(torch.load\("),
+        ("a.npy", numpy_file(lambda f: np.save(f, np.ones(3))), "an array of NumPy: np.load .* elman.from_arrays"),
+        ("a.npz", numpy_file(lambda f: np.savez(f, a=np.ones(3))), "an archive of NumPy's arrays"),
+        ("page", b"<!DOCTYPE html><html>", "a page of markup, as a download gives"),
+        ("net.lfs", b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a pointer of Git LFS"),
+        ("net.tflite", b"\x1c\x00\x00\x00TFL3" + bytes(30), "a TFLite model, which is not read"),
+        ("empty", b"", "an empty one"),
+        ("text", b"no weights", "one that begins with b'no weigh'"),
+        (
+            "nam.nam",
+            json.dumps({"architecture": "LSTM", "config": {}, "weights": [1.0]}).encode(),
+            "Neural Amp Modeler",
+        ),
+        ("amp.json", json.dumps({"model_data": {}, "state_dict": {}}).encode(), "a model of GuitarML"),
+        ("keras.json", json.dumps({"class_name": "Functional", "config": {}}).encode(), "description of a Keras model"),
+        (
+            "package.json",
+            b'{"name": "left-pad", "version": "1"}',
+            "JSON of another kind, with the keys 'name', 'version'",
+        ),
+        ("list.json", b"[1, 2]", r"JSON of another kind, \[1, 2\]|JSON of another kind, a list of length 2"),
+        ("empty.json", b"{}", "JSON of another kind, with no keys"),
+        ("broken.json", b'{"name": ', "it must be JSON. Got an error"),
+    ],
+)
+def test_files_of_no_format_are_called_what_they_are(tmp_path, name, content, words):
+    path = tmp_path / name
+    path.write_bytes(content)
+    told = words_of(inspect, path)
+    assert re.search(words, told)
+    assert "RTNeural: " not in told
+    assert words_of(convert, path, tmp_path / "out.onnx") == told
+    result = CliRunner().invoke(app, ["inspect", str(path)])
+    assert (result.exit_code, result.stderr) == (2, f"elman inspect: {told}\n")
+    if name.endswith(".json"):
+        assert re.search(words, words_of(elman.interop.from_rtneural, path))
+
+
+def test_a_pickle_is_not_opened_whatever_it_is_called(tmp_path):
+    class Runs:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "run"), "w"))
+
+    for name in ("model.pt", "model.joblib", "model.bin"):
+        (tmp_path / name).write_bytes(pickle.dumps(Runs()))
+        assert NEVER_OPENED in words_of(elman.from_torch, tmp_path / name)
+    assert NEVER_OPENED in repr(inspect(tmp_path / "model.pt"))
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "old.pt").write_bytes(tar())
+    assert "a tar archive" in words_of(elman.from_torch, tmp_path / "old.pt")
+
+
+def test_models_of_aida_x_are_named(tmp_path):
+    path = tmp_path / "amp.json"
+    formats.write(elman.Network([elman.LSTM(1, 3), elman.Dense(3, 1)]), path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "in_skip": 1}))
+    assert "in_skip must be 0, as RTNeural itself knows nothing of it. Got 1, of AIDA-X" in words_of(
+        elman.interop.from_rtneural, path
+    )
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"bn.weight": np.ones(3), "bn.running_var": np.ones(3)}, "bn must be a module .* of a BatchNorm"),
+        ({"net.1.num_batches_tracked": np.array(3)}, "net.1 must be a module .* of a BatchNorm"),
+        ({"fc.zero_point": np.array(0)}, "fc must be a module .* of a quantized module"),
+        ({"fc._packed_params.dtype": "qint8"}, "fc must be a module .* of a quantized module"),
+        ({"lstm._all_weight_values.0.param": None}, "lstm must be a module .* of a quantized module"),
+        ({"conv.weight": np.ones((3, 2, 5))}, r"weight \(3, 2, 5\), as a convolution has, which is not read"),
+    ],
+)
+def test_state_dicts_of_modules_that_are_not_read(weights, words):
+    lstm = {"lstm.weight_ih_l0": np.ones((8, 3)), "lstm.weight_hh_l0": np.ones((8, 2))}
+    assert re.search(words, words_of(elman.from_torch, {**lstm, **weights}))
+    assert re.search(words, words_of(elman.from_torch, weights, like=elman.LSTM(3, 2)))
+
+
+@pytest.mark.peer
+def test_modules_and_files_of_pytorch_that_are_not_read(tmp_path):
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+    told = words_of(elman.from_torch, [nn.Conv1d(2, 3, 3), nn.LSTM(3, 4)])
+    assert re.search(r"the module \[0\]: .* Got Conv1d, which is not read\.$", told)
+    assert "list" not in told
+    assert "Got BatchNorm1d, which is not read" in words_of(elman.from_torch, nn.Sequential(nn.BatchNorm1d(3)))
+    own = type("Own", (nn.Module,), {})
+    for source in (own(), [own()]):
+        assert re.search(r"Put what it runs into a list, .* Got .*Own\.$", words_of(elman.from_torch, source))
+    state = {"state_dict": nn.LSTM(2, 3).state_dict()}
+    path = tmp_path / "net.pt"
+    for content, name, way_out in (
+        (nn.LSTM(2, 3), "torch.nn.modules.rnn.LSTM", "pass the module, or its state_dict"),
+        ({**state, "best": np.float64(0.5)}, r"numpy\.[\w.]*scalar", r"save float\(number\)"),
+        ({**state, "curve": np.ones(3)}, r"numpy\.[\w.]*_reconstruct", r"torch.from_numpy\(array\)"),
+        ({**state, "path": tmp_path}, r"pathlib\.\w*Path", r"weights_only=False"),
+    ):
+        for zipped in (True, False):
+            torch.save(content, path, _use_new_zipfile_serialization=zipped)
+            told = words_of(elman.from_torch, path)
+            assert re.search(f"Got the class {name}, which .* does not allow; .*{way_out}", told)
+            assert "failed" not in told
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # quantized tensors will be removed from PyTorch
+        torch.save({"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
+    assert "of a quantized module" in words_of(elman.from_torch, path)
+    torch.save(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict(), path)
+    assert "1 must be a module that is read. Got 1.running_mean, of a BatchNorm" in words_of(elman.from_torch, path)
+    torch.save(nn.GRU(2, 3).state_dict(), path, _use_new_zipfile_serialization=False)
+    assert isinstance(elman.from_torch(path).layers[0], elman.GRU)
+
+
+# Conversion, and the command.
+
+
+def test_a_peer_that_fails_is_explained(monkeypatch, tmp_path):
+    elman.Network([elman.LSTM(1, 2), elman.Dense(2, 1)]).save(tmp_path / "net.safetensors")
+
+    def fails(x):
+        raise RuntimeError("first line\n  a traceback\n  of forty lines")
+
+    monkeypatch.setattr(conversion, "peer_of", lambda form, path, net: peers.Peer("A system", fails))
+    told = words_of(convert, tmp_path / "net.safetensors", tmp_path / "net.json")
+    assert "failed, RuntimeError: first line, raised by RTNeural; elman.interop.formats.write writes" in told
+    assert not (tmp_path / "net.json").exists()
+
+
+def test_a_peer_that_cannot_be_imported_is_none(monkeypatch):
+    def broken(package):
+        raise ModuleNotFoundError("No module named 'tensorflow'")
+
+    monkeypatch.setattr(peers, "find_spec", lambda package: True)
+    monkeypatch.setattr(peers, "import_module", broken)
+    with pytest.raises(peers.AbsentError, match="Keras cannot be imported: ModuleNotFoundError: No module named"):
+        peers.peer_of("keras", "net.keras", elman.Network([elman.GRU(2, 3)]))
+
+
+def test_every_page_of_help_is_whole_in_80_columns():
+    pages = [CliRunner().invoke(app, words, env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"}) for words in help_pages()]
+    for page in pages:
+        assert page.exit_code == 0
+        assert "..." not in page.output.replace("[ARGS]...", "")
+        assert max(map(len, page.output.splitlines())) <= 80
+    whole = " ".join(pages[0].output.split())
+    for command in app.registered_commands:
+        assert " ".join(command.callback.__doc__.split()) in whole
+
+
+def help_pages():
+    return [["--help"], *([command.callback.__name__, "--help"] for command in app.registered_commands)]
+
+
+def test_errors_of_the_command_are_one_line_and_exit_with_2(tmp_path):
+    (tmp_path / "text").write_text("no weights")
+    elman.Network([elman.GRU(1, 2)]).save(tmp_path / "net.safetensors")
+    net = str(tmp_path / "net.safetensors")
+    for words in (
+        ["inspect", str(tmp_path / "none")],
+        ["inspect", str(tmp_path)],
+        ["inspect", str(tmp_path / "text")],
+        ["convert", net, str(tmp_path / "no" / "net.onnx")],
+        ["convert", net, str(tmp_path / "net.what")],
+        ["convert", net, str(tmp_path / "net.json"), "--to", "what"],
+        ["convert", net, str(tmp_path / "a b.c")],
+        ["demo", "--folder", str(tmp_path / "text")],
+    ):
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"elman {words[0]}: ")
+        assert len(result.stderr.splitlines()) == 1
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "text"]
+    for words in ([], ["what"], ["inspect"], ["convert", net], ["inspect", "--what", net]):
+        assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_output_that_nobody_reads(tmp_path):
+    elman.Network([elman.GRU(1, 2)]).save(tmp_path / "net.safetensors")
+    code = "import sys; sys.argv = ['elman', 'inspect', sys.argv[1]]; from elman.cli import main; main()"
+    command = [sys.executable, "-c", code, str(tmp_path / "net.safetensors")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+    assert b"Traceback" not in errors
+    assert process.returncode != 0
+
+
+def test_the_words_for_contents_are_used_for_whole_beginnings():
+    assert contents.unread(b"\x08\x07ab", "net.onnx") is None
+    assert contents.unread(b"xylophone", "notes.txt") is None
+    assert contents.is_torch_pickle(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
