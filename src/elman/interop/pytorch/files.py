@@ -59,7 +59,7 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
     for name, value in _state_dict(weights).items():
         if not isinstance(name, str):
             raise FormatError(f"a state_dict must have names for keys. Got {checks.show(name)}.")
-        _check_module(name, value)
+        _check_module(name)
         arrays[name] = array_of(name, value)
     dtypes = {name: array.dtype for name, array in arrays.items()}
     first = next(iter(dtypes), "")
@@ -72,18 +72,18 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
 
 
 _NORM = (
-    "a BatchNorm (or another norm with running means), which is not read: fold its scale and shift into the weights of "
-    "the module beside it"
+    "a BatchNorm (running_mean, running_var, num_batches_tracked), which is not read: fold its scale and shift into "
+    "the weights of the module beside it"
 )
 _QUANTIZED = "a quantized module, which is not read: pass the state_dict of the model before it was quantized"
 
 
-def _check_module(name: str, value: Any) -> None:
+def _check_module(name: str) -> None:
     """Refuses what a module keeps that elman does not have, by the name of the module."""
     module, _, own = name.rpartition(".")
     what = _NORM if own in ("running_mean", "running_var", "num_batches_tracked") else None
     packed = re.search(r"\.?(_packed_params|_all_weight_values)\b", name)
-    if packed or own == "zero_point" or getattr(value, "is_quantized", False):
+    if packed or own == "zero_point":
         what, module = _QUANTIZED, name[: packed.start()] if packed else module
     if what is not None:
         raise FormatError(f"{module or 'the module'} must be a module that is read. Got {name}, of {what}.")
@@ -101,7 +101,8 @@ def array_of(name: str, value: Any) -> Array:
 
 def _from_tensor(name: str, tensor: Any) -> Array:
     if tensor.is_meta or tensor.is_quantized or str(tensor.layout) != "torch.strided":
-        kind = "meta" if tensor.is_meta else "quantized" if tensor.is_quantized else str(tensor.layout)
+        quantized = "quantized: pass the state_dict of the model before it was quantized"
+        kind = "meta" if tensor.is_meta else quantized if tensor.is_quantized else str(tensor.layout)
         raise FormatError(f"{name} must be a dense tensor with numbers in it. Got one that is {kind}.")
     if not tensor.is_floating_point():
         raise FormatError(f"{name} must hold weights in floating point. Got a tensor of {tensor.dtype}.")
@@ -176,7 +177,7 @@ def _why(error: Exception) -> str:
             "a module or another object was saved, not its weights alone: where you trust the file, load it by "
             "torch.load(path, weights_only=False) and pass the module, or its state_dict"
         )
-    return f"the class {name}, which torch.load(weights_only=True) does not allow; {way_out}"
+    return f"the class {name}, which torch.load(weights_only=True) refuses; {way_out}"
 
 
 def _check_archive(content: bytes) -> None:

@@ -65,14 +65,15 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
 def _no_reader(kind: type[Any], where: str) -> FormatError:
     """The error of a module that no row of the tables reads: one of PyTorch, or of a class of one's own."""
     known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
+    name = f"{kind.__module__}.{kind.__qualname__}"
     if kind.__module__.startswith("torch."):
-        return refused(where, "its class", f"one of {known}", f"{kind.__name__}, which is not read")
+        return refused(where, "its class", f"one of {known}", f"{name}, which is not read")
     return refused(
         where,
         "its class",
-        f"one of {known}; the forward of another cannot be read. Put what it runs into a list, such as "
-        "[model.embedding, model.lstm, elman.LastStep(), model.fc], or pass like=, a network of its shape",
-        f"{kind.__module__}.{kind.__qualname__}",
+        f"one of {known}. The forward of another cannot be read: pass what it runs as a list, such as "
+        "[model.embedding, model.lstm, elman.LastStep(), model.fc], or like=, a network of its shape",
+        name,
     )
 
 
