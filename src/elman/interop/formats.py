@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from elman import checks
-from elman.files import check_source, path_text
 from elman.checks import FormatError
+from elman.files import check_source, path_text
 from elman.interop import contents
 from elman.interop.c.code import to_c
 from elman.interop.files import parse_json, read_bytes, refused
