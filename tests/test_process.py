@@ -73,6 +73,31 @@ def test_a_hundred_processes_end_while_daemon_threads_are_inside_calls():
     check_ends(104)
 
 
+LATE = """
+    import os, numpy as np, elman
+    net = elman.Network([elman.LSTM(3, 40, seed=0), elman.Dense(40, 4, seed=1)])
+    stream = elman.Network([elman.LSTM(64, 256, seed=0)]).stream(64)
+
+    class Late:
+        def __init__(self, net, stream):
+            self.net, self.stream, self.x, self.rows = net, stream, np.ones((2, 5, 3)), np.ones((64, 64), np.float32)
+
+        def __del__(self, write=os.write):
+            y, _, tape = self.net.forward(self.x)
+            dx, _, _ = self.net.backward(tape, y)
+            self.stream.step(self.rows)
+            write(1, b"%d %d" % (y.shape[2], dx.shape[2]))
+
+    late = Late(net, stream)
+"""
+
+
+@needs_kernels
+def test_objects_compute_as_they_are_destroyed_with_the_interpreter():
+    done = python(LATE)
+    assert (done.returncode, done.stdout) == (0, "4 3"), done.stderr
+
+
 MODE = """
     import signal, sys, numpy as np, elman
     call, threads, raises = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "raises"

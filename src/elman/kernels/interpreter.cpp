@@ -14,9 +14,6 @@ namespace {
 
 std::atomic<int> threads{1};
 
-// False once the interpreter ends; what may be left of it then is not to be touched.
-bool interpreter_runs() { return Py_IsInitialized(); }
-
 }  // namespace
 
 void set_threads(int count) { threads = count < 1 ? 1 : count; }
@@ -27,10 +24,14 @@ void sleep_for_ever() {
 }
 
 void run_unlocked(const std::function<bool(const Running&)>& work) {
+    // Who holds the lock of an interpreter that ends already is the thread that ends it, and goes on: objects may compute
+    // as they are destroyed. For all others what is left of the interpreter is not to be touched any more.
+    const bool ends_it = !Py_IsInitialized();
+    const auto interpreter_gone = [&] { return !ends_it && !Py_IsInitialized(); };
     const ProcessorMode::Bits callers = ProcessorMode::current();
     PyThreadState* state = PyEval_SaveThread();
     const auto interrupted = [&] {
-        if (!interpreter_runs()) return true;  // the threads of the team go; this one sleeps below
+        if (interpreter_gone()) return true;  // the threads of the team go; this one sleeps below
         const ProcessorMode as_called(callers);
         return in_interpreter([&] {
             PyEval_RestoreThread(state);
@@ -40,7 +41,7 @@ void run_unlocked(const std::function<bool(const Running&)>& work) {
         });
     };
     const auto lock_again = [&] {
-        if (!interpreter_runs()) sleep_for_ever();
+        if (interpreter_gone()) sleep_for_ever();
         in_interpreter([&] { PyEval_RestoreThread(state); });
     };
     bool finished;
