@@ -307,6 +307,7 @@ def broken(change):
         (lambda m: m.graph.node[0].input.append("x"), "the number of inputs .* must be from 2 to 2. Got 3"),
         (lambda m: m.graph.node[0].output.append("q"), "the number of outputs .* must be from 1 to 1. Got 2"),
         (lambda m: m.graph.node[0].input.__setitem__(0, "q"), "the value 'q', which is read by .*node0.* Got none"),
+        (lambda m: m.graph.node[0].input.__setitem__(0, ""), r"the input 'A' of .*node0.* must be given\. Got none"),
         (lambda m: m.graph.output[0].__setattr__("name", "q"), "the value 'q', which is read by the outputs"),
         (lambda m: m.graph.node.append(m.graph.node[0]), "must be made once. Got it twice"),
         (lambda m: m.graph.node[0].output.__setitem__(0, "x"), "must be made once. Got it twice"),
@@ -338,6 +339,33 @@ def test_attributes_of_another_type():
     made = parts()
     made.outputs.append(made.add("Softmax", "x", axis=1.5))
     refused(made.model(), r"the attribute 'axis' of the node 'node0' \(Softmax\) must be of type 2 of ONNX. Got type 1")
+
+
+def test_attributes_and_inputs_that_must_be_given():
+    """Also where all values are known, and an operator of many inputs has none."""
+    for name, op, inputs in (
+        ("axis", "Concat", lambda made: (made.tensor("a", [1]), made.tensor("b", [2]))),
+        ("to", "Cast", lambda made: (made.tensor("a", [1]),)),
+    ):
+        made = parts()
+        made.outputs.append(made.add(op, *inputs(made)))
+        refused(made.model(), rf"the attribute '{name}' of the node 'node0' \({op}\) must be given\. Got none")
+    made = parts()
+    made.outputs.append(made.add("Concat", made.tensor("a", [1]), "", axis=0))
+    refused(made.model(), r"the input 'inputs' of the node 'node0' \(Concat\) must be given\. Got none")
+
+
+def test_an_error_of_our_own_is_not_the_model_s(monkeypatch):
+    from elman.interop.onnx.reading import reader
+
+    for error in (KeyError("of our own"), AttributeError("of our own"), TypeError("of our own")):
+
+        def fails(*args, error=error):
+            raise error
+
+        monkeypatch.setitem(reader.OPERATORS, "MatMul", fails)
+        with pytest.raises(type(error), match="of our own"):
+            from_onnx(good())
 
 
 def test_graphs_in_attributes():

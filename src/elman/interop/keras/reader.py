@@ -104,7 +104,10 @@ def _from_weights(source: Any, like: Layer) -> Network:
 def _from_model(model: Any) -> Network:
     name = f"the Keras model {getattr(model, 'name', '')!r}"
     with _named(name):
-        config = json.loads(model.to_json())
+        try:
+            config = json.loads(model.to_json())
+        except TypeError as error:  # an object of the model cannot be written as JSON
+            raise FormatError(f"it must be one that Keras can describe. Got an error: {error}.") from error
         version = config.get("keras_version") or "3"  # Keras 2 says which one it is
         lists = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
         chain = _chain(config, name)
@@ -119,7 +122,7 @@ def _named(source: str, place: str = "") -> Iterator[None]:
         yield
     except RecursionError as error:
         raise FormatError(f"{named}its description must not be nested so deep. Got {error}.") from None
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         if isinstance(error, FormatError) and str(error).startswith(source):
             raise
         raise FormatError(f"{named}{error}") from error

@@ -121,7 +121,7 @@ def _pieces(layers: list[Layer]) -> Iterator[_Piece]:
         try:
             over_time = isinstance(layer, (Recurrent, Reverse))
             piece = _recurrent(place, layer, rest) if over_time else _simple(place, layer)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise FormatError(f"{place} cannot be written: {error}") from error
         if vectors and piece.kind == "SpatialDropout1D":
             piece = piece._replace(kind="Dropout")  # the same for vectors, which have one mask each

@@ -176,7 +176,7 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
 
 
 def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
-    from onnx.defs import SchemaError, get_schema
+    from onnx.defs import OpSchema, SchemaError, get_schema
 
     place = _place(proto)
     if proto.domain not in _DOMAINS:
@@ -193,6 +193,10 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
     ):
         if not low <= count <= high:
             raise refused(file.name, f"the number of {what} of {place}", f"from {low} to {high}", f"{count}")
+    for i, name in enumerate(proto.input):
+        formal = schema.inputs[min(i, len(schema.inputs) - 1)]  # the last may stand for many
+        if not name and formal.option != OpSchema.FormalParameterOption.Optional:
+            raise refused(file.name, f"the input {formal.name!r} of {place}", "given", "none")
     attributes: dict[str, Any] = {}
     for name, known in schema.attributes.items():
         default = known.default_value
@@ -206,6 +210,9 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
         if attribute.type != wanted:
             raise refused(file.name, where, f"of type {wanted} of ONNX", f"type {attribute.type}")
         attributes[attribute.name] = _attribute(file, attribute, place)
+    missing = [name for name, known in schema.attributes.items() if known.required and attributes[name] is None]
+    if missing:
+        raise refused(file.name, f"the attribute {missing[0]!r} of {place}", "given", "none")
     return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # types of elements
 
 #: What NumPy raises where the arrays of a graph do not fit together.
-_UNFIT = (ValueError, TypeError, IndexError, AttributeError, KeyError, ArithmeticError, MemoryError, RuntimeError)
+_UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError)
 
 #: Layers that read a sequence to its end, and so must all know where it is.
 _TO_THE_END = (PADDING, "LastStep", "LastSteps", "MaxOverTime", "MeanOverTime", "Reverse", "gru", "lstm", "rnn")
@@ -231,7 +231,7 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
         try:
             with np.errstate(all="ignore"):  # weights may be anything, infinite too
                 layers.append(part.build(dtype))
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             raise FormatError(f"{file.name}: {place} cannot be a layer. {error}") from error
     return layers
 
