@@ -292,6 +292,26 @@ def test_the_layers_of_a_network_cannot_be_changed():
         net.replace(layer=[])
     with pytest.raises(elman.ShapeError):
         net.replace(layers=[net.layers[0], elman.Dense(4, 2)])
+    for wrong in (["a"], "a", other, 3, [None]):
+        with pytest.raises(TypeError, match="must be a"):
+            net.replace(layers=wrong)
+
+
+class Named(elman.Network):
+    """A network of one's own, with a constructor of its own."""
+
+    def __init__(self, size):
+        super().__init__([elman.GRU(size, size, seed=0), elman.Dropout(0.5)])
+        self._name = "named"
+
+
+def test_a_network_of_ones_own():
+    net = Named(4)
+    for twin in (net.replace(), net.astype("float32"), copy.copy(net), pickle.loads(pickle.dumps(net))):
+        assert (type(twin), twin._name, twin.config) == (Named, "named", net.config)
+        np.testing.assert_array_equal(twin(inputs(net))[0], net(inputs(net))[0])
+        assert not np.shares_memory(twin.layers[0].Wx, net.layers[0].Wx)
+    assert net.astype("float64").layers[0].dtype == np.float64
 
 
 class Leaky(elman.Recurrent):
@@ -316,6 +336,8 @@ def test_a_subclass_with_a_constructor_of_its_own():
         layer.cell = LEAKY
     with pytest.raises(AttributeError, match=r"its options cell.*replace"):
         layer.told = 4
+    for twin in (copy.copy(layer), copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert twin.config["cell"] is twin.cell
 
 
 @pytest.mark.parametrize("twin", [

@@ -93,11 +93,18 @@ class Network(Layer):
         """
         checks.seed("seed", seed)
         check_names("Network", {"layers": None, **options}, self._known_options())
-        return type(self)([layer.replace() for layer in (self.layers if layers is None else _read_layers(layers))])
+        return self._of([layer.replace() for layer in (self.layers if layers is None else _read_layers(layers))])
 
     def astype(self, dtype: Any) -> Self:
         """A copy with all weights, those of nested networks too, in "float32" or "float64"."""
-        return type(self)([layer.astype(dtype) for layer in self.layers])
+        return self._of([layer.astype(dtype) for layer in self.layers])
+
+    def _of(self, layers: list[Layer]) -> Self:
+        """A network of other layers, with what a subclass keeps besides them."""
+        new = type(self).__new__(type(self))
+        new.__dict__.update({name: value for name, value in self.__getstate__().items() if name != "_config"})
+        Network.__init__(new, layers)
+        return new
 
     @classmethod
     def _known_options(cls) -> Mapping[str, Any]:

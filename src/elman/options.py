@@ -41,6 +41,8 @@ class LiveArrays(ReadOnly):
 
 def frozen(value: Any) -> Any:
     """The value with dictionaries and lists in it, and those in them, made such that none can be changed."""
+    if isinstance(value, ReadOnly):
+        return value
     if isinstance(value, Mapping):
         return ReadOnly({key: frozen(part) for key, part in value.items()})
     return tuple(frozen(part) for part in value) if isinstance(value, (list, tuple)) else value
