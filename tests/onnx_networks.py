@@ -112,9 +112,7 @@ def random_network(seed):
 
 def in_float64(net, rng):
     """The same network in float64, with other weights."""
-    if isinstance(net, Network):
-        return Network([in_float64(layer, rng) for layer in net.layers])
-    return fill(type(net).from_parameters({**net.config, "dtype": "float64"}, net.parameters), rng)
+    return fill(net.astype("float64"), rng)
 
 
 def recurrent_layers(net):
