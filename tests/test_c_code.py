@@ -156,7 +156,7 @@ def test_the_random_networks_have_everything():
     wanted = ["RNN(", "GRU(", "LSTM(", "Dense(", "Embedding(", "LayerNorm(", "Activate(", "Dropout(", "LastStep("]
     wanted += ["MergeDirections(mode='sum'", "MergeDirections(mode='mul'", "MergeDirections(mode='ave'"]
     wanted += ["reset_after=True", "reset_after=False", "layer_norm=True", "peepholes=True", "coupled=True"]
-    wanted += ["projection=", ", clip=", "cell_clip=", "zoneout=0.2", "zoneout=[0.05, 0.3]", "learned_state=True"]
+    wanted += ["projection=", ", clip=", "cell_clip=", "zoneout=0.2", "zoneout=(0.05, 0.3)", "learned_state=True"]
     wanted += [f"'{name}'" for name in [*ACTIVATIONS, "softmax", "log_softmax"] if name != "identity"]
     for text in wanted:
         assert sum(text in repr_ for repr_ in texts) >= 2, text

@@ -256,7 +256,7 @@ def test_two_directions_apart(how, join, layers):
     model = made(build).model(12)  # Squeeze with axes as an attribute
     net = agree(model)
     assert kinds(net) == layers
-    assert net.layers[0].dtype == np.float32
+    assert net.dtype == np.float32
 
 
 def test_two_layers_of_one_direction_are_a_bidirectional_one():
