@@ -88,6 +88,8 @@ KINDS = {
 }
 
 
+# A signal between the opening of a file and the block that closes it leaves the closing to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("every", [0, 3600])
 def test_a_signal_at_any_moment_leaves_whole_weights_and_a_checkpoint_that_goes_on(kind, every, tmp_path, alarm):

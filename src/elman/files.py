@@ -361,17 +361,3 @@ def replace_figure(path: Where, figure: Any) -> None:
     content = io.BytesIO()
     figure.savefig(content, format=ending, dpi=150)
     replace(path, content.getvalue())
-
-
-_CHECKSUM = ', "checksum": "'
-
-
-def with_checksum(text: str, arrays: Mapping[str, Array]) -> str:
-    """A description, an object in JSON, with one field more: the checksum of the arrays and of itself."""
-    return f'{text[:-1]}{_CHECKSUM}{checksum(arrays, text)}"}}'
-
-
-def fits_checksum(text: str, arrays: Mapping[str, Array]) -> bool:
-    """Whether arrays and text are those that `with_checksum` was given; False where there is no checksum."""
-    described = text.rpartition(_CHECKSUM)[0] + "}"
-    return text == with_checksum(described, arrays)

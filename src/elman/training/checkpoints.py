@@ -20,7 +20,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import check_path, replace, with_checksum
+from elman.files import check_path, checksum, replace, write_safetensors
 from elman.layers.layer import Layer
 from elman.network import Network, placed_layers
 from elman.training.examples import Examples
@@ -173,8 +173,6 @@ class CheckpointWriter:
         """Writes now."""
         if self.checkpoint is None:
             return
-        from safetensors.numpy import save as to_bytes
-
         tensors, tree = _tensors(state)
         header = {
             "version": VERSION,
@@ -184,9 +182,9 @@ class CheckpointWriter:
             "noise": state.drawn,
             "carried": tree,
         }
-        arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-        metadata = {"elman_checkpoint": with_checksum(json.dumps(header), arrays)}
-        replace(self.checkpoint.path, to_bytes(arrays, metadata=metadata))
+        text = json.dumps(header)
+        metadata = {"elman_checkpoint": text, "checksum": checksum(tensors, text)}
+        replace(self.checkpoint.path, write_safetensors(tensors, metadata))
         self._last = time.monotonic()
 
 

@@ -17,14 +17,14 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import checksum, fits_checksum
+from elman.files import checksum, read_safetensors
 from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry
 from elman.training.history import COLUMNS
 from elman.training.optimizers import Optimizer
 from elman.training.state import TrainingState, generators
 
 _OLD_FIELDS = {"version", "identity", "seed", "numbers", "noise", "carried"}  # of version 1
-_FIELDS = _OLD_FIELDS | {"python", "first_weights", "optimizer", "checksum"}
+_FIELDS = _OLD_FIELDS | {"python", "first_weights", "optimizer"}
 _MOST_STEPS = 1 << 53
 
 
@@ -51,23 +51,20 @@ class Saved:
 
 def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
     """What the file says; None where there is none yet. Raises `FormatError` for one that is no whole checkpoint."""
-    from safetensors import SafetensorError, safe_open
-
     name = os.fspath(checkpoint.path)
     if not os.path.exists(name):
         return None
-    empty = Saved(name, {}, {})
+    with open(name, "rb") as file:
+        content = file.read()
     try:
-        with safe_open(name, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        tensors, metadata = read_safetensors(content)
         text = metadata["elman_checkpoint"]
         saved = Saved(name, json.loads(text), tensors)
         _check_header(saved.header)
-        if saved.version >= 2 and not fits_checksum(text, tensors):
-            raise ValueError("its content does not fit its checksum: the file was damaged")
-    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise empty.refused(f"{_reason(error)}.") from None
+        if saved.version > 1 and metadata["checksum"] != checksum(tensors, text):
+            raise ValueError("its content must have the checksum that it names. Got another: the file was damaged")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise Saved(name, {}, {}).refused(f"{str(_reason(error)).rstrip('.')}.") from None
     return saved
 
 
