@@ -33,7 +33,27 @@ OPEN = {  # cells whose kernels have a form of their own
     "rnn": lambda i, h, **s: elman.RNN(i, h, **s),
     "rnn softplus": lambda i, h, **s: elman.RNN(i, h, activation="softplus", clip=1.0, **s),
 }
+
+
+def leaky():
+    """A cell of one's own."""
+
+    def step(x, state, weights):
+        (h,), (Wx, Wh, b) = state, weights
+        n = np.tanh(x @ Wx + h @ Wh + b)
+        return (0.9 * h + 0.1 * n,), {"n": n}
+
+    def step_derivative(x, state, weights, kept, dnext):
+        (h,), (Wx, Wh, _), (dh,) = state, weights, dnext
+        da = 0.1 * dh * (1 - kept["n"] ** 2)
+        return da @ Wx.T, (0.9 * dh + da @ Wh.T,), (x.T @ da, h.T @ da, da.sum(0))
+
+    names = {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden"), "b": ("hidden",)}
+    return elman.Cell("leaky", names, ("h",), step, step_derivative)
+
+
 WITHOUT_KERNEL = {
+    "leaky": lambda i, h, **s: elman.Recurrent(leaky(), i, h, zoneout=0.1, **s),
     "layer norm": lambda i, h, **s: elman.LSTM(i, h, layer_norm=True, **s),
     "projection": lambda i, h, **s: elman.LSTM(i, h, projection=h, **s),
 }

@@ -1,5 +1,5 @@
 // Threads of one call. They are made for the call and joined before it returns: nothing survives to trouble a fork,
-// and work large enough to be shared (see layer.cpp) takes many times longer than their making.
+// and work large enough to be shared (see work.hpp) takes many times longer than their making.
 #pragma once
 #include <atomic>
 #include <functional>
