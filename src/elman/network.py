@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from elman import checks
@@ -77,7 +77,8 @@ class Network(Layer):
             if "type" not in entry:
                 raise ValueError(f"layers[{i}] of config must hold the 'type' of the layer. Got {checks.show(entry)}.")
             settings = {key: value for key, value in entry.items() if key != "type"}
-            layers.append(_layer_class(entry["type"]).from_parameters(settings, parameters, f"{prefix}{i}."))
+            kind = LAYERS[checks.choice("the type of a layer", entry["type"], LAYERS)]
+            layers.append(kind.from_parameters(settings, parameters, f"{prefix}{i}."))
         return cls(layers)
 
     def replace(self, *, seed: int | None = None, layers: Sequence[Layer] | None = None, **options: Any) -> Self:
@@ -105,6 +106,9 @@ class Network(Layer):
         new.__dict__.update({name: value for name, value in self.__getstate__().items() if name != "_config"})
         Network.__init__(new, layers)
         return new
+
+    def _instead(self, name: str) -> str:
+        return "net.replace(layers=[...]) gives a new network"
 
     @classmethod
     def _known_options(cls) -> Mapping[str, Any]:
@@ -182,17 +186,7 @@ class Network(Layer):
         return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters{kind}", *rows])
 
 
-def placed_layers(net: Network, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer with its place, "1.0" in a network within the network, as in the names of parameters."""
-    for i, layer in enumerate(net.layers):
-        if isinstance(layer, Network):
-            yield from placed_layers(layer, f"{path}{i}.")
-        else:
-            yield f"{path}{i}", layer
-
-
-def _layer_class(name: str) -> type[Layer]:
-    return {**LAYERS, "Network": Network}[checks.choice("the type of a layer", name, [*LAYERS, "Network"])]
+LAYERS["Network"] = Network  # for files: a network may be a layer of another
 
 
 def _read_layers(given: Any) -> tuple[Layer, ...]:

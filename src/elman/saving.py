@@ -10,14 +10,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError, choice, show
 from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
 from elman.layers import LAYERS, Layer
-from elman.network import Network
 from elman.options import check_names, defaults, frozen
+
+if TYPE_CHECKING:
+    from elman.network import Network
 
 VERSION = 2
 _WITHOUT_WEIGHTS = (
@@ -132,7 +134,7 @@ def _check_layers(config: Any, place: str) -> None:
         layer = f"layer {i} of {place}"
         if not isinstance(entry, dict):
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
-        if choice("the type of a layer", entry.get("type"), [*LAYERS, "Network"]) == "Network":
+        if choice("the type of a layer", entry.get("type"), LAYERS) == "Network":
             _check_fields(entry, ("type", "layers"), layer)
             _check_layers(entry, layer)
         elif "cell" in entry:
@@ -143,14 +145,14 @@ def _check_layers(config: Any, place: str) -> None:
 
 
 def _build(config: Any, tensors: Mapping[str, Array], cells: Mapping[str, Cell]) -> Network:
-    net = Network.from_parameters(_with_cells(config, cells), tensors)
+    net = LAYERS["Network"].from_parameters(_with_cells(config, cells), tensors)
     for name, array in net.parameters.items():
         if tensors[name].dtype != array.dtype:
             raise FormatError(f"the tensor {name!r} must be {array.dtype}. Got {tensors[name].dtype}.")
     extra = sorted(set(tensors) - set(net.parameters))
     if extra:
         raise FormatError(f"each tensor must belong to a layer of the description. Got {', '.join(extra)} too.")
-    return net
+    return cast("Network", net)
 
 
 def _cell_config(value: Any) -> Any:

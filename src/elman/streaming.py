@@ -15,7 +15,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.network import Network, placed_layers
+from elman.layers.layer import placed_layers
+from elman.network import Network
 from elman.sequences import Layout
 
 

@@ -11,7 +11,8 @@ from elman import checks
 from elman.cells import CELLS
 from elman.checks import FormatError
 from elman.layers import Layer, Recurrent
-from elman.network import Network, placed_layers
+from elman.layers.layer import placed_layers
+from elman.network import Network
 
 
 def layers_of(net: Any) -> list[Layer]:

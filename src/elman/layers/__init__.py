@@ -10,7 +10,7 @@ from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, MaxOverTime, MeanOverTime
 from elman.layers.recurrent import Recurrent
 
-#: The layers by the name that files call them.
+#: The layers by the name that files call them; `elman.network` adds its own.
 LAYERS: dict[str, type[Layer]] = {
     cls.__name__: cls
     for cls in (

@@ -9,7 +9,7 @@ form. Nothing of a call stays in a layer: what `backward` needs is the tape that
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -56,6 +56,7 @@ class Layer:
     narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
     drops_steps: bool = False  #: y may have fewer steps than x
+    layers: tuple[Layer, ...] = ()  #: those inside, of a network
     _config: ReadOnly  # there from the moment on at which the options are fixed
     _parameters: Mapping[str, Array] = LiveArrays()
 
@@ -343,3 +344,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.dtype):
         return str(value)
     return value.to_config() if isinstance(value, Activation) else value
+
+
+def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer of a network with its place, "1.0" in a network within the network, as in the names of parameters."""
+    for i, layer in enumerate(net.layers):
+        if layer.layers:
+            yield from placed_layers(layer, f"{path}{i}.")
+        else:
+            yield f"{path}{i}", layer

@@ -21,8 +21,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.files import check_path, checksum, replace, write_safetensors
-from elman.layers.layer import Layer
-from elman.network import Network, placed_layers
+from elman.layers.layer import Layer, placed_layers
+from elman.network import Network
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
 from elman.training.identity import digest_of, identify, name_of

@@ -16,7 +16,8 @@ from elman.interop.c.layers import POINTWISE
 from elman.interop.c.source import Model, Stage, check_name, write
 from elman.interop.chain import layers_of
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
-from elman.network import Network, placed_layers
+from elman.layers.layer import placed_layers
+from elman.network import Network
 from elman.streaming import check_steps
 
 

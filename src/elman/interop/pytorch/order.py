@@ -17,7 +17,8 @@ from elman.checks import Array, FormatError
 from elman.interop.pytorch.files import named
 from elman.interop.pytorch.weights import SCALE, Module, modules_of
 from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
-from elman.network import Network, placed_layers
+from elman.layers.layer import placed_layers
+from elman.network import Network
 
 Readings: TypeAlias = tuple[Module, ...]  # all that a module can be
 Fits: TypeAlias = Callable[[tuple[Module, ...], Module], bool]
