@@ -259,7 +259,8 @@ def is_finite(value: Any, depth: int = 0) -> bool:
     if isinstance(value, (int, float, np.floating)):
         return bool(abs(value) < LARGE)
     if isinstance(value, np.ndarray):
-        return value.dtype.kind not in "fc" or value.size > 10**6 or bool((np.abs(value) < LARGE).all())
+        wide = value.dtype.kind in "fc" and value.size < 10**6
+        return not wide or bool((np.abs(value.astype(np.complex128)) < LARGE).all())
     if isinstance(value, (list, tuple)) and depth < 5:
         return all(is_finite(part, depth + 1) for part in value)
     if isinstance(value, dict) and depth < 5:

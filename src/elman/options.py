@@ -39,13 +39,15 @@ class LiveArrays(ReadOnly):
     _WORDS = "an array among parameters is written into, parameters[name][...] = value, or assigned, layer.Wx = value"
 
 
-def frozen(value: Any) -> Any:
+def frozen(value: Any, depth: int = 0) -> Any:
     """The value with dictionaries and lists in it, and those in them, made such that none can be changed."""
     if isinstance(value, ReadOnly):
         return value
+    if depth > 50:
+        raise ValueError(f"options must be nested at most 50 deep. Got {checks.show(value)} in one.")
     if isinstance(value, Mapping):
-        return ReadOnly({key: frozen(part) for key, part in value.items()})
-    return tuple(frozen(part) for part in value) if isinstance(value, (list, tuple)) else value
+        return ReadOnly({key: frozen(part, depth + 1) for key, part in value.items()})
+    return tuple(frozen(part, depth + 1) for part in value) if isinstance(value, (list, tuple)) else value
 
 
 @functools.lru_cache(maxsize=256)

@@ -30,7 +30,7 @@ class Optimizer:
 
     def start(self, parameters: Mapping[str, Array]) -> State:
         """The state before the first update of `parameters` (name -> array): step 0, moments 0."""
-        check_arrays("parameters", parameters)
+        check_arrays("parameters", parameters, writable=True)
         state = {"step": np.array(0, np.int64)}
         for name, parameter in parameters.items():
             state |= {f"{moment}.{name}": np.zeros_like(parameter) for moment in self.moments}
@@ -65,9 +65,10 @@ class Optimizer:
     def _check_state(self, parameters: Mapping[str, Array], state: State) -> None:
         moments = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in self.moments]
         for name, wanted in [("step", ()), *moments]:
-            if not isinstance(state, dict) or not isinstance(state.get(name), np.ndarray):
+            array = state.get(name) if isinstance(state, dict) else None
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in "if":
                 raise TypeError(f"state must be what start returned, with {name}. Got {checks.show(state)}.")
-            checks.shape(f"{name} of state", state[name], wanted)
+            checks.shape(f"{name} of state", array, wanted)
 
     def rate(self, done: float) -> float:
         """The learning rate when the fraction `done` of a run is over."""
@@ -92,15 +93,17 @@ def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:
         yield [array[start : start + rows] for array in arrays]
 
 
-def check_arrays(name: str, arrays: Any) -> None:
-    """Refuses what is no mapping of names to arrays of floating point, which alone can be changed in place."""
+def check_arrays(name: str, arrays: Any, writable: bool = False) -> None:
+    """Refuses what is no mapping of names to arrays of floating point, to be changed in place where `writable`."""
     for key, array in checks.mapping(name, arrays, "of names to arrays").items():
         if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
             raise checks.DtypeError(f"{name}[{key!r}] must be an array of floating point. Got {checks.show(array)}.")
+        if writable and not array.flags.writeable:
+            raise ValueError(f"{name}[{key!r}] must be writable. Got a read-only array of shape {array.shape}.")
 
 
 def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-    check_arrays("parameters", parameters)
+    check_arrays("parameters", parameters, writable=True)
     check_arrays("gradients", gradients)
     for name, parameter in parameters.items():
         if name not in gradients:

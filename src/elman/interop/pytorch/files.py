@@ -93,7 +93,7 @@ def array_of(name: str, value: Any) -> Array:
     """A tensor or an array of floating point as an array of its own: float64 where it is, else float32, exactly."""
     if hasattr(value, "detach"):
         return _from_tensor(name, value)
-    array = np.asarray(value)
+    array = checks.plain_array(name, value)
     if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
         raise FormatError(f"{name} must hold weights in floating point. Got {_describe(value)}.")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32)
