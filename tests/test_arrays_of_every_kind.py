@@ -136,7 +136,7 @@ REFUSED = {
     "uneven": ([[1.0], [1.0, 2.0]], "must be an array or nested lists of equal length. Got a list of length 2."),
     "raises": (Raises(), "nested lists of equal length. Got a Raises, which gives no array: no array today."),
     "no array": (Wrong(), "Got a Wrong, which gives no array: object __array__ method not producing an array."),
-    "circular": (LOOP, "Got a list of length 2, which gives no array: it is nested more than 16 deep."),
+    "circular": (LOOP, "Got a list of length 2, which gives no array: it is nested 16 deep or more."),
     "float32": ([1.0, 1e300], "must hold numbers that float32 can hold. Got 1e+300 at x[1]."),
 }
 

@@ -8,6 +8,7 @@ Checks run once, where a user's value comes in, and not again inside.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,14 +55,23 @@ def real_array(name: str, value: Any, dtype: Any = None, axes: Sequence[str] = (
     are too large for the dtype, whose place is told in words where `axes` names the axes. What comes back is a plain
     array in the processor's own layout: see `plain_array`.
     """
-    if type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned and value.size < _MOST:
-        return value  # the usual case, and the quick one
+    if _is_usual(value) and (dtype is None or value.dtype == dtype):
+        return value
     array = number_array(name, value)
     return converted(name, array, dtype, lambda index: place(name, index, axes))
 
 
+def _is_usual(value: Any) -> bool:
+    """Whether a value is an array of float32 or float64 as it should be, which most are: the quick way."""
+    if type(value) is not np.ndarray or not value.flags.aligned or value.size > _MOST:
+        return False
+    return value.dtype.char in "fd" and value.dtype.isnative
+
+
 def number_array(name: str, value: Any) -> Array:
     """`value` as an array of real numbers in its own dtype, which tells labels from numbers."""
+    if _is_usual(value):
+        return value
     array = plain_array(name, value)
     if array.dtype.kind not in "biuf":
         if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):  # an object that is no array at all
@@ -146,27 +156,36 @@ _DEEPEST = 16
 _NUMBERS = {float, int, bool, np.float64, np.float32, np.int64}
 
 
-def _masked_place(name: str, value: Any, index: tuple[int, ...], seen: dict[int, int]) -> str | None:
-    """Where a value is masked, also in arrays within lists; None where no value is."""
+def _holds_masked(value: Any) -> bool:
+    """Whether an array, or one within lists, is a masked one; refuses lists within lists without end."""
+    level, kinds = [value], {type(value)}
+    for _ in range(_DEEPEST):
+        if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+            return True
+        lists = {
+            id(part): part for part in level if isinstance(part, (list, tuple))
+        }  # each once: a list may hold itself
+        kinds = set(map(type, itertools.chain.from_iterable(lists.values())))
+        if _NUMBERS.issuperset(kinds):
+            return False
+        level = list(itertools.chain.from_iterable(lists.values()))
+    raise RecursionError(f"it is nested {_DEEPEST} deep or more")
+
+
+def _masked_place(name: str, value: Any, index: tuple[int, ...] = ()) -> str | None:
+    """Where the first value is masked, None where none is."""
     if isinstance(value, np.ma.MaskedArray):
         mask = np.ma.getmaskarray(value)
         return place(name, (*index, *first(mask))) if mask.dtype == np.bool_ and mask.any() else None
-    if isinstance(value, (list, tuple)) and seen.get(id(value), -1) < len(index):  # else it has been looked at
-        if len(index) > _DEEPEST:
-            raise RecursionError(f"it is nested more than {_DEEPEST} deep")
-        seen[id(value)] = len(index)
-        if not _NUMBERS.issuperset(map(type, value)):
-            for i, part in enumerate(value):
-                found = _masked_place(name, part, (*index, i), seen)
-                if found is not None:
-                    return found
-    return None
+    parts = enumerate(value) if isinstance(value, (list, tuple)) else ()
+    found = (_masked_place(name, part, (*index, i)) for i, part in parts)
+    return next((at for at in found if at is not None), None)
 
 
 def _as_array(name: str, value: Any) -> Array:
     """`np.asarray`, whatever a value does when it is asked for its numbers."""
     try:
-        masked = _masked_place(name, value, (), {})
+        masked = _masked_place(name, value) if _holds_masked(value) else None
         array = np.asarray(value) if masked is None else np.empty(0)
     except MemoryError:
         raise too_large(name, value) from None

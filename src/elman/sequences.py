@@ -224,7 +224,7 @@ def _is_ragged_list(x: Any, step_rank: int) -> bool:
     """A list whose items are sequences, rather than nested lists that spell one array."""
     if not isinstance(x, (list, tuple)):
         return False
-    ranks = [checks.rank(part) for part in x]
+    ranks = [part.ndim if type(part) is np.ndarray else checks.rank(part) for part in x]
     if any(rank == step_rank + 1 and not isinstance(part, (list, tuple)) for rank, part in zip(ranks, x, strict=True)):
         return True
     if len(x) == 0 or any(rank != step_rank + 1 for rank in ranks):

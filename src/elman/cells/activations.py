@@ -28,9 +28,11 @@ def _of_reals(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def checked(*args: Any, **kwargs: Any) -> Any:
-        if not args and name in kwargs:
-            args = (kwargs.pop(name),)
-        return function(*[checks.real_array(name, value) for value in args[:1]], *args[1:], **kwargs)
+        if args:
+            return function(checks.real_array(name, args[0]), *args[1:], **kwargs)
+        if name in kwargs:
+            kwargs[name] = checks.real_array(name, kwargs[name])
+        return function(**kwargs)
 
     return checked
 

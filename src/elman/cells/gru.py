@@ -16,6 +16,7 @@ and with `clip` what is inside them is bounded to +-clip, both as in the operato
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -115,6 +116,12 @@ def gru_cell(
     )
 
 
+@functools.cache
+def _cell_of_steps(reset_after: bool) -> Cell:
+    """The cell of `gru_step`, made once for each form."""
+    return gru_cell(reset_after)
+
+
 def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_after: bool = True) -> Array:
     """One step of the GRU: h' from x, h. Gate blocks r, z, n; z = 1 keeps the old state.
 
@@ -126,7 +133,7 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_aft
     >>> gru_step([1.0], [0.5], [[0.0, 0.0, 1.0]], [[0.0, 0.0, 0.0]], [0.0, 0.0, 0.0]).round(6)
     array([0.630797])
     """
-    cell = gru_cell(reset_after)
+    cell = _cell_of_steps(checks.flag("reset_after", reset_after))
     weights: tuple[Any, ...] = (Wx, Wh, b)
     if not reset_after and bn is not None:
         raise ValueError("bn must be left out with reset_after=False, which has no such bias. Got a value.")

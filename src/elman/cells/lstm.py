@@ -13,6 +13,7 @@ Under recurrent dropout m h stands for h in the products, with a mask m (B, H); 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -85,6 +86,12 @@ def lstm_cell(
     )
 
 
+@functools.cache
+def _cell_of_steps() -> Cell:
+    """The cell of `lstm_step`, made once."""
+    return lstm_cell()
+
+
 def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Array]:
     """One step of the LSTM: h', c' from x, h, c. Gate blocks i, f, g, o.
 
@@ -96,7 +103,7 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, 
     >>> h.round(6), c.round(6)
     (array([0.2793]), array([0.630797]))
     """
-    cell = lstm_cell()
+    cell = _cell_of_steps()
     inputs, state, weights = step_arrays(cell, x, (h, c), (Wx, Wh, b))
     (h_next, c_next), _ = cell.step(inputs, state, weights)
     return h_next, c_next

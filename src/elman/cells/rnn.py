@@ -8,6 +8,7 @@ stands for h in the product, with a mask m (B, H).
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from elman.cells.activations import Activation, as_activation
@@ -50,6 +51,12 @@ def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: fl
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _cell_of_steps(activation: Activation) -> Cell:
+    """The cell of `rnn_step`, made once for each activation."""
+    return rnn_cell(activation)
+
+
 def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activation = "tanh") -> Array:
     """One step of the simple recurrent network, h' = act(x Wx + h Wh + b).
 
@@ -61,7 +68,7 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activat
     >>> rnn_step([0.2, -0.1], [0.5], [[1.0], [2.0]], [[0.4]], [0.1]).round(6)
     array([0.291313])
     """
-    cell = rnn_cell(activation)
+    cell = _cell_of_steps(as_activation(activation))
     inputs, state, weights = step_arrays(cell, x, (h,), (Wx, Wh, b))
     (h_next,), _ = cell.step(inputs, state, weights)
     return h_next
