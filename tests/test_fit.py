@@ -513,6 +513,59 @@ REFUSED = {
         "y must hold integers from 0 to 1. Got -1 at sequence 1, step 1.",
     ),
     "label no integer": ({"y": LABELS + 0.5}, "y must hold integers. Got an array of dtype float64."),
+    "whole labels in floating point": (
+        {"y": LABELS + 0.0},
+        "y must hold integers. Got an array of dtype float64. y.astype(int) makes them integers.",
+    ),
+    "missing label": (
+        {"y": changed(LABELS + 0.0, (3, 2), np.nan)},
+        "y must hold integers. Got nan at sequence 3, step 2. A mask leaves out what is missing.",
+    ),
+    "missing label in a list": (
+        {"x": list(GOOD_X), "y": [*LABELS[:4], [0, 0, np.nan, 0]]},
+        "y must hold integers. Got nan at sequence 4, step 2.",
+    ),
+    "missing label behind padding": (
+        {"y": changed(LABELS + 0.0, (slice(None), slice(2, None)), np.nan) * np.nan, "lengths": [2, 2, 4, 2, 2]},
+        "y must hold integers. Got nan at sequence 0, step 0.",
+    ),
+    "no label": (
+        {"y": [[0, 0, 0, 0], [0, None, 0, 0], *LABELS[:3].tolist()]},
+        "y must hold real numbers. Got None at sequence 1, step 1. What is missing is NaN",
+    ),
+    "no label in a list": (
+        {"x": list(GOOD_X), "y": [*LABELS[:4], [0, 0, 0, None]]},
+        "y[4] must hold real numbers. Got None at sequence 4, step 3.",
+    ),
+    "no label of a sequence": (
+        {"net": regressor, "y": [0, 1, None, 0, 1], "loss": "squared_error"},
+        "y must hold real numbers. Got None at sequence 2.",
+    ),
+    "one-hot labels": (
+        {"y": np.eye(2)[LABELS]},
+        "Got (5, 4, 2). Labels are integers: y.argmax(-1) makes them of one-hot rows.",
+    ),
+    "one-hot labels in a list": (
+        {"x": list(GOOD_X), "y": list(np.eye(2, dtype=int)[LABELS])},
+        "Labels are integers: y[0].argmax(-1) makes them of one-hot rows.",
+    ),
+    "weight of a sequence": (
+        {"sample_weight": [1, 1, 1, -0.5, 1]},
+        "sample_weight must hold numbers from 0 up. Got -0.5 at sequence 3.",
+    ),
+    "weight of a step": (
+        {"sample_weight": changed(np.ones((5, 4)), (2, 1), np.inf)},
+        "sample_weight must hold numbers from 0 up. Got inf at sequence 2, step 1.",
+    ),
+    "weight of a step in a list": (
+        {"x": list(GOOD_X), "y": list(LABELS), "sample_weight": list(changed(np.ones((5, 4)), (4, 3), np.nan))},
+        "sample_weight must hold numbers from 0 up. Got nan at sequence 4, step 3.",
+    ),
+    "weights without a product": (
+        {"sample_weight": [1, 1, 1e300, 1, 1], "class_weight": {0: 1e300}},
+        "sample_weight times class_weight must be finite. Got inf at sequence 2, step 0.",
+    ),
+    "progress": ({"progress": "yes"}, "progress must be True or False. Got 'yes'."),
     "y no number": ({"y": np.full((5, 4), "a")}, "y must hold real numbers. Got an array of dtype <U1."),
     "nan in y": (
         {"y": changed(np.zeros((5, 4, 2)), (4, 1, 1), np.nan), "loss": "squared_error"},
@@ -574,7 +627,7 @@ def test_bad_arguments_are_refused_before_any_weight_changes(case):
     net = options.pop("net", tagger)()
     before = weights(net)
     with pytest.raises((ValueError, TypeError), match=re.escape(message)):
-        fit(net, progress=False, **options)
+        fit(net, **{"progress": False, **options})
     assert_same(net, before)
 
 

@@ -86,9 +86,15 @@ def read_examples(
         None if sample_weight is None else read_sample_weight(sample_weight, layout),
         None if class_weight is None else read_class_weight(class_weight, targets.values, counts, loss, width),
     ):
-        weight = more if weight is None else weight if more is None else weight * more
+        with np.errstate(over="ignore"):
+            weight = more if weight is None else weight if more is None else weight * more
     if weight is not None and not weight.any():
         raise ValueError("mask and weights must let at least one target count. Got none over 0.")
+    if weight is not None and not np.isfinite(weight.max()):
+        row = int(weight.argmax())
+        raise ValueError(
+            f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
+        )
     return Examples(inputs, targets, None if weight is None else Sequences(weight, layout))
 
 
@@ -106,50 +112,63 @@ def _output_layout(net: Layer, x: Sequences) -> tuple[Layout, int]:
 def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, counts: Array | None) -> Array:
     """The targets of all rows: (N,) for labels, (N, values) for numbers; 0 where `counts` is false."""
     if layout.lengths is not None and layout.form == "list":
-        rows = _pack_list(y, layout, loss, width, counts is not None)
+        rows = _pack_list(y, layout, loss, width)
     else:
-        array = checks.number_array("y", y)
+        axes = ("step",) if layout.form == "single" else ("sequence", "step")
+        array = _numbers("y", y, axes if layout.lengths is not None else axes[:-1])
         if layout.form != "single" and array.ndim > 0:
             _check_count(len(array), layout)
-        _check_kind("y", array, loss, counts is not None)
-        _check_shape("y", array, layout.outer_shape, loss.tails(width), layout)
+        _check_shape("y", array, layout.outer_shape, loss, width, layout)
         rows = array.reshape(-1, *_tail(array, len(layout.outer_shape), loss))
         rows = rows if layout.real is None else rows.take(layout.real, axis=0)
     if counts is not None:
         rows = np.where(counts.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
     if loss.integers:
-        _check_whole(rows, layout)
+        _check_whole(rows, layout, counts is not None)
     return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
 
 
-def _pack_list(y: Any, layout: Layout, loss: Loss, width: int, masked: bool) -> Array:
+def _pack_list(y: Any, layout: Layout, loss: Loss, width: int) -> Array:
     if not isinstance(y, (list, tuple, np.ndarray)):
         raise ShapeError(f"y must be a list of {layout.count} sequences, as x is. Got {checks.describe(y)}.")
     _check_count(len(y), layout)
     assert layout.lengths is not None
     parts = []
     for i, (part, length) in enumerate(zip(y, layout.lengths, strict=True)):
-        array = checks.number_array(f"y[{i}]", part)
-        _check_kind(f"y[{i}]", array, loss, masked)
-        _check_shape(f"y[{i}]", array, (int(length),), loss.tails(width), layout)
+        array = _numbers(f"y[{i}]", part, ("step",), f"sequence {i}, ")
+        _check_shape(f"y[{i}]", array, (int(length),), loss, width, layout)
         parts.append(array.reshape(-1, *_tail(array, 1, loss)))
         if parts[i].shape[1:] != parts[0].shape[1:]:
             raise ShapeError(f"y[{i}] must hold as many values a step as y[0]. Got {array.shape}.")
     return np.concatenate(parts)
 
 
-def _check_kind(name: str, array: Array, loss: Loss, masked: bool) -> None:
-    """Labels are integers; where a mask can leave out what is missing, an array of floats may hold them too."""
-    if loss.integers and array.dtype.kind not in ("iuf" if masked else "iu"):
-        raise checks.DtypeError(f"{name} must hold integers. Got an array of dtype {array.dtype}.")
+def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Array:
+    """Targets as an array of numbers in its own dtype; one that is None is refused with its place."""
+    array = checks.plain_array(name, y)
+    if array.dtype == object and array.ndim:
+        for index, value in np.ndenumerate(array):
+            if value is None:
+                at = ", ".join(f"{axis} {i}" for axis, i in zip(axes, index, strict=False))
+                raise checks.DtypeError(
+                    f"{name} must hold real numbers. Got None at {within}{at}. "
+                    "What is missing is NaN, and left out by a mask."
+                )
+    return checks.number_array(name, array)
 
 
-def _check_whole(rows: Array, layout: Layout) -> None:
-    if rows.dtype.kind == "f":
-        wrong = ~(np.isfinite(rows) & (rows == np.floor(rows)))
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise ValueError(f"y must hold integers where mask is true. Got {rows[row]} at {place((row,), layout)}.")
+def _check_whole(rows: Array, layout: Layout, masked: bool) -> None:
+    """Labels are integers; where a mask can leave out what is missing, whole numbers in floating point may stand."""
+    if rows.dtype.kind in "iu":
+        return
+    wrong = ~(np.isfinite(rows) & (rows == np.floor(rows))) if masked else np.isnan(rows)
+    if wrong.any():
+        row = int(wrong.argmax())
+        which, hint = (" where mask is true", "") if masked else ("", " A mask leaves out what is missing.")
+        raise checks.DtypeError(f"y must hold integers{which}. Got {rows[row]} at {place((row,), layout)}.{hint}")
+    if not masked or rows.dtype.kind == "b":
+        hint = " y.astype(int) makes them integers." if (rows == np.floor(rows)).all() else ""
+        raise checks.DtypeError(f"y must hold integers. Got an array of dtype {rows.dtype}.{hint}")
 
 
 def _tail(array: Array, rank: int, loss: Loss) -> tuple[int, ...]:
@@ -162,12 +181,17 @@ def _check_count(got: int, layout: Layout) -> None:
         raise ShapeError(f"y must hold {layout.count} examples, as x does. Got {got}.")
 
 
-def _check_shape(name: str, array: Array, outer: tuple[int, ...], tails: list[tuple[int, ...]], layout: Layout) -> None:
+def _check_shape(name: str, array: Array, outer: tuple[int, ...], loss: Loss, width: int, layout: Layout) -> None:
+    tails = loss.tails(width)
     if any(array.shape == (*outer, *tail) for tail in tails):
         return
     wanted = " or ".join(str((*outer, *tail)) for tail in tails)
     what = "a sequence" if layout.lengths is None else "a step"
-    raise ShapeError(f"{name} must have shape {wanted}, as the network gives one output {what}. Got {array.shape}.")
+    one_hot = loss.integers and array.shape == (*outer, width)
+    hint = f" Labels are integers: {name}.argmax(-1) makes them of one-hot rows." if one_hot else ""
+    raise ShapeError(
+        f"{name} must have shape {wanted}, as the network gives one output {what}. Got {array.shape}.{hint}"
+    )
 
 
 def _check_finite(name: str, packed: Sequences) -> None:

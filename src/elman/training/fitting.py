@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
+from elman.checks import DtypeError, ShapeError
 from elman.files import check_path, checksum
 from elman.layers.layer import Layer
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
@@ -224,6 +225,9 @@ def _optimizer(value: Any) -> Optimizer:
         return Adam()
     if not isinstance(value, Optimizer):
         raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {checks.show(value)}.")
+    rate = getattr(value, "learning_rate", None)
+    if not callable(rate):
+        checks.number(f"learning_rate of {type(value).__name__}", rate, 0)
     return value
 
 
@@ -260,4 +264,5 @@ def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:
     try:
         return read_examples(net, x, y, lengths, loss, mask=mask)
     except (ValueError, TypeError) as error:
-        raise type(error)(f"validation {error}") from None
+        kind = type(error) if type(error) in (TypeError, ShapeError, DtypeError) else ValueError
+        raise kind(f"validation {error}") from None

@@ -74,7 +74,12 @@ class Optimizer:
         """The learning rate when the fraction `done` of a run is over."""
         if callable(self.learning_rate):
             done = checks.number("done", done, 0)
-            return checks.number("the learning rate of the schedule", self.learning_rate(done), 0)
+            rate = self.learning_rate(done)
+            try:
+                return checks.number("the learning rate of the schedule", rate, 0)
+            except ValueError as error:
+                name = getattr(self.learning_rate, "__qualname__", type(self.learning_rate).__qualname__)
+                raise ValueError(f"{error} It came from {name}, with {done:.6g} of the run done.") from None
         return self.learning_rate
 
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:

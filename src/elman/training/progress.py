@@ -5,6 +5,7 @@ The bar is drawn by rich, where it is installed; nothing of it is imported befor
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from importlib.util import find_spec
@@ -70,7 +71,8 @@ class _Lines(Progress):
         self.note(f"epoch {count}{percent}  {_losses(loss, validation_loss)}  {_clock(left)} left")
 
     def note(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more, which is no end of a run
+            print(text, file=sys.stderr, flush=True)
 
 
 class _Bar(Progress):
@@ -116,7 +118,7 @@ class _Bar(Progress):
 
 def reporter(show: bool, epochs: int) -> Progress:
     """What fits where the output goes: a bar, plain lines, or nothing where `show` is false."""
-    if not show:
+    if not show or sys.stderr is None:
         return Progress(epochs)
     if find_spec("rich") is not None:
         from rich.console import Console

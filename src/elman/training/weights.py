@@ -12,7 +12,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.sequences import Layout
+from elman.sequences import Layout, place
 from elman.training.losses import Loss
 
 
@@ -29,21 +29,24 @@ def read_mask(mask: Any, layout: Layout) -> Array:
 def read_sample_weight(weight: Any, layout: Layout) -> Array:
     """Numbers from 0 up, one an example (B,) or one a target in the form of y, as packed rows (N,) in float64."""
     if layout.lengths is not None and layout.form == "list" and _nested(weight):
-        rows = _rows(_parts("sample_weight", weight, layout, checks.real_array), layout)
-    else:
-        array = checks.real_array("sample_weight", weight)
-        allowed = [layout.outer_shape] if layout.form != "list" or layout.lengths is None else []
-        if layout.form != "single" and (layout.count,) not in allowed:
-            allowed.append((layout.count,))
-        checks.shape("sample_weight", array, *allowed)
-        if layout.lengths is not None and layout.form != "single" and array.ndim == 1:
-            rows = np.repeat(array, layout.lengths)
-        else:
-            rows = _rows([array], layout)
-    wrong = ~(np.isfinite(rows) & (rows >= 0))
+        return _from_zero(_rows(_parts("sample_weight", weight, layout, checks.real_array), layout), layout)
+    array = checks.real_array("sample_weight", weight)
+    allowed = [layout.outer_shape] if layout.form != "list" or layout.lengths is None else []
+    if layout.form != "single" and (layout.count,) not in allowed:
+        allowed.append((layout.count,))
+    checks.shape("sample_weight", array, *allowed)
+    if layout.lengths is not None and layout.form != "single" and array.ndim == 1:
+        return np.repeat(_from_zero(array, layout.as_vectors()), layout.lengths)
+    return _from_zero(_rows([array], layout), layout)
+
+
+def _from_zero(weights: Array, layout: Layout) -> Array:
+    """Weights in float64; refuses one that is none, with its place."""
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
     if wrong.any():
-        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {rows[wrong][0]}.")
-    return rows.astype(np.float64)
+        row = int(wrong.argmax())
+        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {weights[row]} at {place((row,), layout)}.")
+    return weights.astype(np.float64)
 
 
 def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Loss, width: int) -> Array:
