@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/test.stamp
 	ELMAN_PLAIN=1 $(BIN)/python -m pytest tests/test_gradients.py tests/test_golden.py tests/test_forms.py \
 	    tests/test_cell_variants.py \
-	    tests/test_streaming.py tests/test_bits.py tests/test_dense.py
+	    tests/test_streaming.py tests/test_streams.py tests/test_bits.py tests/test_dense.py
 	$(BIN)/python -m pytest -m "not peer"
 
 # PyTorch is large: only the comparisons with it need it.

@@ -156,11 +156,11 @@ def forward(
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
 
 
-def pack(cell: Cell, weights: Arrays, hidden_size: int, zones: Zones | None = None) -> stepping.Packed:
+def pack(cell: Cell, weights: Arrays, input_size: int, hidden_size: int, zones: Zones | None = None) -> stepping.Packed:
     """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
     if compiled(cell):
         return kernels.pack(cell, weights, zones)
-    return stepping.Packed(cell, locked(tuple(w.copy() for w in weights)), hidden_size, weights[0].dtype, zones)
+    return stepping.PlainPacked(cell, locked(tuple(w.copy() for w in weights)), input_size, hidden_size, zones)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

@@ -114,13 +114,16 @@ class Network(Layer):
     def _known_options(cls) -> Mapping[str, Any]:
         return {"layers": REQUIRED}
 
-    def stream(self, batch: int | None = None) -> Stream:
-        """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`."""
+    def stream(self, batch: int | None = None, missing: str = "pass") -> Stream:
+        """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`.
+
+        `missing` says what a NaN in an input does: "pass", "raise" or "forward".
+        """
         from elman.streaming import Plan, Stream
 
         if self._plan is None or not self._plan.fits(self):
             self._plan = Plan(self)
-        return Stream(self._plan, batch)
+        return Stream(self._plan, batch, missing)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_plan": None}

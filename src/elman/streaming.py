@@ -1,40 +1,85 @@
 """A network one step at a time: the same numbers as over whole sequences.
 
 What a stream needs of a network, its weights made ready for steps, is a `Plan`; all streams made of a network share
-one, until its weights change. A stream itself is a state that walks.
+one, until the network changes. A stream itself is the recurrent state of every layer, advanced one step at a time.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from typing import Any
+import uuid
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from elman import checks
+from elman.cells.cell import Arrays
+from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
 from elman.layers.layer import placed_layers
+from elman.missing import LastValues, axes, refuse_missing
 from elman.network import Network
 from elman.sequences import Layout
 
+T = TypeVar("T")
+Steppers = tuple[Stepper | None, ...]
+
+#: The plans in use, by their key: streams that come out of pickles share them too.
+_plans: weakref.WeakValueDictionary[bytes, Plan] = weakref.WeakValueDictionary()
+
 
 class Plan:
-    """A network as it was at one moment, with its weights packed."""
+    """A network as it was at one moment, with its weights packed. It never changes."""
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: Network, key: bytes | None = None) -> None:
         self.net = copy.deepcopy(net)
+        for array in self.net.parameters.values():
+            array.setflags(write=False)
         every = _flat(self.net)
         check_steps(every)
         self.layers = [layer for layer in every if not isinstance(layer, (Dropout, LastStep))]  # they change no step
         self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
         self.rows = [layer._ready() for layer in self.layers]  # of those without a state
+        self.first = [_first_state(layer) if isinstance(layer, Recurrent) else () for layer in self.layers]
+        self._made_of = _facts(net)
+        self._key = key or uuid.uuid4().bytes
+        _plans[self._key] = self
 
     def fits(self, net: Network) -> bool:
-        """Whether the weights of the network are still the same."""
+        """Whether the network is still the same: its layers, their options, and every bit of its weights."""
+        if self._made_of != _facts(net):
+            return False
         mine = self.net.parameters
-        return all(np.array_equal(array, mine[name]) for name, array in net.parameters.items())
+        return all(np.array_equal(_bits(array), _bits(mine[name])) for name, array in net.parameters.items())
+
+    def __deepcopy__(self, memo: Any) -> Plan:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _plan, (self._key, self.net)
+
+
+def _plan(key: bytes, net: Network) -> Plan:
+    """The plan of a pickle: the one that is here already, where it is in use."""
+    return _plans.get(key) or Plan(net, key)
+
+
+def _facts(net: Network) -> list[Any]:
+    """What a network is made of beside its weights."""
+    return [(place, type(layer), dict(layer.config)) for place, layer in placed_layers(net)]
+
+
+def _bits(array: Array) -> Array:
+    return array.view(f"u{array.itemsize}")
+
+
+def _first_state(layer: Recurrent) -> Arrays:
+    """The state before the first step, 0 or the learned one, (1, width) each."""
+    learned = layer._first_state(0, 1)
+    return learned or tuple([np.zeros((1, width), layer.dtype) for width in layer._widths])
 
 
 def check_steps(layers: list[Layer]) -> None:
@@ -54,9 +99,16 @@ def _flat(net: Network) -> list[Layer]:
 class Stream:
     """One sequence, or `batch` of them side by side, fed step by step; made by `Network.stream`.
 
-    A stream keeps the weights that the network had when the stream was made. Streams of one network share them, so
-    that thousands take little more memory than their states. Each stream is to be used by one thread at a time; it
-    can be copied and pickled.
+    A stream keeps the weights that the network had when the stream was made. Streams of one network share them, copied
+    and pickled ones too, so that thousands take little more memory than their states. Each stream is to be used by one
+    thread at a time; where two calls meet, one is refused with `RuntimeError`.
+
+    What is refused has changed nothing. An exception out of a call, from a signal or for want of memory as well, leaves
+    the states of all layers as they were before it, or as they are after the whole of it.
+
+    `missing` says what a NaN in an input does: with "pass" it is computed with, and so fills the state and all outputs
+    after it; with "raise" it is refused, with its place; with "forward" the last value of that feature takes its place,
+    row by row (a NaN before any value is refused). Infinity is a value. Tokens are never missing: "forward" is refused.
 
     A `LastStep` gives the output of each step: that of a sequence which ended there. Raises `ShapeError` for a network
     that must see a whole sequence first: with a bidirectional layer, another pool over time, `Reverse` or `Masking`.
@@ -69,24 +121,55 @@ class Stream:
     True
     """
 
-    def __init__(self, plan: Plan, batch: int | None = None) -> None:
+    __slots__ = (
+        "__weakref__",
+        "_batch",
+        "_layers",
+        "_missing",
+        "_only",
+        "_outer",
+        "_plan",
+        "_rows",
+        "_spares",
+        "_steppers",
+    )
+
+    def __init__(self, plan: Plan, batch: int | None = None, missing: str = "pass") -> None:
+        net = plan.net
         self._plan = plan
-        self.batch = None if batch is None else checks.size("batch", batch)
-        self._count = self.batch or 1
-        self._outer = () if self.batch is None else (self.batch,)
-        self._walkers = [None if packed is None else packed.stream(self._count) for packed in plan.packed]
-        self._stages: list[Callable[..., Array]] = [
-            rows if walker is None else walker.step for rows, walker in zip(plan.rows, self._walkers, strict=True)
-        ]
-        self.reset()
-        # A single recurrent layer is one call away; it refuses, before it changes anything, what does not fit.
-        only = len(self._stages) == 1 and self._walkers[0] is not None
-        self._only: Callable[..., Array] | None = self._stages[0] if only else None
+        self._batch = None if batch is None else checks.size("batch", batch)
+        self._missing = checks.choice("missing", missing, ("pass", "raise", "forward"))
+        if missing == "forward" and (net.takes_tokens or net.input_size is None or net.dtype is None):
+            raise ValueError(
+                f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
+            )
+        self._outer = () if self._batch is None else (self._batch,)
+        # The layers that change a step; None, in the first place, is where missing values are filled.
+        self._layers = [None, *plan.layers] if missing == "forward" else plan.layers
+        self._rows = [None, *plan.rows] if missing == "forward" else plan.rows
+        self._steppers = self._new_steppers()
+        self._spares: list[Steppers] = []
+        for stepper, first, layer in zip(self._steppers, self._first, self._layers, strict=True):
+            if stepper is not None and isinstance(layer, Recurrent) and layer.learned_state:
+                stepper.set_state(*first)
+        # A single recurrent layer is one call away.
+        alone = len(self._layers) == 1 and self._steppers[0] is not None and missing == "pass"
+        self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
 
     @property
     def net(self) -> Network:
-        """The network as the stream runs it: a copy made with the stream."""
+        """The network as the stream runs it: a copy made with the stream, which cannot be written into."""
         return self._plan.net
+
+    @property
+    def batch(self) -> int | None:
+        """How many sequences stand side by side; None for one without an axis for the batch."""
+        return self._batch
+
+    @property
+    def missing(self) -> str:
+        """What a NaN in an input does: "pass", "raise" or "forward"."""
+        return self._missing
 
     def step(self, x: Any, out: Array | None = None) -> Any:
         """The output of one step.
@@ -95,25 +178,18 @@ class Stream:
         output's shape and dtype, the result is written there, and a network that ends in a recurrent layer
         allocates nothing.
         """
-        if self._only is None:
-            return self._step(x, out)
-        try:
-            return self._only(x, out)
-        except (TypeError, ValueError, AttributeError, BufferError):
-            return self._step(x, out)  # not an array as the layer takes it: to be converted, or refused in words
+        if self._only is not None:
+            y = self._only(x, out)
+            if y is not NotImplemented:
+                return y
+        return self._step(x, out)
 
-    def _step(self, x: Any, out: Array | None) -> Array:
+    def _step(self, x: Any, out: Array | None) -> Any:
         rows = self._read(x, ())
-        if out is not None:
-            self._check_out(out, rows.dtype if self.net.dtype is None else self.net.dtype)
-        for stage in self._stages[:-1]:
-            rows = stage(rows)
-        if self._walkers and self._walkers[-1] is not None:
-            return self._stages[-1](rows, out)
-        y = self._stages[-1](rows) if self._stages else rows.copy()
         if out is None:
-            return y
-        out[...] = y
+            return self._move(lambda steppers: self._through(steppers, rows, None))
+        target = self._writable(out, rows.dtype if self.net.dtype is None else self.net.dtype)
+        self._move(lambda steppers: self._through(steppers, rows, target))
         return out
 
     def run(self, x: Any) -> Any:
@@ -122,75 +198,134 @@ class Stream:
         rows = self._read(x, ("time",))
         if rows.shape[len(self._outer)] == 0:
             raise ShapeError(f"x must have at least one step. Got {rows.shape}.")
-        for stage, walker in zip(self._stages, self._walkers, strict=True):
-            rows = stage(rows) if walker is None else walker.run(np.ascontiguousarray(rows))
-        return rows if self._stages else rows.copy()
+        return self._move(lambda steppers: self._through(steppers, rows, None, chunk=True))
+
+    def _through(self, steppers: Steppers, x: Array, out: Array | None, chunk: bool = False) -> Array:
+        """x through all layers; the last writes into `out` itself where it can."""
+        rows, last = x, len(steppers) - 1
+        for i, (stateless, stepper) in enumerate(zip(self._rows, steppers, strict=True)):
+            if stepper is None:
+                rows = stateless(rows)  # type: ignore[misc]
+                continue
+            rows = np.ascontiguousarray(rows, self.net.dtype)
+            if chunk:
+                rows = stepper.run(rows)
+            else:
+                rows = stepper.step(rows, out if i == last and out is not None and out.flags.carray else None)
+            assert rows is not NotImplemented  # the layers fit together, and so do their rows
+        if out is not None and rows is not out:
+            out[...] = rows
+        elif np.may_share_memory(rows, x):  # layers that do nothing hand on what they get
+            rows = rows.copy()
+        return rows
+
+    def _move(self, act: Callable[[Steppers], T]) -> T:
+        """Lets `act` change the state, wholly or not at all.
+
+        It works on steppers of its own, which are then put in the place of the old ones by one assignment. Those serve
+        the next call.
+        """
+        before = self._steppers
+        if len(before) == 1:
+            return act(before)  # one stepper moves wholly or not at all by itself
+        # Always another tuple: where `self._steppers` is still `before`, nothing has moved meanwhile.
+        after = (*self._spares.pop(),) if self._spares else self._new_steppers()
+        for new, old in zip(after, before, strict=True):
+            if new is not None:
+                new.assign(old)
+        result = act(after)
+        if self._steppers is not before:
+            raise two_at_once()
+        self._steppers = after
+        self._spares.append(before)
+        return result
+
+    def _new_steppers(self) -> Steppers:
+        made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
+        if self._missing == "forward":
+            made.insert(0, LastValues(self._batch, self.net.input_size or 0, self.net.dtype))
+        return tuple(made)
+
+    @property
+    def _first(self) -> list[Arrays]:
+        """The state of every stepper before the first step, (1, width) each."""
+        return [
+            *([LastValues.first(self.net.input_size or 0, self.net.dtype)] * (self._missing == "forward")),
+            *self._plan.first,
+        ]
 
     def reset(self, rows: Any = None) -> None:
-        """Back to the state before the first step, 0 or the learned one; with `rows`, indices or a mask over the
-        batch, those rows alone."""
-        for layer, walker in zip(self._plan.layers, self._walkers, strict=True):
-            if walker is not None:
-                self._reset(layer, walker, rows)
+        """Back to the state before the first step, 0 or the learned one.
 
-    def _reset(self, layer: Any, walker: Any, rows: Any = None) -> None:
-        first = layer._first_state(0, self._count)
-        if rows is None and first is None:
-            walker.reset()
-        elif rows is None:
-            walker.set_state(*first)
-        else:
-            state = walker.state()
-            for i, array in enumerate(state):
-                array[rows] = 0 if first is None else first[i][rows]
-            walker.set_state(*state)
+        With `rows`, indices or a slice or a mask over the batch, those rows alone; the others are not touched.
+        """
+        if rows is None:
+            self._move(lambda steppers: self._put(steppers, self._first))
+            return
+        index, steppers = _row_indices(rows, self._batch or 1), self._steppers
+        before = [() if stepper is None else stepper.state(index) for stepper in steppers]
+        try:
+            self._put(steppers, self._first, index)
+            self._steppers = (*steppers,)  # another tuple: a call that began before this is refused
+        except BaseException:
+            self._put(steppers, before, index)
+            raise
+
+    @staticmethod
+    def _put(steppers: Steppers, states: list[Arrays], rows: Array | None = None) -> None:
+        for stepper, state in zip(steppers, states, strict=True):
+            if stepper is not None:
+                stepper.set_state(*state, rows=rows)
 
     @property
     def state(self) -> list[Any]:
-        """One entry a recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
+        """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
         networks nest. A copy; may be assigned."""
-        walkers = iter([walker for walker in self._walkers if walker is not None])
-        return self._nested(self.net, lambda layer: layer._write_state([next(walkers).state()], self._layout))
+        steppers = (s for s, layer in zip(self._steppers, self._layers, strict=True) if isinstance(layer, Recurrent))
+        return _nested(self.net, lambda layer: layer._write_state([next(steppers).state()], self._layout))  # type: ignore[union-attr]
 
     @state.setter
     def state(self, value: list[Any]) -> None:
-        read: list[Any] = []
-        self._collect(self.net, value, read)  # all of it is checked before any is taken over
-        for layer, walker in zip(self._plan.layers, self._walkers, strict=True):
-            if walker is None:
-                continue
-            state = read.pop(0)
-            if state is None:
-                self._reset(layer, walker)
-            else:
-                walker.set_state(*state)
+        read = iter([*self._collect(self.net, value)])  # all of it is checked before any is taken over
 
-    def _nested(self, net: Network, entry: Callable[[Recurrent], Any]) -> list[Any]:
-        """A list with `entry` of each recurrent layer, nested as the networks are."""
-        found = []
-        for layer in net.layers:
-            if isinstance(layer, Network) and layer.stateful:
-                found.append(self._nested(layer, entry))
-            elif isinstance(layer, Recurrent):
-                found.append(entry(layer))
-        return found
+        def put(steppers: Steppers) -> None:
+            for stepper, layer, first in zip(steppers, self._layers, self._first, strict=True):
+                if stepper is not None and layer is not None:
+                    stepper.set_state(*(next(read) or first))
 
-    def _collect(self, net: Network, value: Any, found: list[Any]) -> None:
+        self._move(put)
+
+    def _collect(self, net: Network, value: Any) -> Iterator[Arrays | None]:
         for layer, entry in zip(net.layers, net._spread_state("state", value), strict=True):
             if isinstance(layer, Network) and layer.stateful:
-                self._collect(layer, entry, found)
+                yield from self._collect(layer, entry)
             elif isinstance(layer, Recurrent):
-                found += layer._read_state("state", entry, self._layout)
+                yield from layer._read_state("state", entry, self._layout)
 
     @property
     def _layout(self) -> Layout:
-        return Layout(None, self._count, "single" if self.batch is None else "array")
+        return Layout(None, self._batch or 1, "single" if self._batch is None else "array")
 
     def copy(self) -> Stream:
         """A stream of the same weights that goes on from here by itself."""
-        twin = Stream(self._plan, self.batch)
-        twin.state = self.state
+        twin = Stream(self._plan, self._batch, self._missing)
+        for new, old in zip(twin._steppers, self._steppers, strict=True):
+            if new is not None:
+                new.assign(old)
         return twin
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Stream:
+        return self.copy()
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        states = [() if stepper is None else stepper.state() for stepper in self._steppers]
+        return self._plan, self._batch, self._missing, states
+
+    def __setstate__(self, saved: tuple[Any, ...]) -> None:
+        self.__init__(*saved[:3])  # type: ignore[misc]
+        self._put(self._steppers, saved[3])
 
     def _read(self, x: Any, middle: tuple[str, ...]) -> Array:
         """x as rows that the first layer takes: (batch, ..., features), or without batch."""
@@ -199,26 +334,61 @@ class Stream:
             tokens = checks.integer_array("x", x, _flat(net)[0].config["count"])
             checks.shape("x", tokens, (*self._outer, *middle))
             return tokens
-        array = checks.real_array("x", x, net.dtype)
+        names = axes(len(self._outer), len(middle))
+        array = checks.real_array("x", x, net.dtype, names)
         width = net.input_size if net.input_size is not None else "features"
         checks.shape("x", array, (*self._outer, *middle, width))
+        if self._missing == "raise":
+            refuse_missing(array, names)
         return np.ascontiguousarray(array)
 
-    def _check_out(self, out: Any, dtype: np.dtype[Any]) -> None:
-        if not isinstance(out, np.ndarray) or out.dtype != dtype or not out.flags.writeable:
-            raise checks.DtypeError(f"out must be a writable array of {dtype}. Got {checks.describe(out)}.")
+    def _writable(self, out: Any, dtype: np.dtype[Any]) -> Array:
+        """The memory that a step writes into."""
+        wrong = not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray) or out.dtype != dtype
+        if wrong or not out.flags.writeable:
+            what = f"an array of {out.dtype}" if isinstance(out, np.ndarray) else checks.describe(out)
+            locked = ", which cannot be written into" * (not wrong)
+            raise checks.DtypeError(f"out must be a writable array of {dtype}. Got {what}{locked}.")
         width = self.net.output_size if self.net.output_size is not None else "features"
         checks.shape("out", out, (*self._outer, width))
-        if not out.flags.c_contiguous:
-            raise ShapeError(f"out must be contiguous. Got strides {out.strides}.")
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"net": self.net, "batch": self.batch, "state": self.state}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        self.__init__(Plan(saved["net"]), saved["batch"])  # type: ignore[misc]
-        self.state = saved["state"]
+        packed = out.shape[-1] * out.itemsize
+        apart = out.ndim == 1 or len(out) == 1 or abs(out.strides[0]) >= packed
+        if not apart or (out.shape[-1] > 1 and out.strides[-1] != out.itemsize):
+            raise ShapeError(f"out must have packed rows that share no memory. Got strides {out.strides}.")
+        return out.view(np.ndarray)
 
     def __repr__(self) -> str:
-        over = "one sequence" if self.batch is None else f"{self.batch} sequences"
+        over = "one sequence" if self._batch is None else f"{self._batch} sequences"
         return f"Stream over {over} of a {self.net!r}"
+
+
+def _nested(net: Network, entry: Callable[[Recurrent], Any]) -> list[Any]:
+    """A list with `entry` of each recurrent layer, nested as the networks are."""
+    found = []
+    for layer in net.layers:
+        if isinstance(layer, Network) and layer.stateful:
+            found.append(_nested(layer, entry))
+        elif isinstance(layer, Recurrent):
+            found.append(entry(layer))
+    return found
+
+
+def _row_indices(rows: Any, batch: int) -> Array:
+    """Rows of a batch as int64 indices from 0 up."""
+    if isinstance(rows, slice):
+        rows = np.arange(batch)[rows]
+    must = f"rows must be indices from {-batch} to {batch - 1}, a slice, or a mask over the batch of {batch}"
+    array = checks.plain_array("rows", list(rows) if isinstance(rows, tuple) else rows)
+    if array.dtype == np.bool_:
+        if array.shape != (batch,):
+            raise ShapeError(
+                f"{must}. Got {'a mask of shape ' if array.ndim else ''}{array.shape if array.ndim else rows}."
+            )
+        return np.flatnonzero(array)
+    if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
+        raise checks.DtypeError(f"{must}. Got {checks.show(rows)}.")
+    index = np.atleast_1d(array)
+    wrong = (index < -batch) | (index >= batch)
+    if wrong.any():
+        raise IndexError(f"{must}. Got {index[wrong][0]}.")
+    return np.ascontiguousarray(np.where(index < 0, index + batch, index), np.int64)

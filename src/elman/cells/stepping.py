@@ -1,12 +1,9 @@
-"""A cell one step at a time, by the plain equations: the state of one stream, or of a batch of them.
-
-It has the methods of the compiled stream, so that the engine can give either.
-"""
+"""A cell one step at a time: what every stream of steps promises, and the one that runs on the plain equations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,60 +12,132 @@ from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
 
-@dataclass(frozen=True)
-class Packed:
+class Stepper(Protocol):
+    """The recurrent state of one sequence, or of a batch of them side by side, advanced one step at a time.
+
+    What the compiled steppers and the plain ones keep alike, so that a stream need not know which it has:
+
+    - `step` and `run` take arrays of one kind: of the class `np.ndarray` itself, in the dtype of the layer, aligned,
+      and of exactly the shape. `out` is the same and writable. For all else they return `NotImplemented`, and nothing
+      has changed: whoever called may convert, and call again.
+    - An exception out of `step` or `run`, whatever it is and whenever it comes, leaves the state as it was before the
+      call, or as it is after the whole of it: what they change, they change at once and last.
+    - Outputs have the dtype of the layer. Neither they nor the arrays of `state` share memory with the state.
+    - One thread at a time uses a stepper. Where two calls meet, one is refused, and harms nothing.
+    """
+
+    def step(self, x: Array, out: Array | None = None) -> Any:
+        """y (H,) of x (I,) for one sequence, y (B, H) of x (B, I) for a batch; written to `out` where it is given."""
+
+    def run(self, x: Array) -> Any:
+        """y (T, H) of x (T, I), or y (B, T, H) of x (B, T, I): the numbers and the state of as many steps."""
+
+    def state(self, rows: Array | None = None) -> Arrays:
+        """The states, (B, H) each, or those of some rows (int64 indices), (rows, H) each."""
+
+    def set_state(self, *state: Array, rows: Array | None = None) -> None:
+        """Takes over states as `state` gives them; one row (1, H) stands for every row. No more is touched."""
+
+    def assign(self, other: Any, /) -> None:
+        """Takes over the state of another stepper of the same layer and batch."""
+
+
+class Packed(Protocol):
     """A cell with its weights, shared by any number of streams."""
+
+    def stream(self, batch: int | None = None, /) -> Stepper:
+        """A stepper in the state 0: of one sequence, or with an axis for a batch of so many."""
+
+
+def two_at_once() -> RuntimeError:
+    """The error of two calls of one stepper or stream that met."""
+    return RuntimeError("a stream must be used by one thread at a time. Got two calls at once.")
+
+
+@dataclass(frozen=True)
+class PlainPacked:
+    """A cell without a kernel, with its weights, which cannot be written into."""
 
     cell: Cell
     weights: Arrays
+    input_size: int
     hidden_size: int
-    dtype: np.dtype[Any]
     zones: Zones | None = None  # the rates of zoneout: a stream gives its expectation
 
-    def stream(self, batch: int) -> Stepper:
-        """A stream of `batch` rows in the state 0."""
-        return Stepper(self, batch)
+    def stream(self, batch: int | None = None) -> PlainStepper:
+        """A stepper in the state 0."""
+        return PlainStepper(self, batch)
 
 
-class Stepper:
-    """A state that walks."""
+class PlainStepper:
+    """A `Stepper` on the plain equations."""
 
-    def __init__(self, packed: Packed, batch: int) -> None:
-        self.packed = packed
-        self.batch = batch
-        self._state: Arrays = ()
-        self.reset()
+    def __init__(self, packed: PlainPacked, batch: int | None) -> None:
+        self._packed = packed
+        self._outer = () if batch is None else (batch,)
+        self._dtype = packed.weights[0].dtype
+        # Replaced as a whole by every change, also where arrays are written into: so another call can tell.
+        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in packed.cell.widths(packed.hidden_size)])
 
-    def step(self, x: Array, out: Array | None = None) -> Array:
-        """y (H,) of x (I,), or y (B, H) of x (B, I)."""
-        packed, rows = self.packed, np.atleast_2d(x).view()
-        after, _ = advance(packed.cell, rows, self._state, packed.weights, zones=packed.zones)
-        self._state = tuple([s.copy() for s in after])  # its own, whatever the cell keeps
-        y = self._state[0].reshape(*x.shape[:-1], -1)
-        if out is None:
-            return y.copy()
-        out[...] = y
-        return out
+    def step(self, x: Array, out: Array | None = None) -> Any:
+        """See `Stepper.step`."""
+        shape = (*self._outer, self._state[0].shape[1])
+        if not self._takes(x, (*self._outer, self._packed.input_size)):
+            return NotImplemented
+        if out is not None and not (self._takes(out, shape) and out.flags.carray):
+            return NotImplemented
+        before = self._state
+        after = self._next(x.reshape(len(before[0]), -1), before)
+        y = np.array(after[0]).reshape(shape)
+        if out is not None:
+            out[...] = y
+        self._commit(before, after)
+        return y if out is None else out
 
-    def run(self, x: Array) -> Array:
-        """y (T, H) of x (T, I), or y (B, T, H) of x (B, T, I)."""
-        return np.stack([self.step(x[..., t, :]) for t in range(x.shape[-2])], axis=-2)
+    def run(self, x: Array) -> Any:
+        """See `Stepper.run`."""
+        steps = x.shape[-2] if x.ndim > 1 else 0
+        if not self._takes(x, (*self._outer, steps, self._packed.input_size)):
+            return NotImplemented
+        before = after = self._state
+        rows = x.reshape(len(before[0]), steps, -1)
+        y = np.empty((len(rows), steps, before[0].shape[1]), self._dtype)
+        for t in range(steps):
+            after = self._next(rows[:, t], after)
+            y[:, t] = after[0]
+        self._commit(before, after)
+        return y.reshape(*self._outer, steps, -1)
 
-    def state(self) -> Arrays:
-        """The states, (B, H) each, copied."""
-        return tuple(s.copy() for s in self._state)
+    def state(self, rows: Array | None = None) -> Arrays:
+        """See `Stepper.state`."""
+        return tuple([np.array(s if rows is None else s[rows]) for s in self._state])
 
-    def set_state(self, *state: Array) -> None:
-        """Takes over states (B, H)."""
-        self._state = tuple(s.copy() for s in state)
+    def set_state(self, *state: Array, rows: Array | None = None) -> None:
+        """See `Stepper.set_state`."""
+        if rows is None:
+            self._state = tuple(
+                [np.array(np.broadcast_to(n, s.shape)) for s, n in zip(self._state, state, strict=True)]
+            )
+            return
+        for s, new in zip(self._state, state, strict=True):
+            s.setflags(write=True)  # a step locks what it is given
+            s[rows] = new
+        self._state = (*self._state,)
 
-    def reset(self) -> None:
-        """The state 0."""
-        widths = self.packed.cell.widths(self.packed.hidden_size)
-        self._state = tuple(np.zeros((self.batch, width), self.packed.dtype) for width in widths)
+    def assign(self, other: PlainStepper, /) -> None:
+        """See `Stepper.assign`."""
+        self._state = other.state()
 
-    def copy(self) -> Stepper:
-        """A stream of the same weights that goes on from the same state."""
-        twin = Stepper(self.packed, self.batch)
-        twin.set_state(*self._state)
-        return twin
+    def _takes(self, array: Any, shape: tuple[int, ...]) -> bool:
+        return type(array) is np.ndarray and array.dtype == self._dtype and array.shape == shape and array.flags.aligned
+
+    def _next(self, x: Array, state: Arrays) -> Arrays:
+        packed = self._packed
+        # A view: the step locks what it is given, and the caller's array stays as it is.
+        return advance(packed.cell, np.ascontiguousarray(x).view(), state, packed.weights, zones=packed.zones)[0]
+
+    def _commit(self, before: Arrays, after: Arrays) -> None:
+        own = tuple([np.array(s) for s in after])  # whatever the cell keeps of them
+        if self._state is not before:
+            raise two_at_once()
+        self._state = own

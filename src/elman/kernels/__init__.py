@@ -17,6 +17,7 @@ import numpy as np
 from elman.cells.activations import Activation
 from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
+from elman.cells.stepping import Packed
 from elman.checks import Array
 
 try:
@@ -147,11 +148,12 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db, *beside)
 
 
-def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Any:
-    """Weights packed for streams: its `stream(batch)` gives what `elman.cells.stepping.Stepper` is in plain NumPy."""
+def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Packed:
+    """Weights packed for streams; see `elman.cells.stepping`."""
     kind, options = _kind_and_options(cell.kernel)
     zone_rows = _zone_rows(zones, weights[1].shape[0], weights[1].dtype)
-    return native.pack(kind, *_weight_arguments(weights), *_state_pair(zone_rows), options)
+    packed: Packed = native.pack(kind, *_weight_arguments(weights), *_state_pair(zone_rows), options)
+    return packed
 
 
 def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:

@@ -14,14 +14,17 @@ namespace elman {
 
 namespace nb = nanobind;
 
+// Whether an object is an array of NumPy's own class: a subclass may mean more than its memory says.
+bool is_plain_array(nb::handle object);
+
 // One array for the length of a call. None stands for an array left out: data() is null then.
 class Array {
 public:
     Array(nb::handle object, const char* name, bool writable = false) : name_(name) {
-        if (object.is_none()) return;
-        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
-        if (in_interpreter([&] { return PyObject_GetBuffer(object.ptr(), &view_, flags); })) throw nb::python_error();
+        if (!object.is_none() && !open(object, writable)) throw nb::python_error();
     }
+    // The same of a plain array of NumPy's; of all else, and where its memory cannot be had, an array left out.
+    static Array plain(nb::handle object, const char* name, bool writable = false) { return {name, object, writable}; }
     ~Array() {
         if (view_.obj) in_interpreter([&] { PyBuffer_Release(&view_); });
     }
@@ -38,7 +41,12 @@ public:
 
     // The elements; -1 in the shape allows any length. All axes but the first must be packed.
     template <class T> T* data(std::initializer_list<index> shape) const {
-        if (!view_.obj) return nullptr;
+        if (view_.obj && !fits<T>(shape)) refuse(shape);
+        return static_cast<T*>(view_.buf);
+    }
+    // Whether `data` would take it.
+    template <class T> bool fits(std::initializer_list<index> shape) const {
+        if (!view_.obj) return false;
         bool fits = view_.ndim == static_cast<int>(shape.size()) && view_.itemsize == sizeof(T) && format_is<T>() &&
                     reinterpret_cast<std::uintptr_t>(view_.buf) % alignof(T) == 0;
         index packed = sizeof(T);
@@ -49,8 +57,7 @@ public:
             fits = (wanted < 0 || view_.shape[axis] == wanted) && strided_ok;
             if (axis) packed *= view_.shape[axis];
         }
-        if (!fits) refuse(shape);
-        return static_cast<T*>(view_.buf);
+        return fits;
     }
     // The same, all axes packed: for arrays whose stride nobody asks for.
     template <class T> T* packed(std::initializer_list<index> shape) const {
@@ -58,7 +65,7 @@ public:
         if (elements && view_.ndim == 2 && row_stride() != view_.shape[1]) refuse(shape);
         return elements;
     }
-    // Where the elements of an array begin that this library has made itself.
+    // Where the elements begin of an array that is known to fit.
     void* elements() const { return view_.buf; }
     // Elements from one row to the next of an array with two axes.
     index row_stride() const {
@@ -73,6 +80,14 @@ public:
     }
 
 private:
+    Array(const char* name, nb::handle object, bool writable) : name_(name) {
+        if (is_plain_array(object) && !open(object, writable)) PyErr_Clear();
+    }
+    bool open(nb::handle object, bool writable) {
+        const int flags = PyBUF_STRIDES | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+        return in_interpreter([&] { return PyObject_GetBuffer(object.ptr(), &view_, flags); }) == 0;
+    }
+
     struct Extent {
         const char *begin, *end;
     };

@@ -15,7 +15,7 @@ namespace {
 // The objects of NumPy in use, fetched once when the module is loaded and never given back: the interpreter may be
 // gone before this library is.
 struct NumPy {
-    nb::object empty, float32, float64;
+    nb::object empty, float32, float64, ndarray;
 };
 NumPy* numpy = nullptr;
 
@@ -41,6 +41,8 @@ template <class T> nb::object empty(std::initializer_list<index> shape) {
 }
 template nb::object empty<float>(std::initializer_list<index>);
 template nb::object empty<double>(std::initializer_list<index>);
+
+bool is_plain_array(nb::handle object) { return object.type().is(numpy->ndarray); }
 
 void add_dense(nb::module_& m);
 void add_streams(nb::module_& m);
@@ -201,7 +203,7 @@ NB_MODULE(_native, m) {
     // Networks in a notebook live until the interpreter has gone; nanobind would report them as leaks.
     nb::set_leak_warnings(false);
     const nb::module_ np = nb::module_::import_("numpy");
-    numpy = new NumPy{np.attr("empty"), np.attr("dtype")("float32"), np.attr("dtype")("float64")};
+    numpy = new NumPy{np.attr("empty"), np.attr("dtype")("float32"), np.attr("dtype")("float64"), np.attr("ndarray")};
 
     nb::enum_<Kind>(m, "Kind")
         .value("rnn", Kind::rnn)

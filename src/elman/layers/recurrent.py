@@ -234,7 +234,7 @@ class Recurrent(Layer):
 
     def _pack(self) -> stepping.Packed:
         """The weights made ready for streams."""
-        return engine.pack(self.cell, self._by_direction[0], self.hidden_size, self._zones)
+        return engine.pack(self.cell, self._by_direction[0], self.input_size or 0, self.hidden_size, self._zones)
 
     def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
         """For each direction the states of the cell, (batch, width) each, or None where none are given."""
