@@ -245,7 +245,7 @@ def changed(part, value):
     """A description with each of its parts replaced by `value`, left out, and with one more."""
     yield value
     if isinstance(part, dict):
-        yield {**part, "more": value}
+        yield from ({**part, name: value} for name in ("more", "dtype", "seed", "type"))
         for key in part:
             yield {name: entry for name, entry in part.items() if name != key}
             yield from ({**part, key: new} for new in changed(part[key], value))

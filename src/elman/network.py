@@ -131,7 +131,9 @@ class Network(Layer):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the network into one safetensors file; see `elman.load`.
 
-        The file is replaced whole or not at all: a crash half way leaves the old one.
+        The file is replaced whole or not at all: a crash half way leaves the old one. A file that is there gives the
+        new one its mode, and a link stays one; other names of the file (hard links) keep the old network. Raises
+        `ValueError` or `OSError` where `path` cannot be that of a file, before anything is written.
         """
         from elman.saving import save
 

@@ -79,9 +79,9 @@ def check_names(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) 
         raise ValueError(f"the options of {owner} must hold {', '.join(missing)}. Got {', '.join(given) or 'none'}.")
 
 
-def no_dtype(owner: str, value: Any) -> TypeError:
+def no_dtype(owner: str, value: Any) -> checks.KindError:
     """The error of a dtype for what takes none."""
-    return TypeError(
+    return checks.KindError(
         f"dtype must be left out: {owner} has none of its own, it computes in that of the weights in its network, or "
         f"of x where there are none; astype converts weights. Got {checks.show(value)}."
     )
