@@ -157,6 +157,7 @@ def test_modules_and_files_of_pytorch_that_are_not_read(tmp_path):
     assert re.search(r"the module \[0\]: .* Got torch.nn.modules.conv.Conv1d, which is not read\.$", told)
     assert "list" not in told
     assert "batchnorm.BatchNorm1d, which is not read" in words_of(elman.from_torch, nn.Sequential(nn.BatchNorm1d(3)))
+    assert words_of(elman.from_torch, nn.LSTM).endswith("Got the class LSTM.")
     own = type("Own", (nn.Module,), {})
     for source in (own(), [own()]):
         assert re.search(r"pass what it runs as a list, .* Got .*Own\.$", words_of(elman.from_torch, source))

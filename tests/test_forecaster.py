@@ -257,6 +257,20 @@ def test_a_plot_of_a_backtest(tmp_path):
     assert (tmp_path / "test.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "inline", "agg"])
+def test_a_notebook_shows_the_plot_once(backend, monkeypatch):
+    """The figure that a cell returns is shown; with the inline backend all figures of pyplot are, too."""
+    matplotlib = pytest.importorskip("matplotlib")
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+    monkeypatch.setattr(matplotlib, "get_backend", lambda: backend)
+    figure = small().backtest(wave(), -10).plot()
+    assert len(figure.axes) == 2
+    assert len(pyplot.get_fignums()) == (backend == "agg")
+    pyplot.close("all")
+
+
 def test_seasonal_naive_goes_on_past_a_season():
     y = np.arange(10.0)[:, None]
     assert seasonal_naive(y, np.array([9]), 5, 3)[0, :, 0].tolist() == [6, 7, 8, 6, 7]

@@ -98,6 +98,10 @@ def test_sequences_that_are_none(kind, wrong, words):
         (Y[:19], "y must hold 20 entries, .* Got 19"),
         (Y * 0.5, "y must hold classes, not continuous numbers, .* Got 0.5 at sequence 1"),
         (["a", 1] * 10, "y must hold labels of one kind, .* Got 'a' at sequence 0 and 1 at sequence 1"),
+        (np.arange(20).astype("M8[D]"), r"y must hold labels, strings or numbers. Got .* at sequence 0"),
+        ([b"a", b"b"] * 10, "y must hold labels, strings or numbers. Got b'a' at sequence 0"),
+        (Y + 1j, "y must hold labels, strings or numbers. Got 1j at sequence 0"),
+        (Y * 1e300, "y must hold classes, .* Got 1e.300 at sequence 1"),
         (["a", "b", float("nan"), "a"] * 5, "y must have a label for every sequence. Got NaN at sequence 2"),
         ([0, 1, None, 1] * 5, "y must have a label for every sequence. Got None at sequence 2"),
         (np.ma.array(Y, mask=Y == 5).astype(float) * np.where(np.arange(20) == 4, np.inf, 1), "Got (inf|nan|NaN) at"),
@@ -199,6 +203,7 @@ FORECASTER = Forecaster(horizon=2, window=4, **TINY)
         (lambda: FORECASTER.fit(SERIES, exogenous=np.ones(39)), r"exogenous must have shape \(40, columns\)"),
         (lambda: FORECASTER.fit(SERIES, past=["a"] * 40), "past must hold real numbers. Got 'a' at step 0"),
         (lambda: FORECASTER.fit(SERIES, target="y"), "target must be left out where series is no table"),
+        (lambda: FORECASTER.fit(SERIES, "y"), "y must be left out: target= names the columns .* Got 'y'"),
         (lambda: Forecaster(log="run.jsonl", **TINY).fit(SERIES), "log must be True or False"),
     ],
 )
@@ -213,6 +218,11 @@ def test_tables_of_series():
     assert "target must be the name of a column" in words_of(FORECASTER.fit, table, target=3)
     told = words_of(FORECASTER.fit, table, time="day")
     assert told == "the column 'word' must hold real numbers. Got 'a' at row 0."
+    days = pandas.date_range("2024-01-01", periods=40)
+    assert "series must hold real numbers. Got an array of dtype datetime64" in words_of(FORECASTER.fit, days)
+    gap = pandas.DataFrame({"day": days, "y": np.where(np.arange(40) == 0, np.nan, SERIES)})
+    told = words_of(Forecaster(horizon=2, window=4, fill="forward", **TINY).fit, gap, time="day")
+    assert told == "the table must be finite. Got NaN at step 0, column 'y' (2024-01-01), before the first value."
     double = pandas.concat([table, table], axis=1)
     told = words_of(FORECASTER.fit, double, target="y")
     assert told == "the table must have columns of different names. Got 'day' more than once."
@@ -224,11 +234,34 @@ def test_tables_of_series():
         ({"a": 1}, "X must be a text, or a list of texts. Got a dict"),
         (3, "X must be a text, or a list of texts. Got an int"),
         (["ab", None], r"X\[1\] must be a text. Got None"),
-        (["ab", float("nan")], r"X\[1\] must be a text. Got nan"),
-        (["ab", b"c"], r"X\[1\] must be a text. Got b'c'"),
+        (["ab", float("nan")], r"X\[1\] must be a text. Got a float"),
+        (["ab", b"c"], r"X\[1\] must be a text. Got a bytes"),
         (["ab", ""], r"X\[1\] must have at least one character"),
         ([], "X must hold at least one text. Got none"),
     ],
 )
 def test_texts_that_are_none(texts, words):
     assert re.search(words, words_of(elman.TextGenerator(hidden=2, epochs=1).fit, texts))
+
+
+def test_a_table_is_no_text():
+    pandas = pytest.importorskip("pandas")
+    told = words_of(elman.TextGenerator(hidden=2, epochs=1).fit, pandas.DataFrame({"t": ["abc", "de"]}))
+    assert told == "X must be a text, or a list of texts. Got a DataFrame of shape (2, 1)."
+    assert "y must be left out. Got 'b'" in words_of(elman.TextGenerator(hidden=2, epochs=1).fit, "abc", "b")
+
+
+def test_numbers_and_truth_values_as_objects_are_labels():
+    for labels in ([True, False], [3, 7], [1.0, 2.0]):
+        y = np.array(labels * 10, object)
+        classifier = SequenceClassifier(class_weight="balanced", **TINY).fit(X, y)
+        assert classifier.classes_.tolist() == sorted(labels)
+        assert classifier.classes_.dtype != object
+        assert 0 <= classifier.score(X, y) <= 1
+
+
+def test_frames_whose_columns_have_no_names():
+    pandas = pytest.importorskip("pandas")
+    frames = [pandas.DataFrame(x).astype(object) for x in X]
+    want = SequenceClassifier(**TINY).fit(X, Y).predict_proba(X)
+    np.testing.assert_array_equal(SequenceClassifier(**TINY).fit(frames, Y).predict_proba(frames), want)

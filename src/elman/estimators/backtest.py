@@ -89,11 +89,13 @@ class Backtest:
         matplotlib Figure. Raises `MissingExtraError` where matplotlib is not installed.
         """
         try:
-            from matplotlib import pyplot
+            from matplotlib import get_backend, pyplot
             from matplotlib.figure import Figure
         except ImportError:
             raise checks.missing_extra("Backtest.plot", "plot") from None
-        figure = (pyplot.figure if path is None else Figure)(figsize=(9, 3.6), layout="constrained")
+        # A notebook shows the figure that a cell returns, and those of pyplot beside it: it must not be both.
+        shown = path is None and "inline" not in get_backend()
+        figure = (pyplot.figure if shown else Figure)(figsize=(9, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
         forecasts, actuals, naive, quantiles = self._parts
         steps = np.arange(1, forecasts.shape[1] + 1)

@@ -16,8 +16,8 @@ def read_texts(X: Any) -> list[str]:
         if not X:
             raise ValueError("X must have at least one character. Got ''.")
         return [X]
-    try:
-        texts = None if isinstance(X, (bytes, dict)) else list(X)
+    try:  # a data frame, iterated, is the names of its columns
+        texts = None if isinstance(X, (bytes, dict)) or hasattr(X, "columns") else list(X)
     except Exception:  # what is no list of any kind
         texts = None
     if texts is None:
@@ -26,7 +26,7 @@ def read_texts(X: Any) -> list[str]:
         raise ValueError("X must hold at least one text. Got none.")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
-            raise TypeError(f"X[{i}] must be a text. Got {checks.show(text)}.")
+            raise TypeError(f"X[{i}] must be a text. Got {checks.describe(text)}.")
         if not text:
             raise ValueError(f"X[{i}] must have at least one character. Got ''.")
     return texts

@@ -155,7 +155,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         targets = labels.read(y, len(inputs))
         weight = read_weight(sample_weight, len(inputs))
         classes, codes = labels.encode(targets, words("sequence"), weight)
-        weights = labels.product(weight, labels.weigh(self.class_weight, classes, targets))
+        weights = labels.product(weight, labels.weigh(self.class_weight, classes, classes[codes]))
         self._train(inputs, codes, len(classes), "cross_entropy", weight, weights, classes=codes)
         self.classes_ = classes
         return self
@@ -172,7 +172,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         """The share of sequences whose label is told right. A label that fit has not seen counts as an error."""
         inputs = self._read_again(X)
         targets = labels.read(y, len(inputs))
-        labels.check(targets, words("sequence"), self.classes_)
+        targets = labels.check(targets, words("sequence"), self.classes_)
         weight = read_weight(sample_weight, len(inputs))
         return float(accuracy_score(targets, self._tell(inputs), sample_weight=weight))
 

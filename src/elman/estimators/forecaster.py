@@ -21,6 +21,7 @@ from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.members import Recipe
+from elman.estimators.places import check_no_y
 from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.series import Panel
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
@@ -198,7 +199,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             One series (time,), variables of one clock (time, variables), or a list of series of unequal length, for
             which one network is trained. Or a table of pandas, Polars or Arrow, or a column of one.
         y
-            Not used; scikit-learn's tools pass it.
+            Left out: it stands in the signature as scikit-learn's tools want it. `target` names columns of a table.
         exogenous
             Columns that are known ahead: (time, columns), a list of such for many series, or names of a table. The
             network reads them through the window and through the horizon; `predict` takes those of the horizon as
@@ -209,6 +210,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             Columns of a table: what is forecast (if left out, all columns without another role), when (dates or whole
             numbers, in equal steps; a pandas index of dates is taken by itself), and which series a row belongs to.
         """
+        check_no_y(y, ": target= names the columns of a table to forecast, and arrays hold them all")
         settings = self.get_params(deep=False)
         recipe = Recipe.read(settings)
         panel = read(series, exogenous, past, (target, time, id), self.fill)
@@ -297,6 +299,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
         1 for perfect forecasts, 0 for as good as naive ones. The series should not be those of the training.
         """
+        check_no_y(y)
         check_is_fitted(self, "networks_")
         start = max(self._plan.first_end, naive_season(self.season) + 1)
         test = self.backtest(series, start, refit=False, exogenous=exogenous, past=past)

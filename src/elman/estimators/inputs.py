@@ -189,7 +189,8 @@ def _of_frame(name: str, frame: Any, row: str) -> Array:
     if all(dtype.is_numeric() for dtype in frame.schema.values()):
         return np.asarray(frame.to_numpy())
     columns = [
-        real_numbers(f"{name}, column {column!r},", frame[column].to_numpy(), words(row)) for column in frame.columns
+        real_numbers(f"{name}, column {column.name!r},", column.to_numpy(), words(row))
+        for column in frame.iter_columns()
     ]
     return np.stack(columns, axis=1)
 

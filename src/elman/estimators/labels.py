@@ -30,43 +30,54 @@ def read(y: Any, count: int) -> Array:
     return labels
 
 
-def check(labels: Array, where: Where, like: Array | None = None) -> None:
-    """Refuses labels (N,) of which one is missing, or of another kind than the first, or than the classes of fit."""
+_KINDS = {**dict.fromkeys("biuf", "numbers"), "U": "strings", "S": "bytes", "M": "dates", "m": "durations"}
+
+
+def check(labels: Array, where: Where, like: Array | None = None) -> Array:
+    """Labels (N,), none of which is missing, or of another kind than the first, or than the classes of fit."""
     missing, kinds = _facts(labels)
     if missing.any():
         index = first(missing)
         each = "step" if "step" in where(index) else "sequence"
         raise ValueError(f"y must have a label for every {each}. Got {show(labels[index])} at {where(index)}.")
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        index = first(~np.isfinite(labels))
-        raise ValueError(f"y must hold labels, strings or numbers. Got {labels[index]} at {where(index)}.")
-    if len(labels) == 0:
-        return
-    wrong = kinds != kinds[0]
-    if wrong.any():
+    if kinds[0] not in ("strings", "numbers"):
+        raise TypeError(f"y must hold labels, strings or numbers. Got {show(labels[0])} at {where((0,))}.")
+    if (wrong := kinds != kinds[0]).any():
         index = first(wrong)
         raise TypeError(
             f"y must hold labels of one kind, all strings or all numbers. Got {show(labels[0])} at {where((0,))} and "
             f"{show(labels[index])} at {where(index)}."
         )
-    if labels.dtype.kind == "f" and (wrong := labels != np.floor(labels)).any():
+    if labels.dtype == object and kinds[0] == "numbers":
+        labels = np.asarray(labels.tolist())
+    if labels.dtype.kind == "f":
+        _check_whole(labels, where)
+    if like is not None and kinds[0] != (want := _facts(like)[1][0]):
+        raise TypeError(f"y must hold {want}, as in fit. Got {show(labels[0])} at {where((0,))}.")
+    return labels
+
+
+def _check_whole(labels: Array, where: Where) -> None:
+    """Floats name classes where they are whole numbers."""
+    if not np.isfinite(labels).all():
+        index = first(~np.isfinite(labels))
+        raise ValueError(f"y must hold labels, strings or numbers. Got {labels[index]} at {where(index)}.")
+    wrong = (labels != np.floor(labels)) | (np.abs(labels) > 2.0**53)
+    if wrong.any():
         index = first(wrong)
         raise ValueError(
             f"y must hold classes, not continuous numbers, which SequenceRegressor learns. Got {labels[index]} at "
             f"{where(index)}."
         )
-    if like is not None and kinds[0] != (want := _facts(like)[1][0]):
-        raise TypeError(f"y must hold {want}, as in fit. Got {show(labels[0])} at {where((0,))}.")
 
 
 def _facts(labels: Array) -> tuple[Array, Array]:
     """Which labels are missing, and the kind of each, in a word."""
     if labels.dtype == object:
         return np.array([is_missing(label) for label in labels]), np.array([_kind(label) for label in labels], object)
-    if labels.dtype.kind in "Mm":
-        return np.isnat(labels), np.full(len(labels), "dates")
-    missing = np.isnan(labels) if labels.dtype.kind == "f" else np.zeros(len(labels), bool)
-    return missing, np.full(len(labels), "strings" if labels.dtype.kind in "US" else "numbers")
+    kind = labels.dtype.kind
+    missing = np.isnan(labels) if kind == "f" else np.isnat(labels) if kind in "Mm" else np.zeros(len(labels), bool)
+    return missing, np.full(len(labels), _KINDS.get(kind, str(labels.dtype)))
 
 
 def _kind(label: Any) -> str:
@@ -78,7 +89,7 @@ def encode(labels: Array, where: Where, weight: Array | None = None) -> tuple[Ar
 
     At least two classes there must be, among the labels whose `weight` (N,) is over 0.
     """
-    check(labels, where)
+    labels = check(labels, where)
     check_classification_targets(labels)
     classes, codes = np.unique(labels, return_inverse=True)
     present = np.unique(codes if weight is None else codes[weight > 0])

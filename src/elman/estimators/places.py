@@ -96,3 +96,9 @@ def _as_float(entry: Any) -> float:
         return float(entry)
     except OverflowError:  # a whole number of more than 308 digits
         return float("inf") if entry > 0 else float("-inf")
+
+
+def check_no_y(y: Any, instead: str = "") -> None:
+    """Refuses the y of scikit-learn's signature, for estimators that have no use for one."""
+    if y is not None:
+        raise TypeError(f"y must be left out{instead}. Got {checks.show(y)}.")

@@ -143,7 +143,7 @@ def without_gaps(name: str, array: Array, fill: str | None, where: Where | None 
     array = np.array(array, np.float64)
     if fill is not None:
         array = _filled(array, fill)
-    hint = '; fill="forward" or "interpolate" fills gaps' if fill is None else ""
+    hint = '; fill="forward" or "interpolate" fills gaps' if fill is None else ", before the first value"
     check_finite(name, array, where or words(*("step", "column")[: min(2, array.shape[1])]), hint)
     return array
 

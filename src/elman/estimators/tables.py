@@ -103,9 +103,12 @@ class TableForm(Form):
 
 def is_table(value: Any) -> bool:
     """Whether narwhals could read it: a data frame, or one column of one."""
-    return not isinstance(value, (np.ndarray, list, tuple)) and (
-        hasattr(value, "columns") or hasattr(value, "column_names") or hasattr(value, "to_frame")
-    )
+    if isinstance(value, (np.ndarray, list, tuple)):
+        return False
+    if hasattr(value, "columns") or hasattr(value, "column_names"):
+        return True
+    series = nw.from_native(value, pass_through=True, allow_series=True)  # an index has to_frame, and is no column
+    return hasattr(value, "to_frame") and isinstance(series, nw.Series)
 
 
 def as_frame(table: Any) -> tuple[nw.DataFrame[Any], bool, str | None]:
@@ -159,11 +162,15 @@ def _where(form: TableForm, role: str, at: Array, rows: Array, stamps: Any) -> W
         step, column = index
         own = int(np.searchsorted(at, step))
         told = [f"row {rows[own]}"] if at[own] == step and rows[own] != step else []
-        told += [str(stamps[rows[own]])] if at[own] == step and stamps is not None else []
+        told += [_stamp(stamps[rows[own]])] if at[own] == step and stamps is not None else []
         told += ["no row"] if at[own] != step else []
         return form.place(role, step, column) + (f" ({', '.join(told)})" if told else "")
 
     return where
+
+
+def _stamp(stamp: Any) -> str:
+    return str(np.datetime_as_string(stamp, "auto")) if isinstance(stamp, np.datetime64) else str(stamp)
 
 
 def read_future(table: Any, form: TableForm, horizon: int, fill: str | None) -> list[Array]:

@@ -101,7 +101,7 @@ class SequenceTagger(SequenceEstimator):
         weight = read_weight(sample_weight, len(inputs))
         repeated = None if weight is None else np.repeat(weight, inputs.lengths)
         classes, codes = labels.encode(tags, _places(inputs), repeated)
-        by_step = labels.product(repeated, labels.weigh(self.class_weight, classes, tags))
+        by_step = labels.product(repeated, labels.weigh(self.class_weight, classes, classes[codes]))
         weights = None if by_step is None else _split(by_step, inputs)
         self._train(inputs, _split(codes, inputs), len(classes), "cross_entropy", weight, weights)
         self.classes_ = classes
@@ -125,7 +125,7 @@ class SequenceTagger(SequenceEstimator):
         """
         inputs = self._read_again(X)
         tags = _read_tags(y, inputs)
-        labels.check(tags, _places(inputs), self.classes_)
+        tags = labels.check(tags, _places(inputs), self.classes_)
         weight = read_weight(sample_weight, len(inputs))
         by_step = None if weight is None else np.repeat(weight, inputs.lengths)
         told = self.classes_[self._run(inputs).argmax(axis=1)]

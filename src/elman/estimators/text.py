@@ -20,6 +20,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
+from elman.estimators.places import check_no_y
 from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -153,11 +154,12 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         return tags
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learns one text (a string), or a list of texts; `y` is not looked at.
+        """Learns one text (a string), or a list of texts; `y` is left out, as scikit-learn's tools do.
 
         One text must have more characters than a window of `truncate`; texts of a list may have any length, but
         none.
         """
+        check_no_y(y)
         self._check_arguments()
         texts, ends = read_texts(X), not isinstance(X, str)
         vocabulary = "".join(sorted(set().union(*texts)))
@@ -254,6 +256,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean log-likelihood of a character, -`nats`: higher is better."""
+        check_no_y(y)
         return -self.nats(X)
 
     @property

@@ -138,10 +138,11 @@ def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:
     if isinstance(source, Mapping):
         with named("the state_dict"):
             return arrays_of(source), "the state_dict"
-    if isinstance(source, (list, tuple)) or (like is None and hasattr(source, "named_children")):
+    made = not isinstance(source, type)  # a class of modules has their methods
+    if isinstance(source, (list, tuple)) or (made and like is None and hasattr(source, "named_children")):
         _check_installed("from_torch of modules")
         return None, ""
-    if hasattr(source, "state_dict"):
+    if made and hasattr(source, "state_dict"):
         return _weights(source.state_dict(), like)
     raise TypeError(
         f"source must be a module of PyTorch, a list of them, a state_dict or a path. Got {checks.describe(source)}."
