@@ -36,6 +36,7 @@ from typing import Any
 
 import numpy as np
 
+import elman
 from malformed_calls import PACKAGE, Target, targets
 
 ENDLESS = ("epochs", "length")  # arguments that may rightly ask for work without end
@@ -256,8 +257,8 @@ def _alarm(*_: Any) -> None:
 def is_finite(value: Any, depth: int = 0) -> bool:
     """Whether all numbers in what a call returned, or was given, are finite, and their squares too."""
     value = getattr(value, "to_numpy", lambda: value)()
-    if isinstance(value, (int, float, np.floating)):
-        return bool(abs(value) < LARGE)
+    if isinstance(value, (int, float, np.number)):
+        return bool(-LARGE < value < LARGE) if not isinstance(value, np.complexfloating) else False
     if isinstance(value, np.ndarray):
         wide = value.dtype.kind in "fc" and value.size < 10**6
         return not wide or bool((np.abs(value.astype(np.complex128)) < LARGE).all())
@@ -334,8 +335,8 @@ def campaign(count: int, seed: int, only: str = "", log: Any = None) -> dict[str
     ends: collections.Counter[str] = collections.Counter()
     kinds: dict[str, dict[str, Any]] = {}
     for target in chosen:
-        end, kind = call(target, {})
-        assert end == "taken", f"the right call of {target.name} ends as {end}: {kind}"
+        with _quiet(), contextlib.suppress(elman.MissingExtraError):  # without a limit: it may import a large library
+            target.function(**{name: make() for name, make in target.arguments.items()})
     slots = [(target, name) for target in chosen for name in target.arguments if name not in target.fixed]
     for i in range(count):
         target, name = slots[i % len(slots)] if i < len(slots) else slots[rng.integers(len(slots))]

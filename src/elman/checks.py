@@ -76,8 +76,18 @@ def number_array(name: str, value: Any) -> Array:
     if array.dtype.kind not in "biuf":
         if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):  # an object that is no array at all
             raise DtypeError(f"{name} must hold real numbers. Got {show(value)}.")
-        raise DtypeError(f"{name} must hold real numbers. Got an array of dtype {array.dtype}.")
+        raise DtypeError(
+            f"{name} must hold real numbers. Got an array of dtype {array.dtype}{_no_number(name, array)}."
+        )
     return array
+
+
+def _no_number(name: str, array: Array) -> str:
+    """What first in an array of objects is no number, and where."""
+    for index, value in np.ndenumerate(array) if array.dtype == object and array.size <= 10**6 else ():
+        if not isinstance(value, (int, float, np.number)):
+            return f", with {show(value)} at {place(name, index)}" if index else ""
+    return ""
 
 
 def integer_array(name: str, value: Any, count: int) -> Array:

@@ -237,7 +237,7 @@ def _groups(frame: nw.DataFrame[Any], roles: Roles) -> tuple[list[Array], tuple[
 
 
 def _numbers(frame: nw.DataFrame[Any], name: str) -> Array:
-    column = frame[name]
+    column = frame.get_column(name)
     if column.dtype.is_numeric() or column.dtype == nw.Boolean:
         return np.asarray(column.cast(nw.Float64).fill_null(float("nan")).to_numpy(), np.float64)
     if column.dtype in (nw.Object, nw.String, nw.Unknown):

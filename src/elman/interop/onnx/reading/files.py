@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.checks import Array, FormatError, describe, missing_extra
+from elman.files import path_text
 from elman.interop.files import MAX_BYTES, read_bytes, refused
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def read_model(source: Any) -> ModelFile:
     if isinstance(source, onnx.ModelProto):
         name, model, folder = "the model", source, None
     elif isinstance(source, (str, os.PathLike)):
-        name, folder = os.fspath(source), Path(source).parent
+        name = path_text("source", source)
+        folder = Path(name).parent
         model = _parse(onnx.ModelProto, name, read_bytes(source))
     else:
         raise TypeError(f"source must be a path or an onnx.ModelProto. Got {describe(source)}.")
