@@ -223,6 +223,8 @@ def test_tables_of_series():
     gap = pandas.DataFrame({"day": days, "y": np.where(np.arange(40) == 0, np.nan, SERIES)})
     told = words_of(Forecaster(horizon=2, window=4, fill="forward", **TINY).fit, gap, time="day")
     assert told == "the table must be finite. Got NaN at step 0, column 'y' (2024-01-01), before the first value."
+    unnamed = pandas.DataFrame({0: SERIES, 1: SERIES})
+    assert words_of(FORECASTER.fit, unnamed) == "the columns of the table must be named by text. Got 0."
     double = pandas.concat([table, table], axis=1)
     told = words_of(FORECASTER.fit, double, target="y")
     assert told == "the table must have columns of different names. Got 'day' more than once."

@@ -9,10 +9,10 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from elman.checks import Array, DtypeError, ShapeError, show
+from elman.checks import Array, DtypeError, ShapeError
 from elman.estimators.clock import Clock
 from elman.estimators.inputs import different_columns
-from elman.estimators.places import Where, real_numbers, words
+from elman.estimators.places import Where, real_numbers, show, words
 from elman.estimators.series import Form, Panel, without_gaps
 
 INDEX = "__index__"  # the column into which an index of dates is put
@@ -203,6 +203,9 @@ def read_future(table: Any, form: TableForm, horizon: int, fill: str | None) -> 
 
 def _resolve(frame: nw.DataFrame[Any], roles: Roles) -> Roles:
     """The roles with the columns they leave open; every one must exist."""
+    for name in frame.columns:
+        if not isinstance(name, str):
+            raise TypeError(f"the columns of the table must be named by text. Got {show(name)}.")
     if roles.time is None and INDEX in frame.columns:
         roles = replace(roles, time=INDEX)
     taken = {*roles.exogenous, *roles.past, roles.time, roles.id}
