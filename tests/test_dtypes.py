@@ -10,6 +10,7 @@ import pytest
 
 import elman
 from elman.layers import LAYERS, LastSteps
+from elman.saving import VERSION
 from golden.files import make
 from test_options import KINDS, assert_same, facts, inputs, new
 
@@ -156,12 +157,18 @@ def test_writers_see_what_is_computed(tmp_path):
 
 # Files of former versions.
 
-OLD = Path(make.__file__).parent / "v1"
+FOLDER = Path(make.__file__).parent
+FILES = sorted(FOLDER.glob("v*/*_float*.safetensors"))
 
 
-@pytest.mark.parametrize("path", sorted(OLD.glob("*_float*.safetensors")), ids=lambda path: path.stem)
-def test_files_of_version_1_load(path, tmp_path):
-    wanted = json.loads((OLD / "expected.json").read_text())[path.stem]
+def test_there_are_files_of_every_version():
+    assert len(FILES) == 2 * 14
+    assert {path.parent.name for path in FILES} == {f"v{version}" for version in range(1, VERSION + 1)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_files_of_every_version_load(path, tmp_path):
+    wanted = json.loads((path.parent / "expected.json").read_text())[path.stem]
     net = elman.load(path, cells={"leaky": make.leaky()})
     name, dtype = path.stem.rsplit("_", 1)
     assert net.dtype == (None if name == "weightless" else dtype)
@@ -174,10 +181,10 @@ def test_files_of_version_1_load(path, tmp_path):
 
 
 def test_a_checkpoint_of_version_1_goes_on(tmp_path):
-    wanted = json.loads((OLD / "expected.json").read_text())["checkpoint"]["loss"]
+    wanted = json.loads((FOLDER / "v1" / "expected.json").read_text())["checkpoint"]["loss"]
     path = tmp_path / "run.safetensors"
     for epochs in (2, 3):
-        path.write_bytes((OLD / "checkpoint.safetensors").read_bytes())
+        path.write_bytes((FOLDER / "v1" / "checkpoint.safetensors").read_bytes())
         net, loss = make.fitted(path, epochs)
         np.testing.assert_allclose(loss[:2], wanted, rtol=1e-6)
     straight, loss_of_one = make.fitted(None, 3)
