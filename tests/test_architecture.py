@@ -50,15 +50,13 @@ def room(name: str) -> str:
     return name.split(".")[1]
 
 
-def imports(file: Path, top_level_only: bool = False) -> set[str]:
-    """The modules of elman that a file imports, those for type checkers left out."""
+def imports(file: Path) -> set[str]:
+    """The modules of elman that a file imports, in its functions too; those for type checkers left out."""
     tree = ast.parse(file.read_text())
     found: set[str] = set()
 
-    def visit(node: ast.AST, top: bool) -> None:
+    def visit(node: ast.AST) -> None:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            return
-        if top_level_only and isinstance(node, (ast.FunctionDef, ast.Lambda)):
             return
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names if alias.name.startswith("elman"))
@@ -67,9 +65,9 @@ def imports(file: Path, top_level_only: bool = False) -> set[str]:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in MODULES else str(node.module))
         for child in ast.iter_child_nodes(node):
-            visit(child, False)
+            visit(child)
 
-    visit(tree, True)
+    visit(tree)
     return found
 
 
@@ -84,7 +82,7 @@ def test_a_file_imports_from_its_floor_or_lower_ones(name):
 
 
 def test_imports_have_no_circles():
-    order = TopologicalSorter({name: imports(file, top_level_only=True) for name, file in MODULES.items()})
+    order = TopologicalSorter({name: imports(file) for name, file in MODULES.items()})
     assert len(list(order.static_order())) >= len(MODULES)
 
 

@@ -10,7 +10,7 @@ import copy
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +21,10 @@ from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
 from elman.layers.layer import placed_layers
 from elman.missing import LastValues, axes, refuse_missing
-from elman.network import Network
 from elman.sequences import Layout
+
+if TYPE_CHECKING:
+    from elman.network import Network
 
 T = TypeVar("T")
 Steppers = tuple[Stepper | None, ...]
@@ -295,9 +297,9 @@ class Stream:
 
         self._move(put)
 
-    def _collect(self, net: Network, value: Any) -> Iterator[Arrays | None]:
+    def _collect(self, net: Any, value: Any) -> Iterator[Arrays | None]:
         for layer, entry in zip(net.layers, net._spread_state("state", value), strict=True):
-            if isinstance(layer, Network) and layer.stateful:
+            if layer.layers and layer.stateful:
                 yield from self._collect(layer, entry)
             elif isinstance(layer, Recurrent):
                 yield from layer._read_state("state", entry, self._layout)
@@ -362,11 +364,11 @@ class Stream:
         return f"Stream over {over} of a {self.net!r}"
 
 
-def _nested(net: Network, entry: Callable[[Recurrent], Any]) -> list[Any]:
+def _nested(net: Layer, entry: Callable[[Recurrent], Any]) -> list[Any]:
     """A list with `entry` of each recurrent layer, nested as the networks are."""
     found = []
     for layer in net.layers:
-        if isinstance(layer, Network) and layer.stateful:
+        if layer.layers and layer.stateful:
             found.append(_nested(layer, entry))
         elif isinstance(layer, Recurrent):
             found.append(entry(layer))

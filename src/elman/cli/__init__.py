@@ -14,18 +14,11 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError:
         if sys.argv[1:] == ["doctor"]:
+            from elman.cli.doctor import print_report
+
             print_report()
         print(missing_extra("the command elman", "cli"), file=sys.stderr)
         raise SystemExit(2) from None
     from elman.cli.app import app
 
     app()
-
-
-def print_report() -> None:
-    """Prints the report of `doctor`; the exit code is 1 where its self-test failed."""
-    from elman.cli.doctor import examine
-
-    report, passed = examine()
-    print(report)
-    raise SystemExit(0 if passed else 1)

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from elman.cli import print_report
-
 
 class _Command(typer.core.TyperCommand):
     """A command whose one sentence of help stands whole in the list of commands."""
@@ -49,6 +47,8 @@ def elman(
 @app.command(cls=_Command)
 def doctor() -> None:
     """Says what runs here: compiled part, instruction set, threads, versions; and tests it, in a second."""
+    from elman.cli.doctor import print_report
+
     print_report()
 
 

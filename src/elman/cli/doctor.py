@@ -23,6 +23,13 @@ from elman.network import Network
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
+def print_report() -> None:
+    """Prints the report; the exit code is 1 where the self-test failed."""
+    report, passed = examine()
+    print(report)
+    raise SystemExit(0 if passed else 1)
+
+
 def examine() -> tuple[str, bool]:
     """The report, and whether the self-test passed; takes about a second."""
     start = time.perf_counter()
