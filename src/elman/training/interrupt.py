@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -49,14 +48,9 @@ class HeldInterrupt:
             self._whole = True
             raise
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """A time in which no signal acts; those that came are answered at its end."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self.act()
+    def whole(self) -> _Whole:
+        """A context in which no signal acts; those that came are answered at its end."""
+        return _Whole(self)
 
     def hold(self) -> None:
         """Begins such a time, which `act` ends."""
@@ -83,3 +77,16 @@ class HeldInterrupt:
         self.act()
         if kind is None:
             self.release()
+
+
+class _Whole:
+    """The context of `HeldInterrupt.whole`, entered for every update: quicker than a generator."""
+
+    def __init__(self, held: HeldInterrupt) -> None:
+        self.held = held
+
+    def __enter__(self) -> None:
+        self.held.hold()
+
+    def __exit__(self, *_: object) -> None:
+        self.held.act()

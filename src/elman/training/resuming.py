@@ -214,12 +214,13 @@ def check_content(
 
 def resume(state: TrainingState, saved: Saved, content: Mapping[str, Any]) -> None:
     """Puts a state where the saved one stood."""
-    with state.changing():
-        for prefix, arrays in (("weights/", state.parameters), ("optimizer/", state.optimizer)):
-            for name, array in arrays.items():
-                array[...] = saved.tensors[prefix + name]
-        for name, value in content.items():
-            setattr(state, name, value)
+    state.sound = False
+    for prefix, arrays in (("weights/", state.parameters), ("optimizer/", state.optimizer)):
+        for name, array in arrays.items():
+            array[...] = saved.tensors[prefix + name]
+    for name, value in content.items():
+        setattr(state, name, value)
+    state.sound = True
 
 
 def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:

@@ -158,7 +158,8 @@ class Run:
         if own:  # code of a user's own may take long, and may fail half way
             state.hold([*state.parameters.values(), *state.optimizer.values()])
             self._move(state, clipped, rate)
-        with held.whole(), state.changing():
+        with held.whole():
+            state.sound = False
             if not own:
                 self._move(state, clipped, rate)
             state.before = []
@@ -168,6 +169,7 @@ class Run:
             state.weight += weight
             state.rate += rate
             state.norm += norm
+            state.sound = True
 
     def _move(self, state: TrainingState, gradients: Mapping[str, Array], rate: float) -> None:
         if gradients:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,13 +47,6 @@ class TrainingState:
         noise = generators(seed, 0)[1]
         return cls(parameters, optimizer.start(parameters), noise, noise.bit_generator.state)
 
-    @contextmanager
-    def changing(self) -> Iterator[None]:
-        """A change of several fields, which make no state before all of them have changed."""
-        self.sound = False
-        yield
-        self.sound = True
-
     def hold(self, arrays: list[Array]) -> None:
         """Keeps what arrays hold that are changed for a time, or by code that may fail half way."""
         self.before = [(array, array.copy()) for array in arrays]
@@ -77,14 +69,15 @@ class TrainingState:
         better = judged < self.best_loss
         best = {name: array.copy() for name, array in self.parameters.items()} if better and keep_best else self.best
         noise = generators(seed, self.epoch + 1)[1]
-        with self.changing():
-            self.records.append(record)
-            if better:
-                self.best_epoch, self.best_loss, self.best = self.epoch, judged, best
-            self.epoch += 1
-            self.update, self.carried = 0, None
-            self.loss = self.weight = self.rate = self.norm = self.seconds = 0.0
-            self.noise, self.drawn = noise, noise.bit_generator.state
+        self.sound = False
+        self.records.append(record)
+        if better:
+            self.best_epoch, self.best_loss, self.best = self.epoch, judged, best
+        self.epoch += 1
+        self.update, self.carried = 0, None
+        self.loss = self.weight = self.rate = self.norm = self.seconds = 0.0
+        self.noise, self.drawn = noise, noise.bit_generator.state
+        self.sound = True
 
     def restore_best(self) -> None:
         """Puts the weights of the best epoch back, where any are kept."""
