@@ -104,7 +104,8 @@ def fit(
     checkpoint
         A path, or an `elman.Checkpoint`: the run is written there every minute and at its end. Where the file
         exists, the run goes on from it, and ends with the same weights, bit by bit, as one that was never stopped.
-        A finished run gives its weights and history at once, or trains on where `epochs` has grown.
+        A finished run gives its weights and history at once, or trains on where `epochs` has grown. The file belongs
+        to these arguments and first weights; see `Checkpoint` for what may change.
     log
         A path: the history as JSON lines, one an epoch, written as it runs; see `History.read`. A file that is
         there is replaced.
@@ -124,11 +125,15 @@ def fit(
     ------
     ShapeError, DtypeError, ValueError, TypeError
         Before any weight is changed, where an argument does not fit; the message says where the first wrong value
-        stands. Also for a checkpoint of another run, with the arguments that differ.
+        stands. Also for a checkpoint of another run, with the arguments that differ, and for losses or schedules of
+        one's own that cannot be told apart from others.
     FormatError
-        For a checkpoint that is cut short, or is none.
+        For a checkpoint that is cut short or damaged, or is none.
     FloatingPointError
         Where the loss or a gradient stops being finite. The weights are left as they were before that batch.
+    OSError
+        Where the last checkpoint cannot be written, once the weights are in place. An earlier one, or a log, that
+        cannot be written is told by a `RuntimeWarning`.
     KeyboardInterrupt
         On Ctrl-C, once the batch is finished and, with `patience`, the best weights are back. A second Ctrl-C acts
         at once.
