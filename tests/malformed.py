@@ -258,7 +258,7 @@ def is_finite(value: Any, depth: int = 0) -> bool:
     """Whether all numbers in what a call returned, or was given, are finite, and their squares too."""
     value = getattr(value, "to_numpy", lambda: value)()
     if isinstance(value, (int, float, np.number)):
-        return bool(-LARGE < value < LARGE) if not isinstance(value, np.complexfloating) else False
+        return not isinstance(value, np.complexfloating) and bool(-LARGE < np.longdouble(value) < LARGE)
     if isinstance(value, np.ndarray):
         wide = value.dtype.kind in "fc" and value.size < 10**6
         return not wide or bool((np.abs(value.astype(np.complex128)) < LARGE).all())

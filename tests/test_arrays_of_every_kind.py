@@ -187,3 +187,17 @@ def test_values_in_errors_are_short_and_never_fail():
         for check in (checks.number, checks.size):
             with pytest.raises(ValueError, match=r"n must be a .*number.* Got "):
                 check("n", value)
+
+
+class Stop(Exception):
+    """What a signal's handler raises."""
+
+
+def test_what_a_signal_raises_goes_through():
+    def stop(*args, **kwargs):
+        raise Stop
+
+    stopped = type("Stopped", (), {"__array__": stop})()
+    for call in (elman.sigmoid, elman.RNN(3, 2, seed=0)):
+        with pytest.raises(Stop):
+            call(stopped)

@@ -23,7 +23,7 @@ SEED = int(os.environ.get("ELMAN_MALFORMED_SEED", "0"))
 #: The kinds of calls that may end in other words, and why: a part of the kind, and the reason.
 REASONS = {
     "Error in elman/training/optimizers.py, rate:": "a schedule of the user's own that fails: its error is passed on",
-    "elman/streaming.py, _reset:": "rows of a stream",
+    "this object answers nothing": "a path of the user's own that fails, or a signal while it is asked: passed on",
     "DataConversionWarning": "scikit-learn's own warning about a column of labels",
 }
 

@@ -192,6 +192,10 @@ def _masked_place(name: str, value: Any, index: tuple[int, ...] = ()) -> str | N
     return next((at for at in found if at is not None), None)
 
 
+#: What an object may raise when it is asked for its content; what a signal's handler raises goes through.
+FAILURES = (TypeError, ValueError, RuntimeError, AttributeError, LookupError, ArithmeticError)
+
+
 def _as_array(name: str, value: Any) -> Array:
     """`np.asarray`, whatever a value does when it is asked for its numbers."""
     try:
@@ -199,7 +203,7 @@ def _as_array(name: str, value: Any) -> Array:
         array = np.asarray(value) if masked is None else np.empty(0)
     except MemoryError:
         raise too_large(name, value) from None
-    except Exception as error:  # an object of another library has its own reason; unequal lengths need no more words
+    except FAILURES as error:  # an object of another library has its own reason; unequal lengths need no more words
         unequal = isinstance(error, ValueError) and "inhomogeneous" in str(error)
         why = "" if unequal else f", which gives no array: {shorten(str(error))}".rstrip(".: ")
         must = f"{name} must be an array or nested lists of equal length"
@@ -224,7 +228,7 @@ def rank(value: Any) -> int:
         value = value[0]
     try:  # of an array of any library
         return depth + (int(value.ndim) if hasattr(value, "ndim") else len(value.shape))
-    except Exception:
+    except FAILURES:
         return depth
 
 

@@ -198,7 +198,7 @@ def _read_layers(given: Any) -> tuple[Layer, ...]:
     """The layers of a list or of anything else that gives them one after another."""
     try:
         layers = None if isinstance(given, (Layer, str)) else tuple(given)
-    except Exception:  # what is no list of any kind
+    except checks.FAILURES:  # of what is no list of any kind
         layers = None
     if layers is None:
         raise TypeError(f"layers must be a list of layers. Got {checks.show(given)}.")

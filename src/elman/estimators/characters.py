@@ -18,7 +18,7 @@ def read_texts(X: Any) -> list[str]:
         return [X]
     try:  # a data frame, iterated, is the names of its columns
         texts = None if isinstance(X, (bytes, dict)) or hasattr(X, "columns") else list(X)
-    except Exception:  # what is no list of any kind
+    except checks.FAILURES:  # of what is no list of any kind
         texts = None
     if texts is None:
         raise TypeError(f"X must be a text, or a list of texts. Got {checks.describe(X)}.")

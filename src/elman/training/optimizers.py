@@ -103,7 +103,7 @@ def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:
 def check_arrays(name: str, arrays: Any, writable: bool = False) -> None:
     """Refuses what is no mapping of names to arrays of floating point, to be changed in place where `writable`."""
     for key, array in checks.mapping(name, arrays, "of names to arrays").items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or isinstance(array, np.ma.MaskedArray):
+        if not isinstance(array, np.ndarray) or checks.number_array(f"{name}[{key!r}]", array).dtype.kind != "f":
             raise checks.DtypeError(f"{name}[{key!r}] must be an array of floating point. Got {checks.show(array)}.")
         if writable and not array.flags.writeable:
             raise ValueError(f"{name}[{key!r}] must be writable. Got a read-only array of shape {array.shape}.")
