@@ -24,6 +24,7 @@ SEED = int(os.environ.get("ELMAN_MALFORMED_SEED", "0"))
 REASONS = {
     "Error in elman/training/optimizers.py, rate:": "a schedule of the user's own that fails: its error is passed on",
     "this object answers nothing": "a path of the user's own that fails, or a signal while it is asked: passed on",
+    "requires y to be passed": "the words that scikit-learn's checks of estimators ask for",
     "DataConversionWarning": "scikit-learn's own warning about a column of labels",
 }
 
