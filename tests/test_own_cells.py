@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import pickle
 import re
 
 import numpy as np
@@ -310,6 +312,28 @@ def test_a_state_handed_on_and_one_array_for_both():
     assert h[1].all()
     for part, copy in zip(start, copies, strict=True):
         np.testing.assert_array_equal(part, copy)
+
+
+def test_views_of_memory_that_is_used_again():
+    """What a cell returns as views is copied, so that its memory may be used again."""
+    memory = np.zeros((3, 2 * B, H))
+
+    def reuses(x, state, weights, *mask):
+        (n, s), kept = step(x, state, weights, *mask)
+        memory[:, :B] = n, s, kept["n"]
+        return (memory[0, :B], memory[1, :B]), {"n": memory[2, :B]}
+
+    for _ in range(2):
+        for name, gradient in backward(layer(reuses))[2].items():
+            np.testing.assert_array_equal(gradient, backward(layer())[2][name], err_msg=name)
+
+
+def test_a_tape_that_comes_out_of_a_pickle():
+    made = layer(step, back_in_place(lambda x, s, w, k, d: halve(k["n"])))
+    y, _, tape = made.forward(X)
+    tape.kept[1][0] = dataclasses.replace(tape.kept[1][0], steps=pickle.loads(pickle.dumps(tape.kept[1][0].steps)))
+    with pytest.raises(ValueError, match="changes 'n' of kept"):
+        made.backward(tape, np.ones_like(y))
 
 
 def test_errors_of_the_cell_s_own_are_its_own():

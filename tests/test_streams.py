@@ -260,6 +260,70 @@ def test_steps_chunks_and_whole_sequences_are_the_same_bits(layer, tail, batch, 
         chunks.reset()
 
 
+def random_network(rng):
+    """Layers of any kind that go step by step, and the token count where the first is an embedding."""
+    width, layers, tokens = int(rng.integers(1, 6)), [], None
+    options = {"dtype": str(rng.choice(["float32", "float64"])), "seed": int(rng.integers(99))}
+    if rng.random() < 0.2:
+        tokens = 7
+        layers.append(elman.Embedding(tokens, width, **options))
+    first = width
+    for _ in range(int(rng.integers(1, 5))):
+        out = int(rng.integers(1, 20))
+        made = [
+            lambda i, o: elman.RNN(i, o, str(rng.choice(["tanh", "relu"])), learned_state=True, **options),
+            lambda i, o: elman.LSTM(i, o, peepholes=bool(rng.integers(2)), zoneout=(0.1, 0.3), **options),
+            lambda i, o: elman.LSTM(i, 2 * o, projection=o, **options),
+            lambda i, o: elman.LSTM(i, o, layer_norm=True, **options),
+            lambda i, o: elman.GRU(i, o, reset_after=bool(rng.integers(2)), **options),
+            lambda i, o: elman.Recurrent(wide(o), i, o, **options),
+            lambda i, o: elman.Dense(i, o, str(rng.choice(["identity", "tanh", "elu"])), **options),
+            lambda i, o: elman.Network([elman.Dropout(0.5), elman.Dense(i, o, **options)]),
+        ]
+        layers.append(made[int(rng.integers(len(made)))](width, out))
+        width = out
+        beside = [elman.Activate("softmax"), elman.Dropout(0.2), elman.LayerNorm(width, dtype=options["dtype"])]
+        layers += [beside[int(rng.integers(3))]] * (rng.random() < 0.3)
+    net = elman.Network(layers)
+    for array in net.parameters.values():
+        array[...] = rng.normal(size=array.shape) / 2
+    return net, first, tokens
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks(seed):
+    """Fed arrays of any layout into outputs that may meet them, between refused and interrupted calls."""
+    rng = np.random.default_rng(seed)
+    net, width, tokens = random_network(rng)
+    batch = [None, 1, 4][seed % 3]
+    outer, dtype = () if batch is None else (batch,), net.dtype
+    shape = (*outer, 8) if tokens else (*outer, 8, width)
+    x = rng.integers(tokens, size=shape) if tokens else rng.normal(size=shape).astype(dtype)
+    steps = np.moveaxis(x, len(outer), 0)
+    want = np.moveaxis(net(x)[0], len(outer), 0)
+    stream = net.stream(batch)
+    room = np.zeros(3 * (want[0].size + steps[0].size) + 8, dtype)
+    for v, y in zip(steps, want, strict=True):
+        for wrong in (v[..., None, None], None, "x"):
+            with pytest.raises((ValueError, TypeError)):
+                stream.step(wrong)
+        with pytest.raises((ValueError, TypeError)):
+            stream.step(v, out=np.zeros((*y.shape, 1), dtype))
+        before = stream.copy()
+        raise_at(stream, "step", v, int(rng.integers(60)))
+        if moved_wholly_or_not_at_all(stream, before, "step", v):
+            stream = before
+        given = v if tokens else list(forms(v).values())[int(rng.integers(14))]
+        begin = int(rng.integers(room.size - y.size))
+        out = [None, room[begin : begin + y.size].reshape(y.shape)][int(rng.integers(2))]
+        if not tokens and rng.random() < 0.5:
+            at = int(rng.integers(room.size - v.size))
+            given = room[at : at + v.size].reshape(v.shape)
+            given[...] = v
+        np.testing.assert_array_equal(stream.step(given, out=out), y)
+    assert same(stream.state, net(x)[1])
+
+
 class Stop(BaseException):
     """What a signal handler raises."""
 

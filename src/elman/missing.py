@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from elman.cells.cell import Arrays
 from elman.checks import Array
 
 
+@functools.cache
 def axes(outer: int, middle: int) -> tuple[str, ...]:
     """The names of the axes of x, for the place of a value."""
     return (*("row",) * outer, *("step",) * middle, "feature")

@@ -180,18 +180,16 @@ class Stream:
         output's shape and dtype, the result is written there, and a network that ends in a recurrent layer
         allocates nothing.
         """
-        if self._only is not None:
-            y = self._only(x, out)
-            if y is not NotImplemented:
-                return y
-        return self._step(x, out)
+        only = self._only
+        if only is None or (y := only(x, out)) is NotImplemented:
+            return self._step(x, out)
+        return y
 
     def _step(self, x: Any, out: Array | None) -> Any:
         rows = self._read(x, ())
         if out is None:
-            return self._move(lambda steppers: self._through(steppers, rows, None))
-        target = self._writable(out, rows.dtype if self.net.dtype is None else self.net.dtype)
-        self._move(lambda steppers: self._through(steppers, rows, target))
+            return self._move(self._through, rows)
+        self._move(self._through, rows, self._writable(out, rows.dtype if self.net.dtype is None else self.net.dtype))
         return out
 
     def run(self, x: Any) -> Any:
@@ -200,42 +198,42 @@ class Stream:
         rows = self._read(x, ("time",))
         if rows.shape[len(self._outer)] == 0:
             raise ShapeError(f"x must have at least one step. Got {rows.shape}.")
-        return self._move(lambda steppers: self._through(steppers, rows, None, chunk=True))
+        return self._move(self._through, rows, None, True)
 
-    def _through(self, steppers: Steppers, x: Array, out: Array | None, chunk: bool = False) -> Array:
+    def _through(self, steppers: Steppers, x: Array, out: Array | None = None, chunk: bool = False) -> Array:
         """x through all layers; the last writes into `out` itself where it can."""
-        rows, last = x, len(steppers) - 1
-        for i, (stateless, stepper) in enumerate(zip(self._rows, steppers, strict=True)):
+        rows = x
+        for stateless, stepper in zip(self._rows, steppers, strict=True):
             if stepper is None:
                 rows = stateless(rows)  # type: ignore[misc]
                 continue
-            rows = np.ascontiguousarray(rows, self.net.dtype)
-            if chunk:
-                rows = stepper.run(rows)
-            else:
-                rows = stepper.step(rows, out if i == last and out is not None and out.flags.carray else None)
-            assert rows is not NotImplemented  # the layers fit together, and so do their rows
+            y = stepper.run(rows) if chunk else stepper.step(rows, out if stepper is steppers[-1] else None)
+            if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
+                rows = np.ascontiguousarray(rows, self.net.dtype)
+                y = stepper.run(rows) if chunk else stepper.step(rows)
+                assert y is not NotImplemented  # the layers fit together
+            rows = y
         if out is not None and rows is not out:
             out[...] = rows
-        elif np.may_share_memory(rows, x):  # layers that do nothing hand on what they get
+        elif not self.net.stateful and np.may_share_memory(rows, x):  # layers that do nothing hand on what they get
             rows = rows.copy()
         return rows
 
-    def _move(self, act: Callable[[Steppers], T]) -> T:
-        """Lets `act` change the state, wholly or not at all.
+    def _move(self, act: Callable[..., T], *args: Any) -> T:
+        """Lets ``act(steppers, *args)`` change the state, wholly or not at all.
 
         It works on steppers of its own, which are then put in the place of the old ones by one assignment. Those serve
         the next call.
         """
         before = self._steppers
         if len(before) == 1:
-            return act(before)  # one stepper moves wholly or not at all by itself
+            return act(before, *args)  # one stepper moves wholly or not at all by itself
         # Always another tuple: where `self._steppers` is still `before`, nothing has moved meanwhile.
         after = (*self._spares.pop(),) if self._spares else self._new_steppers()
         for new, old in zip(after, before, strict=True):
             if new is not None:
                 new.assign(old)
-        result = act(after)
+        result = act(after, *args)
         if self._steppers is not before:
             raise two_at_once()
         self._steppers = after
@@ -262,7 +260,7 @@ class Stream:
         With `rows`, indices or a slice or a mask over the batch, those rows alone; the others are not touched.
         """
         if rows is None:
-            self._move(lambda steppers: self._put(steppers, self._first))
+            self._move(self._put, self._first)
             return
         index, steppers = _row_indices(rows, self._batch or 1), self._steppers
         before = [() if stepper is None else stepper.state(index) for stepper in steppers]
@@ -338,8 +336,9 @@ class Stream:
             return tokens
         names = axes(len(self._outer), len(middle))
         array = checks.real_array("x", x, net.dtype, names)
-        width = net.input_size if net.input_size is not None else "features"
-        checks.shape("x", array, (*self._outer, *middle, width))
+        wanted = (*self._outer, *middle, "features" if net.input_size is None else net.input_size)
+        if array.shape != wanted:
+            checks.shape("x", array, wanted)
         if self._missing == "raise":
             refuse_missing(array, names)
         return np.ascontiguousarray(array)

@@ -19,6 +19,9 @@ from elman.checks import Array, DtypeError, ShapeError
 
 Zones: TypeAlias = tuple[Array | float, ...]
 
+#: ``lock(array, False)``: it can no longer be written into. By keyword it would take twice as long.
+lock: Callable[[Array, bool], None] = np.ndarray.setflags  # type: ignore[assignment]
+
 
 def advance(
     cell: Cell,
@@ -34,24 +37,20 @@ def advance(
     x (B, I), `state` and `weights` can no longer be written into. `mask` is empty where there is none. Without `keep`,
     what the cell keeps is not looked at.
     """
-    _lock(x, *state)
+    for given in (x, *state):
+        lock(given, False)
     try:
-        given = cell.step(x, state, weights, *mask)
+        results = cell.step(x, state, weights, *mask)
     except (ValueError, TypeError) as error:
         _explain(error, cell.step, "step", cell, (x, state, weights, *mask))
         raise
-    if not (_holds(given, 2) and _holds(given[0], len(state)) and isinstance(given[1], dict)):
-        raise _wrong_parts(
-            cell, "step", f"next_state, kept: the tuple {_listed(cell.states)} and a dict of arrays", given
-        )
-    parts = [
-        np.ascontiguousarray(_checked(cell, "step", "the next state", name, part, s.shape), s.dtype)
-        for name, part, s in zip(cell.states, given[0], state, strict=True)
-    ]
+    if not (_has(results, 2) and _has(results[0], len(state)) and isinstance(results[1], dict)):
+        wanted = f"next_state, kept: the tuple {_listed(cell.states)} and a dict of arrays"
+        raise _wrong_parts(cell, "step", wanted, results)
+    after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
     if keep:
-        _check_kept(cell, given[1], len(x))
-    after = tuple(parts)
-    return after if zones is None else zone_out(state, after, zones), given[1]
+        kept = _kept(cell, kept, len(x))
+    return after if zones is None else zone_out(state, after, zones), kept
 
 
 def go_back(
@@ -64,31 +63,32 @@ def go_back(
     mask: tuple[Array, ...] = (),
 ) -> tuple[Array, Arrays, Arrays]:
     """The derivative of one step: the gradients of x, of every state, and of every weight, in their shapes."""
-    _lock(x, *state, *dnext, *kept.values())
+    for given in (x, *dnext):
+        lock(given, False)
     try:
-        given = cell.step_derivative(x, state, weights, kept, dnext, *mask)
+        results = cell.step_derivative(x, state, weights, kept, dnext, *mask)
     except (ValueError, TypeError) as error:
         _explain(error, cell.step_derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
         raise
-    if not (_holds(given, 3) and _holds(given[1], len(state)) and _holds(given[2], len(weights))):
+    if not (_has(results, 3) and _has(results[1], len(state)) and _has(results[2], len(weights))):
         wanted = f"dx, dstate, dweights: one gradient each for x, {_listed(cell.states)} and {_listed(cell.weights)}"
-        raise _wrong_parts(cell, "step_derivative", wanted, given)
-    dx = _checked(cell, "step_derivative", "the gradient of", "x", given[0], x.shape)
-    dstate = [
-        np.ascontiguousarray(_checked(cell, "step_derivative", "the gradient of", name, part, s.shape), s.dtype)
-        for name, part, s in zip(cell.states, given[1], state, strict=True)
-    ]
-    dweights = [
-        _checked(cell, "step_derivative", "the gradient of", name, part, w.shape)
-        for name, part, w in zip(cell.weights, given[2], weights, strict=True)
-    ]
-    return dx, tuple(dstate), tuple(dweights)
+        raise _wrong_parts(cell, "step_derivative", wanted, results)
+    (dx, dstate, dweights), odd = results, False
+    for part, own in zip((dx, *dweights), (x, *weights), strict=True):
+        odd = odd or type(part) is not np.ndarray or part.shape != own.shape or part.dtype is not own.dtype
+    if odd:
+        dx, *dweights = [  # type: ignore[assignment]
+            _checked(cell, "step_derivative", "the gradient of", name, part, own.shape)
+            for name, part, own in zip(("x", *cell.weights), (dx, *dweights), (x, *weights), strict=True)
+        ]
+    return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights)
 
 
 def locked(weights: Arrays) -> Arrays:
     """Views of weights that cannot be written into, as a cell is given them."""
     views = tuple([w.view() for w in weights])
-    _lock(*views)
+    for view in views:
+        lock(view, False)
     return views
 
 
@@ -97,19 +97,27 @@ def zone_out(before: Arrays, after: Arrays, zones: Zones) -> Arrays:
     return tuple(z * old + (1 - z) * new for old, new, z in zip(before, after, zones, strict=True))
 
 
-def _lock(*arrays: Array) -> None:
-    for array in arrays:
-        array.setflags(write=False)
+def _has(value: Any, count: int) -> bool:
+    return (type(value) is tuple or isinstance(value, list)) and len(value) == count
 
 
-def _holds(value: Any, count: int) -> bool:
-    return isinstance(value, (tuple, list)) and len(value) == count
+def _states(cell: Cell, function: str, what: str, given: Any, like: Arrays) -> Arrays:
+    """The arrays that a function returned for states: in the dtype and shape of these, in the order of C."""
+    for part, s in zip(given, like, strict=True):
+        as_is = type(part) is np.ndarray and part.shape == s.shape and part.dtype is s.dtype and part.base is None
+        if not (as_is and part.flags.c_contiguous):
+            break
+    else:
+        return tuple(given)
+    return tuple(
+        # A view is copied: its memory may be written into all the same.
+        np.array(_checked(cell, function, what, name, part, s.shape), s.dtype, order="C")
+        for name, part, s in zip(cell.states, given, like, strict=True)
+    )
 
 
 def _checked(cell: Cell, function: str, what: str, name: str, given: Any, shape: tuple[int, ...]) -> Array:
     """One array that a function of a cell returned."""
-    if type(given) is np.ndarray and given.shape == shape and given.dtype.kind == "f":
-        return given
     must = f"{function} of the cell {cell.name!r} must give {what} {name}"
     if not isinstance(given, (np.ndarray, np.generic, int, float, complex)):
         raise DtypeError(f"{must} as an array of shape {shape}. Got {checks.describe(given)}.")
@@ -123,16 +131,25 @@ def _checked(cell: Cell, function: str, what: str, name: str, given: Any, shape:
     return array
 
 
-def _check_kept(cell: Cell, kept: Kept, batch: int) -> None:
+def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
+    """What a step keeps, which can no longer be written into."""
+    rows = (batch,)
     for name, part in kept.items():
-        must = (
-            f"step of the cell {cell.name!r} must keep {name!r} as an array with one row per sequence, ({batch}, ...)"
-        )
-        if not isinstance(name, str) or not isinstance(part, np.ndarray):
-            raise DtypeError(f"{must}, named by a text. Got {checks.describe(part)}.")
-        if part.ndim == 0 or len(part) != batch:
-            raise ShapeError(f"{must}. Got {part.shape}.")
-        _lock(part)
+        if not (type(part) is np.ndarray and type(name) is str and part.shape[:1] == rows and part.base is None):
+            return {name: _kept_part(cell, name, part, batch) for name, part in kept.items()}
+        lock(part, False)
+    return kept
+
+
+def _kept_part(cell: Cell, name: Any, part: Any, batch: int) -> Array:
+    must = f"step of the cell {cell.name!r} must keep {name!r} as an array with one row per sequence, ({batch}, ...)"
+    if not isinstance(name, str) or not isinstance(part, np.ndarray):
+        raise DtypeError(f"{must}, named by a text. Got {checks.describe(part)}.")
+    if part.ndim == 0 or len(part) != batch:
+        raise ShapeError(f"{must}. Got {part.shape}.")
+    own = np.array(part) if part.base is not None else part  # the memory of a view may be written into all the same
+    lock(own, False)
+    return own
 
 
 def _listed(names: Any) -> str:

@@ -76,37 +76,39 @@ class PlainStepper:
         self._packed = packed
         self._outer = () if batch is None else (batch,)
         self._dtype = packed.weights[0].dtype
+        widths = packed.cell.widths(packed.hidden_size)
+        self._x_shape, self._y_shape = (*self._outer, packed.input_size), (*self._outer, widths[0])
         # Replaced as a whole by every change, also where arrays are written into: so another call can tell.
-        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in packed.cell.widths(packed.hidden_size)])
+        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in widths])
 
     def step(self, x: Array, out: Array | None = None) -> Any:
         """See `Stepper.step`."""
-        shape = (*self._outer, self._state[0].shape[1])
-        if not self._takes(x, (*self._outer, self._packed.input_size)):
-            return NotImplemented
-        if out is not None and not (self._takes(out, shape) and out.flags.carray):
+        if not self._takes(x, self._x_shape) or (out is not None and not self._takes(out, self._y_shape, True)):
             return NotImplemented
         before = self._state
-        after = self._next(x.reshape(len(before[0]), -1), before)
-        y = np.array(after[0]).reshape(shape)
-        if out is not None:
+        # A view: the step locks what it is given, and the caller's array stays as it is.
+        after = self._next(x[:] if self._outer else x[None], before)
+        y = after[0] if self._outer else after[0][0]
+        if out is None:
+            out = y.copy()
+        else:
             out[...] = y
         self._commit(before, after)
-        return y if out is None else out
+        return out
 
     def run(self, x: Array) -> Any:
         """See `Stepper.run`."""
-        steps = x.shape[-2] if x.ndim > 1 else 0
+        steps = x.shape[-2] if isinstance(x, np.ndarray) and x.ndim > 1 else 0
         if not self._takes(x, (*self._outer, steps, self._packed.input_size)):
             return NotImplemented
         before = after = self._state
-        rows = x.reshape(len(before[0]), steps, -1)
+        rows = x if self._outer else x[None]
         y = np.empty((len(rows), steps, before[0].shape[1]), self._dtype)
         for t in range(steps):
             after = self._next(rows[:, t], after)
             y[:, t] = after[0]
         self._commit(before, after)
-        return y.reshape(*self._outer, steps, -1)
+        return y if self._outer else y[0]
 
     def state(self, rows: Array | None = None) -> Arrays:
         """See `Stepper.state`."""
@@ -128,16 +130,18 @@ class PlainStepper:
         """See `Stepper.assign`."""
         self._state = other.state()
 
-    def _takes(self, array: Any, shape: tuple[int, ...]) -> bool:
-        return type(array) is np.ndarray and array.dtype == self._dtype and array.shape == shape and array.flags.aligned
+    def _takes(self, array: Any, shape: tuple[int, ...], writable: bool = False) -> bool:
+        if type(array) is not np.ndarray or array.shape != shape or array.dtype != self._dtype:
+            return False
+        return array.flags.carray if writable else array.flags.aligned
 
     def _next(self, x: Array, state: Arrays) -> Arrays:
         packed = self._packed
-        # A view: the step locks what it is given, and the caller's array stays as it is.
-        return advance(packed.cell, np.ascontiguousarray(x).view(), state, packed.weights, zones=packed.zones)[0]
+        x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
+        return advance(packed.cell, x, state, packed.weights, (), packed.zones)[0]
 
     def _commit(self, before: Arrays, after: Arrays) -> None:
-        own = tuple([np.array(s) for s in after])  # whatever the cell keeps of them
+        own = tuple([s.copy() for s in after])  # whatever the cell keeps of them
         if self._state is not before:
             raise two_at_once()
         self._state = own

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from elman.cells.calling import Zones, advance, go_back, locked
+from elman.cells.calling import Zones, advance, go_back, lock, locked
 from elman.cells.cell import Arrays, Cell, Kept
 from elman.checks import Array
 
@@ -138,6 +138,10 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
     dvalues = np.empty_like(tape.values)
     dweights = tuple(np.zeros_like(w) for w in tape.weights)
     weights = locked(tape.weights)
+    if first[0].flags.writeable:  # a tape that comes out of a pickle
+        for step in tape.steps:
+            for array in (*step.state, *step.kept.values()):
+                lock(array, False)
     for step in reversed(tape.steps):
         dnext = _of(dstate, step.alive)
         if dy is not None:
