@@ -12,29 +12,44 @@ from typing import Any, Self
 class HeldInterrupt:
     """While the context is open, a first SIGINT is held until `release`; a second one acts at once.
 
-    Both raise `KeyboardInterrupt`. Within `whole` nothing acts: neither these nor the handlers that a program has set
-    for other signals, or for SIGINT itself; they are called when it ends. A handler that raises begins such a time, so
-    that what is put in order afterwards is not stopped in its turn. All handlers are put back at the end. Outside the
-    main thread, where Python calls none, nothing is changed.
+    Both raise `KeyboardInterrupt`. While `holding` is true nothing acts: neither these nor the handlers that a program
+    has set for other signals, or for SIGINT itself; they are called when `act` ends that time. It begins by an
+    assignment, because Python may call a handler wherever a function begins. The context opens in such a time, and
+    should be left in one, so that no handler stops it from putting all handlers back. A handler that raises begins one
+    too: what is put in order afterwards is not stopped in its turn. Outside the main thread, where Python calls no
+    handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
+        self.holding = True
         self._asked = False
-        self._whole = False
         self._waiting: list[tuple[int, FrameType | None]] = []
         self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in signal.valid_signals():
-                handler = signal.getsignal(number)
-                if callable(handler):  # one in Python: not the system's, not "ignored"
-                    self._before[number] = handler
-                    signal.signal(number, self._on_signal)
+            try:
+                for number in signal.valid_signals():
+                    handler = signal.getsignal(number)
+                    if callable(handler):  # one in Python: not the system's, not "ignored"
+                        self._before[number] = handler
+                        signal.signal(number, self._on_signal)
+            except BaseException:  # of a handler that was not replaced yet
+                self._put_back(list(self._before.items()))
+                raise
         return self
 
+    def _put_back(self, handlers: list[tuple[int, Any]]) -> None:
+        for i, (number, handler) in enumerate(handlers):
+            try:
+                if signal.getsignal(number) == self._on_signal:  # else the program has set another meanwhile
+                    signal.signal(number, handler)
+            except BaseException:  # of a handler that is in its place again
+                self._put_back(handlers[i:])
+                raise
+
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._whole:
+        if self.holding:
             self._waiting.append((number, frame))
             return
         try:
@@ -45,20 +60,16 @@ class HeldInterrupt:
             else:
                 self._asked = True
         except BaseException:
-            self._whole = True
+            self.holding = True
             raise
 
     def whole(self) -> _Whole:
         """A context in which no signal acts; those that came are answered at its end."""
         return _Whole(self)
 
-    def hold(self) -> None:
-        """Begins such a time, which `act` ends."""
-        self._whole = True
-
     def act(self) -> None:
         """Lets signals act, those first that wait."""
-        self._whole = False
+        self.holding = False
         waiting, self._waiting = self._waiting, []
         for number, frame in waiting:
             self._on_signal(number, frame)
@@ -71,9 +82,8 @@ class HeldInterrupt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            if signal.getsignal(number) == self._on_signal:  # else the program has set another meanwhile
-                signal.signal(number, handler)
+        self.holding = True
+        self._put_back(list(self._before.items()))
         self.act()
         if kind is None:
             self.release()
@@ -86,7 +96,7 @@ class _Whole:
         self.held = held
 
     def __enter__(self) -> None:
-        self.held.hold()
+        self.held.holding = True
 
     def __exit__(self, *_: object) -> None:
         self.held.act()

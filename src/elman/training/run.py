@@ -76,10 +76,11 @@ class Run:
                     resume()
                 self._epochs(state, writer, log, held, show)
                 writer.write(state)
-                with held.whole():
-                    state.sound = False  # from here on the weights are not those of the last update
-                    state.restore_best()
+                held.holding = True
+                state.sound = False  # from here on the weights are not those of the last update
+                state.restore_best()
             except BaseException as error:
+                held.holding = True
                 self._recover(state, writer, held, error)
                 raise
         return state.history(self.validation is not None)
@@ -88,16 +89,16 @@ class Run:
         self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, error: BaseException
     ) -> None:
         """Puts everything in order after `error`. While the checkpoint is written, Ctrl-C acts, and skips it."""
-        held.hold()
         state.put_back()
         if state.sound and (state.epoch or state.update):
             try:
                 held.act()
                 writer.write(state)
             except BaseException as failed:
+                held.holding = True
                 error.add_note(f"The checkpoint was not written: {failed!r}")
-        with held.whole():
-            state.restore_best()
+            held.holding = True
+        state.restore_best()
 
     def _epochs(
         self, state: TrainingState, writer: CheckpointWriter, log: Log, held: HeldInterrupt, show: Progress
