@@ -67,7 +67,7 @@ wheels: $(VENV)/wheels.stamp
 	rm -rf dist $(VENV)/compiled
 	ELMAN_PURE=1 $(PIP) wheel --no-deps --wheel-dir dist .
 	$(PIP) wheel --no-deps --wheel-dir $(VENV)/compiled --config-settings=build-dir=$(OBJECTS) .
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel --quiet repair --wheel-dir dist $(VENV)/compiled/*.whl
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist $(VENV)/compiled/*.whl
 	$(BIN)/python tools/try_wheels.py dist/*.whl
 
 # What takes too long for every change: run it before a release.

@@ -36,9 +36,8 @@ def try_wheel(wheel: Path) -> None:
         run("-m", "pip", "install", "--disable-pip-version-check", "--only-binary=:all:", str(wheel.resolve()))
         said = run("-W", "always", "-c", USE)
         pure = "none-any" in wheel.name
-        if ("plain equations" in said.splitlines()[-1]) != pure or said.count("no compiled part") != pure:
-            backend_and_warning = said if said else "nothing"
-            raise SystemExit(f"{wheel.name} must say once whether it is slow. Got {backend_and_warning}")
+        if said.startswith("plain equations") != pure or said.count("no compiled part") != pure:
+            raise SystemExit(f"{wheel.name} must say once that it is slow, if it is. Got {said}")
         report = run("-m", "elman", "doctor")
         print(f"{wheel.name}: installed and used without a compiler\n{report}")
 

@@ -42,7 +42,7 @@ def examine() -> tuple[str, bool]:
         *_extras(),
         ("self-test", f"{'passed' if passed else 'FAILED'}: {test}"),
         ("one step", f"{_step_time() * 1e6:.2f} microseconds for an LSTM of 8 features and 32 units"),
-        ("this report", f"{time.perf_counter() - start:.1f} seconds"),
+        ("this report", f"{time.perf_counter() - start:.2f} seconds"),
     ]
     lines = [f"elman {version('elman') or '(not installed)'}", *(f"  {name:<12} {text}" for name, text in rows)]
     if kernels.native is None:
