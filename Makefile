@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench results sanitize fuzz lint format wheels ci-long clean
+.PHONY: demo test test-peers bench results sanitize fuzz lint api format wheels ci-long clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -50,6 +50,10 @@ sanitize: $(VENV)/sanitize.stamp
 SECONDS := 180
 fuzz: $(VENV)/test.stamp
 	$(BIN)/python tests/fuzz_readers.py --seconds $(SECONDS)
+
+# Every public signature; tests/test_api.py holds the changelog to what differs from the last release.
+api: $(VENV)/test.stamp
+	$(BIN)/python tools/api.py > docs/api.txt
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
