@@ -185,6 +185,11 @@ def dense_derivative(x: Array, W: Array, y: Array, dy: Array, activation: Activa
     return (dense.dense_derivative if _plain else kernels.dense_derivative)(x, W, y, dy, activation)
 
 
+def activate(x: Array, activation: Activation) -> Array:
+    """An activation of every element, in the bits that it has in `pack_dense`."""
+    return np.asarray(activation(x)) if _plain else kernels.activate(x, activation)
+
+
 def product(x: Array, W: Array) -> Array:
     """x W, each row as `pack_dense` has it: what `x @ W` gives depends on the threads of BLAS."""
     return pack_dense(W, np.zeros(W.shape[1], W.dtype), _IDENTITY)(x)

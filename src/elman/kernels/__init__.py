@@ -25,7 +25,7 @@ try:
 except ModuleNotFoundError:  # a source folder where nothing was built: the plain equations run
     native = None  # type: ignore[assignment]
 
-__all__ = ["Tape", "dense_derivative", "native", "pack", "pack_dense", "run", "run_derivative"]
+__all__ = ["Tape", "activate", "dense_derivative", "native", "pack", "pack_dense", "run", "run_derivative"]
 
 
 class Tape(NamedTuple):
@@ -164,6 +164,12 @@ def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], 
 def dense_derivative(x: Array, W: Array, y: Array, dy: Array, activation: Activation) -> tuple[Array, Array, Array]:
     """The gradients of a dense layer; see `elman.cells.dense.dense_derivative`."""
     return native.dense_backward(_rows(x), W, _rows(y), _rows(dy), *_chosen(activation))
+
+
+def activate(x: Array, activation: Activation) -> Array:
+    """An activation alone, in the bits that a dense layer gives it."""
+    y: Array = native.activate(np.ascontiguousarray(x).reshape(-1), *_chosen(activation))
+    return y.reshape(x.shape)
 
 
 def _chosen(activation: Activation) -> tuple[Any, float, float]:

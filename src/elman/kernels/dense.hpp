@@ -84,9 +84,15 @@ template <class T> void dense_weight_gradient(const DenseBackward<T>& f, index p
     });
 }
 
+// The activation alone, of n elements.
+template <class T> void activate_all(const Gate<T>& gate, const T* x, T* y, index n) {
+    constexpr int L = Lanes<T>::count;
+    for (index j = 0; j < n; j += L) store(y + j, activate_apart(gate, load(x + j, n - j)), n - j);
+}
+
 template <class T> constexpr DenseKernels<T> dense_kernels() {
-    return {dense_sizes<T>,   dense_pack<T>,     dense_pack_transposed<T>,
-            dense_forward<T>, dense_backward<T>, dense_weight_gradient<T>};
+    return {dense_sizes<T>,           dense_pack<T>,  dense_pack_transposed<T>, dense_forward<T>, dense_backward<T>,
+            dense_weight_gradient<T>, activate_all<T>};
 }
 
 }  // namespace ELMAN_ISA

@@ -3,6 +3,8 @@
 
 #include "arguments.hpp"
 #include "dense_layer.hpp"
+#include "dispatch.hpp"
+#include "flush.hpp"
 #include "interpreter.hpp"
 
 namespace elman {
@@ -10,7 +12,7 @@ namespace elman {
 namespace {
 
 // Shorter work does not wait for the interpreter's lock to be given and taken back.
-constexpr double flops_worth_unlocking = 1e6;
+constexpr double flops_worth_unlocking = 1e6, flops_of_activation = 30;
 
 struct DenseArguments {
     Array W, b;
@@ -103,6 +105,33 @@ nb::object backward_call(nb::handle x, nb::handle W, nb::handle y, nb::handle dy
     return in.W.is_float32() ? backward_of<float>(in, x_, y_, dy_) : backward_of<double>(in, x_, y_, dy_);
 }
 
+template <class T>
+nb::object activate_of(const Array& x, Activation activation, double alpha, double beta) {
+    const index n = x.shape(0);
+    const nb::object y = empty<T>({n});
+    const Array y_(y, "y", true);
+    const T* const from = x.data<const T>({n});
+    T* const to = y_.data<T>({n});
+    const Gate<T> gate = {activation, T(alpha), T(beta)};
+    const auto work = [&](const Running&) {
+        const FlushDenormals mode;
+        dense_kernels<T>(n).activate(gate, from, to, n);
+        return true;
+    };
+    if (n * flops_of_activation < flops_worth_unlocking)
+        work(Running{});
+    else
+        run_unlocked(work);
+    return y;
+}
+
+nb::object activate_call(nb::handle x, Activation activation, double alpha, double beta) {
+    const Array x_(x, "x");
+    if (!x_ || x_.dimensions() != 1) throw nb::value_error("x must have shape (elements,).");
+    return x_.is_float32() ? activate_of<float>(x_, activation, alpha, beta)
+                           : activate_of<double>(x_, activation, alpha, beta);
+}
+
 }  // namespace
 
 void add_dense(nb::module_& m) {
@@ -112,6 +141,7 @@ void add_dense(nb::module_& m) {
     m.def("pack_dense", pack_dense, "W"_a, "b"_a, "activation"_a, "alpha"_a, "beta"_a);
     m.def("dense_backward", backward_call, "x"_a, "W"_a, "y"_a, "dy"_a, "activation"_a, "alpha"_a, "beta"_a,
           "dx, dW, db.");
+    m.def("activate", activate_call, "x"_a, "activation"_a, "alpha"_a, "beta"_a, "y (N,) of x (N,).");
 }
 
 }  // namespace elman

@@ -239,6 +239,7 @@ struct DenseKernels {
     void (*backward)(const DenseBackward<T>&, index row0, index row1);
     // Adds the block to parts p0..p1 of dW and db.
     void (*weight_gradient)(const DenseBackward<T>&, index p0, index p1);
+    void (*activate)(const Gate<T>&, const T* x, T* y, index n);
 };
 
 struct Kernels {

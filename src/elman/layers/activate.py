@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman import checks
+from elman import checks, engine
 from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of, softmax
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer
@@ -69,7 +69,7 @@ class Activate(Layer):
     def _rows(self, rows: Array) -> Array:
         if isinstance(self.activation, str):
             return _FUNCTIONS[self.activation][0](rows)
-        return np.asarray(self.activation(rows))
+        return engine.activate(rows, self.activation)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
         if dy is None:
