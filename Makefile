@@ -18,7 +18,7 @@ test: $(VENV)/test.stamp
 	ELMAN_PLAIN=1 $(BIN)/python -m pytest tests/test_gradients.py tests/test_golden.py tests/test_forms.py \
 	    tests/test_cell_variants.py \
 	    tests/test_streaming.py tests/test_streams.py tests/test_bits.py tests/test_dense.py
-	$(BIN)/python -m pytest -m "not peer"
+	$(BIN)/python -m pytest
 
 # PyTorch is large: only the comparisons with it need it.
 test-peers: $(VENV)/peers.stamp
@@ -42,7 +42,7 @@ sanitize: $(VENV)/sanitize.stamp
 	LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	PYTHONPATH=$(VENV)/sanitize $(BIN)/python -m pytest tests/test_kernels.py tests/test_kernel_accuracy.py \
 	    tests/test_kernel_safety.py tests/test_forms.py tests/test_streaming.py tests/test_dense.py \
-	    tests/test_shared_memory.py tests/test_layouts.py \
+	    tests/test_shared_memory.py tests/test_layouts.py tests/test_streams.py \
 	    -k "not memory_that_runs_out and not beyond_all_memory and not within_a_second and not allocates_nothing and \
 	        not binary_is_small"
 
@@ -78,7 +78,9 @@ wheels: $(VENV)/wheels.stamp
 ci-long: $(VENV)/test.stamp
 	$(MAKE) wheels
 	$(MAKE) fuzz
-	ELMAN_LONG=1 $(BIN)/python -m pytest -m "long"
+	$(BIN)/python tests/kills.py 200
+	ELMAN_MALFORMED_CALLS=60000 $(BIN)/python -m pytest tests/test_malformed_calls.py
+	$(BIN)/python -m pytest -m long
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,7 +49,7 @@ def test_the_test_of_a_promise_exists_and_is_run(row):
             assert kin, f"{name} must be in {path}"
             found = kin[-1]
             left_out += marks(found)
-        for mark in ("peer", "slow", "pytest.mark.skip("):
+        for mark in ("peer", "long", "pytest.mark.skip("):
             assert mark not in left_out, f"{name} must be run by make test"
 
 

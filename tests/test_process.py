@@ -68,7 +68,6 @@ def test_a_process_ends_while_daemon_threads_are_inside_calls():
 
 
 @pytest.mark.long
-@pytest.mark.skipif(not os.environ.get("ELMAN_LONG"), reason="make ci-long sets ELMAN_LONG")
 def test_a_hundred_processes_end_while_daemon_threads_are_inside_calls():
     check_ends(104)
 
