@@ -1,10 +1,11 @@
-"""docs/guarantees.md: each promise has a test that `make test` runs, and the README promises nothing beyond the page."""
+"""Each promise of docs/guarantees.md has a test that `make test` runs; the README promises nothing beyond the page."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,11 @@ def test_the_readme_promises_nothing_beyond_the_page():
     for sentence in sentences((ROOT / "README.md").read_text()):
         if PROMISES.search(sentence):
             assert sentence in told, f"docs/guarantees.md must have the promise of the README: {sentence!r}"
+
+
+def test_the_core_needs_numpy_and_safetensors_alone():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert sorted(re.match(r"\w+", name)[0] for name in project["dependencies"]) == ["numpy", "safetensors"]
 
 
 def test_no_promise_of_the_readme_is_kept_that_it_no_longer_makes():
