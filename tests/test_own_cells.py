@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -390,6 +391,10 @@ WRONG_FIELDS = {
     "a weight named as a state": ({"weights": WEIGHTS | {"h": ("hidden",)}}, "a weight of the cell 'mine' .* Got 'h'"),
     "a weight without a name": ({"weights": WEIGHTS | {"": ("hidden",)}}, "a weight of the cell 'mine' .* Got ''"),
     "a weight named by a number": ({"weights": WEIGHTS | {1: ("hidden",)}}, "weights of the cell 'mine' must be a map"),
+    "a kernel for a step of its own": (
+        {"kernel": ("lstm",)},
+        r"kernel of the cell 'mine' must be None: .* Got \('lstm',\)",
+    ),
     "no states": ({"states": ()}, "'mine' must name at least one state"),
     "states in one text": ({"states": "h"}, "states of the cell 'mine' must be a tuple of names.* Got 'h'"),
     "a state twice": ({"states": ("h", "h")}, r"states of the cell 'mine' .* that differ.* Got \('h', 'h'\)"),
@@ -444,3 +449,12 @@ def test_the_step_of_a_built_in_cell_says_what_a_state_is(make):
     np.testing.assert_allclose(after_one[0], made(X[:, :1])[0][:, 0], rtol=1e-12)
     with pytest.raises(elman.ShapeError, match="state must be a tuple of arrays"):
         made.cell.step_derivative(x, h, weights, kept, states)
+
+
+@pytest.mark.parametrize("function", ["step", "step_derivative"])
+def test_a_built_in_cell_with_another_function_does_not_run_the_kernel_of_the_old_one(function):
+    cell = elman.LSTM(2, 3).cell
+    own = getattr(cell, function).function
+    with pytest.raises(ValueError, match=r"kernel of the cell 'lstm' must be None"):
+        replace(cell, **{function: own})
+    assert replace(cell, **{function: own}, kernel=None).kernel is None

@@ -766,3 +766,20 @@ def test_attributes_of_a_stream():
     for name in ("batch", "missing", "net", "stat"):
         with pytest.raises(AttributeError, match=name):
             setattr(stream, name, 3)
+
+
+@pytest.mark.parametrize("base", [elman.Dense, elman.Dropout])
+def test_a_layer_that_extends_another_streams_as_it_computes(base):
+    class Own(base):
+        def _rows(self, rows):
+            return 2 * super()._rows(rows)
+
+        def _run(self, x, state, rng, keep):
+            return x.with_values(self._rows(x.values)), None, None
+
+    net = elman.Network([elman.GRU(2, 3, seed=0), Own(3, 3, seed=1) if base is elman.Dense else Own(0.5)])
+    x = np.random.default_rng(0).standard_normal((5, 2))
+    stream = net.stream()
+    for _ in range(2):
+        np.testing.assert_array_equal([stream.step(row) for row in x], net(x)[0])
+        stream.reset()

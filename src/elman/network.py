@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.random import Generator
 
-    from elman.streaming import Plan, Stream
+    from elman.plan import Plan
+    from elman.streaming import Stream
 
 
 class Network(Layer):
@@ -119,7 +120,8 @@ class Network(Layer):
 
         `missing` says what a NaN in an input does: "pass", "raise" or "forward".
         """
-        from elman.streaming import Plan, Stream
+        from elman.plan import Plan
+        from elman.streaming import Stream
 
         if self._plan is None or not self._plan.fits(self):
             self._plan = Plan(self)

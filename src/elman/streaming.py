@@ -6,9 +6,6 @@ one, until the network changes. A stream itself is the recurrent state of every 
 
 from __future__ import annotations
 
-import copy
-import uuid
-import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,9 +15,9 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
-from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.layer import placed_layers
+from elman.layers import Layer, Recurrent
 from elman.missing import LastValues, axes, refuse_missing
+from elman.plan import Plan, flat_layers
 from elman.sequences import Layout
 
 if TYPE_CHECKING:
@@ -28,74 +25,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Steppers = tuple[Stepper | None, ...]
-
-#: The plans in use, by their key: streams that come out of pickles share them too.
-_plans: weakref.WeakValueDictionary[bytes, Plan] = weakref.WeakValueDictionary()
-
-
-class Plan:
-    """A network as it was at one moment, with its weights packed. It never changes."""
-
-    def __init__(self, net: Network, key: bytes | None = None) -> None:
-        self.net = copy.deepcopy(net)
-        for array in self.net.parameters.values():
-            array.setflags(write=False)
-        every = _flat(self.net)
-        check_steps(every)
-        self.layers = [layer for layer in every if not isinstance(layer, (Dropout, LastStep))]  # they change no step
-        self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
-        self.rows = [layer._ready() for layer in self.layers]  # of those without a state
-        self.first = [_first_state(layer) if isinstance(layer, Recurrent) else () for layer in self.layers]
-        self._made_of = _facts(net)
-        self._key = key or uuid.uuid4().bytes
-        _plans[self._key] = self
-
-    def fits(self, net: Network) -> bool:
-        """Whether the network is still the same: its layers, their options, and every bit of its weights."""
-        if self._made_of != _facts(net):
-            return False
-        mine = self.net.parameters
-        return all(np.array_equal(_bits(array), _bits(mine[name])) for name, array in net.parameters.items())
-
-    def __deepcopy__(self, memo: Any) -> Plan:
-        return self
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _plan, (self._key, self.net)
-
-
-def _plan(key: bytes, net: Network) -> Plan:
-    """The plan of a pickle: the one that is here already, where it is in use."""
-    return _plans.get(key) or Plan(net, key)
-
-
-def _facts(net: Network) -> list[Any]:
-    """What a network is made of beside its weights."""
-    return [(place, type(layer), dict(layer.config)) for place, layer in placed_layers(net)]
-
-
-def _bits(array: Array) -> Array:
-    return array.view(f"u{array.itemsize}")
-
-
-def _first_state(layer: Recurrent) -> Arrays:
-    """The state before the first step, 0 or the learned one, (1, width) each."""
-    learned = layer._first_state(0, 1)
-    return learned or tuple([np.zeros((1, width), layer.dtype) for width in layer._widths])
-
-
-def check_steps(layers: list[Layer]) -> None:
-    """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
-    for i, layer in enumerate(layers):
-        if layer.needs_whole_sequences:
-            raise ShapeError(f"a stream must have layers that go forward step by step. Got {checks.show(layer)}.")
-        pooled = any(isinstance(before, LastStep) for before in layers[:i])
-        if pooled and isinstance(layer, (Recurrent, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {checks.show(layer)} behind a LastStep.")
-
-
-def _flat(net: Network) -> list[Layer]:
-    return [layer for _, layer in placed_layers(net)]
 
 
 class Stream:
@@ -331,7 +260,7 @@ class Stream:
         """x as rows that the first layer takes: (batch, ..., features), or without batch."""
         net = self.net
         if net.takes_tokens:
-            tokens = checks.integer_array("x", x, _flat(net)[0].config["count"])
+            tokens = checks.integer_array("x", x, flat_layers(net)[0].config["count"])
             checks.shape("x", tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))

@@ -109,6 +109,13 @@ class Cell:
         self._check_weights()
         self._check_roles()
         checks.flag(f"takes_mask of the cell {self.name!r}", self.takes_mask)
+        if self.kernel is not None:
+            for function in (self.step, self.step_derivative):
+                if not isinstance(function, Given) or function.states != self.states:
+                    raise ValueError(
+                        f"kernel of the cell {self.name!r} must be None: a kernel computes a step of the library, with "
+                        f"its states, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
+                    )
         try:
             json.dumps(self.options, allow_nan=False)
         except (TypeError, ValueError) as error:

@@ -67,9 +67,14 @@ class Dense(Layer):
         return x.with_values(y), None, (rows, self._parameters["W"].copy(), y) if keep else None
 
     def _rows(self, rows: Array) -> Array:
-        return self._ready()(rows)
+        return self._packed()(rows)
 
     def _ready(self) -> Callable[[Array], Array]:
+        if type(self)._rows is not Dense._rows:  # a subclass with rows of its own
+            return self._rows
+        return self._packed()
+
+    def _packed(self) -> Callable[[Array], Array]:
         return engine.pack_dense(self._parameters["W"], self._parameters["b"], self.activation)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:

@@ -18,7 +18,7 @@ from elman.interop.chain import layers_of
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
 from elman.layers.layer import placed_layers
 from elman.network import Network
-from elman.streaming import check_steps
+from elman.plan import check_steps
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
