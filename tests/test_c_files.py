@@ -185,7 +185,7 @@ def test_what_is_refused(tmp_path):
         with pytest.raises(elman.ShapeError, match=re.escape(str(of_stream.value))):
             to_c(net, tmp_path / "x")
     real = elman.GRU(3, 4).cell
-    named = dataclasses.replace(real, step=lambda x, state, weights, mask=None: (state, {}))
+    named = dataclasses.replace(real, step=lambda x, state, weights, mask=None: (state, {}), kernel=None)
     with pytest.raises(
         elman.FormatError, match=r"layer 1: the cell must be a built-in one for C\. Got Cell\('leaky'\)"
     ):
