@@ -102,9 +102,9 @@ MODE = """
     call, threads, raises = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "raises"
     elman.set_threads(threads)
     layer = elman.LSTM(64, 192, seed=0)
-    x = np.zeros((32, 100, 64), np.float32)
+    x = np.zeros((32, 400, 64), np.float32)
     _, _, tape = layer.forward(x)
-    dy, stream = np.ones((32, 100, 192), np.float32), elman.Network([layer]).stream(32)
+    dy, stream = np.ones((32, 400, 192), np.float32), elman.Network([layer]).stream(32)
     tiny = "1e-310"
     arithmetic = lambda: (float(tiny), float(tiny) == 0, float(np.array([5e-324])[0] * 1.0), 1e-310 / 2 > 0)
     right = arithmetic()
