@@ -154,8 +154,10 @@ def test_stacks():
     with pytest.raises(ValueError, match=r"layer 1, Dense, must have dtype float32"):
         elman.Network([elman.RNN(3, 4), elman.Dense(4, 2, dtype="float64")])
     layer = elman.Dense(3, 3)
-    with pytest.raises(ValueError, match="Got the same one twice"):
-        elman.Network([layer, layer])
+    inside = elman.Network([layer])
+    for twice in ([layer, layer], [layer, inside], [elman.Network([inside]), elman.Reverse(), inside]):
+        with pytest.raises(ValueError, match=r"must be a layer of its own.* Got the same one twice"):
+            elman.Network(twice)
     check("layers must hold at least one layer. Got an empty list.", lambda: elman.Network([]), elman.ShapeError)
     with pytest.raises(TypeError, match=r"layers\[0\] must be a layer\. Got 3\."):
         elman.Network([3])

@@ -152,3 +152,5 @@ def test_orthogonal_starts_are_those_of_qr(rows, columns):
             Q, R = np.linalg.qr(a.T)
             np.testing.assert_allclose(q, (Q * np.sign(np.diag(R))).T, rtol=0, atol=1e-11)
         np.testing.assert_array_equal(a, kept)
+        both = orthonormal_rows(np.stack([a, q, -a]))
+        np.testing.assert_array_equal(both[::2], [orthonormal_rows(a), orthonormal_rows(-a)])  # each by itself

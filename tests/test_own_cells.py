@@ -266,6 +266,12 @@ def test_every_mistake_is_refused_whatever_the_layer():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_right_cells_of_every_kind(dtype):
     """What is odd but right gives the numbers of the plain cell."""
+    one = {}
+
+    def used_again(kept):
+        one.update(kept)
+        return one
+
     rights = {
         "as it is": step,
         "lists": after(lambda s, k: [list(s), k]),
@@ -273,6 +279,7 @@ def test_right_cells_of_every_kind(dtype):
         "Fortran order": after(lambda s, k: (tuple(np.asfortranarray(part) for part in s), k)),
         "matrices": after(lambda s, k: (tuple(part.view(np.matrix) for part in s), k)),
         "one array kept twice": after(lambda s, k: (s, {"n": k["n"], "again": k["n"], "next": s[1]})),
+        "one dict for all steps": after(lambda s, k: (s, used_again(k))),
     }
     wanted = layer(dtype=dtype, bidirectional=True)
     outputs, gradients = wanted(RAGGED)[0], backward(wanted, RAGGED)[2]
@@ -285,6 +292,21 @@ def test_right_cells_of_every_kind(dtype):
                 np.testing.assert_array_equal(a, b, err_msg=name)
             for key, gradient in backward(made, RAGGED)[2].items():
                 np.testing.assert_array_equal(gradient, gradients[key], err_msg=name)
+
+
+def test_a_derivative_that_changes_its_dict():
+    """The dict of what was kept is its own: the tape can be used again."""
+
+    def pops(x, state, weights, kept, dnext):
+        found = derivative(x, state, weights, dict(kept), dnext)
+        kept.clear()
+        return found
+
+    made = layer(step, pops)
+    y, _, tape = made.forward(X)
+    for _ in range(2):
+        for name, gradient in made.backward(tape, np.ones_like(y))[2].items():
+            np.testing.assert_array_equal(gradient, backward(layer())[2][name])
 
 
 def test_a_state_handed_on_and_one_array_for_both():
@@ -365,6 +387,10 @@ WRONG_FIELDS = {
     "an unknown gate": (
         {"inner_biases": {"b": "n"}, "gates": ("i",)},
         "the gate of b in inner_biases of the cell 'mine' must be one of 'i'. Got 'n'",
+    ),
+    "a role in a gate of none": (
+        {"inner_biases": {"b": "n"}},
+        "'mine' must name its gates, as inner_biases of the cell 'mine' names one. Got none",
     ),
     "a peephole that is a matrix": (
         {"peepholes": {"Wh": "i"}, "gates": ("i",)},
@@ -458,3 +484,20 @@ def test_a_built_in_cell_with_another_function_does_not_run_the_kernel_of_the_ol
     with pytest.raises(ValueError, match=r"kernel of the cell 'lstm' must be None"):
         replace(cell, **{function: own})
     assert replace(cell, **{function: own}, kernel=None).kernel is None
+
+
+def test_a_kernel_computes_the_step_that_was_made_with_it():
+    """Of all built-in cells, each pair of which differs in what its kernel computes."""
+    cells = [elman.LSTM(2, 3).cell, elman.LSTM(2, 3, clip=1.0).cell, elman.LSTM(2, 3, peepholes=True).cell]
+    cells += [elman.GRU(2, 3).cell, elman.GRU(2, 3, reset_after=False).cell, elman.GRU(2, 3, clip=2.0).cell]
+    cells += [elman.RNN(2, 3).cell, elman.RNN(2, 3, "relu").cell, elman.LSTM(2, 3, layer_norm=True).cell]
+    for a, b in itertools.permutations(cells, 2):
+        for changes in ({"step": b.step}, {"step_derivative": b.step_derivative}, {"kernel": b.kernel}):
+            if changes.get("kernel", a.kernel) is None:
+                continue
+            with pytest.raises(ValueError, match=r"kernel of the cell .* must be None: .* Got"):
+                replace(a, **changes)
+    weights = {f"{name}2": axes for name, axes in cells[0].weights.items()}
+    for changes in ({"states": ("s", "t")}, {"weights": weights}):
+        with pytest.raises(ValueError, match=r"kernel of the cell 'lstm' must be None"):
+            replace(cells[0], **changes)

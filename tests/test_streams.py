@@ -612,6 +612,14 @@ def test_a_stream_is_of_the_network_as_it_is_now():
 
 
 @every_layer
+@pytest.mark.parametrize("missing", ["pass", "forward"])
+def test_a_batch_beyond_the_memory(layer, missing):
+    for batch in (sys.maxsize, 2**62, 2**60, 10**17):
+        with pytest.raises(MemoryError, match=rf"^batch must be small enough for the memory\. Got {batch}\."):
+            network(layer).stream(batch, missing)
+
+
+@every_layer
 @pytest.mark.parametrize("tail", ["alone", "two"])
 @pytest.mark.parametrize("missing", ["pass", "forward"])
 def test_reset_of_some_rows(layer, tail, missing):

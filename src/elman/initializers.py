@@ -34,17 +34,22 @@ def glorot(rng: Generator, shape: tuple[int, ...]) -> Array:
 def orthogonal(rng: Generator, shape: tuple[int, ...]) -> Array:
     """Orthonormal rows or columns, whichever are fewer, drawn evenly (Saxe, McClelland, Ganguli 2014).
 
+    `shape` is (rows, columns), or (count, rows, columns) for so many one after another.
+
     >>> q = orthogonal(np.random.default_rng(0), (3, 3))
     >>> np.allclose(q @ q.T, np.eye(3))
     True
     """
-    rows, columns = shape
-    q = orthonormal_rows(rng.standard_normal((max(rows, columns), min(rows, columns))).T)
-    return q.T if rows >= columns else q
+    *count, rows, columns = shape
+    drawn = rng.standard_normal((*count, max(rows, columns), min(rows, columns)))
+    q = orthonormal_rows(drawn.swapaxes(-1, -2))
+    return q.swapaxes(-1, -2) if rows >= columns else q
 
 
 def orthonormal_rows(a: Array) -> Array:
     """The rows of `a` (k, n) made orthonormal, each from those before it, by Gram and Schmidt.
+
+    Several matrices (count, k, n) are done side by side, each by itself.
 
     The same as the QR decomposition of the transposed with a positive diagonal of R, without which the draw of
     `orthogonal` would not be even. That of LAPACK depends on the threads of BLAS, and waits for them where they have
@@ -55,14 +60,17 @@ def orthonormal_rows(a: Array) -> Array:
     [[0.6, 0.8], [0.8, -0.6]]
     """
     q = np.array(a, order="C")
-    for start in range(0, len(q), BLOCK):
-        before, block = q[:start], q[start : start + BLOCK]
+    matrices = q.reshape(-1, *q.shape[-2:])
+    for start in range(0, q.shape[-2], BLOCK):
+        before, block = matrices[:, :start], matrices[:, start : start + BLOCK]
         for _ in range(2):
             if start:
-                block -= engine.product(engine.product(block, before.T.copy()), before)
-            for i, row in enumerate(block):
-                row -= np.einsum("j,jn->n", np.einsum("jn,n->j", block[:i], row), block[:i])
-                row /= np.sqrt(np.einsum("n,n->", row, row))
+                for own, others in zip(block, before, strict=True):
+                    own -= engine.product(engine.product(own, others.T.copy()), others)
+            for i in range(block.shape[1]):
+                row, others = block[:, i], block[:, :i]
+                row -= np.einsum("gj,gjn->gn", np.einsum("gjn,gn->gj", others, row), others)
+                row /= np.sqrt(np.einsum("gn,gn->g", row, row))[:, None]
     return q
 
 
@@ -92,17 +100,22 @@ def recurrent(parameters: Mapping[str, Array], cell: Cell, name: str, rng: Gener
         if weight in cell.starts:
             parameters[weight][...] = cell.starts[weight]
             continue
-        blocks = len(cell.gates) if axes[-1] == "gates" else 1
-        for block in np.split(parameters[weight], blocks, axis=-1):
-            block[...] = _recurrent_block(name, block.shape, axes, of_h, rng)
+        array, count = parameters[weight], len(cell.gates) if axes[-1] == "gates" else 1
+        blocks = array.reshape(*array.shape[:-1], count, -1)
+        shape = (*array.shape[:-1], blocks.shape[-1])
+        if len(shape) == 2 and (name == "orthogonal" or (name == "glorot" and axes[0] == of_h)):
+            drawn = [*orthogonal(rng, (count, *shape))]
+        else:
+            drawn = [_recurrent_block(name, shape, axes, rng) for _ in range(count)]
+        for i, block in enumerate(drawn):
+            blocks[..., i, :] = block
 
 
-def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], of_h: str, rng: Generator) -> Array:
+def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], rng: Generator) -> Array:
+    """A block that is not orthogonal."""
     if name == "uniform":
         hidden = shape[0] if axes[-1] == "projection" else shape[-1]  # but for a projection, a block is hidden wide
         return uniform(rng, shape, 1 / np.sqrt(hidden))
     if len(shape) == 1:
         return np.zeros(shape)
-    if len(shape) == 2 and (name == "orthogonal" or axes[0] == of_h):
-        return orthogonal(rng, shape)
     return glorot(rng, shape)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Gradients
+from elman.layers.layer import Gradients, placed_layers
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names
 from elman.sequences import Sequences
 
@@ -215,6 +215,7 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
     if not layers:
         raise ShapeError("layers must hold at least one layer. Got an empty list.")
     width: int | None = None
+    seen: set[int] = set()
     for i, layer in enumerate(layers):
         name = f"layer {i}, {type(layer).__name__},"
         if layer.takes_tokens and i > 0:
@@ -232,8 +233,10 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
                 f"{name} must have dtype {first.dtype}, as layer {j}, {type(first).__name__}, has; astype gives it. "
                 f"Got {layer.dtype}."
             )
-        if any(layer is other for other in layers[:i]):
-            raise ValueError(f"{name} must be a layer of its own. Got the same one twice.")
+        own = {id(part) for _, part in placed_layers(layer)} or {id(layer)}
+        if own & seen:
+            raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")
+        seen |= own
         width = _width_behind(name, layer, width)
     return width
 

@@ -6,6 +6,7 @@ one of them in one place alone.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Mapping
@@ -30,7 +31,10 @@ class ReadOnly(dict[str, Any]):
     update = setdefault = pop = popitem = clear = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (dict(self),)  # pickle and deepcopy would else fill an empty one, item by item
+        return type(self), (dict(self),)  # pickle would else fill an empty one, item by item
+
+    def __deepcopy__(self, memo: Any) -> ReadOnly:
+        return type(self)({name: copy.deepcopy(value, memo) for name, value in self.items()})
 
 
 class LiveArrays(ReadOnly):

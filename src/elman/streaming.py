@@ -170,9 +170,12 @@ class Stream:
         return result
 
     def _new_steppers(self) -> Steppers:
-        made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
-        if self._missing == "forward":
-            made.insert(0, LastValues(self._batch, self.net.input_size or 0, self.net.dtype))
+        try:
+            made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
+            if self._missing == "forward":
+                made.insert(0, LastValues(self._batch, self.net.input_size or 0, self.net.dtype))
+        except (MemoryError, ValueError):  # NumPy's ValueError: of no size that an array can have
+            raise MemoryError(f"batch must be small enough for the memory. Got {self._batch or 1}.") from None
         return tuple(made)
 
     @property

@@ -66,7 +66,7 @@ def go_back(
     for given in (x, *dnext):
         lock(given, False)
     try:
-        results = cell.step_derivative(x, state, weights, kept, dnext, *mask)
+        results = cell.step_derivative(x, state, weights, dict(kept), dnext, *mask)
     except (ValueError, TypeError) as error:
         _explain(error, cell.step_derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
         raise
@@ -138,7 +138,7 @@ def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
         if not (type(part) is np.ndarray and type(name) is str and part.shape[:1] == rows and part.base is None):
             return {name: _kept_part(cell, name, part, batch) for name, part in kept.items()}
         lock(part, False)
-    return kept
+    return dict(kept)  # the cell may use its own for the next step
 
 
 def _kept_part(cell: Cell, name: Any, part: Any, batch: int) -> Array:

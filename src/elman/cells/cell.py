@@ -58,7 +58,8 @@ class Cell:
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
     kernel
-        The compiled kernel that computes the same, its name and arguments; None where there is none.
+        The compiled kernel that computes the same, its name and arguments; None where there is none, as for every
+        cell of your own.
 
     Example
     -------
@@ -109,13 +110,13 @@ class Cell:
         self._check_weights()
         self._check_roles()
         checks.flag(f"takes_mask of the cell {self.name!r}", self.takes_mask)
-        if self.kernel is not None:
-            for function in (self.step, self.step_derivative):
-                if not isinstance(function, Given) or function.states != self.states:
-                    raise ValueError(
-                        f"kernel of the cell {self.name!r} must be None: a kernel computes a step of the library, with "
-                        f"its states, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
-                    )
+        for function in (self.step, self.step_derivative) if self.kernel is not None else ():
+            own = (self.kernel, self.states, tuple(self.weights))
+            if not isinstance(function, Given) or (function.kernel, function.states, function.weights) != own:
+                raise ValueError(
+                    f"kernel of the cell {self.name!r} must be None: a kernel computes the step of the library that was "
+                    f"made with it, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
+                )
         try:
             json.dumps(self.options, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -178,6 +179,8 @@ class Cell:
                 if field_name == "starts":
                     checks.number(f"{weight} in {of}", value)
                     continue
+                if not self.gates:
+                    raise ValueError(f"the cell {self.name!r} must name its gates, as {of} names one. Got none.")
                 checks.choice(f"the gate of {weight} in {of}", value, self.gates)
                 if self.weights[weight] != ("hidden",):
                     raise ValueError(f"{weight} in {of} must have the axes ('hidden',). Got {self.weights[weight]}.")
@@ -211,9 +214,13 @@ class Given:
     keywords: Mapping[str, Any]
     states: tuple[str, ...]
     weights: tuple[str, ...]
+    kernel: tuple[Any, ...] | None = None  # the compiled kernel that computes the same
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keywords", frozen(self.keywords))
+
+    def __deepcopy__(self, memo: Any) -> Given:
+        return self  # nothing in it changes
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
         _check_tuple("state", state, self.states)
@@ -234,11 +241,20 @@ def built_in_cell(
     *,
     weights: Mapping[str, tuple[str, ...]],
     states: tuple[str, ...],
+    kernel: tuple[Any, ...] | None = None,
     **fields: Any,
 ) -> Cell:
     """A cell of this library: its functions are given the keywords, and refuse states that are no tuple."""
-    given = [Given(function, keywords or {}, states, tuple(weights)) for function in (step, step_derivative)]
-    return Cell(weights=weights, states=states, step=given[0], step_derivative=given[1], takes_mask=True, **fields)
+    given = [Given(function, keywords or {}, states, tuple(weights), kernel) for function in (step, step_derivative)]
+    return Cell(
+        weights=weights,
+        states=states,
+        step=given[0],
+        step_derivative=given[1],
+        takes_mask=True,
+        kernel=kernel,
+        **fields,
+    )
 
 
 def masked(h: Array, mask: Array | None) -> Array:

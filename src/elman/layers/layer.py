@@ -278,11 +278,12 @@ class Layer:
         return self._parameters
 
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith("_"):
-            if name in self._parameters:
-                return self._parameters[name]
-            if name in self._known_options():  # those of a cell are no attributes of their own
-                return self.config.get(name, self._known_options()[name])
+        if name.startswith("_"):  # asked for by Python itself, as in a copy: without the words
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
+        if name in self._parameters:
+            return self._parameters[name]
+        if name in self._known_options():  # those of a cell are no attributes of their own
+            return self.config.get(name, self._known_options()[name])
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> AttributeError:
