@@ -370,6 +370,7 @@ def raise_at(stream, call, given, at):
         return trace
 
     old = sys.gettrace()
+    gc.disable()  # what others do when it runs is not to be stopped
     sys.settrace(trace)
     try:
         getattr(stream, call)(given)
@@ -377,6 +378,7 @@ def raise_at(stream, call, given, at):
         pass
     finally:
         sys.settrace(old)
+        gc.enable()
     return count
 
 
