@@ -36,7 +36,13 @@ class KindError(TypeError, ValueError):
 
 
 class FormatError(ValueError):
-    """A file or a foreign model that cannot be read or written exactly."""
+    """A file or a foreign model that cannot be read or written exactly.
+
+    Its text is cut where it is long: what a file holds may be of any length.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message if len(message) <= 4000 else f"{message[:4000]} ...")
 
 
 class MissingExtraError(ImportError):

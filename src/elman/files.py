@@ -128,7 +128,10 @@ def replace_all(contents: Mapping[Where, bytes]) -> None:
 
 def _replace(targets: Mapping[str, bytes]) -> None:
     with contextlib.ExitStack() as stack:
-        written = {target: stack.enter_context(_written(target, content)) for target, content in targets.items()}
+        written = {}
+        for target, content in targets.items():
+            with _about(target):
+                written[target] = stack.enter_context(_written(target, content))
         before = {target: _content(target) for target in targets} if len(targets) > 1 else {}
         try:
             for target, temporary in written.items():
@@ -140,6 +143,17 @@ def _replace(targets: Mapping[str, bytes]) -> None:
             raise
     for folder in {os.path.dirname(target) or os.curdir for target in targets}:
         _flush_folder(folder)
+
+
+@contextlib.contextmanager
+def _about(target: str) -> Iterator[None]:
+    """Errors of the system in here name the file that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename2 is None:
+            error.filename = target
+        raise
 
 
 def _content(path: str) -> bytes | None:
@@ -282,7 +296,8 @@ def folder_beside(path: Where) -> Iterator[str]:
 
 def append(path: Where, content: bytes) -> None:
     """Adds to the end of the file at `path`, as one writes a log."""
-    with open(check_path("path", path), "ab") as file:
+    target = check_path("path", path)
+    with _about(target), open(target, "ab") as file:
         file.write(content)
 
 

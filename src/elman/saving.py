@@ -85,7 +85,9 @@ def _content(path: Any) -> tuple[str, bytes]:
 def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> Any:
     """The network's config in the header of a file, of known form; see `_check_layers`."""
     if "elman" not in metadata:
-        raise FormatError("its header must have the field 'elman'. Got none: it was not written by elman.")
+        checkpoint = "elman_checkpoint" in metadata
+        what = "it is a checkpoint, with which elman.fit goes on" if checkpoint else "it was not written by elman"
+        raise FormatError(f"its header must have the field 'elman'. Got none: {what}.")
     text = metadata["elman"]
     description = json.loads(text)
     version = _field(description, "version", int, "its description")

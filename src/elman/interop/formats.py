@@ -166,7 +166,7 @@ def _of_json(name: str) -> str:
 
 def _is_elman(header: bytes) -> bool:
     try:
-        return "elman" in json.loads(header)["__metadata__"]
+        return not {"elman", "elman_checkpoint"}.isdisjoint(json.loads(header)["__metadata__"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return b'"elman"' in header  # longer than what is looked at, or broken: its reader says where
 

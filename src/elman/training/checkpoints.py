@@ -25,9 +25,10 @@ from elman.layers.layer import Layer, placed_layers
 from elman.network import Network
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
-from elman.training.identity import digest_of, identify, name_of
+from elman.training.identity import digest_of, identify
 from elman.training.losses import Loss
 from elman.training.state import TrainingState
+from elman.training.user_code import name_of
 
 VERSION = 2  #: of the files; 1 had no checksum, no first weights, and told functions by their names alone
 Identity = dict[str, str]  # what a run was asked, argument -> a text that differs where the argument does
@@ -44,7 +45,8 @@ class Checkpoint:
     file is replaced whole or not at all, so a crash at any moment leaves the last one, and the run that goes on from
     it ends with the same weights, to the last bit, as one that was never stopped.
 
-    A file belongs to one set of arguments, losses, schedules and cells of your own included. `key` is a name of your
+    A file belongs to one set of arguments, losses, schedules and cells of your own included, with what their code reads
+    and as they stand when `fit` is called: one that counts its calls is another one afterwards. `key` is a name of your
     own for what cannot be told apart by its content, as a function of another language; a new one for each new
     meaning. `change` names arguments that may differ from those of the file: "optimizer" (another learning rate or
     schedule, with the moments kept), "loss", "epochs", "clip_norm", "clip_value", "weight_noise" or "patience".
@@ -100,6 +102,7 @@ def identity_of(
 
     Raises `ValueError` for what cannot be told apart; see `elman.training.identity`.
     """
+    streams = settings["truncate"] is not None and data.x.layout.form == "single"
     layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
     known = {id(array): f"weights {name}" for name, array in net.parameters.items()}
     known |= {id(layer): f"layer {place}" for place, layer in layers}
@@ -107,7 +110,7 @@ def identity_of(
         "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
         "loss": identify("loss", loss, key, known),
         **{name: identify(name, value, key, known) for name, value in settings.items()},
-        "data": digest_examples(data),
+        "data": digest_examples(data) + (" as parallel streams" if streams else ""),
         "validation": digest_examples(validation),
         "key": str(key),
     }

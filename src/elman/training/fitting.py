@@ -130,7 +130,7 @@ def fit(
     FormatError
         For a checkpoint that is cut short or damaged, or is none.
     FloatingPointError
-        Where the loss or a gradient stops being finite. The weights are left as they were before that batch.
+        Where the loss, a gradient or a weight stops being finite. The weights are left as they were before that batch.
     OSError
         Where the last checkpoint cannot be written, once the weights are in place. An earlier one, or a log, that
         cannot be written is told by a `RuntimeWarning`.

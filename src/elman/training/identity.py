@@ -11,7 +11,6 @@ from __future__ import annotations
 import abc
 import copyreg
 import dataclasses
-import dis
 import enum
 import functools
 import hashlib
@@ -20,19 +19,17 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, Generic, Protocol
 
 import numpy as np
 
 from elman import checks
 from elman.layers.layer import Layer
+from elman.training.user_code import METHODS, Reads, installed, is_of_library, is_ours, is_written, name_of
 
 MOST = 1_000_000  #: values looked at for one argument
 LONGEST = 100  #: characters of a text; a longer one is replaced by its digest
 
-#: What `dataclass` writes into a class by itself.
-_OF_EVERY_DATACLASS = "init repr eq hash setattr delattr getstate setstate replace lt le gt ge"
 _BUILT_IN = (
     types.BuiltinFunctionType,
     types.MethodWrapperType,
@@ -57,7 +54,7 @@ def identify(name: str, value: Any, key: str | None = None, known: Mapping[int, 
     try:
         return _Teller(key is not None, known or {}).tell(value, name)
     except IndistinctError as error:
-        why = f"Got {error}, which has no content to compare."
+        why = f"Got {error}."
     except RecursionError:
         why = "Got one that is nested too deeply."
     raise ValueError(
@@ -124,7 +121,7 @@ class _Teller:
         return f"{kind}({', '.join(texts)})"
 
     def _compound(self, value: Any, place: str) -> str:
-        if isinstance(value, dict) and _is_ours(type(value).__module__):
+        if isinstance(value, dict) and is_ours(type(value).__module__):
             value = dict(value)
         if type(value) in _CONTAINERS:  # a subclass may hold more than what is in it
             return _CONTAINERS[type(value)](self, value, place)
@@ -147,11 +144,12 @@ class _Teller:
         if value.dtype.hasobject:
             return self._all(f"array{value.shape}", [(place, value.tolist())])
         plain = np.ascontiguousarray(value)
-        text = f"array({value.dtype.str}, {value.shape}, {digest_of(plain.view(np.ndarray).tobytes())})"
+        kind = value.dtype.str if value.dtype.names is None else repr(value.dtype)
+        text = f"array({kind}, {value.shape}, {digest_of(plain.view(np.ndarray).tobytes())})"
         if type(value) in (np.ndarray, np.memmap):
             return text
         return self._all(
-            name_of(type(value)), [(place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)]
+            "array", [(place, type(value)), (place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)]
         )
 
     def _layer(self, value: Layer, place: str) -> str:
@@ -159,28 +157,42 @@ class _Teller:
 
     def _class(self, value: type, place: str) -> str:
         name = name_of(value)
-        if _installed(value.__module__) and "<locals>" not in name:
+        if installed(value.__module__) and "<locals>" not in name:
             return name
-        if issubclass(value, enum.Enum):
-            return self._named(name, {member.name: member.value for member in value}, place)
-        own = {key: part for key, part in vars(value).items() if _is_written(value, key, part)}
+        own = {key: part for key, part in vars(value).items() if is_written(key, part)}
+        if issubclass(value, enum.Enum):  # beside its members there is what the module enum puts there
+            own = {key: part for key, part in own.items() if isinstance(part, METHODS) and not is_of_library(part)}
+            own |= {member.name: member.value for member in value}
         bases = [base for base in value.__bases__ if base is not object]
-        return self._named(self._all(name, [(place, base) for base in bases]), own, place)
+        kinds = [] if installed(type(value).__module__) else [type(value)]
+        return self._named(self._all(name, [(place, base) for base in kinds + bases]), own, place)
+
+    def _module(self, value: types.ModuleType, place: str) -> str:
+        if installed(value.__name__):
+            return f"module {value.__name__}"
+        own = {key: part for key, part in vars(value).items() if not (key.startswith("__") and key.endswith("__"))}
+        return self._named("module", own, place)
 
     def _function(self, value: types.FunctionType, place: str) -> str:
-        installed = _installed(value.__globals__.get("__name__"))
+        is_installed = installed(value.__globals__.get("__name__"))
         parts: dict[str, Any] = {
             "defaults": value.__defaults__,
             "keywords": value.__kwdefaults__,
             "attributes": vars(value),
         }
-        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
-            parts[f"variable {name}"] = _content(cell)
-        if not installed:
+        closed = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+        found = {f"variable {name}": _content(cell) for name, cell in closed}
+        if is_installed:
+            parts |= found
+        else:
+            reads = Reads(value)
+            if reads.dynamic and not self.keyed:
+                raise IndistinctError(f"{place}, which may read by {reads.dynamic} what its code does not name")
             parts["code"] = value.__code__
-            parts |= {f"global {name}": part for name, part in _globals_read(value)}
+            for name, part in [*found.items(), *((f"global {name}", part) for name, part in reads.named())]:
+                parts |= reads.within(name, part)
         parts = {name: part for name, part in parts.items() if part is not None and part != {}}
-        return self._named(name_of(value) if installed else "function", parts, place)
+        return self._named(name_of(value) if is_installed else "function", parts, place)
 
     def _code(self, value: types.CodeType, place: str) -> str:
         facts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
@@ -209,11 +221,11 @@ class _Teller:
 
     def _object(self, value: Any, place: str) -> str:
         kind = type(value)
-        installed = _installed(kind.__module__)
+        is_installed = installed(kind.__module__)
         text = self.tell(kind, place)
-        if _is_ours(kind.__module__) or not installed or dataclasses.is_dataclass(kind):
+        if is_ours(kind.__module__) or not is_installed or dataclasses.is_dataclass(kind):
             text = self._named(text, _attributes(value), place)
-            if not any(_installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
+            if not any(installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
                 return text
         return f"object({text}, {self.tell(self._reduced(value, place), place)})"
 
@@ -229,7 +241,7 @@ class _Teller:
         except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, OSError):
             if self.keyed:
                 return "named by the key"
-            raise IndistinctError(f"{place}, {checks.describe(value)}") from None
+            raise IndistinctError(f"{place}, {checks.describe(value)}, which has no content to compare") from None
         made, arguments, *rest = (*reduced, None, None, None)[:5]
         made = None if made in _MAKERS else made
         return [made, list(arguments), [list(part) if isinstance(part, Iterator) else part for part in rest]]
@@ -240,7 +252,7 @@ _KINDS: list[tuple[Any, Callable[..., str]]] = [
     (np.ndarray, _Teller._array),
     ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _Teller._generator),
     (Layer, _Teller._layer),
-    (types.ModuleType, lambda teller, value, place: f"module {value.__name__}"),
+    (types.ModuleType, _Teller._module),
     (type, _Teller._class),
     (types.FunctionType, _Teller._function),
     (types.CodeType, _Teller._code),
@@ -281,38 +293,9 @@ def _atom(value: Any) -> str | None:
     return None
 
 
-def name_of(kind: type | types.FunctionType) -> str:
-    """The qualified name of a class or a function; those of the library keep it where they move to another file."""
-    return f"{'elman' if _is_ours(kind.__module__) else kind.__module__}.{kind.__qualname__}"
-
-
-def _is_ours(module: str | None) -> bool:
-    return (module or "").partition(".")[0] == "elman"
-
-
-def _is_written(kind: type, name: str, part: Any) -> bool:
-    """Whether a part of a class was written by its author, rather than put there by Python."""
-    if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or name == "_abc_impl":
-        return False
-    if not (name.startswith("__") and name.endswith("__")):
-        return True
-    generated = _OF_EVERY_DATACLASS.split() if "__dataclass_params__" in vars(kind) else []
-    functions = (types.FunctionType, staticmethod, classmethod, property)
-    return isinstance(part, functions) and name.strip("_") not in ("annotate", "annotate_func", *generated)
-
-
-def _installed(name: str | None) -> bool:
-    """Whether a module is of Python or of an installed package, whose code is told by its name."""
-    top = (name or "").partition(".")[0]
-    if top == "elman" or top in sys.stdlib_module_names:
-        return True
-    file = getattr(sys.modules.get(name or ""), "__file__", None)
-    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
-
-
 def _says_nothing(kind: type) -> bool:
     """Whether a base adds no content to its objects that Python code cannot see."""
-    return _is_ours(kind.__module__) or kind in (abc.ABC, Generic, Protocol)
+    return is_ours(kind.__module__) or kind in (abc.ABC, Generic, Protocol)
 
 
 def _attributes(value: Any) -> dict[str, Any]:
@@ -329,7 +312,7 @@ def _attributes(value: Any) -> dict[str, Any]:
             names.append(f"_{kind.__name__.lstrip('_')}{name}" if private else name)
     found = {name: getattr(value, name) for name in names if name != "__weakref__" and hasattr(value, name)}
     found |= getattr(value, "__dict__", {})
-    if _is_ours(type(value).__module__):
+    if is_ours(type(value).__module__):
         for field in fields:
             if type(found[field.name]) is type(field.default) and found[field.name] == field.default:
                 del found[field.name]
@@ -352,17 +335,3 @@ def _global_name(value: Any, name: str) -> str:
         if found is value:
             return f"{module}.{name}"
     raise ValueError(name)
-
-
-def _globals_read(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that a function reads, by name, and what it may read of modules that are a user's own."""
-    codes, names = [function.__code__], set()
-    for code in codes:  # grows: functions within the function
-        codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-        names |= {step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-    attributes = {name for code in codes for name in code.co_names}
-    for name in sorted(names & function.__globals__.keys()):
-        value = function.__globals__[name]
-        yield name, value
-        if isinstance(value, types.ModuleType) and not _installed(value.__name__):
-            yield from ((f"{name}.{other}", vars(value)[other]) for other in sorted(attributes & vars(value).keys()))

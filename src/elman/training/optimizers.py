@@ -57,10 +57,16 @@ class Optimizer:
         _check_gradients(parameters, gradients)
         self._check_state(parameters, state)
         state["step"] += 1
+        move: Any = self._move
         for name, parameter in parameters.items():
             arrays = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
             for theta, g, *moments in _pieces(arrays):
-                self._move(theta, g, tuple(moments), int(state["step"]), learning_rate)
+                moved = move(theta, g, tuple(moments), int(state["step"]), learning_rate)
+                if moved is not None:
+                    raise TypeError(
+                        f"_move of {type(self).__name__} must change its arrays in place and return None. "
+                        f"Got {checks.describe(moved)}."
+                    )
 
     def _check_state(self, parameters: Mapping[str, Array], state: State) -> None:
         moments = self.moments
@@ -87,6 +93,45 @@ class Optimizer:
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         """Moves `theta` and its `moments` in place: a parameter, or some rows of a large one."""
         raise NotImplementedError
+
+
+def started(optimizer: Optimizer, parameters: Mapping[str, Array]) -> State:
+    """The state that an optimizer begins with, held to what a checkpoint can keep."""
+    state, kind = optimizer.start(parameters), type(optimizer).__name__
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise TypeError(f"start of {kind} must return a dict of names to arrays. Got {checks.describe(state)}.")
+    for name, array in state.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            raise TypeError(
+                f"start of {kind} must return arrays of bool, integers or floats up to 64 bits. "
+                f"Got {checks.describe(array)} for {checks.show(name)}."
+            )
+    return dict(state)
+
+
+def update_copied(
+    optimizer: Optimizer, parameters: Mapping[str, Array], gradients: Mapping[str, Array], state: State, rate: float
+) -> None:
+    """One update by an optimizer of a user's own, which may put new arrays in the place of those it is given.
+
+    The arrays themselves are changed, and stay those of the network.
+    """
+    new_parameters, new_state = dict(parameters), dict(state)
+    optimizer.update(new_parameters, gradients, new_state, rate)
+    kind = type(optimizer).__name__
+    for name, old, new in (("parameters", parameters, new_parameters), ("state", state, new_state)):
+        if old.keys() != new.keys():
+            others = ", ".join(sorted(map(str, old.keys() ^ new.keys())))
+            raise ValueError(
+                f"update of {kind} must keep the names in {name}, as start gave them. "
+                f"Got others: {checks.shorten(others)}."
+            )
+        for key, array in old.items():
+            if new[key] is array:
+                continue
+            found = checks.real_array(f"{key} after update of {kind}", new[key])
+            checks.shape(f"{key} after update of {kind}", found, array.shape)
+            array[...] = found
 
 
 def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:

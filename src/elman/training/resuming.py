@@ -58,6 +58,9 @@ def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
         content = file.read()
     try:
         tensors, metadata = read_safetensors(content)
+        if "elman_checkpoint" not in metadata:
+            what = "it is a network, which elman.load reads" if "elman" in metadata else "it was not written by elman"
+            raise ValueError(f"its header must have the field 'elman_checkpoint'. Got none: {what}")
         text = metadata["elman_checkpoint"]
         saved = Saved(name, json.loads(text), tensors)
         _check_header(saved.header)
@@ -167,19 +170,21 @@ def _check_optimizer(saved: Saved, optimizer: Optimizer) -> None:
         names = [name.rpartition(".")[2] for name in names]
     if theirs[0] not in names and names[0] not in theirs:
         raise ValueError(
-            f"optimizer must be of the class whose moments the checkpoint holds, {theirs[0]}, or one that extends it. "
-            f"Got {names[0]}."
+            f"optimizer must be of the class whose moments the checkpoint holds, {checks.shorten(theirs[0])}, or one "
+            f"that extends it. Got {names[0]}."
         )
     held = {name.split("/")[1].partition(".")[0] for name in saved.tensors if name.startswith("optimizer/")} - {"step"}
     if held != set(optimizer.moments):
         wanted, got = (", ".join(sorted(some)) or "none" for some in (held, optimizer.moments))
-        raise ValueError(f"optimizer must have the moments that the checkpoint holds, {wanted}. Got {got}.")
+        raise ValueError(
+            f"optimizer must have the moments that the checkpoint holds, {checks.shorten(wanted)}. Got {got}."
+        )
 
 
 def _version_1(identity: Identity, settings: Mapping[str, Any]) -> Identity:
     """The identity as files of version 1 tell it."""
     told = {name: _text_1(value) for name, value in settings.items()}
-    return {**told, "data": identity["data"], "validation": identity["validation"]}
+    return {**told, "data": identity["data"].partition(" ")[0], "validation": identity["validation"]}
 
 
 def _text_1(value: Any) -> str:

@@ -29,11 +29,13 @@ from elman.training.examples import Examples
 from elman.training.history import History, Log
 from elman.training.interrupt import HeldInterrupt
 from elman.training.losses import Loss
-from elman.training.optimizers import BUILT_IN, Optimizer
+from elman.training.optimizers import BUILT_IN, Optimizer, update_copied
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
 from elman.training.windows import Truncate, Window, batches, select, windows
 
+#: Weights of float32 that move by no more than this in an update stay finite for longer than any run.
+_SAFE_STEP = 1e15
 VALIDATION_STEPS = 1024  #: validation of long sequences goes in windows of so many steps, to take little memory
 
 
@@ -155,13 +157,16 @@ class Run:
             raise self._diverged(state, passes[-1], updates, total, gradients)
         rate = self.optimizer.rate((state.epoch + state.update / updates) / self.epochs)
         clipped = self._clip(gradients, norm) if weight else {}
-        own = type(self.optimizer) not in BUILT_IN
-        if own:  # code of a user's own may take long, and may fail half way
+        # Code of a user's own may take long, and may fail half way; a long step may leave what numbers can hold.
+        held_back = type(self.optimizer) not in BUILT_IN or max(norm, 1.0) * max(rate, 1.0) > _SAFE_STEP
+        if held_back:
             state.hold([*state.parameters.values(), *state.optimizer.values()])
-            self._move(state, clipped, rate)
+            with np.errstate(all="ignore"):
+                self._move(state, clipped, rate)
+            self._check_weights(state, passes[-1], updates, total, gradients)
         with held.whole():
             state.sound = False
-            if not own:
+            if not held_back:
                 self._move(state, clipped, rate)
             state.before = []
             state.carried, state.drawn = carried, state.noise.bit_generator.state
@@ -173,8 +178,21 @@ class Run:
             state.sound = True
 
     def _move(self, state: TrainingState, gradients: Mapping[str, Array], rate: float) -> None:
-        if gradients:
+        if not gradients:
+            return
+        if type(self.optimizer) in BUILT_IN:
             self.optimizer.update(state.parameters, gradients, state.optimizer, rate)
+        else:
+            update_copied(self.optimizer, state.parameters, gradients, state.optimizer, rate)
+
+    def _check_weights(
+        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients
+    ) -> None:
+        for name, array in state.parameters.items():
+            if not np.isfinite(array).all():
+                raise self._diverged(
+                    state, window, updates, loss, gradients, f" The update would make {name} infinite or NaN."
+                )
 
     def _pass(
         self,
@@ -261,16 +279,17 @@ class Run:
         return total / weight
 
     def _diverged(
-        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients
+        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
     ) -> FloatingPointError:
         sizes = {name: float(np.abs(g).max(initial=0)) for name, g in gradients.items()}
         name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
         steps = f", steps {window.fresh} to {window.end - 1}" if window.end is not None else ""
+        what = "weights" if more else "loss and gradients"
         return FloatingPointError(
-            f"loss and gradients must stay finite. Got a loss of {loss:.6g} in epoch {state.epoch + 1} of "
+            f"{what} must stay finite. Got a loss of {loss:.6g} in epoch {state.epoch + 1} of "
             f"{self.epochs}, batch {state.update + 1} of {updates}{steps}; update "
-            f"{int(state.optimizer['step']) + 1} of the run. The largest gradient is {sizes[name]:.6g}, of {name}. "
-            "The weights are those from before this batch; a smaller learning rate may help."
+            f"{state.epoch * updates + state.update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of "
+            f"{name}.{more} The weights are those from before this batch; a smaller learning rate may help."
         )
 
 

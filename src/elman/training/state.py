@@ -11,7 +11,7 @@ import numpy as np
 
 from elman.checks import Array
 from elman.training.history import History
-from elman.training.optimizers import Optimizer, State
+from elman.training.optimizers import Optimizer, State, started
 
 
 @dataclass
@@ -45,7 +45,7 @@ class TrainingState:
     def start(cls, parameters: Mapping[str, Array], optimizer: Optimizer, seed: int) -> TrainingState:
         """The state before the first update."""
         noise = generators(seed, 0)[1]
-        return cls(parameters, optimizer.start(parameters), noise, noise.bit_generator.state)
+        return cls(parameters, started(optimizer, parameters), noise, noise.bit_generator.state)
 
     def hold(self, arrays: list[Array]) -> None:
         """Keeps what arrays hold that are changed for a time, or by code that may fail half way."""

@@ -1,0 +1,118 @@
+"""Code of a user's own: what a class was written with, what a function reads, and whose they are.
+
+Python runs the code, so nothing here can know all that it will do; what a function may read without naming it
+(`DYNAMIC`) is told to the caller.
+"""
+
+from __future__ import annotations
+
+import dis
+import importlib
+import inspect
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: What Python, `dataclass` and `typing` put into classes by themselves, beside methods.
+_OF_EVERY_CLASS = (
+    "module qualname doc dict weakref hash slots annotations annotate annotate_func annotations_cache firstlineno "
+    "static_attributes classcell classdictcell match_args dataclass_fields dataclass_params parameters orig_bases "
+    "abstractmethods type_params protocol_attrs non_callable_proto_members"
+)
+METHODS = (types.FunctionType, staticmethod, classmethod, property)
+DYNAMIC = {"globals", "eval", "exec", "__import__"}  #: functions that read what the code does not name
+
+
+def name_of(kind: type | types.FunctionType) -> str:
+    """The qualified name of a class or a function; those of the library keep it where they move to another file.
+
+    Those of a user's own have it without their module, which is another one in a script, a notebook, a new process.
+    """
+    if is_ours(kind.__module__):
+        return f"elman.{kind.__qualname__}"
+    return f"{kind.__module__}.{kind.__qualname__}" if installed(kind.__module__) else kind.__qualname__
+
+
+def is_ours(module: str | None) -> bool:
+    return (module or "").partition(".")[0] == "elman"
+
+
+def is_written(name: str, part: Any) -> bool:
+    """Whether a part of a class was written by its author, rather than put there by Python."""
+    if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or name == "_abc_impl":
+        return False
+    special = name.startswith("__") and name.endswith("__")
+    return not (special and (name.strip("_") in _OF_EVERY_CLASS.split() or _is_of_dataclass(part)))
+
+
+def _is_of_dataclass(part: Any) -> bool:
+    """Whether a method was made by `dataclass`, which does so by the fields, told elsewhere."""
+    function = inspect.unwrap(part) if callable(part) else part
+    made = "__create_fn__" in getattr(getattr(function, "__code__", None), "co_qualname", "")
+    return made or getattr(function, "__module__", None) == "dataclasses"
+
+
+def is_of_library(part: Any) -> bool:
+    function = part.fget if isinstance(part, property) else getattr(part, "__func__", part)
+    return installed(getattr(function, "__module__", None))
+
+
+def installed(name: str | None) -> bool:
+    """Whether a module is of Python or of an installed package, whose code is told by its name."""
+    top = (name or "").partition(".")[0]
+    if top == "elman" or top in sys.stdlib_module_names:
+        return True
+    file = getattr(sys.modules.get(name or ""), "__file__", None)
+    return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+
+
+class Reads:
+    """What a function of a user's own reads beside its arguments: globals, and what it imports when it is called."""
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self.function = function
+        codes, self.steps = [function.__code__], list[dis.Instruction]()
+        for code in codes:  # grows: functions within the function
+            codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+            self.steps += dis.get_instructions(code)
+        self.attributes = {name for code in codes for name in code.co_names}
+        self.globals = {step.argval for step in self.steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+        self.dynamic = ", ".join(sorted(self.globals & DYNAMIC - function.__globals__.keys()))
+
+    def named(self) -> Iterator[tuple[str, Any]]:
+        known = self.function.__globals__
+        yield from ((name, known[name]) for name in sorted(self.globals & known.keys()))
+        for i, step in enumerate(self.steps):
+            if step.opname == "IMPORT_NAME":
+                level = self.steps[i - 2].argval  # the dots before the name; the names after it come between
+                module = self._imported("." * level + step.argval)
+                if module is not None:
+                    yield f"import {step.argval}", module
+
+    def _imported(self, name: str) -> types.ModuleType | None:
+        if name.partition(".")[0] in sys.stdlib_module_names:
+            return None  # told by its name, as part of the code
+        try:
+            return importlib.import_module(name, self.function.__globals__.get("__package__"))
+        except Exception:  # it is for the function to say what then happens
+            return None
+
+    def within(self, name: str, value: Any) -> dict[str, Any]:
+        """A value by its name; of a module of a user's own what the function may read there, modules within too."""
+        if not isinstance(value, types.ModuleType) or installed(value.__name__):
+            return {name: value}
+        if not {"getattr", "vars", "__dict__"}.isdisjoint(self.attributes):
+            return {name: value}  # all of it
+        found: dict[str, Any] = {}
+        waiting, seen = [(name, value)], {id(value)}
+        for place, module in waiting:  # grows
+            for other in sorted(self.attributes & vars(module).keys()):
+                part = vars(module)[other]
+                if not isinstance(part, types.ModuleType) or installed(part.__name__):
+                    found[f"{place}.{other}"] = part
+                elif id(part) not in seen:
+                    seen.add(id(part))
+                    waiting.append((f"{place}.{other}", part))
+        return found
