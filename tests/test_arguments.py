@@ -36,6 +36,19 @@ def test_activations_over_the_features_name_their_layer(name):
             make(3, 4, activation=name)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("Softmax", "softmax"), ("SOFTMAX", "softmax"), ("softmx", "softmax"), ("soft_max", "softmax"),
+     ("LogSoftmax", "log_softmax"), ("logsoftmax", "log_softmax")],
+)  # fmt: skip
+def test_activations_over_the_features_by_another_spelling_name_their_layer(name, meant):
+    for make in (lambda: elman.Dense(3, 4, name), lambda: elman.RNN(3, 4, activation=name)):
+        with pytest.raises(ValueError, match=rf"Got '{name}', perhaps '{meant}', .* elman.Activate\('{meant}'\)"):
+            make()
+    with pytest.raises(ValueError, match=f"Did you mean '{meant}'"):
+        elman.Activate(name)
+
+
 def test_axes():
     y = elman.softmax(RNG.standard_normal((2, 3, 4)), axis=np.int64(1))
     np.testing.assert_allclose(y.sum(1), 1)

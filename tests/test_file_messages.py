@@ -17,12 +17,14 @@ import zlib
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 pytest.importorskip("typer")
 
 from typer.testing import CliRunner
 
 import elman
+from elman import from_keras, from_onnx, from_rtneural, from_torch
 from elman.cli.app import app
 from elman.interop import contents, conversion, formats, peers
 from elman.interop.conversion import convert
@@ -237,9 +239,12 @@ def test_errors_of_the_command_are_one_line_and_exit_with_2(tmp_path):
         ["convert", net, str(tmp_path / "net.json"), "--to", "what"],
         ["convert", net, str(tmp_path / "a b.c")],
         ["demo", "--folder", str(tmp_path / "text")],
+        ["demo", "--folder", str(tmp_path / "text" / "inside")],
     ):
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 2
+        assert "Got " in result.stderr
+        assert "Errno" not in result.stderr
         assert result.stderr.startswith(f"elman {words[0]}: ")
         assert len(result.stderr.splitlines()) == 1
         assert sorted(path.name for path in tmp_path.iterdir()) == ["net.safetensors", "text"]
@@ -262,3 +267,63 @@ def test_the_words_for_contents_are_used_for_whole_beginnings():
     assert contents.unread(b"\x08\x07ab", "net.onnx") is None
     assert contents.unread(b"xylophone", "notes.txt") is None
     assert contents.is_torch_pickle(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+
+
+def foreign_contents():
+    """What stands under the name of a file that is read in vain, and the word for it."""
+    rng = np.random.default_rng(0)
+    array = io.BytesIO()
+    np.save(array, rng.normal(size=3))
+    return {
+        "pickle": pickle.dumps([1, 2], protocol=4),
+        "markup": b"<!DOCTYPE html><html><title>404</title></html>",
+        "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n",
+        "gzip": gzip.compress(rng.bytes(50)),
+        "NumPy": array.getvalue(),
+        "empty": b"",
+    }
+
+
+@pytest.mark.parametrize("what", foreign_contents())
+@pytest.mark.parametrize(
+    ("read", "ending"),
+    [(from_keras, ".keras"), (from_onnx, ".onnx"), (from_rtneural, ".json"), (from_torch, ".pt"),
+     (from_torch, ".safetensors")],
+)  # fmt: skip
+def test_every_reader_calls_a_foreign_file_what_it_is(tmp_path, read, ending, what):
+    if read is from_onnx:
+        pytest.importorskip("onnx")
+    path = tmp_path / f"net{ending}"
+    path.write_bytes(foreign_contents()[what])
+    for call in (read, inspect):
+        if call is inspect and ending == ".safetensors":
+            continue  # elman's own, by the name
+        try:
+            words = call(path).refused
+        except elman.FormatError as error:
+            words = str(error)
+        assert what in words
+        assert "Got " in words
+        assert str(path) in words
+
+
+@pytest.mark.parametrize("content", [b"x", b"x\n", b"BZ", b"BZh", b"\x1f\x8b", b"xyz", b"\xfd7zXZ", b"x" * 70])
+def test_a_beginning_alone_is_not_taken_for_packed(content):
+    assert "packed" not in str(contents.unread(content, "file"))
+
+
+@pytest.mark.parametrize("extra", [b"", b"\x1f\x8b", b"x", b"<"])
+def test_safetensors_whose_length_looks_like_another_file_are_read(tmp_path, extra):
+    lstm = nn_like(np.random.default_rng(1))
+    content = safetensors.numpy.save(lstm)
+    length = int.from_bytes(content[:8], "little")
+    wanted = next(n for n in range(length, length + 2**17) if n.to_bytes(8, "little").startswith(extra))
+    header = content[8 : 8 + length] + b" " * (wanted - length)
+    (tmp_path / "net.safetensors").write_bytes(wanted.to_bytes(8, "little") + header + content[8 + length :])
+    net = from_torch(tmp_path / "net.safetensors")
+    np.testing.assert_array_equal(elman.to_arrays(net.layers[0], "pytorch")["weight_ih_l0"], lstm["lstm.weight_ih_l0"])
+
+
+def nn_like(rng):
+    shapes = {"weight_ih_l0": (20, 3), "weight_hh_l0": (20, 5), "bias_ih_l0": (20,), "bias_hh_l0": (20,)}
+    return {f"lstm.{name}": rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}

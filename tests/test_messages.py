@@ -106,6 +106,7 @@ def test_sequences_that_are_none(kind, wrong, words):
         ([0, 1, None, 1] * 5, "y must have a label for every sequence. Got None at sequence 2"),
         (np.ma.array(Y, mask=Y == 5).astype(float) * np.where(np.arange(20) == 4, np.inf, 1), "Got (inf|nan|NaN) at"),
         ([0] * 20, "y must hold at least 2 classes. Got 1 class, 0"),
+        ([0, 10**400] * 10, "y must hold classes, numbers of 64 bits at most. Got a whole number .* at sequence 1"),
         (X, "y must be an array or nested lists of equal length"),
     ],
 )

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -383,11 +383,14 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     options = list(options)
     if isinstance(value, str) and value in options:
         return options[options.index(value)]
-    hint = f" Did you mean {near!r}?" if isinstance(value, str) and (near := _nearest(value, options)) else ""
+    hint = f" Did you mean {near!r}?" if (near := nearest(value, options)) else ""
     raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}. Got {show(value)}.{hint}")
 
 
-def _nearest(value: str, options: list[str]) -> str | None:
+def nearest(value: Any, options: Collection[str]) -> str | None:
+    """The name that a misspelled one is most likely to mean; itself where it is one of them."""
+    if not isinstance(value, str) or value in options:
+        return value if isinstance(value, str) else None
     from difflib import get_close_matches
 
     by_lower = {option.lower(): option for option in options}

@@ -267,10 +267,12 @@ class Activation:
     parameters: Mapping[str, float]
 
     def __init__(self, name: str, **parameters: float) -> None:
-        if isinstance(name, str) and name in OVER_FEATURES:
+        near = checks.nearest(name, (*ACTIVATIONS, *OVER_FEATURES))
+        if near in OVER_FEATURES:
+            got = checks.show(name) if name == near else f"{checks.show(name)}, perhaps {near!r}"
             raise ValueError(
-                f"activation must act on each number by itself. Got {name!r}, which acts over the features together: "
-                f"it is a layer of its own, elman.Activate({name!r})."
+                f"activation must act on each number by itself. Got {got}, which acts over the features together: "
+                f"it is a layer of its own, elman.Activate({near!r})."
             )
         checks.choice("activation", name, ACTIVATIONS)
         definition = ACTIVATIONS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,11 @@ def _refusals(command: str) -> Iterator[None]:
     except BrokenPipeError:  # whoever reads the output has read enough
         raise
     except (MissingExtraError, OSError, ValueError, TypeError, MemoryError) as error:
-        typer.echo(f"elman {command}: {' '.join(str(error).split())}", err=True)
+        words = str(error)
+        if isinstance(error, OSError) and error.strerror:  # of the system, not of the library
+            at = "" if error.filename is None else f" at {os.fsdecode(error.filename)!r}"
+            words = f"the system must let it read and write. Got {error.strerror!r}{at}."
+        typer.echo(f"elman {command}: {' '.join(words.split())}", err=True)
         raise typer.Exit(2) from None
 
 

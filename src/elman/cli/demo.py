@@ -35,7 +35,10 @@ MODEL, REGRESSION = "recurrent network", "autoregression"
 def run(folder: Path, seed: int) -> None:
     """Trains, prints the table, and writes the plot and the networks into `folder`."""
     _check_plot()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ValueError(f"folder must be a folder, or a new one in a folder. Got {str(folder)!r}.") from None
     console = Console()
     started = time.perf_counter()
     years, numbers = sunspots()
@@ -144,10 +147,16 @@ def _say_what_next(console: Console, folder: Path, net: Network, seconds: float)
     load = f"import elman; print(elman.load('{folder / 'sunspots-1.safetensors'}'))"
     for line in (
         f'{_short(sys.executable)} -c "{load}"',
-        f"{_short(sys.argv[0])} demo --seed 1    other first weights: how much do the errors change?",
+        f"{_command()} demo --seed 1    other first weights: how much do the errors change?",
         "README.md, A first page: a network of your own in twenty lines",
     ):
         console.print("  " + line, soft_wrap=True, highlight=False)
+
+
+def _command() -> str:
+    """How this command was called."""
+    called_as_module = os.path.basename(sys.argv[0]) == "__main__.py"
+    return f"{_short(sys.executable)} -m elman" if called_as_module else _short(sys.argv[0])
 
 
 def _short(program: str) -> str:

@@ -50,6 +50,11 @@ def check(labels: Array, where: Where, like: Array | None = None) -> Array:
         )
     if labels.dtype == object and kinds[0] == "numbers":
         labels = np.asarray(labels.tolist())
+        if labels.dtype == object:  # whole numbers of more than 64 bits
+            index = first(np.abs(labels) >= 2**63)
+            raise ValueError(
+                f"y must hold classes, numbers of 64 bits at most. Got {show(labels[index])} at {where(index)}."
+            )
     if labels.dtype.kind == "f":
         _check_whole(labels, where)
     if like is not None and kinds[0] != (want := _facts(like)[1][0]):

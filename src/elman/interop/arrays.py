@@ -16,6 +16,7 @@ import numpy as np
 from elman import checks
 from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError
+from elman.interop.chain import check_states
 from elman.interop.convention import Convention
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.slots import Blocks, Slot, cell_slots, convention_slots, sizes
@@ -121,7 +122,7 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer must be a recurrent layer. Got {checks.describe(layer)}.")
     rule = _convention(convention)
-    _check_options(layer)
+    check_states(layer, f"the convention {rule.name!r}")
     _check_reset_form(rule, layer.cell)
     slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
     inputs, hidden = layer.input_size or 0, layer.hidden_size
@@ -201,34 +202,13 @@ def _check_reset_form(rule: Convention, cell: Cell) -> None:
         )
 
 
-def _check_options(layer: Recurrent) -> None:
-    """Refuses what no array of a convention can hold and what would change the outputs if it were left out."""
-    if layer.learned_state:
-        raise FormatError(
-            "learned_state must be False: a convention holds the weights of a cell, and no states. Got True."
-        )
-    if layer.zoneout:
-        raise FormatError(
-            f"zoneout must be 0: it changes what a layer computes after training too, and no convention has it. "
-            f"Got {layer.zoneout}."
-        )
-
-
 def _layer(
     cell: str | Cell, made: Cell, size: tuple[int, int], config: dict[str, Any], parameters: dict[str, Array]
 ) -> Recurrent:
-    config = {
-        "input_size": size[0],
-        "hidden_size": size[1],
-        **(made.options if isinstance(cell, str) else {}),
-        **config,
-    }
+    config = {"input_size": size[0], "hidden_size": size[1], **config}
     if isinstance(cell, Cell):
-        layer = Recurrent.from_parameters({"cell": cell, **config}, parameters)
-    else:
-        layer = _LAYERS[cell].from_parameters(config, parameters)
-    assert isinstance(layer, Recurrent)
-    return layer
+        return Recurrent.from_parameters({"cell": cell, **config}, parameters)
+    return _LAYERS[cell].from_parameters({**made.options, **config}, parameters)
 
 
 def _in_form(slot: Slot, array: Array, lead: int) -> Array:

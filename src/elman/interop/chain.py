@@ -9,8 +9,9 @@ import numpy as np
 
 from elman import checks
 from elman.cells import CELLS
-from elman.checks import FormatError
-from elman.layers import Layer, Recurrent
+from elman.cells.activations import Activation, as_activation
+from elman.checks import Array, FormatError
+from elman.layers import Dense, Layer, Recurrent
 from elman.layers.layer import placed_layers
 from elman.network import Network
 
@@ -37,6 +38,30 @@ def dtype_of(net: Layer) -> np.dtype[Any]:
     return np.dtype(np.float32) if net.dtype is None else net.dtype
 
 
+def dense(W: Array, b: Array | None = None, activation: Any = "identity") -> Dense:
+    """A dense layer of weights that were read, (input, output), in their dtype; a bias that is not there is 0."""
+    config = {"input_size": W.shape[0], "output_size": W.shape[1], "activation": activation, "dtype": str(W.dtype)}
+    return Dense.from_parameters(config, {"W": W, "b": np.zeros(W.shape[1], W.dtype) if b is None else b})
+
+
+def gate_activations(layer: Recurrent) -> dict[str, Activation]:
+    """The activation of each gate of a built-in cell; c is what the cell state of an LSTM goes through, h is an RNN."""
+    cell = layer.cell
+    given = {"h": cell.options["activation"]} if cell.name == "rnn" else cell.options.get("activations", {})
+    gates = (*cell.gates, *{"lstm": "c", "rnn": "h"}.get(cell.name, ""))
+    return {gate: as_activation(given.get(gate, "tanh" if gate in "cgn" else "sigmoid")) for gate in gates}
+
+
+def shared_activation(layer: Recurrent, gates: str, system: str) -> Activation:
+    """The activation of several gates, for which `system` has but one."""
+    each = {gate: activation for gate, activation in gate_activations(layer).items() if gate in gates}
+    if len(set(each.values())) > 1:
+        must = f"the activations of {', '.join(each)} must be the same for {system}, where they share one"
+        got = ", ".join(str(activation.to_config()) for activation in each.values())
+        raise FormatError(f"{must}. Got {got}.")
+    return next(iter(each.values()))
+
+
 def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) -> None:
     """Refuses what `system` cannot hold of a recurrent layer and what would change its outputs if left out.
 
@@ -52,6 +77,11 @@ def check_holds(layer: Recurrent, system: str, options: Collection[str] = ()) ->
             raise FormatError(
                 f"{name} must be left out for {system}, which has no such option. Got {checks.show(value)}."
             )
+    check_states(layer, system, options)
+
+
+def check_states(layer: Recurrent, system: str, options: Collection[str] = ()) -> None:
+    """The same of the options of the layer itself."""
     if layer.learned_state and "learned_state" not in options:
         raise FormatError(f"learned_state must be False for {system}, which keeps no states. Got True.")
     if layer.zoneout and "zoneout" not in options:

@@ -61,8 +61,8 @@ def unread(head: bytes, name: str) -> str | None:
             return what
     for beginning, packer, unpack in _PACKED:
         with contextlib.suppress(Exception):  # other files may begin with such bytes
-            if head.startswith(beginning):
-                return f"{_PICKLE}; packed by {packer}" if _is_pickle(unpack(head)) else f"one packed by {packer}"
+            if head.startswith(beginning) and (inside := unpack(head)):
+                return f"{_PICKLE}; packed by {packer}" if _is_pickle(inside) else f"one packed by {packer}"
     return None if head else "an empty one"
 
 

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from elman.checks import FormatError
 from elman.files import check_source
+from elman.interop.contents import HEAD, unread
 
 #: No larger file is read into memory: 2 GiB, more than any recurrent network needs.
 MAX_BYTES = 2**31
 
 
-def read_bytes(path: str | os.PathLike[str], limit: int = MAX_BYTES) -> bytes:
-    """The content of a file of at most `limit` bytes."""
+def read_bytes(path: str | os.PathLike[str], must: str = "", limit: int = MAX_BYTES) -> bytes:
+    """The content of a file of at most `limit` bytes; see `check_beginning` for `must`."""
     name = check_source("path", path)
     with open(name, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise refused(name, "its size", f"at most {limit:,} bytes", f"{size:,}")
-        return file.read(size)  # a larger number would take that much memory before it reads
+        content = file.read(size)  # a larger number would take that much memory before it reads
+    with named(name):
+        check_beginning(content, must)
+    return content
+
+
+def check_beginning(content: bytes, must: str) -> None:
+    """Refuses what is of another kind, such as a pickle or a page of markup, in place of `must`."""
+    what = None if content[8:9] == b"{" else unread(content[:HEAD], "")  # safetensors may begin with any bytes
+    if must and what is not None:
+        raise FormatError(f"it must be {must}. Got {what}.")
 
 
 def refused(source: str | os.PathLike[str], place: str, must: str, got: str) -> FormatError:
@@ -28,9 +41,18 @@ def refused(source: str | os.PathLike[str], place: str, must: str, got: str) -> 
     return FormatError(f"{os.fspath(source)}: {place} must be {must}. Got {got}.")
 
 
-def parse_json(source: str | os.PathLike[str], content: bytes | str) -> Any:
+@contextmanager
+def named(place: str) -> Iterator[None]:
+    """What is refused inside says the place too, as a `FormatError`."""
+    try:
+        yield
+    except ValueError as error:
+        raise FormatError(f"{place}: {error}" if place else str(error)) from error
+
+
+def parse_json(source: str | os.PathLike[str], content: bytes | str, place: str = "it") -> Any:
     """The value of a JSON text, NaN and infinities among it."""
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-        raise refused(source, "it", "JSON", f"an error: {error}") from None
+        raise refused(source, place, "JSON", f"an error: {str(error)[:200]}") from None

@@ -24,7 +24,7 @@ from elman.interop.onnx.reading.reader import from_onnx
 from elman.interop.onnx.writing.writer import to_onnx
 from elman.interop.pytorch.networks import from_torch
 from elman.interop.pytorch.state import write_state_dict
-from elman.interop.rtneural import MAX_BYTES, from_rtneural, to_rtneural
+from elman.interop.rtneural import MAX_BYTES, MUST, from_rtneural, to_rtneural
 from elman.layers import Layer
 from elman.network import Network
 from elman.saving import load, save
@@ -152,7 +152,7 @@ def _of_archive(name: str) -> str | None:
 
 
 def _of_json(name: str) -> str:
-    content = read_bytes(name, MAX_BYTES)
+    content = read_bytes(name, MUST, MAX_BYTES)
     try:
         what = contents.of_json(parse_json(name, content))
     except FormatError:
@@ -171,10 +171,6 @@ def _is_elman(header: bytes) -> bool:
         return b'"elman"' in header  # longer than what is looked at, or broken: its reader says where
 
 
-def _read_torch_back(path: Where, net: Network) -> Network:
-    return from_torch(path, like=net)
-
-
 def _save(net: Layer, path: Where) -> None:
     save(net if isinstance(net, Network) else Network([net]), path)
 
@@ -187,7 +183,7 @@ _TABLE = (
         (".pt", ".pth", ".bin", ".safetensors"),
         from_torch,
         write_state_dict,
-        _read_torch_back,
+        lambda path, net: from_torch(path, like=net),
         convention="pytorch",
     ),
     Format("keras", "Keras", (".keras",), from_keras, to_keras, convention="keras"),

@@ -134,18 +134,13 @@ def not_finite(net: Network) -> dict[str, str]:
 
 
 def _layer_report(layer: Layer, form: Format) -> LayerReport:
-    gates: tuple[str, ...] = ()
-    code = ""
-    if isinstance(layer, Recurrent):
-        gates = _gates(layer, form)
-        code = engine.runner(layer.cell)
     return LayerReport(
         layer=type(layer).__name__,
         config=layer.config,
         parameter_count=layer.parameter_count,
         shapes={name: array.shape for name, array in layer.parameters.items()},
-        gates=gates,
-        code=code,
+        gates=_gates(layer, form) if isinstance(layer, Recurrent) else (),
+        code=engine.runner(layer.cell) if isinstance(layer, Recurrent) else "",
     )
 
 
@@ -169,13 +164,12 @@ def _cannot_stream(net: Network) -> str:
 
 def _states(net: Network) -> tuple[str, ...]:
     """The states of each recurrent layer, with their shapes for one sequence."""
-    found = []
-    for i, layer in enumerate(layers_of(net)):
-        if isinstance(layer, Recurrent):
-            widths = layer.cell.widths(layer.hidden_size)
-            both = (2,) if layer.bidirectional else ()
-            found += [f"{i}.{name} {(*both, width)}" for name, width in zip(layer.cell.states, widths, strict=True)]
-    return tuple(found)
+    return tuple(
+        f"{i}.{name} {(2, width) if layer.bidirectional else (width,)}"
+        for i, layer in enumerate(layers_of(net))
+        if isinstance(layer, Recurrent)
+        for name, width in zip(layer.cell.states, layer.cell.widths(layer.hidden_size), strict=True)
+    )
 
 
 def _listed(contents: tuple[str, ...], most: int = 40) -> list[str]:

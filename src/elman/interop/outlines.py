@@ -17,7 +17,7 @@ from elman.interop.formats import Where
 from elman.interop.keras.files import read as read_stored
 from elman.interop.onnx.reading.files import read_model
 from elman.interop.pytorch.files import read_weights
-from elman.interop.rtneural import MAX_BYTES
+from elman.interop.rtneural import MAX_BYTES, MUST
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _torch(path: Where) -> Outline:
     """Names and shapes of the tensors, or, where PyTorch cannot read them, the parts of the archive."""
     with open(path, "rb") as file:
         archive = file.read(2) == b"PK"
-    form = "archive" if archive else "safetensors" if _names_safetensors(path) else "pickle"
+    form = "archive" if archive else "safetensors" if os.fspath(path).lower().endswith(".safetensors") else "pickle"
     try:
         return Outline(form, tuple(f"{name} {array.dtype} {array.shape}" for name, array in read_weights(path).items()))
     except (FormatError, MissingExtraError):
@@ -79,15 +79,11 @@ def _torch(path: Where) -> Outline:
         raise refused(path, "it", "a whole archive", f"an error: {error}") from None
 
 
-def _names_safetensors(path: Where) -> bool:
-    return os.fspath(path).lower().endswith(".safetensors")
-
-
 def _rtneural(path: Where) -> Outline:
-    model = parse_json(path, read_bytes(path, MAX_BYTES))
+    model = parse_json(path, read_bytes(path, MUST, MAX_BYTES))
     layers = model.get("layers") if isinstance(model, dict) else None
     if not isinstance(layers, list):
-        raise refused(path, "it", "JSON with a list of layers", checks.describe(model))
+        raise refused(path, "it", MUST, checks.describe(model))
     contents = [
         f"{entry.get('type')} {entry.get('activation') or ''} {entry.get('shape')}"[:120] if isinstance(entry, dict)
         else checks.describe(entry)
@@ -121,16 +117,13 @@ def _onnx(path: Where) -> Outline:
     producer = f"by {model.producer_name} {model.producer_version}".strip() if model.producer_name else ""
     version = ", ".join(part for part in (f"IR {model.ir_version}", *sets, producer) if part)
     ports = [
-        f"{kind} {value.name[:60]} ({', '.join(_lengths(value))})"
+        f"{kind} {value.name[:60]} ({', '.join(str(axis.dim_param)[:30] or str(axis.dim_value) for axis in axes)})"
         for kind, values in (("input", model.graph.input), ("output", model.graph.output))
         for value in values
+        for axes in (value.type.tensor_type.shape.dim,)
     ]
     operators = Counter(f"{node.domain}{'.' * bool(node.domain)}{node.op_type}"[:60] for node in model.graph.node)
     return Outline(version[:200], (*ports, *(f"{count} {name}" for name, count in operators.items())))
-
-
-def _lengths(value: Any) -> list[str]:
-    return [str(axis.dim_param)[:30] or str(axis.dim_value) for axis in value.type.tensor_type.shape.dim]
 
 
 _OUTLINES: dict[str, Callable[[Where], Outline]] = {

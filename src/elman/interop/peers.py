@@ -149,18 +149,9 @@ def _c(path: Where, net: Network) -> Peer:
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:
         size, made = Path(folder, "size.c"), Path(folder, "model.so")
         size.write_text(f"const unsigned long elman_size = sizeof({name}_state);\n")
-        options: list[str | Path] = [
-            "-std=c99",
-            "-O2",
-            "-shared",
-            "-fPIC",
-            "-include",
-            source.with_suffix(".h"),
-            "-o",
-            made,
-        ]
-        command = [compiler, *options, source, size, "-lm"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        options = ["-std=c99", "-O2", "-shared", "-fPIC", "-lm"]
+        files = map(str, (source, size, "-include", source.with_suffix(".h"), "-o", made))
+        result = subprocess.run([compiler, *files, *options], capture_output=True, text=True, check=False)
         if result.returncode != 0:
             raise RuntimeError(result.stderr)
         library = ctypes.CDLL(str(made))

@@ -24,14 +24,17 @@ from elman.cells.activations import ACTIVATIONS
 from elman.checks import Array, FormatError
 from elman.files import path_text, replace
 from elman.interop.arrays import from_arrays, to_arrays
-from elman.interop.chain import check_holds, layers_of, network_of
+from elman.interop.chain import check_holds, dense, layers_of, network_of
 from elman.interop.contents import of_json
-from elman.interop.files import parse_json, read_bytes, refused
+from elman.interop.files import named, parse_json, read_bytes, refused
 from elman.layers import Activate, Dense, Dropout, Layer, Recurrent
 from elman.network import Network
 
 #: No larger file is read: parsed JSON takes up to some twenty times its size.
 MAX_BYTES = 2**26
+
+#: What a file must be.
+MUST = "JSON of RTNeural, with in_shape and a list of layers"
 
 _DENSE = ("dense", "time-distributed-dense")
 _RECURRENT = ("gru", "lstm")
@@ -68,23 +71,23 @@ def from_rtneural(path: str | os.PathLike[str]) -> Network:
     True
     """
     source = path_text("path", path)
-    model = parse_json(source, read_bytes(path, MAX_BYTES))
+    model = parse_json(source, read_bytes(path, MUST, MAX_BYTES))
     other = of_json(model)
     if other is not None:
-        raise refused(source, "it", "JSON of RTNeural, with in_shape and a list of layers", other)
+        raise refused(source, "it", MUST, other)
     for name in _AROUND:
         if model.get(name):
-            told = f"{_kind(model[name])}, of AIDA-X, whose models are not read yet"
+            told = f"{checks.show(model[name])}, of AIDA-X, whose models are not read yet"
             raise refused(source, name, "0, as RTNeural itself knows nothing of it", told)
     dtype = model.get("dtype", "float32")
     if dtype not in ("float32", "float64"):
-        raise refused(source, "dtype", "'float32' or 'float64'", _kind(dtype))
+        raise refused(source, "dtype", "'float32' or 'float64'", checks.show(dtype))
     width = _size(source, "in_shape", model.get("in_shape"))
     layers: list[Layer] = []
     for i, entry in enumerate(model["layers"]):
         place = f"layer {i}"
         if not isinstance(entry, dict) or not isinstance(entry.get("type"), str):
-            raise refused(source, place, "an object with a type", _kind(entry))
+            raise refused(source, place, "an object with a type", checks.show(entry))
         place += f" ({entry['type']})"
         made = _read_layer(source, place, entry, width, np.dtype(dtype))
         width = _size(source, f"the shape of {place}", entry.get("shape"))
@@ -141,10 +144,10 @@ def _read_layer(source: str, place: str, entry: Mapping[str, Any], width: int, d
         return [_read_recurrent(source, place, entry, width, dtype)]
     if kind in _DENSE or kind == "activation":
         if name not in ("", *_ACTIVATIONS):
-            raise refused(source, f"the activation of {place}", f"one of {', '.join(_ACTIVATIONS)}", _kind(name))
-        dense = _read_dense(source, place, entry, width, name, dtype) if kind in _DENSE else []
-        apart = name and not (dense and name in ACTIVATIONS)
-        return [*dense, *([Activate(name)] if apart else [])]
+            raise refused(source, f"the activation of {place}", f"one of {', '.join(_ACTIVATIONS)}", checks.show(name))
+        made = _read_dense(source, place, entry, width, name, dtype) if kind in _DENSE else []
+        apart = name and not (made and name in ACTIVATIONS)
+        return [*made, *([Activate(name)] if apart else [])]
     known = ", ".join((*_DENSE, *_RECURRENT, "activation"))
     reason = f", {_NOT_HERE[kind]}" if kind in _NOT_HERE else ""
     raise refused(source, place, f"one of {known}", f"{kind!r}{reason}")
@@ -153,10 +156,8 @@ def _read_layer(source: str, place: str, entry: Mapping[str, Any], width: int, d
 def _read_recurrent(source: str, place: str, entry: Mapping[str, Any], width: int, dtype: np.dtype[Any]) -> Recurrent:
     arrays = _arrays(source, place, entry, (2, 3), dtype)
     options = {"reset_after": True} if entry["type"] == "gru" else {}
-    try:
+    with named(f"{source}: the weights of {place}"):
         layer = from_arrays(entry["type"], dict(zip(_NAMES, arrays, strict=False)), "keras", **options)
-    except ValueError as error:
-        raise FormatError(f"{source}: the weights of {place} must fit together. {error}") from error
     if layer.input_size != width:
         raise refused(source, place, f"made for {width} features, as come in", f"{layer.input_size}")
     return layer
@@ -168,16 +169,10 @@ def _read_dense(
     W, *rest = _arrays(source, place, entry, (1, 2), dtype)
     if W.ndim != 2 or W.shape[0] != width or W.shape[1] == 0:
         raise refused(source, f"the weights of {place}", f"of shape ({width}, output)", f"{W.shape}")
-    b = rest[0] if rest else np.zeros(W.shape[1], dtype)
-    if b.shape != W.shape[1:]:
-        raise refused(source, f"the bias of {place}", f"of shape {W.shape[1:]}", f"{b.shape}")
-    config = {
-        "input_size": W.shape[0],
-        "output_size": W.shape[1],
-        "activation": activation if activation in ACTIVATIONS else "identity",
-        "dtype": str(dtype),
-    }
-    return [Dense.from_parameters(config, {"W": W, "b": b})]
+    if rest and rest[0].shape != W.shape[1:]:
+        raise refused(source, f"the bias of {place}", f"of shape {W.shape[1:]}", f"{rest[0].shape}")
+    kept = activation if activation in ACTIVATIONS else "identity"
+    return [dense(W, rest[0] if rest else None, kept)]
 
 
 def _arrays(
@@ -186,7 +181,7 @@ def _arrays(
     weights = entry.get("weights")
     if not isinstance(weights, list) or len(weights) not in counts:
         must = f"a list of {counts[1]} arrays, or of {counts[0]} without a bias"
-        raise refused(source, f"the weights of {place}", must, _kind(weights))
+        raise refused(source, f"the weights of {place}", must, checks.show(weights))
     arrays = []
     for i, value in enumerate(weights):
         try:
@@ -194,7 +189,9 @@ def _arrays(
         except (ValueError, OverflowError):  # lists of unequal length, or too deep
             array = np.asarray(None)
         if array.dtype.kind not in "iuf":
-            raise refused(source, f"array {i} of {place}", "nested lists of numbers, of equal length", _kind(value))
+            raise refused(
+                source, f"array {i} of {place}", "nested lists of numbers, of equal length", checks.show(value)
+            )
         with np.errstate(over="ignore"):  # to infinity, as RTNeural reads it
             arrays.append(array.astype(dtype))
     return arrays
@@ -203,12 +200,8 @@ def _arrays(
 def _size(source: str, place: str, shape: Any) -> int:
     """The last number of a shape, all that RTNeural looks at."""
     if not isinstance(shape, list) or not 1 <= len(shape) <= 3 or type(shape[-1]) is not int or shape[-1] < 1:
-        raise refused(source, place, "a list of at most 3 that ends in a number from 1 up", repr(shape)[:80])
+        raise refused(source, place, "a list of at most 3 that ends in a number from 1 up", checks.show(shape))
     return shape[-1]
-
-
-def _kind(value: Any) -> str:
-    return repr(value)[:80] if isinstance(value, (str, int, float, type(None))) else checks.describe(value)
 
 
 # Writing.
@@ -234,10 +227,8 @@ def _write_layer(place: str, layer: Layer) -> dict[str, Any]:
 
 
 def _recurrent_kind(place: str, layer: Recurrent) -> str:
-    try:
+    with named(f"{place} does not fit"):
         check_holds(layer, "RTNeural", ("activation", "reset_after"))
-    except FormatError as error:
-        raise FormatError(f"{place} does not fit: {error}") from None
     if layer.cell.name not in _RECURRENT:
         raise FormatError(
             f"{place} must be an LSTM or a GRU for RTNeural, which has no other cell. Got {checks.show(layer)}."

@@ -7,15 +7,15 @@ in `elman.interop.c.functions`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from elman.cells.activations import Activation, as_activation
+from elman.cells.activations import Activation
 from elman.cells.lstm_layer_norm import EPSILON
 from elman.interop.c.functions import activated, calls_of, clipped
 from elman.interop.c.layers import Part, fill, product
 from elman.interop.c.numbers import number
-from elman.interop.chain import check_holds
+from elman.interop.chain import check_holds, gate_activations
 from elman.layers import Recurrent
 
 _OPTIONS = {
@@ -54,7 +54,7 @@ def recurrent(layer: Recurrent, inputs: int) -> Part:
 
 
 def _rnn(layer: Recurrent) -> _Body:
-    act = as_activation(layer.cell.options["activation"])
+    act = gate_activations(layer)["h"]
     h_new = activated(act, clipped("a[j]", layer.cell.options.get("clip")))
     return _Body(
         f"""\
@@ -70,7 +70,7 @@ def _rnn(layer: Recurrent) -> _Body:
 
 
 def _gru(layer: Recurrent) -> _Body:
-    acts = _activations(layer, "rzn")
+    acts = gate_activations(layer)
     build = _gru_reset_after if layer.cell.options["reset_after"] else _gru_reset_before
     return _Body(build(layer, acts), 4, _calls(acts))
 
@@ -120,7 +120,7 @@ def _lstm(layer: Recurrent) -> _Body:
     if layer.cell.options.get("layer_norm"):
         return _lstm_layer_norm(layer)
     gates, peepholes, projection = layer.cell.gates, layer.cell.peepholes, layer.cell.projection
-    acts = _activations(layer, (*gates, "c"))
+    acts = gate_activations(layer)
     count = f"{len(gates)} * units"
     sums = {gate: _place(gates.index(gate)) for gate in gates}
     for name, gate in peepholes.items():
@@ -183,12 +183,6 @@ def _lstm_layer_norm(layer: Recurrent) -> _Body:
 
 
 _CELLS: dict[str, Callable[[Recurrent], _Body]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
-
-
-def _activations(layer: Recurrent, names: Iterable[str]) -> dict[str, Activation]:
-    """The activation of each gate, and of c."""
-    chosen = layer.cell.options.get("activations", {})
-    return {name: as_activation(chosen.get(name, "tanh" if name in "cgn" else "sigmoid")) for name in names}
 
 
 def _calls(acts: dict[str, Activation]) -> int:

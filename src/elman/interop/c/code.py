@@ -15,6 +15,7 @@ from elman.interop.c.cells import recurrent
 from elman.interop.c.layers import POINTWISE
 from elman.interop.c.source import Model, Stage, check_name, write
 from elman.interop.chain import layers_of
+from elman.interop.files import named
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
 from elman.layers.layer import placed_layers
 from elman.network import Network
@@ -154,7 +155,7 @@ def _stages(net: Network) -> tuple[list[Stage], list[str]]:
 
 
 def _stage(path: str, layer: Layer, width: int) -> Stage:
-    try:
+    with named(f"layer {path}"):
         if isinstance(layer, Recurrent):
             part = recurrent(layer, width)
         elif type(layer) in POINTWISE:
@@ -162,8 +163,6 @@ def _stage(path: str, layer: Layer, width: int) -> Stage:
         else:
             names = ", ".join(kind.__name__ for kind in POINTWISE)
             raise FormatError(f"it must be recurrent or one of {names} for C. Got {show(layer)}.")
-    except FormatError as error:
-        raise FormatError(f"layer {path}: {error}") from None
     tables = {key: _single(f"{path}.{key}", values) for key, values in part.tables.items()}
     options = ", ".join(f"{key}={value!r}" for key, value in layer.config.items() if key != "dtype")
     return Stage(path, type(layer).__name__, options, width, dataclasses.replace(part, tables=tables))

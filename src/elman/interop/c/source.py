@@ -48,12 +48,9 @@ class Model:
     def buffers(self) -> list[int]:
         """The widths of the two arrays through which layers without a state hand on what they compute."""
         widths = [0, 0]
-        for i, stage in enumerate(self._handed_on()):
+        for i, stage in enumerate(stage for stage in self.stages[:-1] if not stage.part.states):
             widths[i % 2] = max(widths[i % 2], stage.part.outputs)
         return [width for width in widths if width]
-
-    def _handed_on(self) -> list[Stage]:
-        return [stage for stage in self.stages[:-1] if not stage.part.states]
 
 
 def write(model: Model, report: str, header_file: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Any
 from elman import checks
 from elman.cells.activations import Activation
 from elman.checks import FormatError
-from elman.interop.keras.config import Object
+from elman.interop.keras.config import Object, object_config
 
 #: What acts over all features together.
 OVER_FEATURES = ("softmax", "log_softmax")
@@ -74,12 +74,7 @@ def write_activation(activation: Activation | str, name: str, dtype: str) -> Any
     if layer is None:
         raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
     kind, config = layer
-    return {
-        "module": "keras.layers",
-        "class_name": kind,
-        "config": {"name": name, "dtype": dtype, **config},
-        "registered_name": None,
-    }
+    return object_config(kind, {"name": name, "dtype": dtype, **config})
 
 
 def layer_of(activation: Activation) -> tuple[str, dict[str, Any]] | None:

@@ -8,20 +8,14 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from typing import Any
 
 from elman import checks
 from elman.interop.keras.arrays import Groups, own_arrays
-from elman.interop.keras.config import Entry
+from elman.interop.keras.config import Entry, object_config
 from elman.interop.keras.files import CONFIG, METADATA, WEIGHTS
 
 #: The format is that of every Keras 3.
 _METADATA = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}
-
-
-def object_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """An object of `keras.layers` as Keras 3 describes it."""
-    return {"module": "keras.layers", "class_name": kind, "config": dict(config), "registered_name": None}
 
 
 def to_archive(chain: list[Entry], weights: Mapping[str, Groups]) -> bytes:

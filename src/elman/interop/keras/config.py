@@ -33,12 +33,12 @@ class Object:
     def read(value: Any, place: str) -> Object:
         """The object that JSON describes. Only classes of Keras itself are known; none is ever imported."""
         if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
-            raise FormatError(f"{place} must be an object with a class_name and a config. Got {_brief(value)}.")
+            raise FormatError(f"{place} must be an object with a class_name and a config. Got {checks.show(value)}.")
         kind, config = value["class_name"], value.get("config")
         if kind == "Sequential" and isinstance(config, list):  # Keras before 2.2.3
             config = {"layers": config}
         if not isinstance(config, dict):
-            raise FormatError(f"{place} must have a config of names and values. Got {_brief(config)}.")
+            raise FormatError(f"{place} must have a config of names and values. Got {checks.show(config)}.")
         module, registered = value.get("module"), value.get("registered_name")
         own = module is None or (isinstance(module, str) and module.split(".")[0] in ("keras", "tf_keras"))
         if not own or (registered is not None and registered != kind):
@@ -109,14 +109,14 @@ def _layers(model: Object, scope: str) -> dict[str, Any]:
     """The descriptions of the layers of one model by their names."""
     listed = model.config.get("layers")
     if not isinstance(listed, list) or not listed:
-        raise FormatError(f"the model {scope or 'itself'} must have a list of layers. Got {_brief(listed)}.")
+        raise FormatError(f"the model {scope or 'itself'} must have a list of layers. Got {checks.show(listed)}.")
     layers: dict[str, Any] = {}
     for i, layer in enumerate(listed):
         config = layer.get("config") if isinstance(layer, dict) else None
         name = config.get("name") if isinstance(config, dict) else None
         name = name if name is not None or not isinstance(layer, dict) else layer.get("name")
         if not isinstance(name, str) or not name or name in layers:
-            raise FormatError(f"layer {i} of the model must have a name of its own. Got {_brief(name)}.")
+            raise FormatError(f"layer {i} of the model must have a name of its own. Got {checks.show(name)}.")
         layers[name] = layer
     return layers
 
@@ -139,6 +139,11 @@ def snake_names(kinds: Iterable[str]) -> list[str]:
     return names
 
 
+def object_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """An object of `keras.layers` as Keras 3 describes it."""
+    return {"module": "keras.layers", "class_name": kind, "config": dict(config), "registered_name": None}
+
+
 def inner(layer: Object, key: str) -> Object:
     """The object under a key of a layer's config."""
     return Object.read(layer.config.get(key), key)
@@ -157,9 +162,4 @@ def policy(config: Mapping[str, Any]) -> str | None:
         value = settings.get("name") if isinstance(settings, dict) else value
     if value is None or value in ("float32", "float64"):
         return value
-    raise FormatError(f"its dtype must be float32 or float64, for weights and results alike. Got {_brief(value)}.")
-
-
-def _brief(value: Any) -> str:
-    text = repr(value) if isinstance(value, (str, int, float, type(None))) else checks.describe(value)
-    return text if len(text) < 80 else f"{text[:80]}..."
+    raise FormatError(f"its dtype must be float32 or float64, for weights and results alike. Got {checks.show(value)}.")

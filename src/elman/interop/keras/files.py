@@ -8,7 +8,6 @@ in the order that the attribute weight_names gives. Neither is ever executed.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import zipfile
@@ -20,7 +19,7 @@ from typing import Any
 
 from elman.checks import Array, FormatError
 from elman.files import path_text
-from elman.interop.files import MAX_BYTES, read_bytes, refused
+from elman.interop.files import MAX_BYTES, parse_json, read_bytes, refused
 from elman.interop.keras.arrays import Groups, own_arrays
 from elman.interop.keras.config import Entry
 from elman.interop.keras.hdf5_tree import EXPANSION, Tree
@@ -44,7 +43,7 @@ class Stored:
 
 def read(path: str | os.PathLike[str]) -> Stored:
     """The model in a file, which its first bytes tell; the file is read whole."""
-    name, content = path_text("path", path), read_bytes(path)
+    name, content = path_text("path", path), read_bytes(path, "a file of Keras")
     if content.startswith(_ZIP):
         return _read_archive(name)
     if content.startswith(_HDF5):
@@ -54,7 +53,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
 
 def read_weights(path: str | os.PathLike[str]) -> Stored:
     """A file of weights alone, `.weights.h5`."""
-    name, content = path_text("path", path), read_bytes(path)
+    name, content = path_text("path", path), read_bytes(path, "a file of Keras")
     if not content.startswith(_HDF5):
         raise refused(name, "its first bytes", "those of an HDF5 file", repr(content[:8]))
     with Tree(content, name) as tree:
@@ -74,8 +73,10 @@ def _read_archive(name: str) -> Stored:
                     raise refused(name, "every member", "a path inside the archive", repr(member))
             if len(members) != len(archive.namelist()):
                 raise refused(name, "every member", "one of its name", "two of one name")
-            config = _json(_member(archive, members, CONFIG, name, _CONFIG_BYTES), f"{name}: {CONFIG}")
-            metadata = _json(_member(archive, members, METADATA, name, _CONFIG_BYTES), f"{name}: {METADATA}")
+            config, metadata = (
+                parse_json(name, _member(archive, members, member, name, _CONFIG_BYTES), member)
+                for member in (CONFIG, METADATA)
+            )
             weights = _member(archive, members, WEIGHTS, name, MAX_BYTES)
     except FormatError:
         raise
@@ -113,15 +114,8 @@ def _read_legacy(name: str, content: bytes) -> Stored:
             "a whole model, as model.save writes it",
             "weights without a description: like=network says which layers they are for",
         )
-    place = f"{name}: the attribute 'model_config'"
-    return Stored(name, _json(config, place), _major(version or "1", f"{name}: it"), content, legacy=True)
-
-
-def _json(text: str | bytes, place: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{place} must be JSON. Got an error: {str(error)[:200]}.") from None
+    model = parse_json(name, config, "the attribute 'model_config'")
+    return Stored(name, model, _major(version or "1", f"{name}: it"), content, legacy=True)
 
 
 def _major(version: Any, place: str) -> int:

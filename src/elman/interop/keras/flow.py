@@ -50,8 +50,11 @@ class Flow:
             self._mask = (entry.feeds, 0.0)
         if entry.kind == "Masking":
             self._mask = (entry.feeds, checks.number("mask_value", entry.config.get("mask_value", 0.0)))
-        if entry.kind in _MIXES_STEPS:
-            self._through_time(entry)
+        if gives_vectors(entry):
+            self.axes, self._mask = 2, None
+        elif entry.kind in _RECURRENT and self._mask is not None:
+            turned = inner(entry, "layer") if entry.kind == "Bidirectional" else entry
+            self._lost = entry.name if flag(turned.config, "go_backwards", False) else self._lost
 
     def _check(self, entry: Entry) -> None:
         kind = entry.kind if entry.kind != "TimeDistributed" else inner(entry, "layer").kind
@@ -78,12 +81,6 @@ class Flow:
         if kind in _RECURRENT and not returns_sequences(entry) and zeroes:
             raise FormatError("zero_output_for_mask must be False with a mask and return_sequences=False. Got True.")
 
-    def _through_time(self, entry: Entry) -> None:
-        if gives_vectors(entry):
-            self.axes, self._mask = 2, None
-        elif self._mask is not None and _turns(entry):
-            self._lost = entry.name
-
 
 def returns_sequences(layer: Object) -> bool:
     """Whether a layer over time gives every step."""
@@ -95,8 +92,3 @@ def returns_sequences(layer: Object) -> bool:
 def gives_vectors(layer: Object) -> bool:
     """Whether a layer makes one vector of each sequence."""
     return layer.kind in _MIXES_STEPS and not returns_sequences(layer)
-
-
-def _turns(layer: Object) -> bool:
-    layer = inner(layer, "layer") if layer.kind == "Bidirectional" else layer
-    return flag(layer.config, "go_backwards", False)

@@ -10,12 +10,13 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import Activation
 from elman.checks import FormatError
+from elman.interop.chain import dense
 from elman.interop.keras.activations import LAYERS as ACTIVATIONS
 from elman.interop.keras.activations import read_activation
 from elman.interop.keras.arrays import Groups
 from elman.interop.keras.config import Object, flag, inner
 from elman.interop.keras.recurrent import read_bidirectional, read_recurrent
-from elman.layers import Activate, Dense, Dropout, Embedding, Layer, LayerNorm, Masking, MaxOverTime, MeanOverTime
+from elman.layers import Activate, Dropout, Embedding, Layer, LayerNorm, Masking, MaxOverTime, MeanOverTime
 
 
 @dataclass(frozen=True)
@@ -45,16 +46,10 @@ def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
             raise FormatError(f"{option} must be None. Got {layer.config[option]!r:.80}.")
     kernel = arrays[0]["kernel"]
     checks.shape("kernel", kernel, ("input", _size(layer, "units")))
-    bias = arrays[0].get("bias", np.zeros(kernel.shape[1], kernel.dtype))
     activation = read_activation(layer.config.get("activation"), at.version)
-    config = {
-        "input_size": kernel.shape[0],
-        "output_size": kernel.shape[1],
-        "activation": activation.to_config() if isinstance(activation, Activation) else "identity",
-        "dtype": at.dtype,
-    }
-    dense = Dense.from_parameters(config, {"W": kernel, "b": bias})
-    return [dense] if isinstance(activation, Activation) else [dense, Activate(activation)]
+    if isinstance(activation, Activation):
+        return [dense(kernel, arrays[0].get("bias"), activation.to_config())]
+    return [dense(kernel, arrays[0].get("bias")), Activate(activation)]
 
 
 def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:

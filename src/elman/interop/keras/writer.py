@@ -7,15 +7,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from elman.cells.activations import Activation, as_activation
+from elman.cells.activations import Activation
 from elman.checks import FormatError, show
 from elman.files import path_text, replace
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds, dtype_of, layers_of
+from elman.interop.chain import check_holds, dtype_of, layers_of, shared_activation
 from elman.interop.keras.activations import layer_of, write_activation
-from elman.interop.keras.archive import object_config, to_archive
+from elman.interop.keras.archive import to_archive
 from elman.interop.keras.arrays import Groups
-from elman.interop.keras.config import Entry, Object, snake_names
+from elman.interop.keras.config import Entry, Object, object_config, snake_names
 from elman.interop.keras.flow import Flow, gives_vectors
 from elman.layers import (
     Activate,
@@ -132,10 +132,11 @@ def _pieces(layers: list[Layer]) -> Iterator[_Piece]:
 # Recurrent layers, with what stands around them.
 
 _KINDS = {"gru": "GRU", "lstm": "LSTM", "rnn": "SimpleRNN"}
-#: The gates that share an activation in Keras: the argument's name, the gates, what they have if nothing is chosen.
-_SHARED = {
-    "gru": (("recurrent_activation", "rz", "sigmoid"), ("activation", "n", "tanh")),
-    "lstm": (("recurrent_activation", "ifo", "sigmoid"), ("activation", "gc", "tanh")),
+#: The gates of which each argument is the activation.
+_GATES = {
+    "gru": {"recurrent_activation": "rz", "activation": "n"},
+    "lstm": {"recurrent_activation": "ifo", "activation": "gc"},
+    "rnn": {"activation": "h"},
 }
 
 
@@ -176,24 +177,10 @@ def _recurrent(place: str, layer: Layer, rest: deque[tuple[int, Layer]]) -> _Pie
 
 def _cell(layer: Recurrent) -> dict[str, Any]:
     """The arguments of the cell."""
-    options, name = layer.cell.options, layer.cell.name
-    config: dict[str, Any] = {
-        "units": layer.hidden_size,
-        "use_bias": True,
-        "recurrent_dropout": layer.recurrent_dropout,
-    }
-    if name == "rnn":
-        config["activation"] = _written(as_activation(options["activation"]), layer)
-    chosen = options.get("activations", {})
-    for argument, gates, default in _SHARED.get(name, ()):
-        found = [as_activation(chosen.get(gate, default)) for gate in gates]
-        if any(activation != found[0] for activation in found):
-            each = ", ".join(f"{gate} {activation!r}" for gate, activation in zip(gates, found, strict=True))
-            raise FormatError(f"the gates {', '.join(gates)} must share one activation in Keras. Got {each}.")
-        config[argument] = _written(found[0], layer)
-    if "reset_after" in options:
-        config["reset_after"] = options["reset_after"]
-    return config
+    config = {"units": layer.hidden_size, "use_bias": True, "recurrent_dropout": layer.recurrent_dropout}
+    for argument, gates in _GATES[layer.cell.name].items():
+        config[argument] = _written(shared_activation(layer, gates, "Keras"), layer)
+    return config | {name: value for name, value in layer.cell.options.items() if name == "reset_after"}
 
 
 def _written(activation: Activation, layer: Layer) -> Any:

@@ -7,8 +7,7 @@ import os
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,14 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import path_text, read_safetensors
-from elman.interop.contents import HEAD, is_torch_pickle, unread
-from elman.interop.files import read_bytes
+from elman.interop.contents import is_torch_pickle
+from elman.interop.files import check_beginning, named, read_bytes
 
 #: The entries under which checkpoints keep a state_dict beside other things.
 STATE_DICTS = ("state_dict", "model_state_dict", "model")
+
+#: What a file must be.
+_MUST = "a file of PyTorch, as torch.save(model.state_dict(), path) writes"
 
 #: How many times the numbers of a file may count: modules share weights, an embedding and the layer above it.
 _SHARED = 8
@@ -37,20 +39,13 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
     name = path_text("path", path)
     content = read_bytes(name)
     with named(repr(name)):
-        if name.lower().endswith(".safetensors"):
+        is_safetensors = name.lower().endswith(".safetensors")
+        check_beginning(content, "a safetensors file" if is_safetensors else _MUST)
+        if is_safetensors:
             return _read_safetensors(content)
         weights = _state_dict(_read_pickle(name, content))
         _check_claims(weights, len(content))
         return arrays_of(weights)
-
-
-@contextmanager
-def named(place: str) -> Iterator[None]:
-    """What is refused inside says the place too, as a `FormatError`."""
-    try:
-        yield
-    except ValueError as error:
-        raise FormatError(f"{place}: {error}" if place else str(error)) from error
 
 
 def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
@@ -95,7 +90,8 @@ def array_of(name: str, value: Any) -> Array:
         return _from_tensor(name, value)
     array = checks.plain_array(name, value)
     if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
-        raise FormatError(f"{name} must hold weights in floating point. Got {_describe(value)}.")
+        got = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else checks.describe(value)
+        raise FormatError(f"{name} must hold weights in floating point. Got {got}.")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32)
 
 
@@ -119,10 +115,6 @@ def _check_claims(weights: Mapping[Any, Any], size: int) -> None:
     total = sum(t.numel() * t.element_size() for t in weights.values() if hasattr(t, "element_size"))
     if total > _SHARED * size:
         raise FormatError(f"its tensors must hold at most {_SHARED} times its own {size:,} bytes. Got {total:,}.")
-
-
-def _describe(value: Any) -> str:
-    return f"an array of dtype {value.dtype}" if isinstance(value, np.ndarray) else checks.describe(value)
 
 
 def _state_dict(weights: Any) -> Mapping[Any, Any]:
@@ -183,8 +175,7 @@ def _why(error: Exception) -> str:
 def _check_archive(content: bytes) -> None:
     """Refuses archives that PyTorch would run, TorchScript, and those that unpack to more than they are."""
     if not content.startswith(b"PK") and not is_torch_pickle(content):
-        what = unread(content[:HEAD], "") or f"one that begins with {content[:8]!r}"
-        raise FormatError(f"it must be a file of PyTorch, as torch.save(model.state_dict(), path) writes. Got {what}.")
+        raise FormatError(f"it must be {_MUST}. Got one that begins with {content[:8]!r}.")
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):
             return  # the form before version 1.6, or no file of PyTorch at all

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from elman import checks
 from elman.interop.chain import layers_of, network_of
-from elman.interop.pytorch.files import arrays_of, named, read_weights
+from elman.interop.files import named
+from elman.interop.pytorch.files import arrays_of, read_weights
 from elman.interop.pytorch.order import layers_from, network_like
 from elman.layers import Layer
 from elman.network import Network

@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.interop.pytorch.files import named
+from elman.interop.files import named
 from elman.interop.pytorch.weights import SCALE, Module, modules_of
 from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
 from elman.layers.layer import placed_layers

@@ -11,9 +11,9 @@ from torch import nn
 
 from elman.cells import Activation
 from elman.checks import Array, FormatError, describe
-from elman.interop.files import refused
+from elman.interop.files import named, refused
 from elman.interop.pytorch import modules as own
-from elman.interop.pytorch.files import arrays_of, named
+from elman.interop.pytorch.files import arrays_of
 from elman.interop.pytorch.weights import Module, recurrent_module
 from elman.layers import (
     Activate,
@@ -98,14 +98,11 @@ def _children(module: nn.Sequential, place: str) -> list[tuple[str, nn.Module]]:
     return [(f"{place}.{name}" if place else name, child) for name, child in module.named_children()]
 
 
-def _of_network(module: own.TorchNetwork, place: str, dtype: str) -> list[Layer]:
-    """As `to_torch` made it: a layer for each child."""
-    return [layer for at, child in _children(module, place) for layer in _layers(child, at, dtype)]
-
-
 _CONTAINERS: dict[type[Any], Callable[[Any, str, str], list[Layer]]] = {
     nn.Sequential: lambda module, place, dtype: _row(_children(module, place), dtype),
-    own.TorchNetwork: _of_network,
+    own.TorchNetwork: lambda module, place, dtype: [  # as `to_torch` made it: a layer for each child
+        layer for at, child in _children(module, place) for layer in _layers(child, at, dtype)
+    ],
 }
 
 
@@ -120,10 +117,6 @@ def _of_recurrent(module: Any, dtype: str) -> list[Layer]:
     weights = recurrent_module("", _weights(module))
     activation = getattr(module, "nonlinearity", "tanh")
     return weights.layers(activation=activation, dropout=float(getattr(module, "dropout", 0.0)))
-
-
-def _of_linear(module: nn.Linear, dtype: str) -> list[Layer]:
-    return Module("", "Linear", _weights(module)).layers()
 
 
 def _of_embedding(module: nn.Embedding, dtype: str) -> list[Layer]:
@@ -152,13 +145,10 @@ def _threshold(module: nn.Threshold) -> Activation:
     return Activation("thresholded_relu", alpha=module.threshold)
 
 
-def _over_features(name: str) -> Callable[[Any], str]:
-    def read_dim(module: Any) -> str:
-        if module.dim != -1:
-            raise FormatError(f"a softmax must have dim=-1, the features. Got {module.dim}.")
-        return name
-
-    return read_dim
+def _over_features(module: Any) -> str:
+    if module.dim != -1:
+        raise FormatError(f"a softmax must have dim=-1, the features. Got {module.dim}.")
+    return {nn.Softmax: "softmax", nn.LogSoftmax: "log_softmax"}[type(module)]
 
 
 _ELEMENTWISE: dict[type[Any], Callable[[Any], str | Activation]] = {
@@ -174,23 +164,15 @@ _ELEMENTWISE: dict[type[Any], Callable[[Any], str | Activation]] = {
     nn.Threshold: _threshold,
     own.Activation: lambda module: Activation(module.name, **module.slopes),
 }
-_OVER_FEATURES: dict[type[Any], Callable[[Any], str | Activation]] = {
-    nn.Softmax: _over_features("softmax"),
-    nn.LogSoftmax: _over_features("log_softmax"),
-}
-
-
-def _of_activation(module: nn.Module, dtype: str) -> list[Layer]:
-    return [Activate((_ELEMENTWISE | _OVER_FEATURES)[type(module)](module))]
-
 
 _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _of_recurrent),
-    nn.Linear: _of_linear,
+    nn.Linear: lambda module, dtype: Module("", "Linear", _weights(module)).layers(),
     nn.Embedding: _of_embedding,
     nn.LayerNorm: _of_layer_norm,
     nn.Dropout: lambda module, dtype: [Dropout(module.p)],
-    **dict.fromkeys((*_ELEMENTWISE, *_OVER_FEATURES), _of_activation),
+    **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [Activate(_ELEMENTWISE[type(module)](module))]),
+    **dict.fromkeys((nn.Softmax, nn.LogSoftmax), lambda module, dtype: [Activate(_over_features(module))]),
     own.SequenceDropout: lambda module, dtype: [Dropout(module.p, per_sequence=True)],
     own.LastStep: lambda module, dtype: [LastStep(bidirectional=module.bidirectional)],
     own.LastSteps: lambda module, dtype: [LastSteps(module.input_size, module.count)],

@@ -12,6 +12,7 @@ from elman.checks import Array, FormatError
 from elman.files import path_text, replace
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, layers_of
+from elman.interop.files import named
 from elman.layers import RNN, Dense, Embedding, Layer, LayerNorm, Recurrent
 
 
@@ -50,11 +51,8 @@ def state_dict(net: Layer) -> dict[str, Array]:
     """
     weights: dict[str, Array] = {}
     for i, layer in enumerate(layers_of(net)):
-        try:
-            own = _arrays(layer)
-        except FormatError as error:
-            raise FormatError(f"layer {i}, {type(layer).__name__}: {error}") from None
-        weights |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in own.items()}
+        with named(f"layer {i}, {type(layer).__name__}"):
+            weights |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in _arrays(layer).items()}
     return weights
 
 
@@ -85,9 +83,7 @@ def recurrent_weights(layer: Recurrent) -> dict[str, Array]:
     check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
     if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
         raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
-    if layer.learned_state:  # no array of the convention holds it
-        return to_arrays(layer.replace(learned_state=False), "pytorch")
-    return to_arrays(layer, "pytorch")
+    return to_arrays(layer.replace(learned_state=False), "pytorch")  # no array of the convention holds a state
 
 
 def learned_states(layer: Recurrent) -> dict[str, Array]:

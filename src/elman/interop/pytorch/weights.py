@@ -15,10 +15,10 @@ import numpy as np
 
 from elman.checks import Array, FormatError
 from elman.interop.arrays import from_arrays
+from elman.interop.chain import dense
 from elman.interop.conventions import CONVENTIONS
-from elman.interop.files import refused
-from elman.interop.pytorch.files import named
-from elman.layers import Dense, Dropout, Embedding, Layer, LayerNorm, Recurrent
+from elman.interop.files import named, refused
+from elman.layers import Dropout, Embedding, Layer, LayerNorm, Recurrent
 
 _RECURRENT = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+)(?:_reverse)?)?")
 _LEARNED = re.compile(r"[hc]0(_reverse)?")  # states before the first step, which `to_torch` keeps beside the weights
@@ -87,11 +87,10 @@ class Module:
         if self.kind == "LayerNorm":
             size = parameters["gain"].shape[0]
             return LayerNorm.from_parameters({"size": size, "epsilon": epsilon, "dtype": dtype}, parameters)
-        before, behind = parameters["W"].shape
-        if self.kind == "Embedding":
-            return Embedding.from_parameters({"count": before, "size": behind, "dtype": dtype}, parameters)
-        config = {"input_size": before, "output_size": behind, "activation": "identity", "dtype": dtype}
-        return Dense.from_parameters(config, parameters)
+        if self.kind == "Linear":
+            return dense(**parameters)
+        count, size = parameters["W"].shape
+        return Embedding.from_parameters({"count": count, "size": size, "dtype": dtype}, parameters)
 
     def parameters(self) -> dict[str, Array]:
         """The arrays of a module that is not recurrent as the parameters of its layer; a bias left out is 0."""

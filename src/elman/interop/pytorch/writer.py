@@ -10,8 +10,8 @@ from torch import nn
 
 from elman.cells import Activation
 from elman.checks import Array, FormatError, show
+from elman.interop.files import named
 from elman.interop.pytorch import modules as own
-from elman.interop.pytorch.files import named
 from elman.interop.pytorch.state import learned_states, pointwise_weights, recurrent_weights
 from elman.layers import (
     GRU,

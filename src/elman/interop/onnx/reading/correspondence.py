@@ -44,11 +44,6 @@ class Reading:
         """The name of the input with the lengths of sequences, "" where there is none."""
         return next((stage.part.lengths for stage in self.stages if stage.part and stage.part.lengths), "")
 
-    @property
-    def takes_state(self) -> bool:
-        """Whether initial states are inputs of the model."""
-        return any(part.given for _, part in self._recurrent())
-
     def feed(self, x: Array, state: Any = None, lengths: Any = None) -> dict[str, Array]:
         """The inputs of the model for arguments of the network: x (batch, time, features), or tokens (batch, time).
 

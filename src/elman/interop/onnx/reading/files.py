@@ -20,22 +20,22 @@ from elman.interop.files import MAX_BYTES, read_bytes, refused
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
-#: The types of tensors that are read, by their number in ONNX: bytes of an element, and the field of the protobuf that
-#: keeps the elements where they are not raw bytes.
-_TYPES = {
-    1: (4, "float_data"),  # float32
-    2: (1, "int32_data"),  # uint8
-    3: (1, "int32_data"),  # int8
-    4: (2, "int32_data"),  # uint16
-    5: (2, "int32_data"),  # int16
-    6: (4, "int32_data"),  # int32
-    7: (8, "int64_data"),  # int64
-    9: (1, "int32_data"),  # bool
-    10: (2, "int32_data"),  # float16
-    11: (8, "double_data"),  # float64
-    12: (4, "uint64_data"),  # uint32
-    13: (8, "uint64_data"),  # uint64
-    16: (2, "int32_data"),  # bfloat16
+#: The types of tensors that are read, by their number in ONNX: what they are here, bytes of an element, and the field
+#: of the protobuf that keeps the elements where they are not raw bytes.
+TYPES = {
+    1: ("float32", 4, "float_data"),
+    2: ("uint8", 1, "int32_data"),
+    3: ("int8", 1, "int32_data"),
+    4: ("uint16", 2, "int32_data"),
+    5: ("int16", 2, "int32_data"),
+    6: ("int32", 4, "int32_data"),
+    7: ("int64", 8, "int64_data"),
+    9: ("bool", 1, "int32_data"),
+    10: ("float32", 2, "int32_data"),  # float16
+    11: ("float64", 8, "double_data"),
+    12: ("uint32", 4, "uint64_data"),
+    13: ("uint64", 8, "uint64_data"),
+    16: ("float32", 2, "int32_data"),  # bfloat16
 }
 
 _EXTERNAL = 1  # TensorProto.EXTERNAL
@@ -77,15 +77,19 @@ class ModelFile:
     folder: Path | None  # where data outside the model may lie
     allowance: Allowance  # for tensors, and for what is computed of them
 
+    def refused(self, place: str, must: str, got: str) -> FormatError:
+        """The error of something in this file."""
+        return refused(self.name, place, must, got)
+
     def tensor(self, proto: TensorProto, place: str) -> Array:
         """A tensor as an array; float16 and bfloat16 as float32, which holds them exactly."""
         from onnx import numpy_helper
 
-        if proto.data_type not in _TYPES:
-            raise refused(self.name, place, "of floats, integers or booleans", f"type {proto.data_type} of ONNX")
+        if proto.data_type not in TYPES:
+            raise self.refused(place, "of floats, integers or booleans", f"type {proto.data_type} of ONNX")
         if any(length < 0 for length in proto.dims):
-            raise refused(self.name, f"the shape of {place}", "of lengths from 0 up", f"{tuple(proto.dims)}")
-        size, field = _TYPES[proto.data_type]
+            raise self.refused(f"the shape of {place}", "of lengths from 0 up", f"{tuple(proto.dims)}")
+        _, size, field = TYPES[proto.data_type]
         count = math.prod(proto.dims)
         self.allowance.read(count * size, place)
         if proto.data_location == _EXTERNAL:
@@ -93,11 +97,11 @@ class ModelFile:
         has, unit = (len(proto.raw_data), "bytes") if proto.HasField("raw_data") else (len(getattr(proto, field)), "")
         if has != count * (size if unit else 1):
             must = f"as large as its shape {tuple(proto.dims)} says, {count:,} elements"
-            raise refused(self.name, place, must, f"{has:,} {unit or 'elements'}")
+            raise self.refused(place, must, f"{has:,} {unit or 'elements'}")
         try:
             array = numpy_helper.to_array(proto)
         except ValueError as error:  # no bytes, and lengths that NumPy cannot count
-            raise refused(self.name, f"the shape of {place}", "one of an array", f"an error: {error}") from None
+            raise self.refused(f"the shape of {place}", "one of an array", f"an error: {error}") from None
         return array.astype(np.float32) if proto.data_type in (10, 16) else array
 
     def _with_data(self, proto: TensorProto, size: int, place: str) -> TensorProto:
@@ -110,11 +114,11 @@ class ModelFile:
             self._whole(entries, key, default, place) for key, default in (("offset", 0), ("length", size))
         )
         if length != size:
-            raise refused(self.name, f"the data of {place}", f"{size:,} bytes, as its shape says", f"{length:,}")
+            raise self.refused(f"the data of {place}", f"{size:,} bytes, as its shape says", f"{length:,}")
         has = path.stat().st_size
         if offset + size > has:
             must = f"within the {has:,} bytes of {path.name!r}"
-            raise refused(self.name, f"the data of {place}", must, f"{size:,} from {offset:,} on")
+            raise self.refused(f"the data of {place}", must, f"{size:,} from {offset:,} on")
         with path.open("rb") as file:
             file.seek(offset)
             raw = file.read(size)
@@ -123,22 +127,22 @@ class ModelFile:
     def _data_path(self, location: str, place: str) -> Path:
         must = "a file in the folder of the model, by a relative path"
         if self.folder is None:
-            raise refused(self.name, place, "in the model itself, which was given without a folder", repr(location))
+            raise self.refused(place, "in the model itself, which was given without a folder", repr(location))
         inside = self.folder.resolve()
         if not location or "\0" in location or os.path.isabs(location) or "\\" in location or ":" in location:
-            raise refused(self.name, f"the data of {place}", must, repr(location))
+            raise self.refused(f"the data of {place}", must, repr(location))
         try:
             path = (inside / location).resolve()  # also where a link leads
             if path.is_relative_to(inside) and ".." not in Path(location).parts and path.is_file():
                 return path
         except OSError:  # no name that a file can have
             pass
-        raise refused(self.name, f"the data of {place}", must, repr(location)[:200])
+        raise self.refused(f"the data of {place}", must, repr(location)[:200])
 
     def _whole(self, entries: dict[str, str], key: str, default: int, place: str) -> int:
         text = entries.get(key, str(default))
         if not (text.isascii() and text.isdigit() and len(text) < 20):
-            raise refused(self.name, f"the {key} of the data of {place}", "a whole number from 0 up", repr(text[:40]))
+            raise self.refused(f"the {key} of the data of {place}", "a whole number from 0 up", repr(text[:40]))
         return int(text)
 
 
@@ -153,7 +157,7 @@ def read_model(source: Any) -> ModelFile:
     elif isinstance(source, (str, os.PathLike)):
         name = path_text("source", source)
         folder = Path(name).parent
-        model = _parse(onnx.ModelProto, name, read_bytes(source))
+        model = _parse(onnx.ModelProto, name, read_bytes(source, "a whole ONNX file"))
     else:
         raise TypeError(f"source must be a path or an onnx.ModelProto. Got {describe(source)}.")
     return ModelFile(name, model, folder, Allowance(name))
@@ -165,7 +169,7 @@ def _parse(kind: Any, name: str, content: bytes) -> ModelProto:
     try:
         model: ModelProto = kind.FromString(content)
     except DecodeError as error:
-        raise FormatError(f"{name} must be a whole ONNX file. Got an error: {error}.") from None
+        raise refused(name, "it", "a whole ONNX file", f"an error: {error}") from None
     if not model.HasField("graph"):
         raise refused(name, "the file", "an ONNX model with a graph", f"{len(content):,} bytes without one")
     return model

@@ -13,17 +13,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.checks import Array
+from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import MAX_AXES, Node
 from elman.interop.onnx.reading.signals import Constant, Steps
 from elman.interop.onnx.reading.sizes import Size, shape_array, simplified
 
 Fold: TypeAlias = Callable[..., "Constant | Steps | tuple[Constant, ...]"]
-
-#: Types of elements by their number in ONNX, as a Cast names them. float16 and bfloat16 are kept as float32.
-CAST_TYPES: dict[int, str] = {
-    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
-    10: "float32", 11: "float64", 12: "uint32", 13: "uint64", 16: "float32",
-}  # fmt: skip
 
 
 def integers(node: Node, name: str, value: Any) -> list[Any] | None:
@@ -127,13 +122,13 @@ def _equal(a: Array, b: Array) -> Array:
 
 def _cast(node: Node, value: Constant) -> Constant:
     to = node.attributes["to"]
-    if to not in CAST_TYPES:
+    if to not in TYPES:
         raise node.refused("the attribute 'to'", "a type of floats, integers or booleans", f"{to}")
     if value.array.dtype == object:  # of lengths: as they are
         return value
     node.take(value.array.size * 8)
     with np.errstate(all="ignore"):
-        return Constant(value.array.astype(CAST_TYPES[to]), value.spread)
+        return Constant(value.array.astype(TYPES[to][0]), value.spread)
 
 
 def _transpose(node: Node, value: Constant) -> Constant:
@@ -153,14 +148,11 @@ def permutation(node: Node, rank: int) -> list[int]:
 def _squeeze(node: Node, value: Constant, axes: Constant | None = None) -> Constant:
     rank = value.array.ndim
     given = integers(node, "axes", axes)
-    gone = {axis_of(node, a, rank) for a in given} if given is not None else _ones(value)
+    ones = {axis for axis, length in enumerate(value.array.shape) if length == 1 and axis not in value.spread}
+    gone = {axis_of(node, a, rank) for a in given} if given is not None else ones
     kept = [axis for axis in range(rank) if axis not in gone]
     array = np.squeeze(value.array, tuple(gone))
     return Constant(array, {kept.index(axis): size for axis, size in value.spread.items() if axis in kept})
-
-
-def _ones(value: Constant) -> set[int]:
-    return {axis for axis, length in enumerate(value.array.shape) if length == 1 and axis not in value.spread}
 
 
 def _unsqueeze(node: Node, value: Constant, axes: Constant | None = None) -> Constant:

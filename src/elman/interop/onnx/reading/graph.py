@@ -82,16 +82,14 @@ class Graph:
         opset = _opset(file)
         if file.model.functions:
             names = ", ".join(function.name for function in file.model.functions[:3])
-            raise refused(
-                file.name, "the model", "without functions of its own", f"{len(file.model.functions)}: {names}"
-            )
+            raise file.refused("the model", "without functions of its own", f"{len(file.model.functions)}: {names}")
         if graph.sparse_initializer:
-            raise refused(file.name, "the graph", "without sparse tensors", f"{len(graph.sparse_initializer)}")
+            raise file.refused("the graph", "without sparse tensors", f"{len(graph.sparse_initializer)}")
         protos = _order(file, set(weights))
         for proto in protos:
             if proto.domain in _DOMAINS and proto.op_type not in known:
                 got = f"{proto.op_type}{_REASONS.get(proto.op_type, '')}"
-                raise refused(file.name, f"the operator of {_place(proto)}", "one that is read as layers in a row", got)
+                raise file.refused(f"the operator of {_place(proto)}", "one that is read as layers in a row", got)
         needed = {name for proto in protos for name in proto.input} | {output.name for output in graph.output}
         constants = {
             tensor.name: file.tensor(tensor, f"the tensor {tensor.name!r}")
@@ -111,7 +109,7 @@ def _opset(file: ModelFile) -> int:
     newest = onnx_opset_version()
     if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
         got = " and ".join(map(str, versions)) or "none"
-        raise refused(file.name, "the version of the operators", f"from {OLDEST} to {newest}, those known here", got)
+        raise file.refused("the version of the operators", f"from {OLDEST} to {newest}, those known here", got)
     return versions[0]
 
 
@@ -128,7 +126,7 @@ def _order(file: ModelFile, given: set[str]) -> list[NodeProto]:
         if index is None:
             if name not in free:
                 must = "made by a node, or be an input or a tensor"
-                raise refused(file.name, f"the value {name!r}, which is read by {reader},", must, "none of that name")
+                raise file.refused(f"the value {name!r}, which is read by {reader},", must, "none of that name")
         elif index not in reads:
             proto = graph.node[index]
             reads[index] = {makers[name] for name in proto.input if name in makers}
@@ -137,7 +135,7 @@ def _order(file: ModelFile, given: set[str]) -> list[NodeProto]:
         return [graph.node[index] for index in TopologicalSorter(reads).static_order()]
     except CycleError as error:
         circle = " -> ".join(_place(graph.node[index]) for index in error.args[1][:4])
-        raise refused(file.name, "the graph", "without circles", circle) from None
+        raise file.refused("the graph", "without circles", circle) from None
 
 
 def _makers(file: ModelFile) -> dict[str, int]:
@@ -148,7 +146,7 @@ def _makers(file: ModelFile) -> dict[str, int]:
     for index, proto in enumerate(graph.node):
         for name in proto.output:
             if name in makers or (name and name in taken):
-                raise refused(file.name, f"the output {name!r} of {_place(proto)}", "made once", "it twice")
+                raise file.refused(f"the output {name!r} of {_place(proto)}", "made once", "it twice")
             if name:
                 makers[name] = index
     return makers
@@ -163,9 +161,9 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
     tensor = info.type.tensor_type
     place = f"the input {info.name!r}"
     if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
-        raise refused(file.name, place, "a tensor with a known number of axes", "none")
+        raise file.refused(place, "a tensor with a known number of axes", "none")
     if len(tensor.shape.dim) > MAX_AXES:
-        raise refused(file.name, place, f"of at most {MAX_AXES} axes", f"{len(tensor.shape.dim)}")
+        raise file.refused(place, f"of at most {MAX_AXES} axes", f"{len(tensor.shape.dim)}")
     lengths: list[Length] = []
     for axis, dim in enumerate(tensor.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:
@@ -180,23 +178,21 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
 
     place = _place(proto)
     if proto.domain not in _DOMAINS:
-        raise refused(
-            file.name, f"the operator of {place}", "one of ONNX itself", f"one of the domain {proto.domain!r}"
-        )
+        raise file.refused(f"the operator of {place}", "one of ONNX itself", f"one of the domain {proto.domain!r}")
     try:
         schema = get_schema(proto.op_type, opset, "")
     except SchemaError:
-        raise refused(file.name, f"the operator of {place}", f"one of ONNX, version {opset}", proto.op_type) from None
+        raise file.refused(f"the operator of {place}", f"one of ONNX, version {opset}", proto.op_type) from None
     for what, count, low, high in (
         ("inputs", len(proto.input), schema.min_input, schema.max_input),
         ("outputs", len(proto.output), schema.min_output, schema.max_output),
     ):
         if not low <= count <= high:
-            raise refused(file.name, f"the number of {what} of {place}", f"from {low} to {high}", f"{count}")
+            raise file.refused(f"the number of {what} of {place}", f"from {low} to {high}", f"{count}")
     for i, name in enumerate(proto.input):
         formal = schema.inputs[min(i, len(schema.inputs) - 1)]  # the last may stand for many
         if not name and formal.option != OpSchema.FormalParameterOption.Optional:
-            raise refused(file.name, f"the input {formal.name!r} of {place}", "given", "none")
+            raise file.refused(f"the input {formal.name!r} of {place}", "given", "none")
     attributes: dict[str, Any] = {}
     for name, known in schema.attributes.items():
         default = known.default_value
@@ -204,15 +200,15 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
     for attribute in proto.attribute:
         where = f"the attribute {attribute.name!r} of {place}"
         if attribute.name not in schema.attributes or attribute.ref_attr_name:
-            raise refused(file.name, where, f"one of {', '.join(attributes) or 'none'}", "another")
+            raise file.refused(where, f"one of {', '.join(attributes) or 'none'}", "another")
         wanted: Any = schema.attributes[attribute.name].type
         wanted = wanted.value
         if attribute.type != wanted:
-            raise refused(file.name, where, f"of type {wanted} of ONNX", f"type {attribute.type}")
+            raise file.refused(where, f"of type {wanted} of ONNX", f"type {attribute.type}")
         attributes[attribute.name] = _attribute(file, attribute, place)
     missing = [name for name, known in schema.attributes.items() if known.required and attributes[name] is None]
     if missing:
-        raise refused(file.name, f"the attribute {missing[0]!r} of {place}", "given", "none")
+        raise file.refused(f"the attribute {missing[0]!r} of {place}", "given", "none")
     return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file)
 
 
@@ -231,10 +227,10 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
         if attribute.type == 8:
             return [text.decode() for text in attribute.strings]
     except UnicodeDecodeError as error:
-        raise refused(file.name, where, "text", f"an error: {error}") from None
+        raise file.refused(where, "text", f"an error: {error}") from None
     if attribute.type == 4:
         return file.tensor(attribute.t, where)
-    raise refused(file.name, where, "numbers, text or a tensor", "a graph or a value of another kind")
+    raise file.refused(where, "numbers, text or a tensor", "a graph or a value of another kind")
 
 
 def _as_meant(number: float) -> float:

@@ -12,7 +12,8 @@ from elman.checks import Array
 from elman.interop.onnx.reading.arithmetic import arithmetic
 from elman.interop.onnx.reading.axes import AXES, LAST_STEPS, Handler, gather, take_role, time_axis, whole
 from elman.interop.onnx.reading.branches import concat, floats
-from elman.interop.onnx.reading.folding import CAST_TYPES, axis_of, integers
+from elman.interop.onnx.reading.files import TYPES
+from elman.interop.onnx.reading.folding import axis_of, integers
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.normalization import mean_of_features, statistic
 from elman.interop.onnx.reading.padding import padding_of
@@ -47,10 +48,6 @@ def _dense(node: Node, x: Signal, W: Array, b: Array | None) -> Signal:
     config = {"input_size": width, "output_size": W.shape[1], "activation": "identity"}
     part = Part("Dense", config, {"W": W} if b is None else {"W": W, "b": b})
     return _behind(node, x, part, (Axis(W.shape[1], "features"),))
-
-
-def _matmul(node: Node, x: Any, W: Any) -> Signal:
-    return _dense(node, signal_of(node, x), floats(node, W), None)
 
 
 def _gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
@@ -145,7 +142,7 @@ def _cast(node: Node, x: Any) -> Value:
     if isinstance(x, (Pile, Lengths, Statistic)):
         return x
     x = signal_of(node, x)
-    name = CAST_TYPES.get(node.attributes["to"], "")
+    name = TYPES[node.attributes["to"]][0] if node.attributes["to"] in TYPES else ""
     is_tokens = x.stage.parent is None and x.stage.state == "tokens"
     if not name.startswith("float") and not (is_tokens and "int" in name):
         raise node.refused("the attribute 'to'", "a type of floats", name or f"{node.attributes['to']}")
@@ -272,7 +269,7 @@ OPERATORS: dict[str, Handler] = {
     "LeakyRelu": _activation("leaky_relu"),
     "Less": _less,
     "LogSoftmax": _over_features("log_softmax"),
-    "MatMul": _matmul,
+    "MatMul": lambda node, x, W: _dense(node, signal_of(node, x), floats(node, W), None),
     "Relu": _activation("relu"),
     "ReverseSequence": _reverse_sequence,
     "Sigmoid": _activation("sigmoid"),

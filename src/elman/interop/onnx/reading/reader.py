@@ -15,10 +15,9 @@ import numpy as np
 from elman import checks
 from elman.checks import FormatError
 from elman.interop.chain import network_of
-from elman.interop.files import refused
 from elman.interop.onnx.reading.axes import LAST_STEPS, WITH_ZEROS
 from elman.interop.onnx.reading.correspondence import Reading
-from elman.interop.onnx.reading.files import ModelFile, read_model
+from elman.interop.onnx.reading.files import TYPES, ModelFile, read_model
 from elman.interop.onnx.reading.folding import FOLDS
 from elman.interop.onnx.reading.graph import Graph, Node
 from elman.interop.onnx.reading.operators import OPERATORS
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
     import os
 
     from onnx import ModelProto
-
-_INTEGERS = (2, 3, 4, 5, 6, 7, 12, 13)  # types of elements
 
 #: What NumPy raises where the arrays of a graph do not fit together.
 _UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError)
@@ -93,7 +90,7 @@ def read_onnx(source: str | os.PathLike[str] | ModelProto, weights: Mapping[str,
     given = {name: checks.real_array(f"weights[{checks.show(name)}]", value) for name, value in weights.items()}
     unknown = sorted(set(given) - {info.name for info in file.model.graph.input})
     if unknown:
-        raise refused(file.name, "weights", "named like inputs of the graph", ", ".join(unknown))
+        raise file.refused("weights", "named like inputs of the graph", ", ".join(unknown))
     graph = Graph.read(file, given, {**OPERATORS, **FOLDS, **PADDING_OPERATORS})
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
@@ -112,7 +109,7 @@ def _values(graph: Graph) -> dict[str, Any]:
     values: dict[str, Any] = {"": None}
     values |= {name: Constant(array) for name, array in graph.constants.items()}
     for info in graph.inputs.values():
-        is_whole = info.type in _INTEGERS
+        is_whole = info.type in TYPES and "int" in TYPES[info.type][0]
         if is_whole and len(info.lengths) == 1:
             values[info.name] = Lengths(info.name)
             continue
@@ -125,7 +122,7 @@ def _values(graph: Graph) -> dict[str, Any]:
         values |= {name: value for name, value in zip(node.outputs, found, strict=False) if name}
     for name in graph.outputs:
         if name not in values:
-            raise refused(graph.file.name, f"the output {name!r}", "one that can be read", "another output of its node")
+            raise graph.file.refused(f"the output {name!r}", "one that can be read", "another output of its node")
     return values
 
 
@@ -153,10 +150,10 @@ def _run(node: Node, values: Mapping[str, Any]) -> Value | tuple[Value, ...]:
 
 def _output(file: ModelFile, name: str, value: Any) -> Signal | Pile:
     if not isinstance(value, (Signal, Pile)):
-        raise refused(file.name, f"the output {name!r}", "one of a layer", "a value that no layer makes")
+        raise file.refused(f"the output {name!r}", "one of a layer", "a value that no layer makes")
     signals = value.signals if isinstance(value, Pile) else (value,)
     if any(axis.role in (LAST_STEPS, WITH_ZEROS) for signal in signals for group in signal.axes for axis in group):
-        raise refused(file.name, f"the output {name!r}", "of all steps, or of some side by side", "one of some steps")
+        raise file.refused(f"the output {name!r}", "of all steps, or of some side by side", "one of some steps")
     return value
 
 
@@ -171,15 +168,13 @@ def _chain(file: ModelFile, outputs: Mapping[str, Signal | Pile]) -> Signal:
         signals = [s for value in outputs.values() for s in (value.signals if isinstance(value, Pile) else (value,))]
         states = [signal for signal in signals if signal.stage.state == "h"]
         if not states:
-            raise refused(
-                file.name, "an output of the graph", "that of a layer", "cell states alone" if signals else "none"
-            )
+            raise file.refused("an output of the graph", "that of a layer", "cell states alone" if signals else "none")
         return max(states, key=lambda signal: len(signal.stage.chain()))
     (name, first), *others = found.items()
     for other, signal in others:
         if signal.stage is not first.stage:
             must = "the end of one row of layers, or a state"
-            raise refused(file.name, "each output of the graph", must, f"{name!r} and {other!r}, which end apart")
+            raise file.refused("each output of the graph", must, f"{name!r} and {other!r}, which end apart")
     return first
 
 
@@ -191,7 +186,7 @@ def _check_states(file: ModelFile, outputs: Mapping[str, Signal | Pile], stages:
         for signal in value.signals if isinstance(value, Pile) else (value,):
             if _is_state(signal) and directions.get(signal.stage.place) != len(signal.stage.features):
                 must = "a state of a layer of the network, of all its directions"
-                raise refused(file.name, f"the output {name!r}", must, f"one of {signal.stage.place}")
+                raise file.refused(f"the output {name!r}", must, f"one of {signal.stage.place}")
     seen: dict[tuple[str, str], int] = {}
     for stage in recurrent:
         assert isinstance(stage.part, RecurrentPart)
@@ -199,7 +194,7 @@ def _check_states(file: ModelFile, outputs: Mapping[str, Signal | Pile], stages:
             row = seen.get((given.name, state), -1)
             if given.directions != stage.part.directions or given.start <= row or given.name == stages[0].name:
                 must = f"for all directions of {stage.place}, and in the order of the layers"
-                raise refused(file.name, f"the initial state {given.name!r}", must, "other rows of it")
+                raise file.refused(f"the initial state {given.name!r}", must, "other rows of it")
             seen[given.name, state] = given.start
 
 
@@ -207,11 +202,11 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
     """The layers, built."""
     parts = [(stage.place, stage.part) for stage in stages if stage.part is not None]
     if not parts:
-        raise refused(file.name, "the graph", "a network of at least one layer", "none")
+        raise file.refused("the graph", "a network of at least one layer", "none")
     _check_lengths(file, parts)
     kinds = {str(array.dtype) for _, part in parts for array in part.arrays.values()}
     if len(kinds) > 1:
-        raise refused(file.name, "the weights", "all float32, or all float64", " and ".join(sorted(kinds)))
+        raise file.refused("the weights", "all float32, or all float64", " and ".join(sorted(kinds)))
     dtype = np.dtype(kinds.pop() if kinds else np.float32)
     layers = []
     for (place, part), behind in zip(parts, [*(part for _, part in parts[1:]), None], strict=True):
@@ -219,14 +214,10 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
             _check_padding(file, place, part, behind)
             continue
         if part.kind == CELL_STATE:
-            raise refused(
-                file.name,
-                f"the cell state of {place}",
-                "an output of the graph, read by no layer",
-                "a layer that reads it",
-            )
+            must = "an output of the graph, read by no layer"
+            raise file.refused(f"the cell state of {place}", must, "a layer that reads it")
         if part.kind == HALF:
-            raise refused(file.name, f"half of the features of {place}", "joined with the other half", "it by itself")
+            raise file.refused(f"half of the features of {place}", "joined with the other half", "it by itself")
         file.allowance.take(part.size * dtype.itemsize, f"the weights of {place}")
         try:
             with np.errstate(all="ignore"):  # weights may be anything, infinite too
@@ -239,7 +230,7 @@ def _layers(file: ModelFile, stages: list[Stage]) -> list[Any]:
 def _check_padding(file: ModelFile, place: str, part: Part, behind: Part | None) -> None:
     """Refuses a number in the padding that is not 0, as it is here, but where only the largest step is read."""
     if part.config["fill"] and (behind is None or behind.kind != "MaxOverTime"):
-        raise refused(file.name, f"the number in the padding of {place}", "0", f"{part.config['fill']}")
+        raise file.refused(f"the number in the padding of {place}", "0", f"{part.config['fill']}")
 
 
 def _check_lengths(file: ModelFile, parts: list[tuple[str, Part]]) -> None:
@@ -247,6 +238,6 @@ def _check_lengths(file: ModelFile, parts: list[tuple[str, Part]]) -> None:
     readers = {part.lengths: place for place, part in parts if part.kind in _TO_THE_END}
     if len(readers) > 1:
         words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
-        raise refused(
-            file.name, "the lengths of sequences", "the same for all layers that read to their end", "; ".join(words)
+        raise file.refused(
+            "the lengths of sequences", "the same for all layers that read to their end", "; ".join(words)
         )

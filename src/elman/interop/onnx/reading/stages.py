@@ -15,6 +15,7 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.arrays import from_arrays
+from elman.interop.chain import dense
 from elman.interop.onnx.reading.sizes import Length
 from elman.layers import LAYERS, Layer
 
@@ -60,27 +61,17 @@ class Part:
 
     def build(self, dtype: np.dtype[Any]) -> Layer:
         """The layer. What an operator leaves out of its arrays is 0, or 1 for a gain."""
-        if self.kind == "Scale":
-            return self._scaling(dtype)
+        if self.kind == "Scale":  # each feature times a number of its own, plus one
+            return dense(np.diag(self.arrays["scale"]), self.arrays["shift"])
         layer = LAYERS[self.kind]
         config = {**self.config, "dtype": str(dtype)} if self.kind in _WITH_WEIGHTS else self.config
         arrays = dict(self.arrays)
         if self.kind == "Dense":
             arrays.setdefault("b", np.zeros(self.config["output_size"], dtype))
         if self.kind == "LayerNorm":
-            arrays = {
-                "gain": np.ones(self.config["size"], dtype),
-                "bias": np.zeros(self.config["size"], dtype),
-                **arrays,
-            }
+            size = self.config["size"]
+            arrays = {"gain": np.ones(size, dtype), "bias": np.zeros(size, dtype), **arrays}
         return layer.from_parameters(config, arrays)
-
-    def _scaling(self, dtype: np.dtype[Any]) -> Layer:
-        """Each feature times a number of its own, plus one: a dense layer with a diagonal."""
-        width = len(self.arrays["scale"])
-        config = {"input_size": width, "output_size": width, "activation": "identity"}
-        W = np.diag(self.arrays["scale"])
-        return Part("Dense", config, {"W": W, "b": self.arrays["shift"]}).build(dtype)
 
     @property
     def size(self) -> int:
@@ -256,7 +247,8 @@ def joined(forward: Stage, reverse: Stage, features: tuple[Axis, ...], take: Cal
             continue
         take(16 * first[0].size)
         part = first[0].with_reverse(second[0]) if isinstance(first[0], RecurrentPart) else None
-        if part is not None and part.directions == 2 and _are_same(start, other.then(_backwards(part), forward.place)):
+        turned = other.then(Part("Reverse", lengths=first[0].lengths), forward.place)
+        if part is not None and part.directions == 2 and _are_same(start, turned):
             start = start.then(part, forward.place, features)
             for title in both:
                 config = {"bidirectional": True} if title.endswith("both") else {}
@@ -285,17 +277,7 @@ def titles(parts: list[Part]) -> list[str]:
     return [part.title for part in parts]
 
 
-def _backwards(part: Part) -> Part:
-    return Part("Reverse", lengths=part.lengths)
-
-
 def _are_same(one: Stage, other: Stage) -> bool:
     """Whether two stages are one, or the same one turned backwards."""
-    return one is other or (
-        one.parent is other.parent and one.parent is not None and title_of(one) == title_of(other) == "Reverse"
-    )
-
-
-def title_of(stage: Stage) -> str:
-    """The title of the last layer, "" for an input."""
-    return "" if stage.part is None else stage.part.title
+    parts = [stage.part for stage in (one, other) if stage.part is not None]
+    return one is other or (one.parent is other.parent and titles(parts) == ["Reverse", "Reverse"])

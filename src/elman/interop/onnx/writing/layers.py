@@ -50,18 +50,10 @@ def _embedding(graph: Graph, layer: Embedding, x: Value) -> Value:
     return x.at(graph.add("Gather", graph.weight("W", layer.parameters["W"]), tokens))
 
 
-def _dropout(graph: Graph, layer: Dropout, x: Value) -> Value:
-    return x  # it acts in training alone
-
-
 def _layer_norm(graph: Graph, layer: LayerNorm, x: Value) -> Value:
     gain, bias = (graph.weight(name, array) for name, array in layer.parameters.items())
     epsilon = attribute("epsilon", layer.epsilon, layer.dtype)
     return x.at(graph.add("LayerNormalization", x.name, gain, bias, axis=-1, epsilon=epsilon))
-
-
-def _activate(graph: Graph, layer: Activate, x: Value) -> Value:
-    return x.at(activate(graph, x.name, layer.activation))
 
 
 def _merge_directions(graph: Graph, layer: MergeDirections, x: Value) -> Value:
@@ -92,10 +84,6 @@ def _last_step(graph: Graph, layer: LastStep, x: Value) -> Value:
     return Value(y, None)
 
 
-def _last_steps(graph: Graph, layer: LastSteps, x: Value) -> Value:
-    return Value(last_steps(graph, x, layer.count), None)
-
-
 def _mean_over_time(graph: Graph, layer: MeanOverTime, x: Value) -> Value:
     axis = sequence_axis(graph, x)
     if not graph.lengths:
@@ -110,21 +98,17 @@ def _max_over_time(graph: Graph, layer: MaxOverTime, x: Value) -> Value:
     return Value(graph.add("ReduceMax", without_padding(graph, x, -float("inf")).name, axes=[axis], keepdims=0), None)
 
 
-def _reverse(graph: Graph, layer: Reverse, x: Value) -> Value:
-    return reverse(graph, x)
-
-
 #: The layers that are not recurrent.
 WRITERS: dict[type[Layer], Writer] = {
-    Activate: _activate,
+    Activate: lambda graph, layer, x: x.at(activate(graph, x.name, layer.activation)),
     Dense: _dense,
-    Dropout: _dropout,
+    Dropout: lambda graph, layer, x: x,  # it acts in training alone
     Embedding: _embedding,
     LastStep: _last_step,
-    LastSteps: _last_steps,
+    LastSteps: lambda graph, layer, x: Value(last_steps(graph, x, layer.count), None),
     LayerNorm: _layer_norm,
     MaxOverTime: _max_over_time,
     MeanOverTime: _mean_over_time,
     MergeDirections: _merge_directions,
-    Reverse: _reverse,
+    Reverse: lambda graph, layer, x: reverse(graph, x),
 }

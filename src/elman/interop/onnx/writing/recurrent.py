@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from elman.cells.activations import Activation, as_activation
-from elman.checks import FormatError
+from elman.cells.activations import Activation
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds
+from elman.interop.chain import check_holds, shared_activation
 from elman.interop.onnx.writing.activations import recurrent_attributes
 from elman.interop.onnx.writing.nodes import Graph, Port, Value, attribute
 from elman.interop.onnx.writing.time import batch_size, ordered
@@ -24,9 +23,9 @@ _OPTIONS = {
 
 #: For each function of an operator the gates that share it, and its default.
 _FUNCTIONS = {
-    "gru": ((("r", "z"), "sigmoid"), (("n",), "tanh")),
-    "lstm": ((("i", "f", "o"), "sigmoid"), (("g",), "tanh"), (("c",), "tanh")),
-    "rnn": ((("h",), "tanh"),),
+    "gru": {"rz": "sigmoid", "n": "tanh"},
+    "lstm": {"ifo": "sigmoid", "g": "tanh", "c": "tanh"},
+    "rnn": {"h": "tanh"},
 }
 
 
@@ -38,7 +37,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, ba
     """
     cell = layer.cell.name
     check_holds(layer, "ONNX", _OPTIONS.get(cell, ()))
-    arrays = to_arrays(_without_learned_state(layer), "onnx")
+    arrays = to_arrays(layer.replace(learned_state=False), "onnx")  # states are inputs of the operator
     inputs = [
         ordered(graph, x, 0).name,
         *(graph.weight(name, arrays[name]) for name in "WRB"),
@@ -59,11 +58,6 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, ba
     return Value(steps, 0, "" if backwards else last[0], layer.directions)
 
 
-def _without_learned_state(layer: Recurrent) -> Recurrent:
-    """The layer as its weights are: states are inputs of the operator."""
-    return layer.replace(learned_state=False) if layer.learned_state else layer
-
-
 def _first_states(graph: Graph, layer: Recurrent, place: int | None) -> list[str]:
     """The names of the states before the first step, (directions, batch, hidden); "" stands for 0."""
     found = []
@@ -77,14 +71,10 @@ def _first_states(graph: Graph, layer: Recurrent, place: int | None) -> list[str
             learned = np.stack([layer.parameters[f"{state}0{suffix}"] for suffix in suffixes])[:, None]
             if name:  # what the model starts with where the input is left out; it may be given for one sequence or all
                 graph.constants[name] = np.ascontiguousarray(learned)
-            name = graph.add("Expand", name or graph.weight(f"{state}0", learned), _state_shape(graph, layer))
+            sizes = graph.integers(layer.directions), batch_size(graph), graph.integers(layer.hidden_size)
+            name = graph.add("Expand", name or graph.weight(f"{state}0", learned), graph.add("Concat", *sizes, axis=0))
         found.append(name)
     return found
-
-
-def _state_shape(graph: Graph, layer: Recurrent) -> str:
-    sizes = graph.integers(layer.directions), batch_size(graph), graph.integers(layer.hidden_size)
-    return graph.add("Concat", *sizes, axis=0)
 
 
 def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Port:
@@ -106,23 +96,7 @@ def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:
         found["input_forget"] = 1
     if "clip" in options:
         found["clip"] = attribute("clip", options["clip"], layer.dtype)
-    functions = _functions(layer)
-    if functions != [Activation(default) for _, default in _FUNCTIONS[layer.cell.name]]:
+    functions = [shared_activation(layer, gates, "ONNX") for gates in _FUNCTIONS[layer.cell.name]]
+    if functions != [Activation(default) for default in _FUNCTIONS[layer.cell.name].values()]:
         found |= recurrent_attributes(functions, layer.directions, layer.dtype)
-    return found
-
-
-def _functions(layer: Recurrent) -> list[Activation]:
-    """The functions of the operator, in its order."""
-    cell, options = layer.cell, layer.cell.options
-    chosen = {"h": options["activation"]} if cell.name == "rnn" else dict(options.get("activations", {}))
-    found = []
-    for gates, default in _FUNCTIONS[cell.name]:
-        every = {gate: as_activation(chosen.get(gate, default)) for gate in gates if gate in cell.gates or gate in "ch"}
-        if len(set(every.values())) > 1:
-            raise FormatError(
-                f"the activations of {', '.join(every)} must be the same for ONNX, which has one for them all. "
-                f"Got {', '.join(str(activation.to_config()) for activation in every.values())}."
-            )
-        found.append(next(iter(every.values())))
     return found

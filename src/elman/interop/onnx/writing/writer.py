@@ -132,16 +132,13 @@ def _plan(layers: list[Layer]) -> Iterator[tuple[int, Layer, bool]]:
     while at < len(kept):
         i, layer = kept[at]
         three = [inner for _, inner in kept[at : at + 3]]
-        if len(three) == 3 and isinstance(three[0], Reverse) and isinstance(three[2], Reverse) and _one_way(three[1]):
+        turned = len(three) == 3 and isinstance(three[0], Reverse) and isinstance(three[2], Reverse)
+        if turned and isinstance(three[1], Recurrent) and not three[1].bidirectional:
             yield *kept[at + 1], True
             at += 3
         else:
             yield i, layer, False
             at += 1
-
-
-def _one_way(layer: Layer) -> bool:
-    return isinstance(layer, Recurrent) and not layer.bidirectional
 
 
 def _input(net: Layer) -> Port:
