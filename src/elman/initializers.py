@@ -74,15 +74,6 @@ def orthonormal_rows(a: Array) -> Array:
     return q
 
 
-def uniform(rng: Generator, shape: tuple[int, ...], bound: float) -> Array:
-    """Uniform in +-bound. PyTorch's recurrent layers start with bound = 1/sqrt(hidden) for weights and biases.
-
-    >>> uniform(np.random.default_rng(0), (2,), 0.1).shape
-    (2,)
-    """
-    return rng.uniform(-bound, bound, shape)
-
-
 RECURRENT = ("glorot", "orthogonal", "uniform")
 
 
@@ -115,7 +106,7 @@ def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], r
     """A block that is not orthogonal."""
     if name == "uniform":
         hidden = shape[0] if axes[-1] == "projection" else shape[-1]  # but for a projection, a block is hidden wide
-        return uniform(rng, shape, 1 / np.sqrt(hidden))
+        return rng.uniform(-1 / np.sqrt(hidden), 1 / np.sqrt(hidden), shape)
     if len(shape) == 1:
         return np.zeros(shape)
     return glorot(rng, shape)

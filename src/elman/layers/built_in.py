@@ -13,8 +13,7 @@ from elman.cells.activations import Activation
 from elman.cells.gru import gru_cell
 from elman.cells.lstm import lstm_cell
 from elman.cells.rnn import rnn_cell
-from elman.initializers import RECURRENT
-from elman.layers.layer import Layer, described
+from elman.layers.layer import described
 from elman.layers.recurrent import Recurrent
 from elman.options import defaults
 
@@ -26,10 +25,6 @@ class _BuiltIn(Recurrent):
     """A recurrent layer whose cell is made from options of its own; they are in its config in the cell's place."""
 
     _cell: Callable[..., Cell]
-
-    def __init__(self, seed: int | None, initializer: str, **options: Any) -> None:
-        self._initializer = checks.choice("initializer", initializer, RECURRENT)
-        Layer.__init__(self, seed, **options)
 
     def _setup(self, **options: Any) -> None:  # type: ignore[override]
         of_cell = {name: options.pop(name) for name in defaults(self._cell) if name in options}
@@ -79,19 +74,7 @@ class RNN(_BuiltIn):
         learned_state: bool = False,
         clip: float | None = None,
     ) -> None:
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            activation=activation,
-            clip=clip,
-            bidirectional=bidirectional,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            learned_state=learned_state,
-        )
+        self._begin(locals())
 
 
 class LSTM(_BuiltIn):
@@ -174,24 +157,7 @@ class LSTM(_BuiltIn):
         activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
         self._forget_bias = None if forget_bias is None else checks.number("forget_bias", forget_bias)
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            bidirectional=bidirectional,
-            dtype=dtype,
-            layer_norm=layer_norm,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            learned_state=learned_state,
-            peepholes=peepholes,
-            coupled=coupled,
-            projection=projection,
-            clip=clip,
-            cell_clip=cell_clip,
-            activations=activations,
-        )
+        self._begin(locals())
 
     def _draw(self, rng: Generator) -> None:
         super()._draw(rng)
@@ -238,17 +204,4 @@ class GRU(_BuiltIn):
         clip: float | None = None,
         activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
-        super().__init__(
-            seed,
-            initializer,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            reset_after=reset_after,
-            clip=clip,
-            activations=activations,
-            bidirectional=bidirectional,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            learned_state=learned_state,
-        )
+        self._begin(locals())

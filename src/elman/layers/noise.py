@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from numpy.random import Generator
 
 
-def dropout_rate(name: str, value: Any) -> float:
-    """A probability from 0 to under 1."""
+def dropout_rate(name: str, value: Any, at_one: str = "nothing is left") -> float:
+    """A probability from 0 to under 1; `at_one` says what would be at 1."""
     rate = checks.number(name, value, 0, 1)
     if rate == 1:
-        raise ValueError(f"{name} must be under 1, or nothing is left. Got {checks.show(value)}.")
+        raise ValueError(f"{name} must be under 1, or {at_one}. Got {checks.show(value)}.")
     return rate
 
 
@@ -34,22 +34,18 @@ def _happens(rng: Generator, rate: float, shape: tuple[int, ...]) -> Array:
     return np.asarray(halves.reshape(shape) < np.uint32(rate * 2**32))
 
 
+_FIXED = "the state never changes"
+
+
 def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
     """The rate of zoneout of each state, from one number for all or a tuple of one each."""
     if not isinstance(value, (tuple, list)):
-        return (_zone_rate("zoneout", value),) * len(states)
+        return (dropout_rate("zoneout", value, _FIXED),) * len(states)
     if len(value) != len(states):
         raise ValueError(
             f"zoneout must be a number, or a tuple of {len(states)}, ({', '.join(states)}). Got {len(value)} numbers."
         )
-    return tuple(_zone_rate(f"{name} of zoneout", part) for name, part in zip(states, value, strict=True))
-
-
-def _zone_rate(name: str, value: Any) -> float:
-    rate = checks.number(name, value, 0, 1)
-    if rate == 1:
-        raise ValueError(f"{name} must be under 1, or the state never changes. Got {checks.show(value)}.")
-    return rate
+    return tuple(dropout_rate(f"{name} of zoneout", rate, _FIXED) for name, rate in zip(states, value, strict=True))
 
 
 def zones(

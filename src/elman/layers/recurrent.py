@@ -86,18 +86,12 @@ class Recurrent(Layer):
         zoneout: float | tuple[float, ...] = 0.0,
         learned_state: bool = False,
     ) -> None:
-        self._initializer = checks.choice("initializer", initializer, RECURRENT)
-        super().__init__(
-            seed,
-            cell=cell,
-            input_size=input_size,
-            hidden_size=hidden_size,
-            bidirectional=bidirectional,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            zoneout=zoneout,
-            learned_state=learned_state,
-        )
+        self._begin(locals())
+
+    def _begin(self, given: Mapping[str, Any]) -> None:
+        """Makes the layer from the arguments of its own `__init__`: options, `seed` and `initializer`."""
+        self._initializer = checks.choice("initializer", given["initializer"], RECURRENT)
+        Layer.__init__(self, given["seed"], **{name: given[name] for name in self._known_options() if name in given})
 
     def _setup(
         self,
@@ -163,9 +157,8 @@ class Recurrent(Layer):
 
     def _draw(self, rng: Generator) -> None:
         for suffix in self._suffixes():
-            recurrent(
-                {name: self._parameters[name + suffix] for name in self.cell.weights}, self.cell, self._initializer, rng
-            )
+            weights = {name: self._parameters[name + suffix] for name in self.cell.weights}
+            recurrent(weights, self.cell, self._initializer, rng)
             for name in self._learned_names():
                 self._parameters[name + suffix][...] = 0
 
