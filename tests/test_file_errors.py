@@ -78,7 +78,9 @@ def test_errors_of_the_system_name_the_file(tmp_path):
     """A full disk, most of all; here a limit of this process."""
     resource = pytest.importorskip("resource")
     net, before = elman.Network([elman.GRU(9, 30, seed=0)]), resource.getrlimit(resource.RLIMIT_FSIZE)
-    writers = {"n.safetensors": net.save, "n.onnx": partial(elman.to_onnx, net), "n.c": partial(elman.to_c, net)}
+    net.save(tmp_path / "source.safetensors")
+    writers = {"n.rtneural.json": lambda path: elman.convert(tmp_path / "source.safetensors", path)}
+    writers |= {"n.safetensors": net.save, "n.onnx": partial(elman.to_onnx, net), "n.c": partial(elman.to_c, net)}
     for name, write in writers.items():
         path = tmp_path / name
         path.write_text("old")

@@ -144,16 +144,61 @@ def test_a_loss_with_methods_that_fit_does_not_ask_is_refused():
         def __call__(self, prediction, target, mask=None):
             return np.zeros(len(target))
 
+    class Both(CrossEntropy):
+        def both(self, prediction, target):
+            return super().both(prediction, target)
+
+    class All(SquaredError):
+        def both(self, prediction, target):
+            return self.rows(prediction, target), self.rows_derivative(prediction, target)
+
+        rows, rows_derivative = SquaredError.rows, SquaredError.rows_derivative
+
+    class Further(All):
+        def rows(self, prediction, target):
+            return prediction.sum(-1)
+
+    derivative_of_one = SquaredError()
+    vars(derivative_of_one)["derivative"] = len
+    both_of_one = SquaredError()
+    vars(both_of_one)["both"] = len
+    rows_of_one = All()
+    vars(rows_of_one)["rows"] = len
+
     class Half(Loss):
         def rows(self, prediction, target):
             return prediction.sum(-1)
 
     for loss, message in (
         (Called(), r"Called must give rows and rows_derivative, which __call__ uses\. Got its own __call__\."),
+        (Both(), r"Both must give both in the class that gives rows, or leave it out\. Got them apart\."),
+        (Further(), r"Further must give both in the class that gives rows,"),
+        (rows_of_one, r"All must give both in the class that gives rows,"),
+        (both_of_one, r"SquaredError must give both in the class that gives rows,"),
+        (derivative_of_one, r"SquaredError must give rows and rows_derivative, which derivative uses\."),
         (Half(), r"Half must have a method rows_derivative, see Loss\. Got none\."),
     ):
         with pytest.raises(TypeError, match=message):
             quiet(tagger(), GOOD_X, GOOD_X, loss=loss)
+    quiet(one := tagger(), GOOD_X, GOOD_X, loss=All())
+    quiet(other := tagger(), GOOD_X, GOOD_X, loss=SquaredError())
+    assert_same(one, weights(other))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("validation", [None, (GOOD_X, GOOD_X)])
+def test_a_loss_cannot_write_into_what_it_is_given(which, validation):
+    calls = []
+
+    class Writes(SquaredError):
+        def rows(self, *given):
+            calls.append(given)
+            if len(calls) == (1 if validation is None else 2):  # one update, then the validation
+                given[which][...] = 0
+            return super().rows(*given)
+
+    with pytest.raises(ValueError, match="read-only"):
+        quiet(tagger(), GOOD_X, GOOD_X, loss=Writes(), validation=validation)
 
 
 def test_tiny_and_large_weights_weigh_as_ones_do():

@@ -146,12 +146,12 @@ def _replace(targets: Mapping[str, bytes]) -> None:
 
 
 @contextlib.contextmanager
-def _about(target: str) -> Iterator[None]:
-    """Errors of the system in here name the file that was to be written."""
+def _about(target: str, within: str = "") -> Iterator[None]:
+    """Errors of the system in here name the file that was to be written, not a temporary one in `within`."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename2 is None:
+        if error.errno is not None and error.filename2 is None and str(error.filename).startswith(within):
             error.filename = target
         raise
 
@@ -280,14 +280,15 @@ def folder_beside(path: Where) -> Iterator[str]:
     while True:
         temporary, handle = _temporary(target), -1
         try:
-            os.mkdir(temporary, 0o700)
-            if fcntl is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    handle = os.open(temporary, os.O_RDONLY)
-                    _lock(handle)
-            if os.path.exists(temporary):  # else another writer found it before it was locked, and removed it
-                yield temporary
-                return
+            with _about(target, within=temporary):
+                os.mkdir(temporary, 0o700)
+                if fcntl is not None:
+                    with contextlib.suppress(FileNotFoundError):
+                        handle = os.open(temporary, os.O_RDONLY)
+                        _lock(handle)
+                if os.path.exists(temporary):  # else another writer found it before it was locked, and removed it
+                    yield temporary
+                    return
         finally:
             if handle >= 0:
                 os.close(handle)

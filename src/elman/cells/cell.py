@@ -114,8 +114,8 @@ class Cell:
             own = (self.kernel, self.states, tuple(self.weights))
             if not isinstance(function, Given) or (function.kernel, function.states, function.weights) != own:
                 raise ValueError(
-                    f"kernel of the cell {self.name!r} must be None: a kernel computes the library's step that was made "
-                    f"with it, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
+                    f"kernel of the cell {self.name!r} must be None: a kernel computes the library's step that was "
+                    f"made with it, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
                 )
         try:
             json.dumps(self.options, allow_nan=False)

@@ -112,8 +112,15 @@ def _onnx(path: Where, net: Network) -> Peer:
     onnxruntime, name = _system("onnxruntime", "ONNX Runtime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
+    name_of_file = os.fspath(path)
+    source: str | bytes = name_of_file
     try:
-        session = onnxruntime.InferenceSession(os.fspath(path), options, providers=["CPUExecutionProvider"])
+        name_of_file.encode()
+    except UnicodeEncodeError:  # it opens no file of such a name
+        with open(path, "rb") as file:
+            source = file.read()
+    try:
+        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:  # of float64, most recurrent operators
         raise AbsentError(f"{name} does not have it: {str(error).strip()}") from None
     reading = read_onnx(path)

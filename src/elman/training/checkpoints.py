@@ -112,7 +112,7 @@ def identity_of(
         **{name: identify(name, value, key, known) for name, value in settings.items()},
         "data": digest_examples(data) + (" as parallel streams" if streams else ""),
         "validation": digest_examples(validation),
-        "key": str(key),
+        "key": repr(key),
     }
     return told
 

@@ -7,6 +7,7 @@ real rows of a batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -335,13 +336,23 @@ def as_loss(value: str | Loss) -> Loss:
     """
     if not isinstance(value, Loss):
         return LOSSES[checks.choice("loss", value, LOSSES)]()
-    kind = type(value)
+    kind, own = type(value), vars(value)
     for name in ("__call__", "derivative"):
-        if getattr(kind, name) is not getattr(Loss, name):
+        if getattr(kind, name) is not getattr(Loss, name) or name in own:
             raise TypeError(
                 f"{kind.__name__} must give rows and rows_derivative, which {name} uses. Got its own {name}."
             )
     for name in ("rows", "rows_derivative"):
-        if getattr(kind, name) is getattr(Loss, name) and name not in vars(value):
+        if getattr(kind, name) is getattr(Loss, name) and name not in own:
             raise TypeError(f"{kind.__name__} must have a method {name}, see Loss. Got none.")
+        if own.get("both") or not _of_one_class(kind, name, own):
+            raise TypeError(
+                f"{kind.__name__} must give both in the class that gives {name}, or leave it out. Got them apart."
+            )
     return value
+
+
+def _of_one_class(kind: type[Loss], name: str, own: Mapping[str, Any]) -> bool:
+    """Whether `both`, where it is a user's own, was written beside the method that it stands for."""
+    givers = [next(base for base in kind.__mro__ if given in vars(base)) for given in ("both", name)]
+    return givers[0] in (Loss, CrossEntropy) or (givers[0] is givers[1] and name not in own)

@@ -28,7 +28,7 @@ from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples
 from elman.training.history import History, Log
 from elman.training.interrupt import HeldInterrupt
-from elman.training.losses import Loss
+from elman.training.losses import LOSSES, Loss
 from elman.training.optimizers import BUILT_IN, Optimizer, update_copied
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
@@ -295,15 +295,23 @@ class Run:
 
 def _rows(loss: Loss, prediction: Array, target: Array) -> Array:
     """The loss of each row of a prediction (N, K), held to its shape (N,)."""
-    return _held_to("rows", loss, loss.rows(prediction, target), prediction.shape[:-1])
+    return _held_to("rows", loss, loss.rows(_read_only(prediction), _read_only(target)), prediction.shape[:-1])
 
 
 def _rows_and_derivative(loss: Loss, prediction: Array, target: Array) -> tuple[Array, Array]:
     """The loss of each row of a prediction (N, K), and the gradient of their sum (N, K) in its dtype."""
+    if type(loss) not in LOSSES.values():  # code of a user's own may write into what it is given
+        prediction, target = _read_only(prediction), _read_only(target)
     rows, gradient = loss.both(prediction, target)
     rows = _held_to("rows", loss, rows, prediction.shape[:-1])
     gradient = _held_to("rows_derivative", loss, gradient, prediction.shape)
     return rows, gradient.astype(prediction.dtype, copy=False)
+
+
+def _read_only(array: Array) -> Array:
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _held_to(name: str, loss: Loss, value: Any, shape: tuple[int, ...]) -> Array:
