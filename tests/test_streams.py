@@ -793,3 +793,36 @@ def test_a_layer_that_extends_another_streams_as_it_computes(base):
     for _ in range(2):
         np.testing.assert_array_equal([stream.step(row) for row in x], net(x)[0])
         stream.reset()
+
+
+@pytest.mark.parametrize("batch", [None, 1, 4])
+def test_a_cell_is_given_arrays_in_the_order_of_c_alone(batch):
+    """Products of BLAS sum in another order for another layout, and the bits of a stream would differ."""
+
+    def step(x, state, weights):
+        assert all(array.flags.c_contiguous for array in (x, *state, *weights))
+        (h,), (Wx, Wh) = state, weights
+        h = np.tanh(x @ Wx + h @ Wh)
+        return (np.asfortranarray(h),), {"h": h}
+
+    def step_derivative(x, state, weights, kept, dnext):
+        raise AssertionError
+
+    cell = elman.Cell("strict", {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden")}, ("h",), step, step_derivative)
+    layer = elman.Recurrent(cell, 3, 5, learned_state=True, seed=0)
+    layer.h0 = np.linspace(-1, 1, 5)
+    net, outer = elman.Network([layer]), () if batch is None else (batch,)
+    x = np.random.default_rng(0).standard_normal((7, *outer, 3)).astype("float32")
+    want = [net.stream(batch).step(x[0])]
+    stream = net.stream(batch)
+    for v in (x[0], np.asfortranarray(x[0]), x[0].tolist()):
+        np.testing.assert_array_equal(stream.step(v), want[0])
+        stream.state = [np.asfortranarray(np.ones((*outer, 5)))]
+        stream.step(v)
+        if batch:
+            stream.reset([0])
+            pickle.loads(pickle.dumps(stream)).step(v)
+        stream.reset()
+    chunk = stream.run(np.moveaxis(x, 0, -2))
+    whole, _ = net(np.asfortranarray(np.moveaxis(x, 0, -2)))
+    np.testing.assert_array_equal(chunk, whole)

@@ -118,7 +118,8 @@ class PlainStepper:
         """See `Stepper.set_state`."""
         if rows is None:
             self._state = tuple(
-                [np.array(np.broadcast_to(n, s.shape)) for s, n in zip(self._state, state, strict=True)]
+                # In the order of C, in which whole sequences have them: BLAS sums in another order for another.
+                [np.array(np.broadcast_to(n, s.shape), order="C") for s, n in zip(self._state, state, strict=True)]
             )
             return
         for s, new in zip(self._state, state, strict=True):
