@@ -183,6 +183,42 @@ def test_frames():
     assert told.startswith("y must have shape (20,), one label per sequence. Got (20, 2).")
 
 
+class Evil:
+    """Raises whatever it is asked."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __len__(self):
+        raise self.error
+
+    def __getitem__(self, index):
+        raise self.error
+
+    def __array__(self, *arguments, **named):
+        raise self.error
+
+    def __repr__(self):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), ValueError("no"), KeyError("no"), ZeroDivisionError("no")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_objects_that_raise_when_they_are_asked(kind, error):
+    fitted = kind(**TINY).fit(X, KINDS[kind])
+    for call, name in (
+        (lambda bad: kind(**TINY).fit(bad, KINDS[kind]), "X"),
+        (lambda bad: kind(**TINY).fit([*X[:3], bad, *X[4:]], KINDS[kind]), "X"),
+        (lambda bad: kind(**TINY).fit(X, bad), "y"),
+        (lambda bad: kind(**TINY).fit(X, KINDS[kind], bad), "sample_weight"),
+        (lambda bad: fitted.score(X, bad), "y"),
+        (lambda bad: fitted.predict(bad), "X"),
+    ):
+        told = words_of(call, Evil(error))
+        assert told.startswith(name)
+        assert "Got a" in told
+
+
 SERIES = np.sin(np.arange(40.0))
 FORECASTER = Forecaster(horizon=2, window=4, **TINY)
 
@@ -206,6 +242,15 @@ FORECASTER = Forecaster(horizon=2, window=4, **TINY)
         (lambda: FORECASTER.fit(SERIES, target="y"), "target must be left out where series is no table"),
         (lambda: FORECASTER.fit(SERIES, "y"), "y must be left out: target= names the columns .* Got 'y'"),
         (lambda: Forecaster(log="run.jsonl", **TINY).fit(SERIES), "log must be True or False"),
+        (lambda: FORECASTER.fit(np.zeros((40, 0))), r"series must have shape .* Got \(40, 0\)"),
+        (lambda: FORECASTER.fit([SERIES, np.zeros((40, 0))]), r"series\[1\] must have shape .* Got \(40, 0\)"),
+        (lambda: FORECASTER.fit([SERIES, "a"]), r"series\[1\] must hold real numbers. Got 'a'\.$"),
+        (lambda: FORECASTER.fit(SERIES, exogenous="a"), r"exogenous must hold real numbers. Got 'a'\.$"),
+        *(
+            (lambda bad=bad, window=window: Forecaster(season=bad, window=window, **TINY).fit(SERIES), "season must be")
+            for bad in (0, -1, "x", 2.5)
+            for window in (None, 4)
+        ),
     ],
 )
 def test_series_that_do_not_fit(call, words):

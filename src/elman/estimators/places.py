@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, DtypeError
+from elman.checks import Array, DtypeError, ShapeError
 
 Where: TypeAlias = Callable[[tuple[int, ...]], str]  #: an index in words
 
@@ -34,8 +34,13 @@ def check_finite(name: str, values: Array, where: Where, hint: str = "") -> None
     index = first(~(np.abs(values.astype(np.float64)) <= LARGEST))
     value = float(values[index])
     must = f"at most {LARGEST:.0e} in size" if np.isfinite(value) else "finite"
-    got = f"NaN at {where(index)}{hint}" if np.isnan(value) else f"{value} at {where(index)}"
+    got = f"NaN{_at(where, index)}{hint}" if np.isnan(value) else f"{value}{_at(where, index)}"
     raise ValueError(f"{name} must be {must}. Got {got}.")
+
+
+def _at(where: Where, index: tuple[int, ...]) -> str:
+    """A place after what stands there; a number alone has none."""
+    return f" at {place}" if (place := where(index)) else ""
 
 
 def first(wrong: Array) -> tuple[int, ...]:
@@ -69,6 +74,14 @@ def is_collection(value: Any) -> bool:
     return value.ndim > 0 if isinstance(value, np.ndarray) else hasattr(value, "__array__") or hasattr(value, "__len__")
 
 
+def listed(name: str, value: Any) -> list[Any]:
+    """The entries of a collection, whatever it does when it is asked for them."""
+    try:
+        return list(value)
+    except checks.FAILURES:
+        raise ShapeError(f"{name} must be an array or a list of entries. Got {checks.describe(value)}.") from None
+
+
 def entries(name: str, value: Any) -> Array:
     """An array, or lists of equal length, as an array; one of objects where numbers and text stand side by side."""
     array = checks.plain_array(name, value)
@@ -86,7 +99,7 @@ def real_numbers(name: str, value: Any, where: Where) -> Array:
         wrong = np.array([not is_number(entry) for entry in kept], bool)
         if wrong.any():
             index = first(wrong.reshape(array.shape))
-            raise DtypeError(f"{name} must hold real numbers. Got {show(array[index])} at {where(index)}.")
+            raise DtypeError(f"{name} must hold real numbers. Got {show(array[index])}{_at(where, index)}.")
         array = np.array([_as_float(entry) for entry in kept], np.float64).reshape(array.shape)
     return checks.real_array(name, array)
 

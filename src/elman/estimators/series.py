@@ -105,7 +105,7 @@ def read_arrays(series: Any, exogenous: Any = None, past: Any = None, fill: str 
             single = array.ndim == 1
         if array.ndim == 1:
             array = array[:, None]
-        elif array.ndim != 2:
+        elif array.ndim != 2 or not array.shape[1]:
             raise ShapeError(f"{name} must have shape (time,) or (time, variables). Got {array.shape}.")
         if values and array.shape[1] != values[0].shape[1]:
             raise ShapeError(

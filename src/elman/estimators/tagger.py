@@ -12,7 +12,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
 from elman.estimators.inputs import Inputs, to_numpy
-from elman.estimators.places import Where, entries, is_collection, show
+from elman.estimators.places import Where, entries, is_collection, listed, show
 from elman.estimators.training import SequenceEstimator, check_count, place, read_weight
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
@@ -139,6 +139,7 @@ def _read_tags(y: Any, inputs: Inputs) -> Array:
         y = entries("y", y)
     if not is_collection(y):
         raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")
+    y = listed("y", y)
     check_count(len(y), inputs)
     parts = []
     for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):

@@ -46,9 +46,10 @@ class Plan:
     def read(cls, settings: Mapping[str, Any], widths: tuple[int, int, int]) -> Plan:
         """From the parameters of a `Forecaster`, checked."""
         horizon, segment = checks.size("horizon", settings["horizon"]), checks.size("segment", settings["segment"])
-        season, window, difference = settings["season"], settings["window"], settings["difference"]
+        window, difference = settings["window"], settings["difference"]
+        season = naive_season(settings["season"])
         if window is None:
-            length = max(2 * naive_season(season) if season else 2 * horizon, horizon)
+            length = max(2 * horizon if settings["season"] is None else 2 * season, horizon)
             window = -(-length // segment) * segment
         if checks.size("window", window) % segment:
             raise ValueError(f"window must be a multiple of segment, {segment}. Got {window}.")
