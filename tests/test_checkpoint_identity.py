@@ -106,6 +106,8 @@ def caught(done):
     except ZeroDivisionError: return {{1, 2, "a"}}
 def attributed(done): return attributed.k
 attributed.k = {factor}
+ARRAY = np.array([1.0, {factor}])
+def summed(done): return ARRAY.sum() * done
 
 ring = [{factor}]; ring.append(ring)
 loop = Plain(1); loop.more = {{"self": loop, "n": {factor}}}
@@ -118,7 +120,8 @@ VALUES = [
     datetime.timedelta({factor}), range({factor}), slice({factor}), Plain({factor}), Plain(0, [{factor}]),
     Slots(1, {factor}), Slots({factor}, 1), Both(1, 2, {factor}), Kind.TWO, Pairs(a={factor}), Text("{factor}"),
     Point(1, {factor}), closed({factor}), classed({factor}), defaulted, keyword, reads, reads_table, nested, caught,
-    attributed, lambda done: {factor}, (lambda d: {factor} + 1, lambda d: {factor})[1], ring, loop,
+    attributed, summed, closed(np.array([{factor}, 0.5])),
+    lambda done: {factor}, (lambda d: {factor} + 1, lambda d: {factor})[1], ring, loop,
     Plain, type(classed({factor})), Plain({factor}).__call__, [{factor}].index, functools.partial(closed, {factor}),
     functools.partial(closed, k={factor}),
     functools.lru_cache(reads), functools.lru_cache(closed({factor})), np.vectorize(closed({factor})),

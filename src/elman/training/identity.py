@@ -9,6 +9,7 @@ name. No text holds an address. What has no content to tell it by, as a lock or 
 from __future__ import annotations
 
 import abc
+import contextlib
 import copyreg
 import dataclasses
 import enum
@@ -19,7 +20,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, TypeAlias
 
 import numpy as np
 
@@ -99,9 +100,11 @@ class _Teller:
         depth, outer, self.outermost = len(self.open), self.outermost, math.inf
         self.open[id(value)] = depth
         try:
-            text = self._short(self._compound(value, place))
+            text = self._compound(value, place)
         finally:
             del self.open[id(value)]
+        if len(text) > LONGEST:
+            text = f"{text[:40].partition('(')[0]}#{digest_of(text.encode())}"
         if self.outermost >= depth:
             self.done[id(value)] = value, text
         else:
@@ -109,122 +112,61 @@ class _Teller:
         self.outermost = outer
         return text
 
-    def _short(self, text: str) -> str:
-        return text if len(text) <= LONGEST else f"{text[:40].partition('(')[0]}#{digest_of(text.encode())}"
-
-    def _all(self, kind: str, parts: Iterable[tuple[str, Any]]) -> str:
-        """A text for parts, each with its place."""
-        return f"{kind}({', '.join(self.tell(part, place) for place, part in parts)})"
-
-    def _named(self, kind: str, parts: Mapping[str, Any], place: str) -> str:
-        texts = [f"{name}={self.tell(part, f'{place}.{name}')}" for name, part in sorted(parts.items())]
-        return f"{kind}({', '.join(texts)})"
+    def _told(self, kind: str | tuple[Any, ...], parts: Iterable[Any], place: str) -> str:
+        """A text for parts: by their names, where they have some. A kind may itself have parts."""
+        if isinstance(parts, Mapping):
+            texts = [f"{name}={self.tell(part, f'{place}.{name}')}" for name, part in sorted(parts.items())]
+        else:
+            texts = [self.tell(part, place) for part in parts]
+        return f"{kind if isinstance(kind, str) else self._told(kind[0], kind[1], place)}({', '.join(texts)})"
 
     def _compound(self, value: Any, place: str) -> str:
         if isinstance(value, dict) and is_ours(type(value).__module__):
             value = dict(value)
         if type(value) in _CONTAINERS:  # a subclass may hold more than what is in it
-            return _CONTAINERS[type(value)](self, value, place)
-        for kinds, tell in _KINDS:
+            return self._container(value, place)
+        if isinstance(value, types.FunctionType):
+            return self._function(value, place)
+        for kinds, content_of in _KINDS:
             if isinstance(value, kinds):
-                return tell(self, value, place)
+                content = content_of(value)
+                return content if isinstance(content, str) else self._told(*content, place)
         return self._object(value, place)
 
-    def _mapping(self, value: Mapping[Any, Any], place: str) -> str:
-        parts = sorted((self.tell(k, place), self.tell(v, f"{place}[{k!r:.40}]")) for k, v in value.items())
-        return f"{type(value).__name__}({', '.join(f'{k}: {v}' for k, v in parts)})"
-
-    def _sequence(self, value: Iterable[Any], place: str) -> str:
-        return self._all(type(value).__name__, ((f"{place}[{i}]", part) for i, part in enumerate(value)))
-
-    def _set(self, value: Iterable[Any], place: str) -> str:
-        return f"{type(value).__name__}({', '.join(sorted(self.tell(part, place) for part in value))})"
-
-    def _array(self, value: np.ndarray[Any, Any], place: str) -> str:
-        if value.dtype.hasobject:
-            return self._all(f"array{value.shape}", [(place, value.tolist())])
-        plain = np.ascontiguousarray(value)
-        kind = value.dtype.str if value.dtype.names is None else repr(value.dtype)
-        text = f"array({kind}, {value.shape}, {digest_of(plain.view(np.ndarray).tobytes())})"
-        if type(value) in (np.ndarray, np.memmap):
-            return text
-        return self._all(
-            "array", [(place, type(value)), (place, text), (place, vars(value) if hasattr(value, "__dict__") else 0)]
-        )
-
-    def _layer(self, value: Layer, place: str) -> str:
-        return self._all("layer", [(place, type(value)), (place, dict(value.config)), (place, dict(value.parameters))])
-
-    def _class(self, value: type, place: str) -> str:
-        name = name_of(value)
-        if installed(value.__module__) and "<locals>" not in name:
-            return name
-        own = {key: part for key, part in vars(value).items() if is_written(key, part)}
-        if issubclass(value, enum.Enum):  # beside its members there is what the module enum puts there
-            own = {key: part for key, part in own.items() if isinstance(part, METHODS) and not is_of_library(part)}
-            own |= {member.name: member.value for member in value}
-        bases = [base for base in value.__bases__ if base is not object]
-        kinds = [] if installed(type(value).__module__) else [type(value)]
-        return self._named(self._all(name, [(place, base) for base in kinds + bases]), own, place)
-
-    def _module(self, value: types.ModuleType, place: str) -> str:
-        if installed(value.__name__):
-            return f"module {value.__name__}"
-        own = {key: part for key, part in vars(value).items() if not (key.startswith("__") and key.endswith("__"))}
-        return self._named("module", own, place)
+    def _container(self, value: Any, place: str) -> str:
+        if isinstance(value, (dict, types.MappingProxyType)):
+            pairs = sorted((self.tell(k, place), self.tell(v, f"{place}[{k!r:.40}]")) for k, v in value.items())
+            texts = [f"{k}: {v}" for k, v in pairs]
+        elif isinstance(value, (set, frozenset)):
+            texts = sorted(self.tell(part, place) for part in value)
+        else:
+            texts = [self.tell(part, f"{place}[{i}]") for i, part in enumerate(value)]
+        return f"{type(value).__name__}({', '.join(texts)})"
 
     def _function(self, value: types.FunctionType, place: str) -> str:
-        is_installed = installed(value.__globals__.get("__name__"))
-        parts: dict[str, Any] = {
-            "defaults": value.__defaults__,
-            "keywords": value.__kwdefaults__,
-            "attributes": vars(value),
-        }
-        closed = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        found = {f"variable {name}": _content(cell) for name, cell in closed}
-        if is_installed:
-            parts |= found
+        parts: dict[str, Any]
+        parts = {"defaults": value.__defaults__, "keywords": value.__kwdefaults__, "attributes": vars(value)}
+        found: dict[str, Any] = {}
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+            with contextlib.suppress(ValueError):  # a variable that has no value yet
+                found[f"variable {name}"] = cell.cell_contents
+        if installed(value.__globals__.get("__name__")):
+            kind, parts = name_of(value), parts | found
         else:
-            reads = Reads(value)
+            kind, parts["code"], reads = "function", value.__code__, Reads(value)
             if reads.dynamic and not self.keyed:
                 raise IndistinctError(f"{place}, which may read by {reads.dynamic} what its code does not name")
-            parts["code"] = value.__code__
             for name, part in [*found.items(), *((f"global {name}", part) for name, part in reads.named())]:
                 parts |= reads.within(name, part)
-        parts = {name: part for name, part in parts.items() if part is not None and part != {}}
-        return self._named(name_of(value) if is_installed else "function", parts, place)
-
-    def _code(self, value: types.CodeType, place: str) -> str:
-        facts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
-        names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
-        content = (value.co_code, value.co_exceptiontable, facts, names, value.co_consts)
-        return self._all(f"code of {sys.implementation.cache_tag}", [(place, part) for part in content])
-
-    def _method(self, value: types.MethodType, place: str) -> str:
-        return self._all("method", [(place, value.__func__), (place, value.__self__)])
-
-    def _built_in(self, value: Any, place: str) -> str:
-        name = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-        owner = getattr(value, "__self__", None)
-        return name if owner is None or isinstance(owner, types.ModuleType) else self._all(name, [(place, owner)])
-
-    def _partial(self, value: functools.partial[Any], place: str) -> str:
-        return self._all("partial", [(place, part) for part in (value.func, value.args, value.keywords, vars(value))])
-
-    def _property(self, value: property, place: str) -> str:
-        return self._all("property", [(place, part) for part in (value.fget, value.fset, value.fdel)])
-
-    def _generator(self, value: Any, place: str) -> str:
-        bits = value.bit_generator if isinstance(value, np.random.Generator) else value
-        state = bits.get_state(legacy=False) if isinstance(bits, np.random.RandomState) else bits.state
-        return self._all(name_of(type(value)), [(place, state)])
+        empty = [name for name, part in parts.items() if part is None or (type(part) is dict and not part)]
+        return self._told(kind, {name: part for name, part in parts.items() if name not in empty}, place)
 
     def _object(self, value: Any, place: str) -> str:
         kind = type(value)
         is_installed = installed(kind.__module__)
         text = self.tell(kind, place)
         if is_ours(kind.__module__) or not is_installed or dataclasses.is_dataclass(kind):
-            text = self._named(text, _attributes(value), place)
+            text = self._told(text, _attributes(value), place)
             if not any(installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
                 return text
         return f"object({text}, {self.tell(self._reduced(value, place), place)})"
@@ -247,31 +189,75 @@ class _Teller:
         return [made, list(arguments), [list(part) if isinstance(part, Iterator) else part for part in rest]]
 
 
-_KINDS: list[tuple[Any, Callable[..., str]]] = [
-    (enum.Enum, lambda teller, value, place: teller._all("member", [(place, type(value)), (place, value.name)])),
-    (np.ndarray, _Teller._array),
-    ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _Teller._generator),
-    (Layer, _Teller._layer),
-    (types.ModuleType, _Teller._module),
-    (type, _Teller._class),
-    (types.FunctionType, _Teller._function),
-    (types.CodeType, _Teller._code),
-    (types.MethodType, _Teller._method),
-    (_BUILT_IN, _Teller._built_in),
-    (functools.partial, _Teller._partial),
-    ((staticmethod, classmethod), lambda teller, value, place: teller._all("static", [(place, value.__func__)])),
-    (property, _Teller._property),
-    (functools.cached_property, lambda teller, value, place: teller._all("property", [(place, value.func)])),
-    (functools._lru_cache_wrapper, lambda teller, value, place: teller._all("cached", [(place, value.__wrapped__)])),
+#: What a value is told by: a text, or a kind and parts.
+Content: TypeAlias = str | tuple[str | tuple[Any, ...], Iterable[Any]]
+
+
+def _array(value: np.ndarray[Any, Any]) -> Content:
+    if value.dtype.hasobject:
+        return f"array{value.shape}", [value.tolist()]
+    plain = np.ascontiguousarray(value).view(np.ndarray)
+    kind = value.dtype.str if value.dtype.names is None else repr(value.dtype)
+    text = f"array({kind}, {value.shape}, {digest_of(plain.tobytes())})"
+    own = vars(value) if hasattr(value, "__dict__") else 0
+    return text if type(value) in (np.ndarray, np.memmap) else ("array", [type(value), text, own])
+
+
+def _class(value: type) -> Content:
+    name = name_of(value)
+    if installed(value.__module__) and "<locals>" not in name:
+        return name
+    own = {key: part for key, part in vars(value).items() if is_written(key, part)}
+    if issubclass(value, enum.Enum):  # beside its members there is what the module enum puts there
+        own = {key: part for key, part in own.items() if isinstance(part, METHODS) and not is_of_library(part)}
+        own |= {member.name: member.value for member in value}
+    kinds = [] if installed(type(value).__module__) else [type(value)]
+    return (name, [*kinds, *(base for base in value.__bases__ if base is not object)]), own
+
+
+def _module(value: types.ModuleType) -> Content:
+    if installed(value.__name__):
+        return f"module {value.__name__}"
+    return "module", {
+        key: part for key, part in vars(value).items() if not (key.startswith("__") and key.endswith("__"))
+    }
+
+
+def _code(value: types.CodeType) -> Content:
+    facts = (value.co_argcount, value.co_posonlyargcount, value.co_kwonlyargcount, value.co_flags)
+    names = (value.co_names, value.co_varnames, value.co_freevars, value.co_cellvars)
+    content = [value.co_code, value.co_exceptiontable, facts, names, value.co_consts]
+    return f"code of {sys.implementation.cache_tag}", content
+
+
+def _built_in(value: Any) -> Content:
+    name = f"{getattr(value, '__module__', None)}.{value.__qualname__}"
+    owner = getattr(value, "__self__", None)
+    return name if owner is None or isinstance(owner, types.ModuleType) else (name, [owner])
+
+
+def _generator(value: Any) -> Content:
+    bits = value.bit_generator if isinstance(value, np.random.Generator) else value
+    return name_of(type(value)), [bits.get_state(False) if isinstance(bits, np.random.RandomState) else bits.state]
+
+
+_KINDS: list[tuple[Any, Callable[[Any], Content]]] = [
+    (enum.Enum, lambda value: ("member", [type(value), value.name])),
+    (np.ndarray, _array),
+    ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _generator),
+    (Layer, lambda value: ("layer", [type(value), dict(value.config), dict(value.parameters)])),
+    (types.ModuleType, _module),
+    (type, _class),
+    (types.CodeType, _code),
+    (types.MethodType, lambda value: ("method", [value.__func__, value.__self__])),
+    (_BUILT_IN, _built_in),
+    (functools.partial, lambda value: ("partial", [value.func, value.args, value.keywords, vars(value)])),
+    ((staticmethod, classmethod), lambda value: ("static", [value.__func__])),
+    (property, lambda value: ("property", [value.fget, value.fset, value.fdel])),
+    (functools.cached_property, lambda value: ("property", [value.func])),
+    (functools._lru_cache_wrapper, lambda value: ("cached", [value.__wrapped__])),
 ]
-_CONTAINERS: dict[type, Callable[..., str]] = {
-    dict: _Teller._mapping,
-    types.MappingProxyType: _Teller._mapping,
-    list: _Teller._sequence,
-    tuple: _Teller._sequence,
-    set: _Teller._set,
-    frozenset: _Teller._set,
-}
+_CONTAINERS = (dict, types.MappingProxyType, list, tuple, set, frozenset)
 _MAKERS = (copyreg.__newobj__, copyreg.__newobj_ex__)  # type: ignore[attr-defined]
 
 
@@ -317,13 +303,6 @@ def _attributes(value: Any) -> dict[str, Any]:
             if type(found[field.name]) is type(field.default) and found[field.name] == field.default:
                 del found[field.name]
     return found
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a variable that has no value yet
-        return None
 
 
 def _global_name(value: Any, name: str) -> str:
