@@ -63,8 +63,7 @@ def real_array(name: str, value: Any, dtype: Any = None, axes: Sequence[str] = (
     """
     if _is_usual(value) and (dtype is None or value.dtype == dtype):
         return value
-    array = number_array(name, value)
-    return converted(name, array, dtype, lambda index: place(name, index, axes))
+    return converted(name, number_array(name, value), dtype, lambda index: place(name, index, axes))
 
 
 def _is_usual(value: Any) -> bool:
@@ -98,8 +97,7 @@ def _no_number(name: str, array: Array) -> str:
 
 def integer_array(name: str, value: Any, count: int) -> Array:
     """`value` as int64 indices from 0 to `count` - 1."""
-    array = whole_numbers(name, value)
-    return indices(name, array, count, lambda index: place(name, index))
+    return indices(name, whole_numbers(name, value), count, lambda index: place(name, index))
 
 
 def whole_numbers(name: str, value: Any) -> Array:
@@ -178,9 +176,8 @@ def _holds_masked(value: Any) -> bool:
     for _ in range(_DEEPEST):
         if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
             return True
-        lists = {
-            id(part): part for part in level if isinstance(part, (list, tuple))
-        }  # each once: a list may hold itself
+        # Each once: a list may hold itself.
+        lists = {id(part): part for part in level if isinstance(part, (list, tuple))}
         kinds = set(map(type, itertools.chain.from_iterable(lists.values())))
         if _NUMBERS.issuperset(kinds):
             return False
@@ -270,7 +267,7 @@ def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
                     break
             else:
                 return
-    options = " or ".join(_write(want) for want in allowed)
+    options = " or ".join(listed(want) for want in allowed)
     raise ShapeError(f"{name} must have shape {options}. Got {got}.")
 
 
@@ -286,7 +283,7 @@ def axis(name: str, value: Any, array: Array) -> int:
     """The number of an axis that an array has, counted from the end where it is negative."""
     if not array.ndim:
         raise ShapeError(f"{name} must be left out: there must be an axis. Got one number.")
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+    if not is_whole(value):
         raise KindError(f"{name} must be a whole number. Got {show(value)}.")
     if not -array.ndim <= value < array.ndim:
         raise ValueError(f"{name} must be from {-array.ndim} to {array.ndim - 1}. Got {show(value)}.")
@@ -310,7 +307,8 @@ def mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
     return value
 
 
-def _write(want: Sequence[int | str]) -> str:
+def listed(want: Collection[int | str]) -> str:
+    """Sizes, or names, as a tuple of them is written, without quotes."""
     return f"({', '.join(map(str, want))}{',' if len(want) == 1 else ''})"
 
 
@@ -335,9 +333,14 @@ def float_dtype(value: Any) -> np.dtype[Any]:
     return np.dtype(found)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, of Python or of NumPy."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def size(name: str, value: Any) -> int:
     """A positive whole number."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
+    if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 up. Got {show(value)}.")
     if value > sys.maxsize:
         raise ValueError(f"{name} must be a whole number up to {sys.maxsize}. Got {show(value)}.")
@@ -346,7 +349,7 @@ def size(name: str, value: Any) -> int:
 
 def seed(name: str, value: Any) -> int | None:
     """A whole number from 0 up, or None for one drawn afresh."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 0):
+    if value is not None and (not is_whole(value) or value < 0):
         raise ValueError(f"{name} must be a whole number from 0 up, or None. Got {show(value)}.")
     return None if value is None else int(value)
 
@@ -365,17 +368,10 @@ def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf
         with contextlib.suppress(OverflowError):  # a whole number that no float can hold
             found = float(value)
     if not math.isfinite(found) or not low <= found <= high or (open_low and found == low):
-        raise ValueError(f"{name} must be a number{_interval(low, high, open_low)}. Got {show(value)}.")
+        least = f" {'over' if open_low else 'from'} {low:g}" if low > -math.inf else ""
+        most = f" up to {high:g}" if high < math.inf else ""
+        raise ValueError(f"{name} must be a number{least}{most}. Got {show(value)}.")
     return found
-
-
-def _interval(low: float, high: float, open_low: bool) -> str:
-    parts = []
-    if low > -math.inf:
-        parts.append(f"{'over' if open_low else 'from'} {low:g}")
-    if high < math.inf:
-        parts.append(f"up to {high:g}")
-    return " " + " ".join(parts) if parts else ""
 
 
 def choice(name: str, value: Any, options: Iterable[str]) -> str:
@@ -383,8 +379,13 @@ def choice(name: str, value: Any, options: Iterable[str]) -> str:
     options = list(options)
     if isinstance(value, str) and value in options:
         return options[options.index(value)]
-    hint = f" Did you mean {near!r}?" if (near := nearest(value, options)) else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}. Got {show(value)}.{hint}")
+    raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}. Got {show(value)}.{hint(value, options)}")
+
+
+def hint(value: Any, options: Collection[str]) -> str:
+    """The words " Did you mean 'rate'?" where one of the options is near; else nothing."""
+    near = nearest(value, options)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def nearest(value: Any, options: Collection[str]) -> str | None:

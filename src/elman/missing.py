@@ -22,12 +22,8 @@ def refuse_missing(x: Array, names: tuple[str, ...]) -> None:
     """Raises `ValueError` for the first NaN of x."""
     missing = np.isnan(x)
     if missing.any():
-        raise ValueError(f"x must hold no NaN, with missing='raise'. Got one at {_place(missing, names)}.")
-
-
-def _place(missing: Array, names: tuple[str, ...]) -> str:
-    first = tuple(int(i) for i in np.argwhere(missing)[0])
-    return checks.place("x", first, names)
+        at = checks.place("x", checks.first(missing), names)
+        raise ValueError(f"x must hold no NaN, with missing='raise'. Got one at {at}.")
 
 
 class LastValues:
@@ -64,7 +60,7 @@ class LastValues:
         missing = np.isnan(filled)
         if missing.any():
             shape = [n for n, name in zip(x.shape, ("row", "step", "feature"), strict=True) if name in names]
-            where = _place(missing.reshape(shape), names)
+            where = checks.place("x", checks.first(missing.reshape(shape)), names)
             raise ValueError(f"x must have a value of each feature before one is missing. Got NaN at {where}.")
         return np.ascontiguousarray(filled)
 

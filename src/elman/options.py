@@ -61,14 +61,6 @@ def defaults(function: Callable[..., Any]) -> Mapping[str, Any]:
     return {part.name: part.default for part in named if part.name != "self"}
 
 
-def nearest(name: str, known: Any) -> str:
-    """The words "Did you mean 'rate'?" where a name of `known` is near; else nothing."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
-
-
 def check_names(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Refuses options that `owner` does not have."""
     for name in given:
@@ -77,7 +69,7 @@ def check_names(owner: str, given: Mapping[str, Any], known: Mapping[str, Any]) 
         if name == "dtype":
             raise no_dtype(owner, given[name])
         must = f"the options of {owner} must be among {', '.join(known)}" if known else f"{owner} must have no options"
-        raise ValueError(f"{must}. Got {name!r}.{nearest(name, known)}")
+        raise ValueError(f"{must}. Got {name!r}.{checks.hint(name, known)}")
     missing = [name for name, default in known.items() if default is REQUIRED and name not in given]
     if missing:
         raise ValueError(f"the options of {owner} must hold {', '.join(missing)}. Got {', '.join(given) or 'none'}.")

@@ -13,7 +13,7 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.layer import placed_layers
+from elman.layers.layer import flat_layers, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -88,7 +88,3 @@ def _changes_steps(layer: Layer) -> bool:
     base: Any = next((kind for kind in (Dropout, LastStep) if isinstance(layer, kind)), None)
     own = (getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("_rows", "_run", "_pool"))
     return base is None or any(own)
-
-
-def flat_layers(net: Network) -> list[Layer]:
-    return [layer for _, layer in placed_layers(net)]

@@ -60,7 +60,7 @@ def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None 
     name, content = _content(path)
     try:
         tensors, metadata = read_safetensors(content)
-        return _build(_description(metadata, tensors), tensors, cells)
+        return _build(_description(metadata, tensors, cells), tensors)
     except (ValueError, RecursionError) as error:  # what a file can cause; all else is a fault of the library
         raise FormatError(f"{name} cannot be loaded: {error}") from error
 
@@ -82,8 +82,8 @@ def _content(path: Any) -> tuple[str, bytes]:
         return show(name), file.read()
 
 
-def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> Any:
-    """The network's config in the header of a file, of known form; see `_check_layers`."""
+def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array], cells: Mapping[str, Cell]) -> Any:
+    """The network's config in the header of a file, of known form; see `_layers`."""
     if "elman" not in metadata:
         checkpoint = "elman_checkpoint" in metadata
         what = "it is a checkpoint, with which elman.fit goes on" if checkpoint else "it was not written by elman"
@@ -100,18 +100,7 @@ def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array]) -> A
     _check_fields(description, ("version", "network"), "its description")
     config = _field(description, "network", dict, "its description")
     _check_fields(config, ("layers",), "the network")
-    _check_layers(config, "the network")
-    return from_version_1(config) if version == 1 else config
-
-
-def from_version_1(config: Any) -> Any:
-    """The config of a network in a file of version 1 as one of version 2."""
-    layers = []
-    for entry in config["layers"]:
-        left_out = ("dtype",) if entry["type"] in _WITHOUT_WEIGHTS else ()
-        entry = {key: value for key, value in entry.items() if key not in left_out}
-        layers.append({**entry, **from_version_1(entry)} if entry["type"] == "Network" else entry)
-    return {"layers": layers}
+    return _layers(config, "the network", version, cells)
 
 
 def _field(value: Any, name: str, kind: type, place: str) -> Any:
@@ -130,24 +119,30 @@ def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) 
         raise FormatError(f"{place} must have the fields {', '.join(known)} alone. Got {show(more[0])} too.")
 
 
-def _check_layers(config: Any, place: str) -> None:
-    """Refuses a config that does not have the form of a network's: layers, their types, their cells."""
+def _layers(config: Any, place: str, version: int, cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """The config of a network, as one of this version and with its cells; refuses one of another form."""
+    layers = []
     for i, entry in enumerate(_field(config, "layers", list, place)):
         layer = f"layer {i} of {place}"
         if not isinstance(entry, dict):
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
-        if choice("the type of a layer", entry.get("type"), LAYERS) == "Network":
+        kind = choice("the type of a layer", entry.get("type"), LAYERS)
+        if kind == "Network":
             _check_fields(entry, ("type", "layers"), layer)
-            _check_layers(entry, layer)
+            entry = {"type": kind, **_layers(entry, layer, version, cells)}
         elif "cell" in entry:
-            cell = _field(entry, "cell", dict, layer)
-            _check_fields(cell, ("name", "options"), f"the cell of {layer}")
-            _field(cell, "name", str, f"the cell of {layer}")
-            _field(cell, "options", dict, f"the cell of {layer}")
+            cell, of_cell = _field(entry, "cell", dict, layer), f"the cell of {layer}"
+            _check_fields(cell, ("name", "options"), of_cell)
+            name, options = _field(cell, "name", str, of_cell), _field(cell, "options", dict, of_cell)
+            entry = {**entry, "cell": _find_cell(name, options, cells)}
+        elif version == 1 and kind in _WITHOUT_WEIGHTS:
+            entry = {key: value for key, value in entry.items() if key != "dtype"}
+        layers.append(entry)
+    return {"layers": layers}
 
 
-def _build(config: Any, tensors: Mapping[str, Array], cells: Mapping[str, Cell]) -> Network:
-    net = LAYERS["Network"].from_parameters(_with_cells(config, cells), tensors)
+def _build(config: Any, tensors: Mapping[str, Array]) -> Network:
+    net = LAYERS["Network"].from_parameters(config, tensors)
     for name, array in net.parameters.items():
         if tensors[name].dtype != array.dtype:
             raise FormatError(f"the tensor {name!r} must be {array.dtype}. Got {tensors[name].dtype}.")
@@ -162,18 +157,6 @@ def _cell_config(value: Any) -> Any:
     if isinstance(value, Cell):
         return {"name": value.name, "options": dict(value.options)}
     raise TypeError(f"a layer's config must be JSON. Got {show(value)}.")
-
-
-def _with_cells(config: Any, cells: Mapping[str, Cell]) -> Any:
-    """The description with each named cell put in its place."""
-    layers = []
-    for entry in config["layers"]:
-        if entry["type"] == "Network":
-            entry = {**entry, **_with_cells(entry, cells)}
-        elif "cell" in entry:
-            entry = {**entry, "cell": _find_cell(entry["cell"]["name"], entry["cell"]["options"], cells)}
-        layers.append(entry)
-    return {"layers": layers}
 
 
 def _find_cell(name: str, options: Mapping[str, Any], cells: Mapping[str, Cell]) -> Cell:

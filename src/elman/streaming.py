@@ -16,8 +16,9 @@ from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
 from elman.layers import Layer, Recurrent
+from elman.layers.layer import flat_layers
 from elman.missing import LastValues, axes, refuse_missing
-from elman.plan import Plan, flat_layers
+from elman.plan import Plan
 from elman.sequences import Layout
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.cell import Arrays, Cell, Kept
-from elman.checks import Array, DtypeError, ShapeError
+from elman.checks import Array, DtypeError, ShapeError, listed
 
 Zones: TypeAlias = tuple[Array | float, ...]
 
@@ -45,7 +45,7 @@ def advance(
         _explain(error, cell.step, "step", cell, (x, state, weights, *mask))
         raise
     if not (_has(results, 2) and _has(results[0], len(state)) and isinstance(results[1], dict)):
-        wanted = f"next_state, kept: the tuple {_listed(cell.states)} and a dict of arrays"
+        wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
         raise _wrong_parts(cell, "step", wanted, results)
     after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
     if keep:
@@ -71,7 +71,7 @@ def go_back(
         _explain(error, cell.step_derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
         raise
     if not (_has(results, 3) and _has(results[1], len(state)) and _has(results[2], len(weights))):
-        wanted = f"dx, dstate, dweights: one gradient each for x, {_listed(cell.states)} and {_listed(cell.weights)}"
+        wanted = f"dx, dstate, dweights: one gradient each for x, {listed(cell.states)} and {listed(cell.weights)}"
         raise _wrong_parts(cell, "step_derivative", wanted, results)
     (dx, dstate, dweights), odd = results, False
     for part, own in zip((dx, *dweights), (x, *weights), strict=True):
@@ -150,11 +150,6 @@ def _kept_part(cell: Cell, name: Any, part: Any, batch: int) -> Array:
     own = np.array(part) if part.base is not None else part  # the memory of a view may be written into all the same
     lock(own, False)
     return own
-
-
-def _listed(names: Any) -> str:
-    """Names as the tuple of what they name."""
-    return f"({', '.join(names)}{',' if len(names) == 1 else ''})"
 
 
 def _wrong_parts(cell: Cell, function: str, wanted: str, given: Any) -> ShapeError:

@@ -230,8 +230,7 @@ class Given:
 
 def _check_tuple(what: str, given: Any, names: tuple[str, ...]) -> None:
     if not isinstance(given, (tuple, list)) or len(given) != len(names):
-        listed = f"({', '.join(names)}{',' if len(names) == 1 else ''})"
-        raise ShapeError(f"{what} must be a tuple of arrays, {listed}. Got {checks.describe(given)}.")
+        raise ShapeError(f"{what} must be a tuple of arrays, {checks.listed(names)}. Got {checks.describe(given)}.")
 
 
 def built_in_cell(

@@ -45,15 +45,9 @@ def step_derivative(
     Wx, Wh, b = weights
     i, f, g, o, tanh_c = kept["i"], kept["f"], kept["g"], kept["o"], kept["tanh_c"]
     dc = dc + dh * o * tanh_derivative(tanh_c)  # c' acts through h' too
-    da = np.concatenate(
-        [
-            dc * g * sigmoid_derivative(i),
-            dc * c * sigmoid_derivative(f),
-            dc * i * tanh_derivative(g),
-            dh * tanh_c * sigmoid_derivative(o),
-        ],
-        axis=-1,
-    )  # (B, 4H), of what stands inside the gates
+    di, df = dc * g * sigmoid_derivative(i), dc * c * sigmoid_derivative(f)
+    dg, do = dc * i * tanh_derivative(g), dh * tanh_c * sigmoid_derivative(o)
+    da = np.concatenate([di, df, dg, do], axis=-1)  # (B, 4H), of what stands inside the gates
     return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
 
 

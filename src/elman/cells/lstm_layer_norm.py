@@ -36,20 +36,8 @@ def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) ->
     c_next = f * c + i * g
     nc, sc = normalize(c_next, EPSILON)
     tanh_c = tanh(gain_c * nc + bias_c)
-    kept = {
-        "i": i,
-        "f": f,
-        "g": g,
-        "o": o,
-        "tanh_c": tanh_c,
-        "nx": nx,
-        "sx": sx,
-        "nh": nh,
-        "sh": sh,
-        "nc": nc,
-        "sc": sc,
-    }
-    return (o * tanh_c, c_next), kept
+    normal = {"nx": nx, "sx": sx, "nh": nh, "sh": sh, "nc": nc, "sc": sc}
+    return (o * tanh_c, c_next), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c, **normal}
 
 
 def step_derivative(
@@ -61,15 +49,9 @@ def step_derivative(
     nx, nh, nc = kept["nx"], kept["nh"], kept["nc"]
     dlc = dh * o * tanh_derivative(tanh_c)  # (B, H), of gain_c LN(c') + bias_c
     dc = dc + normalize_derivative(nc, kept["sc"], dlc * gain_c)
-    da = np.concatenate(
-        [
-            dc * g * sigmoid_derivative(i),
-            dc * c * sigmoid_derivative(f),
-            dc * i * tanh_derivative(g),
-            dh * tanh_c * sigmoid_derivative(o),
-        ],
-        axis=-1,
-    )  # (B, 4H)
+    di, df = dc * g * sigmoid_derivative(i), dc * c * sigmoid_derivative(f)
+    dg, do = dc * i * tanh_derivative(g), dh * tanh_c * sigmoid_derivative(o)
+    da = np.concatenate([di, df, dg, do], axis=-1)  # (B, 4H)
     dpx = normalize_derivative(nx, kept["sx"], da * gain_x)  # of x Wx
     dph = normalize_derivative(nh, kept["sh"], da * gain_h)  # of h Wh
     dgains = ((da * nx).sum(0), (da * nh).sum(0), (dlc * nc).sum(0))

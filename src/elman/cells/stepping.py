@@ -82,7 +82,6 @@ class PlainStepper:
         self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in widths])
 
     def step(self, x: Array, out: Array | None = None) -> Any:
-        """See `Stepper.step`."""
         if not self._takes(x, self._x_shape) or (out is not None and not self._takes(out, self._y_shape, True)):
             return NotImplemented
         before = self._state
@@ -97,7 +96,6 @@ class PlainStepper:
         return out
 
     def run(self, x: Array) -> Any:
-        """See `Stepper.run`."""
         steps = x.shape[-2] if isinstance(x, np.ndarray) and x.ndim > 1 else 0
         if not self._takes(x, (*self._outer, steps, self._packed.input_size)):
             return NotImplemented
@@ -111,11 +109,9 @@ class PlainStepper:
         return y if self._outer else y[0]
 
     def state(self, rows: Array | None = None) -> Arrays:
-        """See `Stepper.state`."""
         return tuple([np.array(s if rows is None else s[rows]) for s in self._state])
 
     def set_state(self, *state: Array, rows: Array | None = None) -> None:
-        """See `Stepper.set_state`."""
         if rows is None:
             self._state = tuple(
                 # In the order of C, in which whole sequences have them: BLAS sums in another order for another.
@@ -128,7 +124,6 @@ class PlainStepper:
         self._state = (*self._state,)
 
     def assign(self, other: PlainStepper, /) -> None:
-        """See `Stepper.assign`."""
         self._state = other.state()
 
     def _takes(self, array: Any, shape: tuple[int, ...], writable: bool = False) -> bool:

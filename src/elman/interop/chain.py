@@ -12,17 +12,15 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
 from elman.layers import Dense, Layer, Recurrent
-from elman.layers.layer import placed_layers
+from elman.layers.layer import flat_layers
 from elman.network import Network
 
 
 def layers_of(net: Any) -> list[Layer]:
     """The layers of a layer or a network in a row, those of nested networks in their place."""
-    if isinstance(net, Network):
-        return [layer for _, layer in placed_layers(net)]
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
-    return [net]
+    return flat_layers(net)
 
 
 def network_of(layers: Iterable[Layer], source: str) -> Network:

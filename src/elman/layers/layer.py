@@ -18,7 +18,7 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import Activation
 from elman.checks import Array
-from elman.options import LiveArrays, ReadOnly, check_names, defaults, frozen, nearest, no_dtype
+from elman.options import LiveArrays, ReadOnly, check_names, defaults, frozen, no_dtype
 from elman.sequences import Layout, Sequences, pack_features
 
 if TYPE_CHECKING:
@@ -290,7 +290,7 @@ class Layer:
         parameters, options = self._parameters, self._known_options()
         known = f"its parameters are {', '.join(parameters) or 'none'}, its options {', '.join(options) or 'none'}"
         return AttributeError(
-            f"{type(self).__name__} has no attribute {name!r}; {known}.{nearest(name, [*parameters, *options])}"
+            f"{type(self).__name__} has no attribute {name!r}; {known}.{checks.hint(name, [*parameters, *options])}"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -354,3 +354,8 @@ def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
             yield from placed_layers(layer, f"{path}{i}.")
         else:
             yield f"{path}{i}", layer
+
+
+def flat_layers(net: Layer) -> list[Layer]:
+    """The layers of a network in a row, those of nested networks in their place; a layer itself."""
+    return [layer for _, layer in placed_layers(net)] if net.layers else [net]
