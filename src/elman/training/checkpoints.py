@@ -26,7 +26,6 @@ from elman.network import Network
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS
 from elman.training.identity import digest_of, identify
-from elman.training.losses import Loss
 from elman.training.state import TrainingState
 from elman.training.user_code import name_of
 
@@ -91,12 +90,7 @@ def as_checkpoint(value: Any) -> Checkpoint | None:
 
 
 def identity_of(
-    net: Layer,
-    loss: Loss,
-    data: Examples,
-    validation: Examples | None,
-    settings: dict[str, Any],
-    key: str | None,
+    net: Layer, data: Examples, validation: Examples | None, settings: dict[str, Any], key: str | None
 ) -> Identity:
     """What must be the same for a run to go on, argument by argument; the first weights are compared by themselves.
 
@@ -106,15 +100,13 @@ def identity_of(
     layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
     known = {id(array): f"weights {name}" for name, array in net.parameters.items()}
     known |= {id(layer): f"layer {place}" for place, layer in layers}
-    told = {
+    return {
         "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
-        "loss": identify("loss", loss, key, known),
         **{name: identify(name, value, key, known) for name, value in settings.items()},
         "data": digest_examples(data) + (" as parallel streams" if streams else ""),
         "validation": digest_examples(validation),
         "key": repr(key),
     }
-    return told
 
 
 def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
@@ -176,7 +168,11 @@ class CheckpointWriter:
         """Writes now."""
         if self.checkpoint is None:
             return
-        tensors, tree = _tensors(state)
+        carried: list[Array] = []
+        tree = flatten(state.carried, carried)
+        tensors = named(weights=state.parameters, optimizer=state.optimizer, best=state.best)
+        tensors |= named(carried=dict(enumerate(carried)))
+        tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
         header = {
             "version": VERSION,
             "python": sys.implementation.cache_tag,
@@ -196,15 +192,9 @@ NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": 
            "seconds": float, "best_epoch": int, "best_loss": float}  # fmt: skip
 
 
-def _tensors(state: TrainingState) -> tuple[dict[str, Array], Any]:
-    """The arrays of a state by name, and how those of the carried state nest."""
-    tensors = {f"weights/{name}": array for name, array in state.parameters.items()}
-    tensors |= {f"optimizer/{name}": array for name, array in state.optimizer.items()}
-    tensors |= {f"best/{name}": array for name, array in state.best.items()}
-    tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
-    carried: list[Array] = []
-    tree = flatten(state.carried, carried)
-    return tensors | {f"carried/{i}": array for i, array in enumerate(carried)}, tree
+def named(**groups: Mapping[Any, Array]) -> dict[str, Array]:
+    """The arrays of a file: those of all groups, by names such as weights/0.Wx."""
+    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
 
 
 def flatten(state: Any, found: list[Array]) -> Any:

@@ -149,13 +149,13 @@ def fit(
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a Network or a layer. Got {checks.describe(net)}.")
     loss = as_loss(loss)
-    weights = {"mask": mask, "sample_weight": sample_weight, "class_weight": class_weight}
-    data = read_examples(net, x, y, lengths, loss, **weights)
+    data = read_examples(net, x, y, lengths, loss, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
     held_out = _read_validation(net, validation, loss)
     kept = as_checkpoint(checkpoint)
     _check_log(log, kept)
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
+        "loss": loss,
         "optimizer": _optimizer(optimizer),
         "epochs": checks.size("epochs", epochs),
         "batch_size": checks.size("batch_size", batch_size),
@@ -170,23 +170,23 @@ def fit(
     checks.flag("progress", progress)
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
-    parameters = dict(net.parameters)
     saved = None if kept is None else read_checkpoint(kept)
-    facts = {} if kept is None else _facts(kept, saved, net, loss, data, held_out, settings, given)
+    facts = {} if kept is None else _facts(kept, saved, net, data, held_out, settings, given)
     drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
-    drawn = drawn if saved is None else saved.seed
+    drawn = drawn if saved is None else saved.header["seed"]
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
-    run = Run(net, loss, data=data.scaled(), validation=held_out, seed=drawn, **settings)
-    state = TrainingState.start(parameters, run.optimizer, drawn)
+    run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, **settings)
+    state = TrainingState.start(dict(net.parameters), run.optimizer, drawn)
     content: dict[str, Any] = {}
     if saved is not None:
         content = check_content(saved, state, run.patience, run.updates, run.carried_before)
-        _check_epochs(run.epochs, content["epoch"] + bool(content["update"]))
+        begun = content["epoch"] + bool(content["update"])
+        if run.epochs < begun:
+            raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {run.epochs}.")
     writer = CheckpointWriter(kept, {**facts, "seed": drawn})
-    history = Log(log, content.get("records", []))
     start = (lambda: None) if saved is None else (lambda: resume(state, saved, content))
-    return run.train(state, start, writer, history, reporter(progress, run.epochs))
+    return run.train(state, start, writer, Log(log, content.get("records", [])), reporter(progress, run.epochs))
 
 
 def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
@@ -205,24 +205,18 @@ def _facts(
     checkpoint: Checkpoint,
     saved: Saved | None,
     net: Layer,
-    loss: Loss,
     data: Examples,
     held_out: Examples | None,
     settings: dict[str, Any],
     seed: int | None,
 ) -> dict[str, Any]:
     """What a checkpoint says of its run beside where it stands; refuses `saved` where it is of another run."""
-    identity = identity_of(net, loss, data, held_out, settings, checkpoint.key)
+    identity = identity_of(net, data, held_out, settings, checkpoint.key)
     first = checksum(net.parameters, "")
     if saved is not None:
-        compare(saved, checkpoint, identity, {"loss": loss, **settings}, seed, net.parameters)
+        compare(saved, checkpoint, identity, settings, seed, net.parameters)
         first = saved.header.get("first_weights", first)
     return {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
-
-
-def _check_epochs(epochs: int, begun: int) -> None:
-    if epochs < begun:
-        raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {epochs}.")
 
 
 def _optimizer(value: Any) -> Optimizer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,15 +178,14 @@ def _record(epoch: int, line: bytes) -> tuple[float, ...]:
         raise ValueError(f"an epoch must be an object. Got {checks.show(entry)}")
     if type(entry["epoch"]) is not int or entry["epoch"] != epoch:
         raise ValueError(f"epoch must be {epoch}, as the lines count. Got {checks.show(entry['epoch'])}")
-    record = []
-    for name in COLUMNS:
-        value = entry.get(name, 0)  # what was not measured is left out
-        low = -math.inf if name in ("loss", "validation_loss") else 0
-        high = math.inf if name == "validation_loss" else sys.float_info.max
-        if type(value) not in (int, float) or not low <= value <= high or value == -math.inf:
-            raise ValueError(f"{name} must be a number{' from 0' if low == 0 else ''}. Got {checks.show(value)}")
-        record.append(float(value) if name in entry else math.nan)
-    return tuple(record)
+    return tuple(measured(name, entry[name]) if name in entry else math.nan for name in COLUMNS)
+
+
+def measured(name: str, value: Any) -> float:
+    """A number that a run has measured, read from a file: a loss or one from 0, finite but for losses of validation."""
+    if name in ("validation_loss", "best_loss") and value == math.inf:
+        return math.inf
+    return checks.number(name, value, -math.inf if name.endswith("loss") else 0)
 
 
 def _line(epoch: int, record: tuple[float, ...]) -> str:

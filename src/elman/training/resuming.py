@@ -5,11 +5,12 @@ Nothing of a run changes before all of it is known to be right.
 
 from __future__ import annotations
 
+import itertools
 import json
-import math
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -18,14 +19,16 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import checksum, read_safetensors
-from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry
-from elman.training.history import COLUMNS
+from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry, flatten, named
+from elman.training.history import COLUMNS, measured
 from elman.training.optimizers import Optimizer
 from elman.training.state import TrainingState, generators
+from elman.training.windows import map_state
 
-_OLD_FIELDS = {"version", "identity", "seed", "numbers", "noise", "carried"}  # of version 1
-_FIELDS = _OLD_FIELDS | {"python", "first_weights", "optimizer"}
-_MOST_STEPS = 1 << 53
+#: The fields of a header, of the types that they must have; those of `_NEW` are not in version 1.
+_FIELDS = {"version": int, "identity": dict, "seed": int, "numbers": dict, "noise": dict, "carried": object,
+           "python": str, "first_weights": str, "optimizer": list}  # fmt: skip
+_NEW = ("python", "first_weights", "optimizer")
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,6 @@ class Saved:
     header: Mapping[str, Any]
     tensors: Mapping[str, Array]
 
-    @property
-    def version(self) -> int:
-        return int(self.header["version"])
-
-    @property
-    def seed(self) -> int:
-        """That of its run."""
-        return int(self.header["seed"])
-
-    def refused(self, why: object) -> FormatError:
-        return FormatError(f"checkpoint must be a whole checkpoint of elman. Got {self.name!r}: {why}")
-
 
 def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
     """What the file says; None where there is none yet. Raises `FormatError` for one that is no whole checkpoint."""
@@ -56,23 +47,27 @@ def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
         return None
     with open(name, "rb") as file:
         content = file.read()
-    try:
+    with _refusing(name):
         tensors, metadata = read_safetensors(content)
         if "elman_checkpoint" not in metadata:
             what = "it is a network, which elman.load reads" if "elman" in metadata else "it was not written by elman"
             raise ValueError(f"its header must have the field 'elman_checkpoint'. Got none: {what}")
         text = metadata["elman_checkpoint"]
-        saved = Saved(name, json.loads(text), tensors)
-        _check_header(saved.header)
-        if saved.version > 1 and metadata["checksum"] != checksum(tensors, text):
+        header = json.loads(text)
+        _check_header(header)
+        if header["version"] > 1 and metadata["checksum"] != checksum(tensors, text):
             raise ValueError("its content must have the checksum that it names. Got another: the file was damaged")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise Saved(name, {}, {}).refused(f"{str(_reason(error)).rstrip('.')}.") from None
-    return saved
+    return Saved(name, header, tensors)
 
 
-def _reason(error: Exception) -> object:
-    return f"it has no field {error}" if isinstance(error, KeyError) else error
+@contextmanager
+def _refusing(name: str) -> Iterator[None]:
+    """Errors of what a file holds as one `FormatError` that names it."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        why = f"it has no field {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {name!r}: {why}.") from None
 
 
 def _check_header(header: Any) -> None:
@@ -81,21 +76,20 @@ def _check_header(header: Any) -> None:
     version = header["version"]
     if type(version) is not int or not 1 <= version <= VERSION:
         raise ValueError(f"its version must be from 1 to {VERSION}. Got {version!r}: it is of another elman")
-    wanted = _OLD_FIELDS if version == 1 else _FIELDS
-    if header.keys() != wanted:
+    wanted = {name: kind for name, kind in _FIELDS.items() if version > 1 or name not in _NEW}
+    if header.keys() != wanted.keys():
         raise ValueError(
             f"its header must have the fields {', '.join(sorted(wanted))}. Got {', '.join(sorted(header))}"
         )
-    identity, ancestors = header["identity"], header.get("optimizer", [])
-    if not isinstance(identity, dict) or not all(isinstance(text, str) for text in identity.values()):
-        raise ValueError("its identity must be a text for each argument")
-    if not isinstance(ancestors, list) or not all(isinstance(text, str) for text in ancestors):
-        raise ValueError("its optimizer must be told by the names of its class and its bases")
-    _whole("seed", header["seed"], 0)
-    if version > 1 and not (isinstance(header["first_weights"], str) and isinstance(header["python"], str)):
-        raise ValueError("its first_weights and python must be texts")
-    if not isinstance(header["numbers"], dict) or header["numbers"].keys() != NUMBERS.keys():
-        raise ValueError(f"its numbers must be {', '.join(NUMBERS)}")
+    for name, kind in wanted.items():
+        if not isinstance(header[name], kind):
+            raise ValueError(f"its {name} must be of the type {kind.__name__}. Got {checks.show(header[name])}")
+    for text in (*header["identity"].values(), *header.get("optimizer", ())):
+        if not isinstance(text, str):
+            raise ValueError(f"its identity and its optimizer must be told by texts. Got {checks.show(text)}")
+    _whole("its seed", header["seed"], 0)
+    if header["numbers"].keys() != NUMBERS.keys():
+        raise ValueError(f"its numbers must be {', '.join(NUMBERS)}. Got {', '.join(header['numbers'])}")
 
 
 # Which run it is of.
@@ -111,18 +105,18 @@ def compare(
 ) -> None:
     """Refuses, with a `ValueError` that names the arguments, a checkpoint of another run.
 
-    `settings` are the loss and what stands beside it in `identity`, as values.
+    `settings` are what `identity` tells of, as values.
     """
     theirs = saved.header["identity"]
-    mine = identity if saved.version > 1 else _version_1(identity, settings)
+    mine = identity if saved.header["version"] > 1 else _version_1(identity, settings)
     # How many epochs there are matters where the learning rate looks at the part of them that is over.
     free = set() if callable(settings["optimizer"].learning_rate) else {"epochs"}
     if "optimizer" in checkpoint.change:
         free.add("epochs")
     differing = [name for name in mine if name not in free and mine[name] != theirs.get(name)]
-    if saved.version > 1 and "net" not in differing and not _continues(saved, parameters):
+    if saved.header["version"] > 1 and "net" not in differing and not _continues(saved, parameters):
         differing.insert(0, "first weights")
-    if seed is not None and seed != saved.seed:
+    if seed is not None and seed != saved.header["seed"]:
         differing.append("seed")
     refused = [name for name in differing if name not in checkpoint.change]
     if refused:
@@ -166,7 +160,7 @@ def _check_optimizer(saved: Saved, optimizer: Optimizer) -> None:
     """Refuses one whose moments are not those of the file, or mean something else."""
     names = ancestry(type(optimizer))
     theirs = saved.header.get("optimizer") or [saved.header["identity"].get("optimizer", "").partition("(")[0]]
-    if saved.version == 1:  # which does not tell modules
+    if saved.header["version"] == 1:  # which does not tell modules
         names = [name.rpartition(".")[2] for name in names]
     if theirs[0] not in names and names[0] not in theirs:
         raise ValueError(
@@ -205,16 +199,15 @@ def check_content(
     `updates` gives the updates of an epoch, and `carried` the recurrent state that an update begins with, told by its
     epoch and number: its shapes, or None.
     """
-    try:
+    with _refusing(saved.name):
         numbers = _check_numbers(saved, updates)
-        best = _check_tensors(saved, state, numbers, patience)
+        before = carried(numbers["epoch"], numbers["update"])
+        best = _check_tensors(saved, state, numbers, patience, before)
         noise = _check_noise(saved, numbers["epoch"])
-        nested = _check_carried(saved, carried(numbers["epoch"], numbers["update"]))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise saved.refused(f"{str(_reason(error)).rstrip('.')}.") from None
+    arrays = (saved.tensors[f"carried/{i}"] for i in itertools.count())
     records = [tuple(row) for row in saved.tensors["history"].tolist()]
-    return {**numbers, "best": best, "noise": noise, "drawn": saved.header["noise"], "carried": nested,
-            "records": records}  # fmt: skip
+    return {**numbers, "best": best, "noise": noise, "drawn": saved.header["noise"], "records": records,
+            "carried": map_state(lambda _: next(arrays), before)}  # fmt: skip
 
 
 def resume(state: TrainingState, saved: Saved, content: Mapping[str, Any]) -> None:
@@ -228,121 +221,71 @@ def resume(state: TrainingState, saved: Saved, content: Mapping[str, Any]) -> No
     state.sound = True
 
 
-def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
-    if type(value) is not int or not low <= value <= high:
-        limit = f" to {high}" if high < math.inf else ""
-        raise ValueError(f"{name} must be a whole number from {low}{limit}. Got {checks.show(value)}")
-    return value
+def _whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    if type(value) is not int or value < low or (high is not None and value > high):
+        limit = "up" if high is None else f"to {high}"
+        raise ValueError(f"{name} must be a whole number from {low} {limit}. Got {checks.show(value)}")
 
 
 def _check_numbers(saved: Saved, updates: Callable[[int], list[Any]]) -> dict[str, Any]:
-    numbers = dict(saved.header["numbers"])
-    history = saved.tensors["history"]
+    numbers, history = saved.header["numbers"], saved.tensors["history"]
     if history.dtype != np.float64:
         raise ValueError(f"history must be float64. Got {history.dtype}")
     checks.shape("history", history, ("epochs", len(COLUMNS)))
-    for name, kind in NUMBERS.items():
-        if kind is float:
-            value = numbers[name]
-            found = float(value) if type(value) in (int, float) else math.nan
-            low = 0.0 if name in ("weight", "rate", "norm", "seconds") else -math.inf
-            if not (low <= found and math.isfinite(found)) and not (name == "best_loss" and found == math.inf):
-                raise ValueError(
-                    f"{name} must be a finite number{' from 0' if low == 0 else ''}. Got {checks.show(value)}"
-                )
-            numbers[name] = found
-    epoch = _whole("epoch", numbers["epoch"], len(history), len(history))
-    update = _whole("update", numbers["update"], 0, len(updates(epoch)))
-    if update == 0 and any(numbers[name] for name in ("loss", "weight", "rate", "norm", "seconds")):
-        raise ValueError("loss, weight, rate, norm and seconds must be 0 where an epoch begins")
-    _check_history(history)
-    best = _whole("best_epoch", numbers["best_epoch"], -1, epoch - 1)
-    if numbers["best_loss"] != (history[best, 1] if best >= 0 else math.inf):
-        raise ValueError(f"best_loss must be that of the best epoch. Got {numbers['best_loss']}")
-    if best != _best_epoch(history[:, 1]):
-        raise ValueError(f"best_epoch must be that of the lowest validation loss. Got {best}")
-    return numbers
-
-
-def _check_history(history: Array) -> None:
-    """Losses may be NaN, where nothing counted or nothing was validated; no other number is."""
+    # Losses may be NaN, where nothing counted or nothing was validated; no other number is.
     if np.isinf(history[:, 0]).any() or not np.isfinite(history[:, 2:]).all() or (history[:, 2:] < 0).any():
         raise ValueError("history must hold finite numbers, and none under 0 beside the losses")
-
-
-def _best_epoch(losses: Array) -> int:
-    """The first epoch with the lowest validation loss; -1 where none has one."""
-    losses = np.where(np.isnan(losses), np.inf, losses)
-    best = int(losses.argmin()) if losses.size else -1
-    return best if best >= 0 and losses[best] < np.inf else -1
+    losses = np.where(np.isnan(history[:, 1]), np.inf, history[:, 1])
+    best_loss = float(losses.min(initial=np.inf))
+    best, epoch = int(losses.argmin()) if best_loss < np.inf else -1, len(history)
+    _whole("epoch", numbers["epoch"], epoch, epoch)
+    _whole("update", numbers["update"], 0, len(updates(epoch)))
+    _whole("best_epoch, that of the lowest validation loss,", numbers["best_epoch"], best, best)
+    found = {
+        name: kind(numbers[name]) if kind is int else measured(name, numbers[name]) for name, kind in NUMBERS.items()
+    }
+    if found["best_loss"] != best_loss:
+        raise ValueError(f"best_loss must be that of the best epoch, {best_loss}. Got {found['best_loss']}")
+    if found["update"] == 0 and any(found[name] for name in ("loss", "weight", "rate", "norm", "seconds")):
+        raise ValueError("loss, weight, rate, norm and seconds must be 0 where an epoch begins")
+    return found
 
 
 def _check_tensors(
-    saved: Saved, state: TrainingState, numbers: Mapping[str, Any], patience: int | None
+    saved: Saved, state: TrainingState, numbers: Mapping[str, Any], patience: int | None, carried: Any
 ) -> dict[str, Array]:
     """Names, shapes, dtypes; returns the best weights, where they are to be kept."""
-    wanted = {f"weights/{name}": array for name, array in state.parameters.items()}
-    wanted |= {f"optimizer/{name}": array for name, array in state.optimizer.items()}
-    best = {name: array for name, array in saved.tensors.items() if name.startswith("best/")}
-    if best or (patience is not None and numbers["best_epoch"] >= 0):
-        wanted |= {f"best/{name}": array for name, array in state.parameters.items()}
+    leaves: list[Array] = []
+    tree, got = flatten(carried, leaves), saved.header["carried"]
+    if json.dumps(got) != json.dumps(tree):  # which tells 1 from True
+        raise ValueError(f"carried must nest as the state that goes on, {json.dumps(tree)}. Got {checks.show(got)}")
+    best = {name for name in saved.tensors if name.startswith("best/")}
+    kept = state.parameters if best or (patience is not None and numbers["best_epoch"] >= 0) else {}
+    wanted = named(weights=state.parameters, best=kept, optimizer=state.optimizer, carried=dict(enumerate(leaves)))
     for name, array in wanted.items():
-        checks.shape(name, saved.tensors[name], array.shape)
-        if saved.tensors[name].dtype != array.dtype:
-            raise ValueError(f"{name} must be {array.dtype}. Got {saved.tensors[name].dtype}")
-        if not name.startswith("optimizer/") and not np.isfinite(saved.tensors[name]).all():
+        found = saved.tensors[name]
+        checks.shape(name, found, array.shape)
+        if found.dtype != array.dtype:
+            raise ValueError(f"{name} must be {array.dtype}. Got {found.dtype}")
+        if not name.startswith("optimizer/") and not np.isfinite(found).all():
             raise ValueError(f"{name} must be finite")
     if best and numbers["best_epoch"] < 0:
         raise ValueError("best weights must belong to an epoch. Got none")
-    others = [name for name in saved.tensors if name not in wanted and name != "history"]
-    extra = [name for name in others if not name.startswith("carried/")]
+    extra = saved.tensors.keys() - wanted.keys() - {"history"}
     if extra:
-        raise ValueError(f"each tensor must belong to the run. Got {', '.join(extra)} too")
+        raise ValueError(f"each tensor must belong to the run. Got {', '.join(sorted(extra))} too")
     if "step" in state.optimizer:
-        _whole("step", int(saved.tensors["optimizer/step"]), 0, _MOST_STEPS)
-    return {} if patience is None else {name: saved.tensors[f"best/{name}"] for name in state.parameters if best}
+        _whole("step", int(saved.tensors["optimizer/step"]), 0, 1 << 53)
+    return {} if patience is None else {name: saved.tensors[f"best/{name}"] for name in kept}
 
 
 def _check_noise(saved: Saved, epoch: int) -> np.random.Generator:
     """The generator of an epoch, as far on as the file says; its increment belongs to the seed and the epoch."""
-    noise = generators(saved.seed, epoch)[1]
-    want, got = noise.bit_generator.state, saved.header["noise"]
-    if not isinstance(got, dict) or got.keys() != want.keys() or got["bit_generator"] != want["bit_generator"]:
-        raise ValueError("noise must be the state of a generator of this epoch")
-    numbers = got["state"]
-    if not isinstance(numbers, dict) or numbers.keys() != want["state"].keys():
-        raise ValueError("noise must be the state of a generator of this epoch")
-    _whole("has_uint32 of noise", got["has_uint32"], 0, 1)
-    _whole("uinteger of noise", got["uinteger"], 0, 2**32 - 1)
-    _whole("state of noise", numbers["state"], 0, 2**128 - 1)
-    if _whole("inc of noise", numbers["inc"], 0, 2**128 - 1) != want["state"]["inc"]:
-        raise ValueError("noise must be the state of a generator of this epoch")
-    noise.bit_generator.state = got
-    return noise
-
-
-def _check_carried(saved: Saved, template: Any) -> Any:
-    """The recurrent state of the file, nested and shaped as `template`."""
-    count = sum(name.startswith("carried/") for name in saved.tensors)
-    used: list[int] = []
-
-    def nest(tree: Any, like: Any) -> Any:
-        if like is None:
-            if tree is not None:
-                raise ValueError("carried must be empty where no state goes on")
-            return None
-        if isinstance(like, (tuple, list)):
-            if not isinstance(tree, list) or len(tree) != len(like) + 1 or tree[0] != type(like).__name__:
-                raise ValueError("carried must nest as the state of the network does")
-            return type(like)([nest(*pair) for pair in zip(tree[1:], like, strict=True)])
-        used.append(_whole("a number of carried", tree, len(used), len(used)))
-        array = saved.tensors[f"carried/{tree}"]
-        checks.shape(f"carried/{tree}", array, like.shape)
-        if array.dtype != like.dtype or not np.isfinite(array).all():
-            raise ValueError(f"carried/{tree} must hold finite numbers of {like.dtype}")
-        return array
-
-    nested = nest(saved.header["carried"], template)
-    if len(used) != count:
-        raise ValueError(f"carried must use each of its {count} tensors. Got {len(used)}")
-    return nested
+    noise, got = generators(saved.header["seed"], epoch)[1], saved.header["noise"]
+    increment = noise.bit_generator.state["state"]["inc"]
+    with suppress(ValueError, TypeError, LookupError, OverflowError):  # of what is none
+        noise.bit_generator.state = got
+        same = json.dumps(noise.bit_generator.state, sort_keys=True) == json.dumps(got, sort_keys=True)
+        if same and got["state"]["inc"] == increment and got["has_uint32"] in (0, 1):
+            return noise
+    raise ValueError(f"noise must be the state of a generator of this epoch. Got {checks.show(got)}")

@@ -10,7 +10,7 @@ an update every k1 steps, through the last k2:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,10 +94,13 @@ def read_truncate(value: Any) -> Truncate | None:
     return every, through
 
 
-def select(state: Any, rows: Array) -> Any:
-    """The rows of a state (batch, hidden), of a tuple of them, or of a list of these; None stays None."""
-    if state is None:
-        return None
+def map_state(function: Callable[[Array], Any], state: Any) -> Any:
+    """A state with `function` of each array in it: an array, a tuple of them, or a list of these; None stays None."""
     if isinstance(state, (tuple, list)):
-        return type(state)([select(part, rows) for part in state])
-    return state[rows]
+        return type(state)([map_state(function, part) for part in state])
+    return None if state is None else function(state)
+
+
+def select(state: Any, rows: Array) -> Any:
+    """The rows of a state (batch, hidden)."""
+    return map_state(lambda array: array[rows], state)
