@@ -276,3 +276,44 @@ def test_descriptions_of_any_form_are_refused_in_words(value):
     assert len(words) > 50
     assert not [text for text in words if " must " not in text]
     assert max(map(len, words)) < 1500
+
+
+class Twice(elman.GRU):
+    def _run(self, x, state, rng, keep):
+        y, state, kept = super()._run(x, state, rng, keep)
+        return y.with_values(2 * y.values), state, kept
+
+
+class Doubled(elman.Dense):
+    def _rows(self, rows):
+        return 2 * super()._rows(rows)
+
+
+class Named(elman.Network):
+    pass
+
+
+class Changed(elman.Network):
+    _run = Twice._run
+
+
+@pytest.mark.parametrize("write", ["save", "to_c", "to_onnx", "to_torch", "to_keras", "to_rtneural"])
+def test_layers_of_ones_own_are_not_written_as_what_they_extend(write, tmp_path):
+    """Neither into a file that nobody could load, nor into one that computes something else."""
+    if write in ("to_onnx", "to_torch", "to_keras"):
+        pytest.importorskip({"to_onnx": "onnx", "to_torch": "torch", "to_keras": "h5py"}[write])
+    call = elman.Network.save if write == "save" else getattr(elman, write)
+    path = tmp_path / ("net.c" if write == "to_c" else "net.keras" if write == "to_keras" else "net.onnx")
+    rest = [] if write == "to_torch" else [path]
+    gru, dense = elman.GRU(2, 3, seed=0), elman.Dense(3, 4, seed=1)
+    owns = [[Twice(2, 3), dense], [gru, Doubled(3, 4)], [elman.Network([Twice(2, 3)]), dense], [Changed([gru]), dense]]
+    owns += [[Named([gru]), dense]] if write == "save" else []
+    for net in [*map(elman.Network, owns), Changed([gru.replace(), dense.replace()])]:
+        with pytest.raises((elman.FormatError, elman.ShapeError), match=r"must .*Got"):
+            call(net, *rest)
+        assert not list(tmp_path.iterdir())
+    named = Named([gru, dense])
+    call(named, *rest)
+    if write == "save":
+        x = np.random.default_rng(0).normal(size=(5, 2))
+        np.testing.assert_array_equal(elman.load(path)(x)[0], named(x)[0])

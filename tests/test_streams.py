@@ -826,3 +826,39 @@ def test_a_cell_is_given_arrays_in_the_order_of_c_alone(batch):
     chunk = stream.run(np.moveaxis(x, 0, -2))
     whole, _ = net(np.asfortranarray(np.moveaxis(x, 0, -2)))
     np.testing.assert_array_equal(chunk, whole)
+
+
+@pytest.mark.parametrize("base", [elman.GRU, elman.Dense, elman.Dropout, elman.LastStep, elman.Layer, elman.Network])
+def test_a_layer_whose_steps_would_not_follow_what_it_computes_is_refused(base):
+    class Own(base):
+        def _run(self, x, state, rng, keep):
+            y, state, kept = super()._run(x, state, rng, keep)
+            return y.with_values(2 * y.values), state, kept
+
+    made = {elman.GRU: (3, 3), elman.Dense: (3, 3), elman.Dropout: (0.5,), elman.Network: ([elman.GRU(3, 3)],)}
+    own = Own(*made.get(base, ()))
+    for layers in ([own], [elman.GRU(3, 3), own], [elman.Network([elman.Network([own])])]):
+        with pytest.raises(elman.ShapeError, match=r"a layer in a stream must say what it computes of a step.*Got"):
+            elman.Network(layers).stream()
+
+
+def test_a_cell_whose_functions_are_objects():
+    """A stream computes with them as they are, as the network does; a copy needs none of them."""
+
+    class Step:
+        def __init__(self):
+            self.rate, self.lock = 0.5, threading.Lock()
+
+        def __call__(self, x, state, weights):
+            (h,), (W,) = state, weights
+            return (self.rate * h + x @ W,), {}
+
+    step = Step()
+    cell = elman.Cell("own", {"W": ("input", "hidden")}, ("h",), step, lambda *arguments: None)
+    net = elman.Network([elman.Recurrent(cell, 3, 4, seed=0)])
+    x = np.random.default_rng(0).normal(size=(6, 3))
+    for rate in (0.5, 0.1, 0.9):
+        step.rate = rate
+        for one in (net, copy.deepcopy(net)):
+            stream = one.stream()
+            np.testing.assert_array_equal([stream.step(v) for v in x], net(x)[0])

@@ -135,7 +135,8 @@ class Network(Layer):
 
         The file is replaced whole or not at all: a crash half way leaves the old one. A file that is there gives the
         new one its mode, and a link stays one; other names of the file (hard links) keep the old network. Raises
-        `ValueError` or `OSError` where `path` cannot be that of a file, before anything is written.
+        `ValueError` or `OSError` where `path` cannot be that of a file, and `FormatError` for layers of one's own,
+        before anything is written.
         """
         from elman.saving import save
 

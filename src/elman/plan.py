@@ -13,7 +13,7 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.layer import flat_layers, placed_layers
+from elman.layers.layer import computes_otherwise, every_layer, flat_layers, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -31,6 +31,9 @@ class Plan:
             array.setflags(write=False)
         every = flat_layers(self.net)
         check_steps(every)
+        for inside in every_layer(self.net):
+            if inside.layers:
+                check_own(inside)
         self.layers = [layer for layer in every if _changes_steps(layer)]
         self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
         self.rows = [layer._ready() for layer in self.layers]  # of those without a state
@@ -78,13 +81,26 @@ def check_steps(layers: list[Layer]) -> None:
     for i, layer in enumerate(layers):
         if layer.needs_whole_sequences:
             raise ShapeError(f"a stream must have layers that go forward step by step. Got {checks.show(layer)}.")
+        if _changes_steps(layer):
+            check_own(layer)
         pooled = any(isinstance(before, LastStep) for before in layers[:i])
         if pooled and isinstance(layer, (Recurrent, LastStep)):
             raise ShapeError(f"a layer over time must be given sequences. Got {checks.show(layer)} behind a LastStep.")
 
 
+def check_own(layer: Layer) -> None:
+    """Refuses a layer of one's own that computes whole sequences by a `_run` that its steps would not follow."""
+
+    def place(*names: str) -> int:
+        return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
+
+    if place("_run") < place("_rows", "_ready", "_pack", "stream"):
+        raise ShapeError(
+            f"a layer in a stream must say what it computes of a step, by _rows, where it has a _run of its own. "
+            f"Got {checks.show(layer)}."
+        )
+
+
 def _changes_steps(layer: Layer) -> bool:
     """Not `Dropout` and `LastStep`, nor layers that extend them without functions of their own."""
-    base: Any = next((kind for kind in (Dropout, LastStep) if isinstance(layer, kind)), None)
-    own = (getattr(type(layer), name, None) is not getattr(base, name, None) for name in ("_rows", "_run", "_pool"))
-    return base is None or any(own)
+    return not isinstance(layer, (Dropout, LastStep)) or computes_otherwise(layer)

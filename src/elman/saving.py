@@ -16,6 +16,7 @@ from elman.cells import CELLS, Cell
 from elman.checks import Array, FormatError, choice, show
 from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
 from elman.layers import LAYERS, Layer
+from elman.layers.layer import computes_otherwise, every_layer
 from elman.options import check_names, defaults, frozen
 
 if TYPE_CHECKING:
@@ -30,9 +31,18 @@ _WITHOUT_WEIGHTS = (
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
+    _check_kinds(net)
     description = json.dumps({"version": VERSION, "network": describe_config(net)})
     metadata = {"elman": description, "checksum": checksum(net.parameters, description)}
     replace(path, write_safetensors(net.parameters, metadata))
+
+
+def _check_kinds(net: Layer) -> None:
+    """Refuses layers of one's own, which nobody could load; a network of one's own is loaded as a `Network`."""
+    for layer in every_layer(net):
+        kind = LAYERS["Network"] if layer is net else type(layer)
+        if LAYERS.get(kind.__name__) is not kind or computes_otherwise(layer):
+            raise FormatError(f"a saved network must hold layers of elman alone: load makes no others. Got {layer!r}.")
 
 
 def describe_config(net: Layer) -> Any:

@@ -40,7 +40,8 @@ class Stream:
 
     `missing` says what a NaN in an input does: with "pass" it is computed with, and so fills the state and all outputs
     after it; with "raise" it is refused, with its place; with "forward" the last value of that feature takes its place,
-    row by row (a NaN before any value is refused). Infinity is a value. Tokens are never missing: "forward" is refused.
+    row by row (a NaN before any value is refused). The last values are no part of `state`, but copies and pickles keep
+    them, and `reset` forgets them. Infinity is a value. Tokens are never missing: "forward" is refused.
 
     A `LastStep` gives the output of each step: that of a sequence which ended there. Raises `ShapeError` for a network
     that must see a whole sequence first: with a bidirectional layer, another pool over time, `Reverse` or `Masking`.

@@ -12,7 +12,7 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
 from elman.layers import Dense, Layer, Recurrent
-from elman.layers.layer import flat_layers
+from elman.layers.layer import computes_otherwise, every_layer, flat_layers
 from elman.network import Network
 
 
@@ -20,6 +20,9 @@ def layers_of(net: Any) -> list[Layer]:
     """The layers of a layer or a network in a row, those of nested networks in their place."""
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
+    for layer in every_layer(net):
+        if computes_otherwise(layer):
+            raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
     return flat_layers(net)
 
 

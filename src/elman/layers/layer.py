@@ -359,3 +359,20 @@ def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
 def flat_layers(net: Layer) -> list[Layer]:
     """The layers of a network in a row, those of nested networks in their place; a layer itself."""
     return [layer for _, layer in placed_layers(net)] if net.layers else [net]
+
+
+def every_layer(net: Layer) -> Iterator[Layer]:
+    """A layer or a network, and all that is inside it, networks too."""
+    yield net
+    for layer in net.layers:
+        yield from every_layer(layer)
+
+
+#: The methods that say what a layer computes.
+_COMPUTING = ("_first_state", "_pack", "_pool", "_ready", "_rows", "_run", "_run_back")
+
+
+def computes_otherwise(layer: Layer) -> bool:
+    """Whether the class of a layer is one's own, and has other functions than that of this library which it extends."""
+    known = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("elman."))
+    return any(getattr(type(layer), name, None) is not getattr(known, name, None) for name in _COMPUTING)

@@ -103,7 +103,8 @@ def to_c(net: Layer, path: str | os.PathLike[str], name: str | None = None) -> C
     It is compiled with ``cc -std=c99 -O2 main.c model.c -lm``.
     """
     header_file, source_file, name = _places(path, name)
-    network = net if isinstance(net, Network) else Network([*layers_of(net)])
+    layers = layers_of(net)
+    network = net if isinstance(net, Network) else Network(layers)
     stages, notes = _stages(network)
     tokens = _tokens(network)
     inputs = tokens or network.input_size
