@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tarfile
 import warnings
+import zipfile
 import zlib
 
 import numpy as np
@@ -327,3 +328,30 @@ def test_safetensors_whose_length_looks_like_another_file_are_read(tmp_path, ext
 def nn_like(rng):
     shapes = {"weight_ih_l0": (20, 3), "weight_hh_l0": (20, 5), "bias_ih_l0": (20,), "bias_hh_l0": (20,)}
     return {f"lstm.{name}": rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("text", ["a" * 5000, "two\nlines", "a" * 5000 + "\n"])
+def test_texts_of_a_file_are_short_in_messages(tmp_path, text):
+    pytest.importorskip("h5py")
+    net = elman.Network([elman.GRU(2, 3), elman.Dense(3, 1)])
+    elman.to_keras(net, tmp_path / "net.keras")
+    with zipfile.ZipFile(tmp_path / "net.keras") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    whole = json.loads(parts["config.json"])
+    for key in ("class_name", "registered_name", "module"):
+        for layer in range(len(whole["config"]["layers"])):
+            config = json.loads(parts["config.json"])
+            config["config"]["layers"][layer][key] = text
+            with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+                for name, content in {**parts, "config.json": json.dumps(config)}.items():
+                    archive.writestr(name, content)
+            words_of(from_keras, tmp_path / "net.keras")
+
+
+@pytest.mark.parametrize("text", ["", "{", "no JSON", "[" * 5000, "null", "[]", "3"])
+def test_the_description_in_an_own_file_is_asked_for_in_words(tmp_path, text):
+    arrays = {"0.Wx": np.zeros((2, 3), np.float32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "net.safetensors", metadata={"elman": text})
+    told = words_of(elman.load, tmp_path / "net.safetensors")
+    assert "its description must " in told
+    assert "Got " in told

@@ -219,6 +219,19 @@ def test_objects_that_raise_when_they_are_asked(kind, error):
         assert "Got a" in told
 
 
+@pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])
+def test_labels_of_fit_that_are_no_numbers_are_not_called_whole(wrong):
+    net = elman.Network([elman.GRU(2, 3), elman.LastStep(), elman.Dense(3, 2)])
+    y = np.where(np.arange(20) == 13, wrong, Y)
+    told = words_of(elman.fit, net, X, y, elman.CrossEntropy(), epochs=1)
+    assert told == f"y must hold integers. Got {wrong} at sequence 13. A mask leaves out what is missing."
+    tagger = elman.Network([elman.GRU(2, 3), elman.Dense(3, 2)])
+    tags = [np.arange(len(x)) % 2.0 for x in X]
+    tags[7][2] = wrong
+    told = words_of(elman.fit, tagger, X, tags, elman.CrossEntropy(), epochs=1)
+    assert told.startswith(f"y must hold integers. Got {wrong} at sequence 7, step 2.")
+
+
 SERIES = np.sin(np.arange(40.0))
 FORECASTER = Forecaster(horizon=2, window=4, **TINY)
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from elman.checks import Array, FormatError, show
+from elman.checks import Array, FormatError, shorten, show
 
 try:
     import fcntl
@@ -344,7 +344,7 @@ def read_safetensors(content: bytes) -> tuple[dict[str, Array], Mapping[str, str
     try:
         parts = deserialize(content)
     except safetensors.SafetensorError as error:
-        raise FormatError(f"it must be a whole safetensors file. Got an error: {error}.") from None
+        raise FormatError(f"it must be a whole safetensors file. Got an error: {shorten(str(error))}.") from None
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # known to be whole
     return {name: _tensor(name, **part) for name, part in parts}, header.get("__metadata__") or {}
 

@@ -99,7 +99,10 @@ def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array], cell
         what = "it is a checkpoint, with which elman.fit goes on" if checkpoint else "it was not written by elman"
         raise FormatError(f"its header must have the field 'elman'. Got none: {what}.")
     text = metadata["elman"]
-    description = json.loads(text)
+    try:
+        description = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"its description must be JSON. Got an error: {error}.") from None
     version = _field(description, "version", int, "its description")
     if not 1 <= version <= VERSION:
         must = f"from 1 to {VERSION}"

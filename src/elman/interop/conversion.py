@@ -58,9 +58,9 @@ class Conversion:
         written = ", ".join(f"{name} ({size:,} bytes)" for name, size in self.files)
         return "\n".join(
             [
-                f"read     {self.source}: {_title(self.source_format)}",
+                f"read     {self.source}: {formats.FORMATS[self.source_format].title}",
                 *(f"         {line}" for line in repr(self.network).splitlines()),
-                f"written  {written}: {_title(self.target_format)}",
+                f"written  {written}: {formats.FORMATS[self.target_format].title}",
                 *(f"checked  {check}" for check in self.checks),
                 *(f"note     {note}" for note in self.notes),
             ]
@@ -131,10 +131,6 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
         checks=tuple(checks),
         notes=tuple(notes),
     )
-
-
-def _title(name: str) -> str:
-    return formats.FORMATS[name].title
 
 
 # The checks.

@@ -161,7 +161,7 @@ def _check_whole(rows: Array, layout: Layout, masked: bool) -> None:
     """Labels are integers; where a mask can leave out what is missing, whole numbers in floating point may stand."""
     if rows.dtype.kind in "iu":
         return
-    wrong = ~(np.isfinite(rows) & (rows == np.floor(rows))) if masked else np.isnan(rows)
+    wrong = ~(np.isfinite(rows) & (rows == np.floor(rows))) if masked else ~np.isfinite(rows)
     if wrong.any():
         row = int(wrong.argmax())
         which, hint = (" where mask is true", "") if masked else ("", " A mask leaves out what is missing.")

@@ -34,15 +34,15 @@ class Object:
         """The object that JSON describes. Only classes of Keras itself are known; none is ever imported."""
         if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
             raise FormatError(f"{place} must be an object with a class_name and a config. Got {checks.show(value)}.")
-        kind, config = value["class_name"], value.get("config")
+        kind, config = checks.shorten(value["class_name"]), value.get("config")
         if kind == "Sequential" and isinstance(config, list):  # Keras before 2.2.3
             config = {"layers": config}
         if not isinstance(config, dict):
             raise FormatError(f"{place} must have a config of names and values. Got {checks.show(config)}.")
         module, registered = value.get("module"), value.get("registered_name")
         own = module is None or (isinstance(module, str) and module.split(".")[0] in ("keras", "tf_keras"))
-        if not own or (registered is not None and registered != kind):
-            name = registered if own else f"{module}.{kind}"
+        if not own or (registered is not None and registered != value["class_name"]):
+            name = checks.shorten(str(registered) if own else f"{module}.{kind}")
             raise FormatError(
                 f"{place} must be of a class of Keras itself, as code of others is never run. Got {name}."
             )
@@ -63,7 +63,7 @@ class Entry(Object):
     @property
     def place(self) -> str:
         """What errors call it."""
-        return f"the layer {self.name!r} ({self.kind})"
+        return f"the layer {checks.show(self.name)} ({self.kind[:60]})"
 
 
 def entries(model: Any) -> list[Entry]:

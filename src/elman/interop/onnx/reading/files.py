@@ -38,9 +38,6 @@ TYPES = {
     16: ("float32", 2, "int32_data"),  # bfloat16
 }
 
-_EXTERNAL = 1  # TensorProto.EXTERNAL
-
-
 #: What is computed of a model may take this many bytes, and `TIMES` those of its tensors besides.
 FREE, TIMES = 2**25, 8
 
@@ -92,7 +89,7 @@ class ModelFile:
         _, size, field = TYPES[proto.data_type]
         count = math.prod(proto.dims)
         self.allowance.read(count * size, place)
-        if proto.data_location == _EXTERNAL:
+        if proto.data_location == proto.EXTERNAL:
             proto = self._with_data(proto, count * size, place)
         has, unit = (len(proto.raw_data), "bytes") if proto.HasField("raw_data") else (len(getattr(proto, field)), "")
         if has != count * (size if unit else 1):
