@@ -416,7 +416,10 @@ WRONG_FIELDS = {
     ),
     "a weight named as a state": ({"weights": WEIGHTS | {"h": ("hidden",)}}, "a weight of the cell 'mine' .* Got 'h'"),
     "a weight without a name": ({"weights": WEIGHTS | {"": ("hidden",)}}, "a weight of the cell 'mine' .* Got ''"),
-    "a weight named by a number": ({"weights": WEIGHTS | {1: ("hidden",)}}, "weights of the cell 'mine' must be a map"),
+    "a weight named by a number": (
+        {"weights": WEIGHTS | {1: ("hidden",)}},
+        "weights of .*'mine' must have names for keys",
+    ),
     "a kernel for a step of its own": (
         {"kernel": ("lstm",)},
         r"kernel of the cell 'mine' must be None: .* Got \('lstm',\)",

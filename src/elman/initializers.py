@@ -86,7 +86,6 @@ def recurrent(parameters: Mapping[str, Array], cell: Cell, name: str, rng: Gener
     weights. What the cell names in `starts`, such as gains, starts as it says.
     """
     of_h = "hidden" if cell.projection is None else "projection"
-
     for weight, axes in cell.weights.items():
         if weight in cell.starts:
             parameters[weight][...] = cell.starts[weight]
@@ -94,19 +93,14 @@ def recurrent(parameters: Mapping[str, Array], cell: Cell, name: str, rng: Gener
         array, count = parameters[weight], len(cell.gates) if axes[-1] == "gates" else 1
         blocks = array.reshape(*array.shape[:-1], count, -1)
         shape = (*array.shape[:-1], blocks.shape[-1])
-        if len(shape) == 2 and (name == "orthogonal" or (name == "glorot" and axes[0] == of_h)):
-            drawn = [*orthogonal(rng, (count, *shape))]
+        if name == "uniform":
+            hidden = shape[0] if axes[-1] == "projection" else shape[-1]  # else a block is hidden wide
+            drawn = rng.uniform(-1 / np.sqrt(hidden), 1 / np.sqrt(hidden), (count, *shape))
+        elif len(shape) == 1:
+            drawn = np.zeros((count, *shape))
+        elif len(shape) == 2 and (name == "orthogonal" or axes[0] == of_h):
+            drawn = orthogonal(rng, (count, *shape))
         else:
-            drawn = [_recurrent_block(name, shape, axes, rng) for _ in range(count)]
+            drawn = np.stack([glorot(rng, shape) for _ in range(count)])
         for i, block in enumerate(drawn):
             blocks[..., i, :] = block
-
-
-def _recurrent_block(name: str, shape: tuple[int, ...], axes: tuple[str, ...], rng: Generator) -> Array:
-    """A block that is not orthogonal."""
-    if name == "uniform":
-        hidden = shape[0] if axes[-1] == "projection" else shape[-1]  # but for a projection, a block is hidden wide
-        return rng.uniform(-1 / np.sqrt(hidden), 1 / np.sqrt(hidden), shape)
-    if len(shape) == 1:
-        return np.zeros(shape)
-    return glorot(rng, shape)

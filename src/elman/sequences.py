@@ -49,7 +49,10 @@ class Layout:
     def pack(self, name: str, value: Any, width: int, dtype: Any) -> Array:
         """The packed rows (N, width) of a value in the user's form, such as a gradient of an output."""
         if self.lengths is not None and self.form == "list":
-            _check_list(name, value, self.count)
+            is_list = isinstance(value, (list, tuple))
+            if not is_list or len(value) != self.count:
+                got = len(value) if is_list else checks.describe(value)
+                raise ShapeError(f"{name} must be a list of {self.count} sequences. Got {got}.")
             parts = [checks.real_array(f"{name}[{i}]", v, dtype) for i, v in enumerate(value)]
             for i, (part, length) in enumerate(zip(parts, self.lengths, strict=True)):
                 checks.shape(f"{name}[{i}]", part, (int(length), width))
@@ -125,11 +128,8 @@ def pack_features(
     `x` is (batch, time, width), one sequence (time, width), or a list of (time_i, width). With `own` the values
     are a copy, for a tape that must outlive the caller's array.
     """
-
-    def convert(rows: Array, layout: Layout) -> Array:
-        return checks.converted(name, rows, dtype, lambda index: place(index, layout))
-
-    return _pack(name, x, (width if width is not None else "features",), convert, lengths, own)
+    step = (width if width is not None else "features",)
+    return _pack(name, x, step, lambda rows, where: checks.converted(name, rows, dtype, where), lengths, own)
 
 
 def pack_tokens(name: str, x: Any, count: int, lengths: Any = None, *, own: bool = False) -> Sequences:
@@ -137,11 +137,7 @@ def pack_tokens(name: str, x: Any, count: int, lengths: Any = None, *, own: bool
 
     What stands in the padding is not looked at.
     """
-
-    def convert(rows: Array, layout: Layout) -> Array:
-        return checks.indices(name, rows, count, lambda index: place(index, layout))
-
-    return _pack(name, x, (), convert, lengths, own)
+    return _pack(name, x, (), lambda rows, where: checks.indices(name, rows, count, where), lengths, own)
 
 
 def place(index: tuple[int, ...], layout: Layout) -> str:
@@ -157,7 +153,7 @@ def place(index: tuple[int, ...], layout: Layout) -> str:
 def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths: Any, own: bool) -> Sequences:
     read = checks.number_array if step else checks.whole_numbers
     rows, layout = (_pack_list if _is_ragged_list(x, len(step)) else _pack_array)(name, x, step, read, lengths)
-    values = np.ascontiguousarray(convert(rows, layout))
+    values = np.ascontiguousarray(convert(rows, lambda index: place(index, layout)))
     if own and values is rows and layout.form != "list" and layout.real is None:  # else they are a copy already
         values = rows.copy()
     return Sequences(values, layout)
@@ -168,7 +164,8 @@ def _pack_list(name: str, x: Any, step: tuple[int | str, ...], read: Any, length
         raise ValueError(
             f"lengths must be left out where {name} is a list of sequences. Got {checks.describe(lengths)}."
         )
-    _check_list(name, x, None)
+    if len(x) == 0:
+        raise ShapeError(f"{name} must hold at least one sequence. Got an empty list.")
     parts = [read(f"{name}[{i}]", part) for i, part in enumerate(x)]
     for i, part in enumerate(parts):
         checks.shape(f"{name}[{i}]", part, ("time", *step))
@@ -230,12 +227,3 @@ def _is_ragged_list(x: Any, step_rank: int) -> bool:
     if len(x) == 0 or any(rank != step_rank + 1 for rank in ranks):
         return len(x) == 0
     return len({len(part) for part in x}) > 1
-
-
-def _check_list(name: str, value: Any, count: int | None) -> None:
-    if not isinstance(value, (list, tuple)):
-        raise ShapeError(f"{name} must be a list of {count} sequences. Got {checks.describe(value)}.")
-    if len(value) == 0:
-        raise ShapeError(f"{name} must hold at least one sequence. Got an empty list.")
-    if count is not None and len(value) != count:
-        raise ShapeError(f"{name} must be a list of {count} sequences. Got {len(value)}.")

@@ -215,8 +215,8 @@ class Stream:
     def state(self) -> list[Any]:
         """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
         networks nest. A copy; may be assigned."""
-        steppers = (s for s, layer in zip(self._steppers, self._layers, strict=True) if isinstance(layer, Recurrent))
-        return _nested(self.net, lambda layer: layer._write_state([next(steppers).state()], self._layout))  # type: ignore[union-attr]
+        pairs = [(s, r) for s, r in zip(self._steppers, self._layers, strict=True) if s and isinstance(r, Recurrent)]
+        return _nested(self.net, (layer._write_state([s.state()], self._layout) for s, layer in pairs))
 
     @state.setter
     def state(self, value: list[Any]) -> None:
@@ -297,15 +297,9 @@ class Stream:
         return f"Stream over {over} of a {self.net!r}"
 
 
-def _nested(net: Layer, entry: Callable[[Recurrent], Any]) -> list[Any]:
-    """A list with `entry` of each recurrent layer, nested as the networks are."""
-    found = []
-    for layer in net.layers:
-        if layer.layers and layer.stateful:
-            found.append(_nested(layer, entry))
-        elif isinstance(layer, Recurrent):
-            found.append(entry(layer))
-    return found
+def _nested(net: Layer, entries: Iterator[Any]) -> list[Any]:
+    """The entries, one for each recurrent layer, in lists that nest as the networks do."""
+    return [_nested(layer, entries) if layer.layers else next(entries) for layer in net.layers if layer.stateful]
 
 
 def _row_indices(rows: Any, batch: int) -> Array:

@@ -104,7 +104,8 @@ class Cell:
         for field_name in ("states", "gates"):
             self._set(field_name, self._names(field_name, getattr(self, field_name)))
         for field_name in ("weights", "inner_biases", "peepholes", "starts", "options"):
-            self._set(field_name, self._mapping(field_name, getattr(self, field_name)))
+            of = f"{field_name} of the cell {self.name!r}"
+            self._set(field_name, dict(checks.mapping(of, getattr(self, field_name), "of names")))
         if not self.states:
             raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
         self._check_weights()
@@ -133,13 +134,6 @@ class Cell:
         if len(set(given)) < len(given):
             raise ValueError(f"{must}. Got {checks.show(given)}.")
         return tuple(given)
-
-    def _mapping(self, field_name: str, given: Any) -> dict[str, Any]:
-        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-            raise TypeError(
-                f"{field_name} of the cell {self.name!r} must be a mapping of names. Got {checks.show(given)}."
-            )
-        return dict(given)
 
     def _check_weights(self) -> None:
         known: tuple[str, ...] = ("input", "hidden", "gates")
@@ -244,16 +238,9 @@ def built_in_cell(
     **fields: Any,
 ) -> Cell:
     """A cell of this library: its functions are given the keywords, and refuse states that are no tuple."""
-    given = [Given(function, keywords or {}, states, tuple(weights), kernel) for function in (step, step_derivative)]
-    return Cell(
-        weights=weights,
-        states=states,
-        step=given[0],
-        step_derivative=given[1],
-        takes_mask=True,
-        kernel=kernel,
-        **fields,
-    )
+    both = [Given(function, keywords or {}, states, tuple(weights), kernel) for function in (step, step_derivative)]
+    fields |= {"step": both[0], "step_derivative": both[1], "takes_mask": True}
+    return Cell(weights=weights, states=states, kernel=kernel, **fields)
 
 
 def masked(h: Array, mask: Array | None) -> Array:

@@ -116,10 +116,7 @@ def gru_cell(
     )
 
 
-@functools.cache
-def _cell_of_steps(reset_after: bool) -> Cell:
-    """The cell of `gru_step`, made once for each form."""
-    return gru_cell(reset_after)
+_cell_of_steps = functools.cache(gru_cell)  # made once for each form
 
 
 def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_after: bool = True) -> Array:

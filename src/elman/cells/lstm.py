@@ -80,10 +80,7 @@ def lstm_cell(
     )
 
 
-@functools.cache
-def _cell_of_steps() -> Cell:
-    """The cell of `lstm_step`, made once."""
-    return lstm_cell()
+_cell_of_steps = functools.cache(lstm_cell)  # made once
 
 
 def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, Array]:

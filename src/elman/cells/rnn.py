@@ -51,10 +51,7 @@ def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: fl
     )
 
 
-@functools.lru_cache(maxsize=64)
-def _cell_of_steps(activation: Activation) -> Cell:
-    """The cell of `rnn_step`, made once for each activation."""
-    return rnn_cell(activation)
+_cell_of_steps = functools.lru_cache(maxsize=64)(rnn_cell)  # made once for each activation
 
 
 def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activation = "tanh") -> Array:

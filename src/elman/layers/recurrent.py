@@ -172,7 +172,7 @@ class Recurrent(Layer):
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
         starts = self._read_state("state", state, x.layout)
-        width = self._widths[0]
+        width, rate = self._widths[0], self.recurrent_dropout
         y = np.empty((len(x.values), width * self.directions), self.dtype)
         ends: list[Arrays] = []
         tapes: list[engine.Tape | None] = []
@@ -187,7 +187,7 @@ class Recurrent(Layer):
                 out,
                 reverse=d == 1,
                 keep=keep,
-                mask=self._draw_mask(rng, x.layout.count),
+                mask=noise.dropout_mask(rng, rate, (x.layout.count, width), self.dtype) if rng and rate else None,
                 zones=self._zones and noise.zones(rng, self._zones, len(y), self._widths, self.dtype),
             )
             ends.append(end)
@@ -201,11 +201,6 @@ class Recurrent(Layer):
         """
         names = [name + self._suffixes()[direction] for name in self._learned_names()]
         return tuple([np.tile(self._parameters[name], (count, 1)) for name in names]) or None
-
-    def _draw_mask(self, rng: Generator | None, count: int) -> Array | None:
-        if rng is None or self.recurrent_dropout == 0:
-            return None
-        return noise.dropout_mask(rng, self.recurrent_dropout, (count, self._widths[0]), self.dtype)
 
     def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
         layout, tapes, from_learned = kept
