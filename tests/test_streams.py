@@ -598,6 +598,25 @@ def test_the_weights_of_a_stream_cannot_be_written_into():
     assert not net.stream().step(np.ones(3)).any()
 
 
+def test_the_network_of_a_stream_is_assigned_nothing_but_its_copies_are():
+    net = elman.Network([elman.GRU(2, 3, seed=0), elman.Network([elman.Dense(3, 4, seed=0)])])
+    inside = net.stream().net
+    for place, layer in ((inside.layers[0], net.layers[0]), (inside.layers[1].layers[0], net.layers[1].layers[0])):
+        for name in place.parameters:
+            with pytest.raises(ValueError, match=rf"^{name} must be writable to be assigned\. Got"):
+                setattr(place, name, 0 * getattr(layer, name))
+            np.testing.assert_array_equal(getattr(place, name), getattr(layer, name))
+    for twin in (copy.deepcopy(inside), inside.replace(), pickle.loads(pickle.dumps(inside)), inside.astype("float64")):
+        twin.layers[0].Wx = np.zeros((2, 9))
+        assert not twin.layers[0].Wx.any()
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "net", elman.Network([elman.RNN(2, 3)]), elman.RNN(2, 3), elman.Stream])
+def test_a_stream_is_made_by_its_network(wrong):
+    with pytest.raises(TypeError, match=r"^a stream must be made by its network, net\.stream\(\)\. Got"):
+        elman.Stream(wrong)
+
+
 def test_a_stream_is_of_the_network_as_it_is_now():
     net = elman.Network([elman.GRU(I, H, seed=0), elman.Dense(H, 2, seed=1)])
     plan = net.stream()._plan

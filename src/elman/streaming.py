@@ -68,6 +68,8 @@ class Stream:
     )
 
     def __init__(self, plan: Plan, batch: int | None = None, missing: str = "pass") -> None:
+        if not isinstance(plan, Plan):
+            raise TypeError(f"a stream must be made by its network, net.stream(). Got {checks.show(plan)}.")
         net = plan.net
         self._plan = plan
         self._batch = None if batch is None else checks.size("batch", batch)

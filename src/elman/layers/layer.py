@@ -295,8 +295,13 @@ class Layer:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._parameters:
-            array = checks.real_array(name, value, self._parameters[name].dtype)
-            self._parameters[name][...] = checks.fitted(name, array, self._parameters[name].shape)
+            own = self._parameters[name]
+            array = checks.fitted(name, checks.real_array(name, value, own.dtype), own.shape)
+            if not own.flags.writeable:
+                raise ValueError(
+                    f"{name} must be writable to be assigned. Got a read-only one, as a stream's network has."
+                )
+            own[...] = array
         elif "_config" not in self.__dict__ or name.startswith("_"):
             super().__setattr__(name, value)
         else:
