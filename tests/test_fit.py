@@ -361,12 +361,10 @@ def test_the_batch_that_diverged_and_its_parameter_are_named():
     class Spoiled(CrossEntropy):
         calls = 0
 
-        def both(self, prediction, target):
+        def rows_derivative(self, prediction, target):
             Spoiled.calls += 1
-            loss, gradient = super().both(prediction, target)
-            if Spoiled.calls == 5:
-                gradient = np.full_like(gradient, np.inf)
-            return loss, gradient
+            gradient = super().rows_derivative(prediction, target)
+            return np.full_like(gradient, np.inf) if Spoiled.calls == 5 else gradient
 
     x, y = tags(np.random.default_rng(12), [4] * 6)
     net, twin = tagger(), tagger()

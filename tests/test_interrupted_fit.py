@@ -177,7 +177,7 @@ def failing(place, at, error, patch):
     if place.startswith("os."):
         patch.setattr(os, place[3:], Failing(getattr(os, place[3:]), at, error, after))
     if place == "loss":
-        patch.setattr(SquaredError, "_elements_derivative", Failing(SquaredError()._elements_derivative, at, error))
+        patch.setattr(SquaredError, "_elements", Failing(SquaredError()._elements, at, error))
     if place == "rate":
         patch.setattr(SGD, "rate", Failing(Own(0.05).rate, at, error))
     if place == "move":

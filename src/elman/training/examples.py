@@ -80,7 +80,7 @@ def read_examples(
     counts = None if mask is None else read_mask(mask, layout)
     targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
     _check_finite("y", targets)
-    _check_bounds(targets, loss, width)
+    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], layout)}")
     weight = None if counts is None else counts.astype(np.float64)
     for more in (
         None if sample_weight is None else read_sample_weight(sample_weight, layout),
@@ -200,17 +200,3 @@ def _check_finite(name: str, packed: Sequences) -> None:
         return
     index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
     raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
-
-
-def _check_bounds(targets: Sequences, loss: Loss, width: int) -> None:
-    bounds = loss.bounds(width)
-    if bounds is None:
-        return
-    wrong = (targets.values < bounds[0]) | (targets.values > bounds[1])
-    if wrong.any():
-        first = np.argwhere(wrong)[0]
-        kind = "integers" if loss.integers else "numbers"
-        raise ValueError(
-            f"y must hold {kind} from {bounds[0]} to {bounds[1]}. "
-            f"Got {targets.values[tuple(first)]} at {place((int(first[0]),), targets.layout)}."
-        )

@@ -7,7 +7,7 @@ real rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -70,55 +70,65 @@ class Loss:
             raise checks.ShapeError(f"prediction must have shape (..., K), K from 1 up. Got {prediction.shape}.")
         *outer, width = prediction.shape
         self.check_width(width)
-        target = _target_array(target, self.integers, mask is not None, prediction.dtype)
+        target = self._numbers(target, prediction.dtype, mask is not None)
         checks.shape("target", target, *((*outer, *tail) for tail in self.tails(width)))
         if not self.integers:
             target = target.reshape(*outer, -1)
         if mask is not None:
-            mask = _mask_array(mask, tuple(outer))
+            mask = checks.boolean_array("mask", mask)
+            checks.shape("mask", mask, tuple(outer))
             prediction = np.where(mask[..., None], prediction, 0)
             target = np.where(mask if self.integers else mask[..., None], target, 0)
-        if self.integers:
-            target = _whole(target)
-        self._check_bounds(target, width)
+        if target.dtype.kind == "f" and self.integers:
+            wrong = ~(np.isfinite(target) & (target == np.floor(target)))
+            if wrong.any():
+                raise ValueError(f"target must hold integers where the mask is true. Got {target[wrong][0]}.")
+        target = target.astype(np.int64) if self.integers else target
+        self._check_bounds("target", target, width, lambda index: "")
         return prediction, target, mask
 
-    def _check_bounds(self, target: Array, width: int) -> None:
+    def _numbers(self, target: Any, dtype: Any, masked: bool) -> Array:
+        if not self.integers:
+            return checks.real_array("target", target, dtype)
+        array = checks.number_array("target", target)
+        # NaN stands for a missing label in arrays of floats, so they are taken where a mask can leave it out.
+        if array.dtype.kind not in ("iuf" if masked else "iu"):
+            raise checks.DtypeError(f"target must hold integers. Got an array of dtype {array.dtype}.")
+        return array
+
+    def _check_bounds(self, name: str, target: Array, width: int, where: Callable[[tuple[int, ...]], str]) -> None:
+        """Refuses a target out of bounds, with what `where` says of its place."""
         bounds = self.bounds(width)
         if bounds is None:
             return
         wrong = (target < bounds[0]) | (target > bounds[1])
         if wrong.any():
-            kind = "integers" if self.integers else "numbers"
-            raise ValueError(f"target must hold {kind} from {bounds[0]} to {bounds[1]}. Got {target[wrong][0]}.")
+            kind, index = "integers" if self.integers else "numbers", checks.first(wrong)
+            must = f"{name} must hold {kind} from {bounds[0]} to {bounds[1]}"
+            raise ValueError(f"{must}. Got {target[index]}{where(index)}.")
 
 
-def _target_array(target: Any, integers: bool, masked: bool, dtype: Any) -> Array:
-    if not integers:
-        return checks.real_array("target", target, dtype)
-    array = checks.number_array("target", target)
-    # NaN stands for a missing label in arrays of floats, so they are taken where a mask can leave it out.
-    if array.dtype.kind not in ("iuf" if masked else "iu"):
-        raise checks.DtypeError(f"target must hold integers. Got an array of dtype {array.dtype}.")
-    return array
+class _Paired(Loss):
+    """A loss whose rows and derivative share their work, done by `_pair`."""
 
+    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        raise NotImplementedError
 
-def _whole(target: Array) -> Array:
-    if target.dtype.kind == "f":
-        wrong = ~(np.isfinite(target) & (target == np.floor(target)))
-        if wrong.any():
-            raise ValueError(f"target must hold integers where the mask is true. Got {target[wrong][0]}.")
-    return target.astype(np.int64)
+    def rows(self, prediction: Array, target: Array) -> Array:
+        return self._pair(prediction, target)[0]
 
+    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+        with np.errstate(over="ignore"):  # of the loss, which is not asked for
+            return self._pair(prediction, target)[1]
 
-def _mask_array(mask: Any, outer: tuple[int, ...]) -> Array:
-    array = checks.boolean_array("mask", mask)
-    checks.shape("mask", array, outer)
-    return array
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        methods = (getattr(self.rows, "__func__", None), getattr(self.rows_derivative, "__func__", None))
+        shared = methods == (_Paired.rows, _Paired.rows_derivative)  # else one of them is a user's own
+        return self._pair(prediction, target) if shared else super().both(prediction, target)
 
 
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropy(_Paired):
     """L = log(sum_k exp(p_k)) - p_t, for logits p (..., K) and integer labels t (...,) from 0 to K - 1.
 
     The cross-entropy between the label and softmax(p), never negative, finite for logits of any ordinary size.
@@ -133,17 +143,17 @@ class CrossEntropy(Loss):
 
     integers: ClassVar[bool] = True
 
-    def rows(self, prediction: Array, target: Array) -> Array:
-        return _softmax_loss(prediction, target)[0]
-
-    def rows_derivative(self, prediction: Array, target: Array) -> Array:
-        return _softmax_loss(prediction, target)[1]
-
-    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        methods = (getattr(self.rows, "__func__", None), getattr(self.rows_derivative, "__func__", None))
-        if methods == (CrossEntropy.rows, CrossEntropy.rows_derivative):
-            return _softmax_loss(prediction, target)  # their work is the same, and done once
-        return super().both(prediction, target)
+    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        p = prediction.reshape(-1, prediction.shape[-1])
+        label = np.arange(len(p)), target.reshape(-1)
+        e = p - p.max(axis=-1, keepdims=True)  # (N, K), at most 0; what follows goes on in its memory
+        chosen = e[label]
+        np.exp(e, out=e)
+        total = e.sum(axis=-1, keepdims=True)
+        loss = np.log(total[:, 0]) - chosen
+        e /= total  # softmax(p), and 1 less at the label
+        e[label] -= 1
+        return loss.reshape(target.shape), e.reshape(prediction.shape)
 
     def tails(self, width: int) -> list[tuple[int, ...]]:
         return [()]
@@ -152,34 +162,16 @@ class CrossEntropy(Loss):
         return 0, width - 1
 
 
-def _softmax_loss(prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The loss of each row and its gradient, from one softmax."""
-    p = prediction.reshape(-1, prediction.shape[-1])
-    label = np.arange(len(p)), target.reshape(-1)
-    e = p - p.max(axis=-1, keepdims=True)  # (N, K), at most 0; what follows goes on in its memory
-    chosen = e[label]
-    np.exp(e, out=e)
-    total = e.sum(axis=-1, keepdims=True)
-    loss = np.log(total[:, 0]) - chosen
-    e /= total  # softmax(p), and 1 less at the label
-    e[label] -= 1
-    return loss.reshape(target.shape), e.reshape(prediction.shape)
-
-
-class _Elementwise(Loss):
+class _Elementwise(_Paired):
     """A loss of each element, averaged over the last axis."""
 
-    def _elements(self, p: Array, t: Array) -> Array:
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
+        """The loss of each element, and its derivative by p."""
         raise NotImplementedError
 
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        raise NotImplementedError
-
-    def rows(self, prediction: Array, target: Array) -> Array:
-        return np.asarray(self._elements(prediction, target).mean(axis=-1))
-
-    def rows_derivative(self, prediction: Array, target: Array) -> Array:
-        return np.asarray(self._elements_derivative(prediction, target) / prediction.shape[-1])
+    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        loss, derivative = self._elements(prediction, target)
+        return np.asarray(loss.mean(axis=-1)), derivative / prediction.shape[-1]
 
 
 @dataclass(frozen=True)
@@ -195,11 +187,8 @@ class BinaryCrossEntropy(_Elementwise):
     [0.0, 0.6931]
     """
 
-    def _elements(self, p: Array, t: Array) -> Array:
-        return np.asarray(np.maximum(p, 0) - t * p + np.log1p(np.exp(-np.abs(p))))
-
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        return np.asarray(sigmoid(p) - t)
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
+        return np.maximum(p, 0) - t * p + np.log1p(np.exp(-np.abs(p))), sigmoid(p) - t
 
     def bounds(self, width: int) -> tuple[float, float]:
         return 0, 1
@@ -215,12 +204,9 @@ class SquaredError(_Elementwise):
     [2.0]
     """
 
-    def _elements(self, p: Array, t: Array) -> Array:
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
         e = p - t
-        return np.asarray(e * e)
-
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        return np.asarray(2 * (p - t))
+        return e * e, 2 * e
 
 
 @dataclass(frozen=True)
@@ -233,11 +219,9 @@ class AbsoluteError(_Elementwise):
     [1.0]
     """
 
-    def _elements(self, p: Array, t: Array) -> Array:
-        return np.asarray(np.abs(p - t))
-
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        return np.asarray(np.sign(p - t))
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
+        e = p - t
+        return np.abs(e), np.sign(e)
 
 
 @dataclass(frozen=True)
@@ -257,13 +241,11 @@ class Huber(_Elementwise):
     def __post_init__(self) -> None:
         checks.number("delta", self.delta, 0, open_low=True)
 
-    def _elements(self, p: Array, t: Array) -> Array:
-        size = np.abs(p - t)
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
+        e = p - t
+        size = np.abs(e)
         near = np.minimum(size, self.delta)
-        return np.asarray(near * (size - near / 2))
-
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        return np.asarray(np.clip(p - t, -self.delta, self.delta))
+        return near * (size - near / 2), np.clip(e, -self.delta, self.delta)
 
 
 @dataclass(frozen=True)
@@ -298,13 +280,10 @@ class Quantile(_Elementwise):
     def _all(self) -> tuple[float, ...]:
         return self.levels if isinstance(self.levels, tuple) else (self.levels,)
 
-    def _elements(self, p: Array, t: Array) -> Array:
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
         e, q = t - p, np.array(self._all, p.dtype)
-        return np.asarray(np.maximum(q * e, (q - 1) * e))
-
-    def _elements_derivative(self, p: Array, t: Array) -> Array:
-        e, q = t - p, np.array(self._all, p.dtype)
-        return np.where(e > 0, -q, np.where(e < 0, 1 - q, 0)).astype(p.dtype, copy=False)
+        derivative = np.where(e > 0, -q, np.where(e < 0, 1 - q, 0)).astype(p.dtype, copy=False)
+        return np.maximum(q * e, (q - 1) * e), derivative
 
     def tails(self, width: int) -> list[tuple[int, ...]]:
         return [(), (1,)] if width == 1 else [(1,), (width,)]
@@ -355,4 +334,4 @@ def as_loss(value: str | Loss) -> Loss:
 def _of_one_class(kind: type[Loss], name: str, own: Mapping[str, Any]) -> bool:
     """Whether `both`, where it is a user's own, was written beside the method that it stands for."""
     givers = [next(base for base in kind.__mro__ if given in vars(base)) for given in ("both", name)]
-    return givers[0] in (Loss, CrossEntropy) or (givers[0] is givers[1] and name not in own)
+    return givers[0] in (Loss, _Paired) or (givers[0] is givers[1] and name not in own)
