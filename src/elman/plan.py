@@ -63,7 +63,7 @@ def _plan(key: bytes, net: Network) -> Plan:
 
 def _facts(net: Network) -> list[Any]:
     """What a network is made of beside its weights."""
-    return [(place, type(layer), dict(layer.config)) for place, layer in placed_layers(net)]
+    return [(place, type(layer), layer.config) for place, layer in placed_layers(net)]
 
 
 def _bits(array: Array) -> Array:
