@@ -189,7 +189,13 @@ class Evil:
     def __init__(self, error):
         self.error = error
 
+    def __getattr__(self, name):
+        raise self.error
+
     def __len__(self):
+        raise self.error
+
+    def __iter__(self):
         raise self.error
 
     def __getitem__(self, index):
@@ -199,6 +205,16 @@ class Evil:
         raise self.error
 
     def __repr__(self):
+        raise self.error
+
+
+class Bare:
+    """Raises when it is asked for what it does not have."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __getattr__(self, name):
         raise self.error
 
 
@@ -213,10 +229,24 @@ def test_objects_that_raise_when_they_are_asked(kind, error):
         (lambda bad: kind(**TINY).fit(X, KINDS[kind], bad), "sample_weight"),
         (lambda bad: fitted.score(X, bad), "y"),
         (lambda bad: fitted.predict(bad), "X"),
+        (lambda bad: FORECASTER.fit(bad), "series"),
+        (lambda bad: FORECASTER.fit([SERIES, bad]), "series"),
+        (lambda bad: FORECASTER.fit(SERIES, exogenous=bad), "exogenous"),
     ):
-        told = words_of(call, Evil(error))
-        assert told.startswith(name)
-        assert "Got a" in told
+        for bad in (Evil(error), Bare(error)):
+            told = words_of(call, bad)
+            assert told.startswith(name)
+            assert "Got a" in told
+
+
+@pytest.mark.parametrize(
+    "given", [np.array(None), np.array(3.0), np.array("a"), np.ma.masked, np.float64(1), np.array(X[0], object)[:0]]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_arrays_without_axes_or_entries(kind, given):
+    fitted = kind(**TINY).fit(X, KINDS[kind])
+    for call in (lambda: kind(**TINY).fit(given, KINDS[kind]), lambda: fitted.predict(given)):
+        assert "X" in words_of(call)
 
 
 @pytest.mark.parametrize("wrong", [np.inf, -np.inf, np.nan])

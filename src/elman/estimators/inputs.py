@@ -17,7 +17,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, DtypeError, ShapeError
 from elman.estimators.extra import check_array, narwhals, validate_data
-from elman.estimators.places import Where, check_finite, entries, is_number, real_numbers, show, words
+from elman.estimators.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
 
@@ -107,15 +107,20 @@ def _no_form(X: Any) -> Exception:
 
 def _unwrap(X: Any) -> Any:
     """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
-    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim != 2 and any(checks.rank(part) for part in X):
+    if (
+        isinstance(X, np.ndarray)
+        and X.dtype == object
+        and X.ndim not in (0, 2)
+        and any(checks.rank(part) for part in X)
+    ):
         X = [part.tolist() if getattr(part, "dtype", None) == np.dtype(object) else part for part in X]
     if not isinstance(X, (list, tuple)):
-        return checks.plain_array("X", X) if hasattr(X, "__array__") and not hasattr(X, "shape") else X
+        return checks.plain_array("X", X) if has(X, "__array__") and not has(X, "shape") else X
     if len(X) == 0:
         raise ShapeError("X must hold at least one sequence. Got an empty list.")
     if any(not isinstance(part, (list, tuple)) and checks.rank(part) for part in X):
         return list(X)
-    if all(isinstance(part, (str, bytes)) or not hasattr(part, "__len__") for part in X):
+    if all(isinstance(part, (str, bytes)) or not has(part, "__len__") for part in X):
         return entries("X", X)  # numbers, or what is no sequence
     try:
         return entries("X", X)
@@ -133,7 +138,7 @@ def _read_list(X: list[Any]) -> list[Array]:
             if columns not in (None, frame.columns):
                 raise ValueError(f"{name} must have the columns {columns}, as the frames before. Got {frame.columns}.")
             columns, value = frame.columns, _of_frame(name, frame, "step")
-        elif isinstance(value, (str, bytes, dict)) or not (hasattr(value, "__len__") or hasattr(value, "shape")):
+        elif isinstance(value, (str, bytes, dict)) or not has(value, "__len__", "shape"):
             raise _not_a_sequence(name, value)
         part = real_numbers(name, to_numpy(value), words("step", "feature"))
         part = part[:, None] if part.ndim == 1 else part
@@ -195,9 +200,13 @@ def _of_frame(name: str, frame: Any, row: str) -> Array:
     return np.stack(columns, axis=1)
 
 
+#: What tables and columns of pandas, polars and Arrow have, one of them each.
+_TABLES = ("to_numpy", "columns", "column_names")
+
+
 def as_frame(value: Any, name: str) -> Any:
     """A narwhals DataFrame of a pandas, polars or Arrow table; None where `value` is none."""
-    if isinstance(value, (np.ndarray, list, tuple)):
+    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
         return None
     with different_columns(name, value):
         frame = narwhals.from_native(value, pass_through=True, eager_only=True)
@@ -217,7 +226,7 @@ def different_columns(name: str, table: Any) -> Iterator[None]:
 
 def to_numpy(value: Any) -> Any:
     """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
-    if isinstance(value, (np.ndarray, list, tuple)):
+    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
         return value
     native = narwhals.from_native(value, pass_through=True, allow_series=True)
     return native.to_numpy() if isinstance(native, (narwhals.DataFrame, narwhals.Series)) else value

@@ -67,11 +67,19 @@ def show(entry: Any) -> str:
     return checks.show(entry.item() if isinstance(entry, np.generic) else entry)
 
 
+def has(value: Any, *names: str) -> bool:
+    """Whether an object has one of these attributes; one that raises when it is asked has none."""
+    try:
+        return any(hasattr(value, name) for name in names)
+    except checks.FAILURES:
+        return False
+
+
 def is_collection(value: Any) -> bool:
     """An array, a list or what can be made one; no text, mapping or set."""
     if isinstance(value, (type, str, bytes, np.generic, Mapping, AbstractSet)):
         return False
-    return value.ndim > 0 if isinstance(value, np.ndarray) else hasattr(value, "__array__") or hasattr(value, "__len__")
+    return value.ndim > 0 if isinstance(value, np.ndarray) else has(value, "__array__", "__len__")
 
 
 def listed(name: str, value: Any) -> list[Any]:

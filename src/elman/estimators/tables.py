@@ -12,7 +12,7 @@ import numpy as np
 from elman.checks import Array, DtypeError, ShapeError
 from elman.estimators.clock import Clock
 from elman.estimators.inputs import different_columns
-from elman.estimators.places import Where, real_numbers, show, words
+from elman.estimators.places import Where, has, real_numbers, show, words
 from elman.estimators.series import Form, Panel, without_gaps
 
 INDEX = "__index__"  # the column into which an index of dates is put
@@ -105,10 +105,11 @@ def is_table(value: Any) -> bool:
     """Whether narwhals could read it: a data frame, or one column of one."""
     if isinstance(value, (np.ndarray, list, tuple)):
         return False
-    if hasattr(value, "columns") or hasattr(value, "column_names"):
+    if has(value, "columns", "column_names"):
         return True
-    series = nw.from_native(value, pass_through=True, allow_series=True)  # an index has to_frame, and is no column
-    return hasattr(value, "to_frame") and isinstance(series, nw.Series)
+    if not has(value, "to_frame"):
+        return False
+    return isinstance(nw.from_native(value, pass_through=True, allow_series=True), nw.Series)  # an index is none
 
 
 def as_frame(table: Any) -> tuple[nw.DataFrame[Any], bool, str | None]:

@@ -12,7 +12,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
 from elman.estimators.inputs import Inputs, to_numpy
-from elman.estimators.places import Where, entries, is_collection, listed, show
+from elman.estimators.places import Where, entries, has, is_collection, listed, show
 from elman.estimators.training import SequenceEstimator, check_count, place, read_weight
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
@@ -135,7 +135,7 @@ class SequenceTagger(SequenceEstimator):
 def _read_tags(y: Any, inputs: Inputs) -> Array:
     """The labels of all steps, one sequence after another, (N,)."""
     y = to_numpy(y)
-    if is_collection(y) and not hasattr(y, "__len__"):
+    if is_collection(y) and not has(y, "__len__"):
         y = entries("y", y)
     if not is_collection(y):
         raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")

@@ -227,7 +227,7 @@ def read_weight(sample_weight: Any, count: int) -> Array | None:
     weight = to_numpy(sample_weight)
     nested = isinstance(weight, (list, tuple)) and any(is_collection(part) for part in weight)
     weight = weight if nested or not is_collection(weight) else entries("sample_weight", weight)
-    if nested or np.ndim(weight) != 1:
+    if nested or checks.rank(weight) != 1:
         got = "one entry per step in a list" if nested else checks.describe(weight)
         raise ShapeError(
             f"sample_weight must have shape ({count},), one number per sequence; weights of steps are not supported "
