@@ -296,6 +296,24 @@ def test_a_log_that_comes_back_is_whole(tmp_path, monkeypatch):
     assert History.read(log).loss.tolist() == history.loss.tolist()
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_process_that_goes_to_another_folder_writes_where_it_began(removed, tmp_path, monkeypatch):
+    folder, other = tmp_path / "here", tmp_path / "there"
+    folder.mkdir()
+    other.mkdir()
+    with monkeypatch.context() as patch:
+        patch.chdir(folder)
+        in_the_middle(patch, lambda: os.chdir(other))
+        history = train(network(), log="log", checkpoint=Checkpoint("run", every=0))
+    assert os.listdir(other) == []
+    assert sorted(os.listdir(folder)) == ["log", "run"]
+    assert History.read(folder / "log").loss.tolist() == history.loss.tolist()
+    twin = network()
+    if removed:
+        (folder / "run").unlink()
+    assert train(twin, checkpoint=folder / "run").loss.tolist() == history.loss.tolist()
+
+
 def test_a_checkpoint_that_cannot_be_written_is_no_end_before_the_end(tmp_path, monkeypatch):
     folder, net, twin = tmp_path / "runs", network(), network()
     train(twin, **HELD_OUT)

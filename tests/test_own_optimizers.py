@@ -188,6 +188,31 @@ def test_weights_stay_finite_and_the_checkpoint_goes_on(kind, number, at, tmp_pa
     assert len(train(net, optimizer=goes_on, checkpoint=path)) == 3
 
 
+@pytest.mark.parametrize("rate", [None, np.nan, np.inf, -1.0, "0.1", [0.1], 1j])
+@pytest.mark.parametrize("kind", [SGD, Adam, InPlace])
+def test_a_rate_that_is_none_in_the_middle_of_a_run_is_refused(kind, rate, tmp_path):
+    """By a method of one's own, or an attribute that is changed meanwhile; what is done by then is kept."""
+
+    class Rated(kind):
+        def rate(self, done):
+            return rate if done > 0.5 else 0.01
+
+    def changing(done):
+        if done > 0.5:
+            object.__setattr__(changed, "learning_rate", rate)
+        return 0.01
+
+    changed = kind(changing)
+    for optimizer in (Rated(), changed):
+        net, path = network(), tmp_path / type(optimizer).__name__
+        if optimizer is changed and kind is InPlace:
+            continue
+        with pytest.raises((ValueError, TypeError), match=r"rate.* must be a number from 0\. Got "):
+            train(net, optimizer=optimizer, checkpoint=Checkpoint(path, every=0))
+        assert all(np.isfinite(array).all() for array in net.parameters.values())
+        assert path.exists()
+
+
 def test_large_gradients_without_a_limit_leave_finite_weights():
     net = network()
     with pytest.raises(FloatingPointError, match="must stay finite"):

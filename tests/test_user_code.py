@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import types
 
@@ -40,6 +41,15 @@ USES = {  # all give f
     "fields of an array": "import numpy as np\nf = np.zeros(2, [('abcde'[K], 'f4')])",
     "a method of an enum": "import enum\nclass A(enum.Enum):\n    ONE = 1\n    def rate(self): return K\n"
     "def f(done): return A.ONE.rate()",
+    "an array closed over": "import numpy as np\ndef g(a):\n    def f(done): return a[1]\n"
+    "    return f\nf = g(np.full(3, K))",
+    "an array by a global name": "import numpy as np\na = np.full(3, K)\ndef f(done): return a[1]",
+    "an array as a default": "import numpy as np\ndef f(done, a=np.full(3, K)): return a[1]",
+    "None or nothing": "a = [None, {}, None][K]\ndef f(done): return a is None",
+    "what compares as it likes": "class A:\n    def __init__(self): self.k = K\n"
+    "    def __eq__(self, other): return True\na = A()\ndef f(done): return a.k",
+    "a cached property": "import functools\nclass A:\n    @functools.cached_property\n"
+    "    def k(self): return K\nf = A()",
     "a base in another module": "import pack.rates\nclass B:\n    def rate(self): return pack.rates.FACTOR\n"
     "class A(B): pass\nf = A().rate",
 }
@@ -87,6 +97,14 @@ def test_code_that_reads_what_it_does_not_name_needs_a_key(call, monkeypatch):
     assert identify("v", f, key="mine") == identify("v", f, key="mine")
 
 
+def test_a_property_that_was_cached_makes_no_difference(monkeypatch):
+    code = USES["a cached property"]
+    f = made(1, code, monkeypatch)
+    before = identify("f", f)
+    assert f.k == 1
+    assert identify("f", f) == before
+
+
 def test_a_module_that_cannot_be_imported_is_no_error(monkeypatch):
     code = "def f(done):\n    try:\n        import no_such_module.k\n    except ImportError:\n        return K"
     assert identify("f", made(1, code, monkeypatch)) != identify("f", made(2, code, monkeypatch))
@@ -102,3 +120,26 @@ def test_names_of_classes_of_the_library_and_of_a_user():
     assert name_of(types.SimpleNamespace) == "types.SimpleNamespace"
     assert name_of(Own).endswith("<locals>.Own")
     assert "test_user_code" not in name_of(Own)
+
+
+def test_a_content_that_is_written_otherwise_each_time_needs_a_key(monkeypatch):
+    """As of a library whose objects pickle with an address or a time in them."""
+    count = itertools.count()
+    library = types.ModuleType("library")
+    library.__file__ = "/lib/site-packages/library.py"
+    monkeypatch.setitem(sys.modules, "library", library)
+    opaque = type("Opaque", (), {"__module__": "library", "__reduce__": lambda self: (dict, (), {"n": next(count)})})
+    with pytest.raises(ValueError, match=r"a Opaque, whose content is written otherwise each time\. Name"):
+        identify("v", opaque())
+    assert identify("v", opaque(), key="mine") == identify("v", opaque(), key="mine")
+
+
+@pytest.mark.peer
+def test_tensors_of_torch_are_told_apart_or_refused(monkeypatch):
+    torch = pytest.importorskip("torch")
+    try:
+        found = [identify("v", torch.ones(2) * k) for k in (1, 1, 2)]
+    except ValueError as error:
+        assert "Name it with a key" in str(error)  # noqa: PT017
+    else:
+        assert found[0] == found[1] != found[2]

@@ -109,6 +109,13 @@ def _mode(name: str, given: str, target: str) -> int | None:
         ) from None
 
 
+def fixed(path: Where) -> str:
+    """A path as text that stays that of the same file where the process goes to another folder."""
+    with contextlib.suppress(FileNotFoundError):  # the folder it is in was removed
+        return os.path.join(os.getcwd(), path_text("path", path))
+    return path_text("path", path)
+
+
 def replace(path: Where, content: bytes) -> None:
     """Puts `content` at `path` in one move: a reader, or a crash, sees the old file or the new one.
 

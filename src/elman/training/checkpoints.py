@@ -20,7 +20,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import check_path, checksum, replace, write_safetensors
+from elman.files import check_path, checksum, fixed, replace, write_safetensors
 from elman.layers.layer import Layer, placed_layers
 from elman.network import Network
 from elman.training.examples import Examples
@@ -145,6 +145,7 @@ class CheckpointWriter:
     def __init__(self, checkpoint: Checkpoint | None, facts: Mapping[str, Any]) -> None:
         """`facts` tell the run: identity, seed, checksum of the first weights, ancestry of the optimizer."""
         self.checkpoint, self._facts = checkpoint, facts
+        self._path = "" if checkpoint is None else fixed(checkpoint.path)
         self._last = time.monotonic()
         self._warned = False
 
@@ -158,8 +159,9 @@ class CheckpointWriter:
             self._last = time.monotonic()
             if not self._warned:
                 self._warned = True
+                why = str(error).rstrip(".")
                 warnings.warn(
-                    f"the checkpoint cannot be written now: {error}. Training goes on, and tries again.",
+                    f"the checkpoint cannot be written now: {why}. Training goes on, and tries again.",
                     RuntimeWarning,
                     stacklevel=2,
                 )
@@ -183,7 +185,7 @@ class CheckpointWriter:
         }
         text = json.dumps(header)
         metadata = {"elman_checkpoint": text, "checksum": checksum(tensors, text)}
-        replace(self.checkpoint.path, write_safetensors(tensors, metadata))
+        replace(self._path, write_safetensors(tensors, metadata))
         self._last = time.monotonic()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import append, check_source, replace, replace_figure
+from elman.files import append, check_source, fixed, replace, replace_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,7 +136,7 @@ class Log:
 
     def __init__(self, path: str | os.PathLike[str] | None, records: Sequence[tuple[float, ...]]) -> None:
         """Begins the file anew with the epochs that are already on record."""
-        self.path = path
+        self.path = None if path is None else fixed(path)
         self._size = 0  # of the file, where it is whole; -1 where it is not
         self._warned = False
         if path is not None:
@@ -165,7 +165,7 @@ class Log:
             if not self._warned:
                 self._warned = True
                 warnings.warn(
-                    f"the log cannot be written now: {error}. Training goes on, and tries again.",
+                    f"the log cannot be written now: {str(error).rstrip('.')}. Training goes on, and tries again.",
                     RuntimeWarning,
                     stacklevel=2,
                 )

@@ -31,6 +31,7 @@ from elman.training.user_code import METHODS, Reads, installed, is_of_library, i
 MOST = 1_000_000  #: values looked at for one argument
 LONGEST = 100  #: characters of a text; a longer one is replaced by its digest
 
+_CACHED = functools.cached_property
 _BUILT_IN = (
     types.BuiltinFunctionType,
     types.MethodWrapperType,
@@ -146,6 +147,7 @@ class _Teller:
     def _function(self, value: types.FunctionType, place: str) -> str:
         parts: dict[str, Any]
         parts = {"defaults": value.__defaults__, "keywords": value.__kwdefaults__, "attributes": vars(value)}
+        parts = {name: part for name, part in parts.items() if part}  # most functions have none of these
         found: dict[str, Any] = {}
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # a variable that has no value yet
@@ -158,8 +160,7 @@ class _Teller:
                 raise IndistinctError(f"{place}, which may read by {reads.dynamic} what its code does not name")
             for name, part in [*found.items(), *((f"global {name}", part) for name, part in reads.named())]:
                 parts |= reads.within(name, part)
-        empty = [name for name, part in parts.items() if part is None or (type(part) is dict and not part)]
-        return self._told(kind, {name: part for name, part in parts.items() if name not in empty}, place)
+        return self._told(kind, parts, place)
 
     def _object(self, value: Any, place: str) -> str:
         kind = type(value)
@@ -169,7 +170,14 @@ class _Teller:
             text = self._told(text, _attributes(value), place)
             if not any(installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
                 return text
-        return f"object({text}, {self.tell(self._reduced(value, place), place)})"
+        content = self.tell(self._reduced(value, place), place)
+        if content != self.tell(self._reduced(value, place), place):  # as by an address in it
+            if not self.keyed:
+                raise IndistinctError(
+                    f"{place}, {checks.describe(value)}, whose content is written otherwise each time"
+                )
+            content = "named by the key"
+        return f"object({text}, {content})"
 
     def _reduced(self, value: Any, place: str) -> Any:
         """What pickle would write of an object whose content Python code cannot see."""
@@ -298,6 +306,8 @@ def _attributes(value: Any) -> dict[str, Any]:
             names.append(f"_{kind.__name__.lstrip('_')}{name}" if private else name)
     found = {name: getattr(value, name) for name in names if name != "__weakref__" and hasattr(value, name)}
     found |= getattr(value, "__dict__", {})
+    cached = {name for kind in type(value).__mro__ for name, part in vars(kind).items() if isinstance(part, _CACHED)}
+    found = {name: part for name, part in found.items() if name not in cached}  # there once they were asked for
     if is_ours(type(value).__module__):
         for field in fields:
             if type(found[field.name]) is type(field.default) and found[field.name] == field.default:

@@ -156,6 +156,7 @@ class Run:
         if not (math.isfinite(total) and math.isfinite(norm)):
             raise self._diverged(state, passes[-1], updates, total, gradients)
         rate = self.optimizer.rate((state.epoch + state.update / updates) / self.epochs)
+        rate = checks.number("learning_rate of an update", rate, 0)
         clipped = self._clip(gradients, norm) if weight else {}
         # Code of a user's own may take long, and may fail half way; a long step may leave what numbers can hold.
         held_back = type(self.optimizer) not in BUILT_IN or max(norm, 1.0) * max(rate, 1.0) > _SAFE_STEP
