@@ -337,6 +337,14 @@ def test_a_checkpoint_gives_the_finished_run(tmp_path):
     assert (first.history_.seconds == again.history_.seconds).all()  # nothing was trained anew
 
 
+@pytest.mark.parametrize("kind", [SequenceClassifier, elman.SequenceRegressor, elman.SequenceTagger])
+def test_a_checkpoint_needs_a_random_state(kind, tmp_path):
+    """Else the next call would begin with other weights, and the file be of no use."""
+    with pytest.raises(ValueError, match=r"random_state must be given where checkpoint is, .*Got None\."):
+        kind(checkpoint=tmp_path / "run", **{**TINY, "random_state": None}).fit(X, Y)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_checkpoint_with_options_and_a_log(tmp_path):
     for kind, y in ALL:
         path, log = tmp_path / f"{kind.__name__}.run", tmp_path / f"{kind.__name__}.jsonl"

@@ -93,3 +93,19 @@ def test_errors_of_the_system_name_the_file(tmp_path):
         assert path.read_text() == "old"
         assert not [other for other in os.listdir(tmp_path) if other.startswith(".")]
         os.unlink(path)
+
+
+def test_files_that_cannot_be_read(tmp_path, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    net = elman.Network([elman.RNN(2, 1, seed=0)])
+    net.save(path)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.R_OK and access(path, mode))
+    x = np.ones((4, 3, 2))
+    readers = [elman.load, elman.History.read, elman.inspect, elman.from_onnx]
+    readers += [lambda path: elman.fit(net, x, x[..., :1], loss="squared_error", checkpoint=path)]
+    for read in readers:
+        with pytest.raises(
+            PermissionError, match=rf"must be a file that can be read\. Got '{re.escape(str(path))}'\.$"
+        ):
+            read(path)

@@ -410,6 +410,22 @@ def test_several_files_or_none(place, monkeypatch):
     assert [Path(name).read_bytes() for name in "abc"] == [NEW, OLD, NEW]
 
 
+def test_several_files_at_one_place_are_refused(place):
+    """A link from the one to the other: both would be written, and one of them lost."""
+    for first, second, link in (("a", "b", "a"), ("b", "a", "b"), ("folder/a", "a", "../a")):
+        os.makedirs("folder", exist_ok=True)
+        os.symlink(link, second if "/" not in first else first)
+        with pytest.raises(PathError, match=r"^paths must be of different files\. Got '.*', '.*', links followed\.$"):
+            replace_all({first: OLD, second: NEW})
+        os.unlink(second if "/" not in first else first)
+        assert sorted(os.listdir()) == ["folder"]
+    net = elman.Network([elman.GRU(2, 3, seed=0)])
+    os.symlink("net.c", "net.h")
+    with pytest.raises(PathError, match="different files"):
+        elman.to_c(net, "net.c")
+    assert not os.path.exists("net.c")
+
+
 def test_several_files_interrupted_after_the_last(place, monkeypatch):
     real = os.replace
     Path("b").write_bytes(OLD)

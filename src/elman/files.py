@@ -61,6 +61,8 @@ def check_source(name: str, path: Any) -> str:
     text = path_text(name, path)
     if not os.path.isfile(text):
         raise FileNotFoundError(f"{name} must be a file. Got {show(text)}, which is none.")
+    if not os.access(text, os.R_OK):
+        raise PermissionError(f"{name} must be a file that can be read. Got {show(text)}.")
     return text
 
 
@@ -130,7 +132,10 @@ def replace_all(contents: Mapping[Where, bytes]) -> None:
 
     They are moved in their order. A process that is killed in between leaves the first ones new and the others old.
     """
-    _replace({check_path("path", path): content for path, content in contents.items()})
+    targets = {path: check_path("path", path) for path in contents}
+    if len({os.path.realpath(target) for target in targets.values()}) < len(contents):
+        raise PathError(f"paths must be of different files. Got {', '.join(map(show, contents))}, links followed.")
+    _replace({targets[path]: content for path, content in contents.items()})
 
 
 def _replace(targets: Mapping[str, bytes]) -> None:

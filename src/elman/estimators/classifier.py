@@ -57,7 +57,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         "float32" or "float64".
     checkpoint
         A path, or an `elman.Checkpoint`: the run is kept there, and goes on from there when it was interrupted; see
-        `elman.fit`. One for each fit: leave it out in a search.
+        `elman.fit`. One for each fit: leave it out in a search. It needs a `random_state`.
     log
         A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
     progress

@@ -96,6 +96,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if self.clip_norm is not None:
             checks.number("clip_norm", self.clip_norm, 0, open_low=True)
         checks.float_dtype(self.dtype)
+        if self.checkpoint is not None and self.random_state is None:
+            raise ValueError("random_state must be given where checkpoint is, for the run to go on from it. Got None.")
         if self.truncate is not None and self.bidirectional:
             raise ValueError("bidirectional must be False where truncate is given. Got True.")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import checksum, read_safetensors
+from elman.files import check_source, checksum, read_safetensors
 from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry, flatten, named
 from elman.training.history import COLUMNS, measured
 from elman.training.optimizers import Optimizer
@@ -45,7 +45,7 @@ def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
     name = os.fspath(checkpoint.path)
     if not os.path.exists(name):
         return None
-    with open(name, "rb") as file:
+    with open(check_source("checkpoint", name), "rb") as file:
         content = file.read()
     with _refusing(name):
         tensors, metadata = read_safetensors(content)
