@@ -340,9 +340,14 @@ def test_a_checkpoint_gives_the_finished_run(tmp_path):
 @pytest.mark.parametrize("kind", [SequenceClassifier, elman.SequenceRegressor, elman.SequenceTagger])
 def test_a_checkpoint_needs_a_random_state(kind, tmp_path):
     """Else the next call would begin with other weights, and the file be of no use."""
+    targets = {"SequenceRegressor": np.arange(len(X)), "SequenceTagger": [np.arange(len(x)) % 2 for x in X]}
+    y = targets.get(kind.__name__, Y)
     with pytest.raises(ValueError, match=r"random_state must be given where checkpoint is, .*Got None\."):
-        kind(checkpoint=tmp_path / "run", **{**TINY, "random_state": None}).fit(X, Y)
+        kind(checkpoint=tmp_path / "run", **{**TINY, "random_state": None}).fit(X, y)
     assert not (tmp_path / "run").exists()
+    for other, x in ((elman.TextGenerator(truncate=4), "a text of some length"), (elman.Forecaster(), np.arange(90.0))):
+        with pytest.raises(ValueError, match="random_state must be given where checkpoint is"):
+            other.set_params(checkpoint=tmp_path / "run").fit(x)
 
 
 def test_a_checkpoint_with_options_and_a_log(tmp_path):
@@ -359,7 +364,9 @@ def test_a_checkpoint_with_options_and_a_log(tmp_path):
     ).fit("to be or not to be " * 4)
     assert (elman.History.read(log).loss == writer.history_.loss).all()
     series = np.sin(np.arange(40.0))
-    elman.Forecaster(window=4, hidden=3, epochs=1, checkpoint=elman.Checkpoint(tmp_path / "series.run")).fit(series)
+    elman.Forecaster(
+        window=4, hidden=3, epochs=1, checkpoint=elman.Checkpoint(tmp_path / "series.run"), random_state=0
+    ).fit(series)
     assert (tmp_path / "series.run").exists()
     check(
         "checkpoint must be a path or a Checkpoint. Got an int.",

@@ -22,13 +22,18 @@ except ImportError:
     raise missing_extra("the estimators of elman", "sklearn") from None
 
 
-def random_generator(random_state: Any) -> np.random.RandomState:
-    """What scikit-learn takes for a `random_state`: None, a whole number, or a generator of the kind it uses."""
+def random_generator(random_state: Any, checkpoint: Any = None) -> np.random.RandomState:
+    """What scikit-learn takes for a `random_state`: None, a whole number, or a generator of the kind it uses.
+
+    With a checkpoint None is refused: the next call would begin with other weights, and not go on.
+    """
     whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool)
     known = random_state is None or random_state is np.random or isinstance(random_state, np.random.RandomState)
     if not known and not (whole and 0 <= random_state < 2**32):
         must = "random_state must be a whole number from 0 to 4294967295, a numpy.random.RandomState, or None"
         raise ValueError(f"{must}. Got {show(random_state)}.")
+    if checkpoint is not None and random_state is None:
+        raise ValueError("random_state must be given where checkpoint is, for the run to go on from it. Got None.")
     return check_random_state(random_state)
 
 

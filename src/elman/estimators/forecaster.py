@@ -90,7 +90,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     progress
         Shows how training goes.
     checkpoint
-        A path or an `elman.Checkpoint`, for one member, as in `elman.fit`.
+        A path or an `elman.Checkpoint`, for one member, as in `elman.fit`. It needs a `random_state`.
 
     Attributes
     ----------
@@ -319,7 +319,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         return panel
 
     def _train(self, recipe: Recipe, panel: Panel, plan: Plan) -> None:
-        seed = int(random_generator(self.random_state).randint(2**31))
+        seed = int(random_generator(self.random_state, self.checkpoint).randint(2**31))
         statistics, networks, histories = recipe.train(panel, plan, seed)
         self._recipe, self._plan, self._statistics = recipe, plan, statistics
         self.networks_, self.network_ = networks, networks[0]

@@ -69,7 +69,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         "float32" or "float64".
     checkpoint
         A path, or an `elman.Checkpoint`: the run is kept there, and goes on from there when it was interrupted; see
-        `elman.fit`.
+        `elman.fit`. It needs a `random_state`.
     log
         A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
     progress
@@ -163,7 +163,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self._check_arguments()
         texts, ends = read_texts(X), not isinstance(X, str)
         vocabulary = "".join(sorted(set().union(*texts)))
-        rng = random_generator(self.random_state)
+        rng = random_generator(self.random_state, self.checkpoint)
         symbols = len(vocabulary) + ends
         network = self._build(symbols, stack.draw_seeds(rng))
         sequences = [encode(place(X, i), text, vocabulary, ends) for i, text in enumerate(texts)]

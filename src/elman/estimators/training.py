@@ -96,8 +96,6 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if self.clip_norm is not None:
             checks.number("clip_norm", self.clip_norm, 0, open_low=True)
         checks.float_dtype(self.dtype)
-        if self.checkpoint is not None and self.random_state is None:
-            raise ValueError("random_state must be given where checkpoint is, for the run to go on from it. Got None.")
         if self.truncate is not None and self.bidirectional:
             raise ValueError("bidirectional must be False where truncate is given. Got True.")
 
@@ -128,7 +126,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         `sample_weight` (n,) or None counts each sequence in the standardization, `weights` each target in the loss:
         (n,), or a list of (time_i,). `classes` (n,) are kept in proportion where a part is set aside for validation.
         """
-        rng = random_generator(self.random_state)
+        rng = random_generator(self.random_state, self.checkpoint)
         network = self._build(inputs.features, outputs, stack.draw_seeds(rng))
         train = np.arange(len(inputs)) if sample_weight is None else np.flatnonzero(sample_weight)
         judged = None
