@@ -88,8 +88,10 @@ def test_gradients_given_to_backward():
     check("dy must have shape (2, 5, 4). Got (2, 5, 3).", lambda: LSTM.backward(tape, np.ones((2, 5, 3))))
     _, _, ragged = LSTM.forward([X[0], X[1, :2]])
     check("dy[1] must have shape (2, 4). Got (5, 4).", lambda: LSTM.backward(ragged, [y[0], y[1]]))
-    check("dy must be a list of 2 sequences. Got 1.", lambda: LSTM.backward(ragged, [y[0]]))
-    check("dy must be a list of 2 sequences. Got an array of shape (2, 5, 4).", lambda: LSTM.backward(ragged, y))
+    check("dy must hold 2 examples, as x does. Got 1.", lambda: LSTM.backward(ragged, [y[0]]))
+    check(
+        "dy must be a list of 2 sequences, as x is. Got an array of shape (2, 5, 4).", lambda: LSTM.backward(ragged, y)
+    )
     check("tape must be what forward returned. Got an array of shape (2, 5, 4).", lambda: LSTM.backward(y), TypeError)
     with pytest.raises(ValueError, match="tape must come from this layer"):
         RNN.backward(tape, y)

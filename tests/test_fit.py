@@ -502,6 +502,10 @@ REFUSED = {
         {"x": list(GOOD_X), "y": 3},
         "y must be a list of 5 sequences, as x is. Got an int.",
     ),
+    "y no list but a number": (
+        {"x": list(GOOD_X), "y": np.array(3)},
+        "y must be a list of 5 sequences, as x is. Got an array of shape ().",
+    ),
     "label too large": (
         {"y": changed(LABELS, (2, 3), 2)},
         "y must hold integers from 0 to 1. Got 2 at sequence 2, step 3.",

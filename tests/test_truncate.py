@@ -338,7 +338,7 @@ MASK = [np.ones(4, bool), np.ones(5, bool)]
     ("options", "kind", "message"),
     [
         ({"mask": [True, False]}, ShapeError, "mask[0] must have shape (4,). Got ()."),
-        ({"mask": MASK[:1]}, ShapeError, "mask must be a list of 2 arrays, as x is. Got a list of length 1."),
+        ({"mask": MASK[:1]}, ShapeError, "mask must hold 2 examples, as x does. Got 1."),
         ({"mask": [np.ones(4), np.ones(5)]}, DtypeError, "mask[0] must hold booleans. Got an array of dtype float64."),
         ({"mask": [~m for m in MASK]}, ValueError, "mask and weights must let at least one target count. Got none"),
         ({"sample_weight": [1.0, -1.0]}, ValueError, "sample_weight must hold numbers from 0 up. Got -1.0 at"),

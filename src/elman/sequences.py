@@ -13,6 +13,7 @@ another, whatever the layout of the user's array: NumPy's sums over a row depend
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -46,20 +47,22 @@ class Layout:
         """The layout after pooling over time: one row a sequence."""
         return Layout(None, self.count, self.form)
 
-    def pack(self, name: str, value: Any, width: int, dtype: Any) -> Array:
-        """The packed rows (N, width) of a value in the user's form, such as a gradient of an output."""
+    def pack(self, name: str, value: Any, read: Callable[[str, Any, tuple[int, ...]], Array]) -> Array:
+        """The packed rows (N, ...) of a value in the user's form, such as targets or a gradient of an output.
+
+        `read` makes an array of it, or of each in a list, for a name and the shape of its axes before the last.
+        """
         if self.lengths is not None and self.form == "list":
-            is_list = isinstance(value, (list, tuple))
-            if not is_list or len(value) != self.count:
-                got = len(value) if is_list else checks.describe(value)
-                raise ShapeError(f"{name} must be a list of {self.count} sequences. Got {got}.")
-            parts = [checks.real_array(f"{name}[{i}]", v, dtype) for i, v in enumerate(value)]
-            for i, (part, length) in enumerate(zip(parts, self.lengths, strict=True)):
-                checks.shape(f"{name}[{i}]", part, (int(length), width))
-            return np.ascontiguousarray(np.concatenate(parts))
-        array = checks.real_array(name, value, dtype)
-        checks.shape(name, array, (*self.outer_shape, width))
-        rows = np.ascontiguousarray(array.reshape(-1, width))
+            if not isinstance(value, (list, tuple)):
+                raise ShapeError(
+                    f"{name} must be a list of {self.count} sequences, as x is. Got {checks.describe(value)}."
+                )
+            if len(value) != self.count:
+                raise ShapeError(f"{name} must hold {self.count} examples, as x does. Got {len(value)}.")
+            pairs = enumerate(zip(value, self.lengths, strict=True))
+            return np.concatenate([read(f"{name}[{i}]", part, (int(length),)) for i, (part, length) in pairs])
+        array = read(name, value, self.outer_shape)
+        rows = np.ascontiguousarray(array.reshape(-1, *array.shape[len(self.outer_shape) :]))
         return rows if self.real is None else rows.take(self.real, axis=0)
 
     def unpack(self, values: Array, own: bool = False) -> Any:

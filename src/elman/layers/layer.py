@@ -255,7 +255,13 @@ class Layer:
         if (tape.layer, tape.config) != (type(self).__name__, self.config):
             raise ValueError(f"tape must come from this layer, {self!r}. Got one of {tape.layer}, {tape.config}.")
         self._check_state("dstate", dstate)
-        packed = None if dy is None else tape.y.pack("dy", dy, tape.width, tape.dtype)
+
+        def read(name: str, value: Any, outer: tuple[int, ...]) -> Array:
+            array = checks.real_array(name, value, tape.dtype)
+            checks.shape(name, array, (*outer, tape.width))
+            return array
+
+        packed = None if dy is None else tape.y.pack("dy", dy, read)
         dx, dstate, gradients = self._run_back(tape.kept, packed, dstate)
         # A layer that did nothing hands dy on: it must not be the caller's array.
         dx = None if dx is None else tape.x.unpack(dx, own=dx is packed)

@@ -111,36 +111,29 @@ def _output_layout(net: Layer, x: Sequences) -> tuple[Layout, int]:
 
 def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, counts: Array | None) -> Array:
     """The targets of all rows: (N,) for labels, (N, values) for numbers; 0 where `counts` is false."""
-    if layout.lengths is not None and layout.form == "list":
-        rows = _pack_list(y, layout, loss, width)
-    else:
-        axes = ("step",) if layout.form == "single" else ("sequence", "step")
-        array = _numbers("y", y, axes if layout.lengths is not None else axes[:-1])
-        if layout.form != "single" and array.ndim > 0:
-            _check_count(len(array), layout)
-        _check_shape("y", array, layout.outer_shape, loss, width, layout)
-        rows = array.reshape(-1, *_tail(array, len(layout.outer_shape), loss))
-        rows = rows if layout.real is None else rows.take(layout.real, axis=0)
+    axes = ("sequence", "step")[layout.form == "single" : 2 if layout.lengths is not None else 1]
+    tails: list[tuple[int, ...]] = []
+
+    def read(name: str, value: Any, outer: tuple[int, ...]) -> Array:
+        one = name.strip("y[]")  # the number of the sequence in a list
+        array = _numbers(name, value, axes[1:] if one else axes, f"sequence {one}, " if one else "")
+        if array.ndim and not one and layout.form != "single" and len(array) != layout.count:
+            raise ShapeError(f"y must hold {layout.count} examples, as x does. Got {len(array)}.")
+        _check_shape(name, array, outer, loss, width, layout)
+        # Labels have no last axis, numbers get theirs where it was left out.
+        tails.append(() if loss.integers else array.shape[len(outer) :] or (1,))
+        if tails[-1] != tails[0]:
+            raise ShapeError(f"{name} must hold as many values a step as y[0]. Got {array.shape}.")
+        return array.reshape(*outer, *tails[-1])
+
+    if isinstance(y, np.ndarray) and y.ndim and layout.lengths is not None and layout.form == "list":
+        y = list(y)
+    rows = layout.pack("y", y, read)
     if counts is not None:
         rows = np.where(counts.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
     if loss.integers:
         _check_whole(rows, layout, counts is not None)
     return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
-
-
-def _pack_list(y: Any, layout: Layout, loss: Loss, width: int) -> Array:
-    if not isinstance(y, (list, tuple, np.ndarray)):
-        raise ShapeError(f"y must be a list of {layout.count} sequences, as x is. Got {checks.describe(y)}.")
-    _check_count(len(y), layout)
-    assert layout.lengths is not None
-    parts = []
-    for i, (part, length) in enumerate(zip(y, layout.lengths, strict=True)):
-        array = _numbers(f"y[{i}]", part, ("step",), f"sequence {i}, ")
-        _check_shape(f"y[{i}]", array, (int(length),), loss, width, layout)
-        parts.append(array.reshape(-1, *_tail(array, 1, loss)))
-        if parts[i].shape[1:] != parts[0].shape[1:]:
-            raise ShapeError(f"y[{i}] must hold as many values a step as y[0]. Got {array.shape}.")
-    return np.concatenate(parts)
 
 
 def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Array:
@@ -169,16 +162,6 @@ def _check_whole(rows: Array, layout: Layout, masked: bool) -> None:
     if not masked or rows.dtype.kind == "b":
         hint = " y.astype(int) makes them integers." if (rows == np.floor(rows)).all() else ""
         raise checks.DtypeError(f"y must hold integers. Got an array of dtype {rows.dtype}.{hint}")
-
-
-def _tail(array: Array, rank: int, loss: Loss) -> tuple[int, ...]:
-    """The shape of one target: labels have none, numbers get their last axis where it was left out."""
-    return () if loss.integers else array.shape[rank:] or (1,)
-
-
-def _check_count(got: int, layout: Layout) -> None:
-    if got != layout.count:
-        raise ShapeError(f"y must hold {layout.count} examples, as x does. Got {got}.")
 
 
 def _check_shape(name: str, array: Array, outer: tuple[int, ...], loss: Loss, width: int, layout: Layout) -> None:

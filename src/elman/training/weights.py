@@ -5,39 +5,31 @@ The loss of a batch is the weighted mean, sum of w L / sum of w, so that weights
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, ShapeError
+from elman.checks import Array
 from elman.sequences import Layout, place
 from elman.training.losses import Loss
 
 
 def read_mask(mask: Any, layout: Layout) -> Array:
     """Booleans, one a target in the form of y, as packed rows (N,)."""
-    if layout.lengths is not None and layout.form == "list":
-        parts = _parts("mask", mask, layout, checks.boolean_array)
-    else:
-        parts = [checks.boolean_array("mask", mask)]
-        checks.shape("mask", parts[0], layout.outer_shape)
-    return _rows(parts, layout)
+    return layout.pack("mask", mask, functools.partial(_read, checks.boolean_array))
 
 
 def read_sample_weight(weight: Any, layout: Layout) -> Array:
     """Numbers from 0 up, one an example (B,) or one a target in the form of y, as packed rows (N,) in float64."""
-    if layout.lengths is not None and layout.form == "list" and _nested(weight):
-        return _from_zero(_rows(_parts("sample_weight", weight, layout, checks.real_array), layout), layout)
-    array = checks.real_array("sample_weight", weight)
-    allowed = [layout.outer_shape] if layout.form != "list" or layout.lengths is None else []
-    if layout.form != "single" and (layout.count,) not in allowed:
-        allowed.append((layout.count,))
-    checks.shape("sample_weight", array, *allowed)
-    if layout.lengths is not None and layout.form != "single" and array.ndim == 1:
-        return np.repeat(_from_zero(array, layout.as_vectors()), layout.lengths)
-    return _from_zero(_rows([array], layout), layout)
+    if layout.lengths is not None and layout.form != "single" and not (layout.form == "list" and _nested(weight)):
+        array = checks.real_array("sample_weight", weight)
+        checks.shape("sample_weight", array, *[layout.outer_shape] * (layout.form == "array"), (layout.count,))
+        if array.ndim == 1:
+            return np.repeat(_from_zero(array, layout.as_vectors()), layout.lengths)
+    return _from_zero(layout.pack("sample_weight", weight, functools.partial(_read, checks.real_array)), layout)
 
 
 def _from_zero(weights: Array, layout: Layout) -> Array:
@@ -79,17 +71,7 @@ def _nested(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(np.ndim(part) > 0 for part in value)
 
 
-def _parts(name: str, value: Any, layout: Layout, read: Callable[[str, Any], Array]) -> list[Array]:
-    """One array (time_i,) a sequence."""
-    assert layout.lengths is not None
-    if not isinstance(value, (list, tuple)) or len(value) != layout.count:
-        raise ShapeError(f"{name} must be a list of {layout.count} arrays, as x is. Got {checks.describe(value)}.")
-    parts = [read(f"{name}[{i}]", part) for i, part in enumerate(value)]
-    for i, (part, length) in enumerate(zip(parts, layout.lengths, strict=True)):
-        checks.shape(f"{name}[{i}]", part, (int(length),))
-    return parts
-
-
-def _rows(parts: list[Array], layout: Layout) -> Array:
-    rows = np.concatenate([part.reshape(-1) for part in parts])
-    return rows if layout.real is None else rows.take(layout.real)
+def _read(read: Callable[[str, Any], Array], name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    array = read(name, value)
+    checks.shape(name, array, shape)
+    return array
