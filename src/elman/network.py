@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Gradients, placed_layers
+from elman.layers.layer import Gradients, flat_layers
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names
 from elman.sequences import Sequences
 
@@ -227,28 +227,23 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
             raise ShapeError(
                 f"{name} must take {width} features, as the layers before it give. Got input_size {layer.input_size}."
             )
-        weighted = [(j, other) for j, other in enumerate(layers[: i + 1]) if other.dtype is not None]
-        if layer.dtype is not None and layer.dtype != weighted[0][1].dtype:
-            j, first = weighted[0]
+        j, first = next(((j, other) for j, other in enumerate(layers) if other.dtype is not None), (i, layer))
+        if layer.dtype is not None and layer.dtype != first.dtype:
             raise ValueError(
                 f"{name} must have dtype {first.dtype}, as layer {j}, {type(first).__name__}, has; astype gives it. "
                 f"Got {layer.dtype}."
             )
-        own = {id(part) for _, part in placed_layers(layer)} or {id(layer)}
+        own = {id(part) for part in flat_layers(layer)}
         if own & seen:
             raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")
         seen |= own
-        width = _width_behind(name, layer, width)
+        if layer.output_size is not None or width is None:
+            width = layer.output_size
+        elif width % layer.narrowing:
+            raise ShapeError(f"{name} must take a multiple of {layer.narrowing} features. Got {width}.")
+        else:
+            width //= layer.narrowing
     return width
-
-
-def _width_behind(name: str, layer: Layer, width: int | None) -> int | None:
-    """How many features a layer gives where `width` come in."""
-    if layer.output_size is not None or width is None:
-        return layer.output_size
-    if width % layer.narrowing:
-        raise ShapeError(f"{name} must take a multiple of {layer.narrowing} features. Got {width}.")
-    return width // layer.narrowing
 
 
 def _first_width(layers: tuple[Layer, ...]) -> int | None:

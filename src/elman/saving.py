@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from elman.network import Network
 
 VERSION = 2
-_WITHOUT_WEIGHTS = (
-    "Activate", "Dropout", "LastStep", "LastSteps", "Masking", "MaxOverTime", "MeanOverTime", "MergeDirections",
-    "Reverse",
-)  # fmt: skip
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
@@ -148,7 +144,7 @@ def _layers(config: Any, place: str, version: int, cells: Mapping[str, Cell]) ->
             _check_fields(cell, ("name", "options"), of_cell)
             name, options = _field(cell, "name", str, of_cell), _field(cell, "options", dict, of_cell)
             entry = {**entry, "cell": _find_cell(name, options, cells)}
-        elif version == 1 and kind in _WITHOUT_WEIGHTS:
+        elif version == 1 and "dtype" not in LAYERS[kind]._known_options():
             entry = {key: value for key, value in entry.items() if key != "dtype"}
         layers.append(entry)
     return {"layers": layers}

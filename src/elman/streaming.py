@@ -185,10 +185,8 @@ class Stream:
     @property
     def _first(self) -> list[Arrays]:
         """The state of every stepper before the first step, (1, width) each."""
-        return [
-            *([LastValues.first(self.net.input_size or 0, self.net.dtype)] * (self._missing == "forward")),
-            *self._plan.first,
-        ]
+        last = [LastValues.first(self.net.input_size or 0, self.net.dtype)] if self._missing == "forward" else []
+        return [*last, *self._plan.first]
 
     def reset(self, rows: Any = None) -> None:
         """Back to the state before the first step, 0 or the learned one.
@@ -312,9 +310,7 @@ def _row_indices(rows: Any, batch: int) -> Array:
     array = checks.plain_array("rows", list(rows) if isinstance(rows, tuple) else rows)
     if array.dtype == np.bool_:
         if array.shape != (batch,):
-            raise ShapeError(
-                f"{must}. Got {'a mask of shape ' if array.ndim else ''}{array.shape if array.ndim else rows}."
-            )
+            raise ShapeError(f"{must}. Got {f'a mask of shape {array.shape}' if array.ndim else rows}.")
         return np.flatnonzero(array)
     if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
         raise checks.DtypeError(f"{must}. Got {checks.show(rows)}.")

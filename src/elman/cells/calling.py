@@ -46,7 +46,7 @@ def advance(
         raise
     if not (_has(results, 2) and _has(results[0], len(state)) and isinstance(results[1], dict)):
         wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
-        raise _wrong_parts(cell, "step", wanted, results)
+        raise ShapeError(f"step of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
     after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
     if keep:
         kept = _kept(cell, kept, len(x))
@@ -72,7 +72,7 @@ def go_back(
         raise
     if not (_has(results, 3) and _has(results[1], len(state)) and _has(results[2], len(weights))):
         wanted = f"dx, dstate, dweights: one gradient each for x, {listed(cell.states)} and {listed(cell.weights)}"
-        raise _wrong_parts(cell, "step_derivative", wanted, results)
+        raise ShapeError(f"step_derivative of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
     (dx, dstate, dweights), odd = results, False
     for part, own in zip((dx, *dweights), (x, *weights), strict=True):
         odd = odd or type(part) is not np.ndarray or part.shape != own.shape or part.dtype is not own.dtype
@@ -150,10 +150,6 @@ def _kept_part(cell: Cell, name: Any, part: Any, batch: int) -> Array:
     own = np.array(part) if part.base is not None else part  # the memory of a view may be written into all the same
     lock(own, False)
     return own
-
-
-def _wrong_parts(cell: Cell, function: str, wanted: str, given: Any) -> ShapeError:
-    return ShapeError(f"{function} of the cell {cell.name!r} must return {wanted}. Got {_form(given)}.")
 
 
 def _form(given: Any, depth: int = 1) -> str:

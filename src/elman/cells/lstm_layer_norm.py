@@ -68,11 +68,8 @@ def layer_norm_cell() -> Cell:
         weights={
             "Wx": ("input", "gates"),
             "Wh": ("hidden", "gates"),
-            "b": ("gates",),
-            "gain_x": ("gates",),
-            "gain_h": ("gates",),
-            "gain_c": ("hidden",),
-            "bias_c": ("hidden",),
+            **dict.fromkeys(("b", "gain_x", "gain_h"), ("gates",)),
+            **dict.fromkeys(("gain_c", "bias_c"), ("hidden",)),
         },
         states=("h", "c"),
         gates=("i", "f", "g", "o"),

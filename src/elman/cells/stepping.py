@@ -65,7 +65,6 @@ class PlainPacked:
     zones: Zones | None = None  # the rates of zoneout: a stream gives its expectation
 
     def stream(self, batch: int | None = None) -> PlainStepper:
-        """A stepper in the state 0."""
         return PlainStepper(self, batch)
 
 

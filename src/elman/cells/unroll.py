@@ -103,12 +103,6 @@ def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
     return states
 
 
-def zone_out_derivative(zones: Zones, dnext: Arrays) -> tuple[Arrays, Arrays]:
-    """The gradients that pass the step by, and those of what it computed."""
-    past = tuple(z * d for d, z in zip(dnext, zones, strict=True))
-    return past, tuple((1 - z) * d for d, z in zip(dnext, zones, strict=True))
-
-
 def _zones_of(zones: Zones, rows: Array) -> Zones:
     """The zones of one step."""
     return tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
@@ -147,7 +141,9 @@ def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tu
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
         if tape.zones is not None:
-            past, dnext = zone_out_derivative(_zones_of(tape.zones, step.rows), dnext)
+            zones = _zones_of(tape.zones, step.rows)
+            past = tuple(z * d for z, d in zip(zones, dnext, strict=True))  # passes the step by
+            dnext = tuple((1 - z) * d for z, d in zip(zones, dnext, strict=True))
         dx, dbefore, parts = go_back(
             tape.cell, tape.values[step.rows], step.state, weights, step.kept, dnext, _mask_of(tape.mask, step.alive)
         )

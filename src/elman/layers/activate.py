@@ -60,7 +60,11 @@ class Activate(Layer):
         super().__init__(activation=activation)
 
     def _setup(self, activation: Any) -> None:
-        self.activation = _chosen(activation)
+        activation = name_of(activation)
+        if isinstance(activation, str):
+            activation = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES])
+        over_features = isinstance(activation, str) and activation in OVER_FEATURES
+        self.activation = activation if over_features else as_activation(activation)
 
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         y = self._rows(x.values)
@@ -77,11 +81,3 @@ class Activate(Layer):
         if isinstance(self.activation, str):
             return _FUNCTIONS[self.activation][1](kept, dy), None, {}
         return dy * self.activation.derivative(kept), None, {}
-
-
-def _chosen(activation: Any) -> Activation | str:
-    activation = name_of(activation)
-    if not isinstance(activation, str):
-        return as_activation(activation)
-    name = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES])
-    return name if name in OVER_FEATURES else Activation(name)

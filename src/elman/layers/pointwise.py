@@ -160,11 +160,11 @@ class Dropout(Layer):
     def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
         if rng is None or self.rate == 0:
             return x, None, None
-        if self.per_sequence and x.layout.lengths is not None:
-            mask = noise.dropout_mask(rng, self.rate, (len(x.lengths), x.values.shape[1]), x.values.dtype)
-            scale = mask.repeat(x.lengths, axis=0)
-        else:
-            scale = noise.dropout_mask(rng, self.rate, x.values.shape, x.values.dtype)
+        repeated = self.per_sequence and x.layout.lengths is not None
+        rows, width = x.values.shape
+        scale = noise.dropout_mask(rng, self.rate, (x.layout.count if repeated else rows, width), x.values.dtype)
+        if repeated:
+            scale = scale.repeat(x.lengths, axis=0)
         return x.with_values(x.values * scale), None, scale
 
     def _rows(self, rows: Array) -> Array:

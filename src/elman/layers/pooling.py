@@ -145,10 +145,9 @@ class MaxOverTime(_Pool):
         super().__init__()
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
-        starts = np.cumsum(lengths) - lengths
-        best = np.stack(
-            [start + values[start : start + n].argmax(0) for start, n in zip(starts, lengths, strict=True)]
-        )  # (B, features)
+        ends = np.cumsum(lengths)
+        ranges = zip(ends - lengths, ends, strict=True)
+        best = np.stack([start + values[start:end].argmax(0) for start, end in ranges])  # (B, features)
         return np.take_along_axis(values, best, axis=0), best
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:

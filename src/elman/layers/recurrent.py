@@ -195,10 +195,7 @@ class Recurrent(Layer):
         return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes, state is None)
 
     def _first_state(self, direction: int, count: int) -> Arrays | None:
-        """The state of `count` sequences before their first step where none is given, (count, width) each.
-
-        None stands for 0, where it is not learned.
-        """
+        """The learned state of `count` sequences before their first step, (count, width) each; None for 0."""
         names = [name + self._suffixes()[direction] for name in self._learned_names()]
         return tuple([np.tile(self._parameters[name], (count, 1)) for name in names]) or None
 
