@@ -504,3 +504,15 @@ def test_many_nodes_take_time_by_their_number_alone():
         x = made.add("Add" if i % 2 else "Mul", x, one)
     made.outputs.append(x)
     assert len(from_onnx(made.model()).layers) == 5000
+
+
+@pytest.mark.parametrize("kind", ["BOOL", "STRING", "COMPLEX64", "COMPLEX128", "UNDEFINED"])
+@pytest.mark.parametrize("op", ["Relu", "Identity", "Tanh"])
+def test_inputs_of_types_that_no_layer_takes(kind, op):
+    number = getattr(TensorProto, kind)
+    ports = [helper.make_tensor_value_info("x", number, ["batch", "time", 2])]
+    ends = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    nodes = [helper.make_node(op, ["x"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    graph = helper.make_graph(nodes, "graph", ports, ends)
+    with pytest.raises(FormatError, match=rf"the input 'x' must be of floats or integers. Got type {number} of ONNX"):
+        from_onnx(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))

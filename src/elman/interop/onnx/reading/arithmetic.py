@@ -86,7 +86,7 @@ def _scaled_by_vectors(node: Node, stage: Stage, given: dict[str, Array]) -> Sta
     return stage.then(Part("Scale", {}, {"scale": scale, "shift": shift}), node.place)
 
 
-# Lengths of sequences.
+_MOST_STEPS = 2**16  # that stand side by side
 
 
 def _length(node: Node, a: Any, b: Any) -> Lengths:
@@ -101,6 +101,3 @@ def _length(node: Node, a: Any, b: Any) -> Lengths:
     if not fits or node.op not in ("Add", "Sub"):
         raise node.refused("its inputs", "lengths (batch,), or (batch, 1) and several known numbers", node.op)
     return replace(a, added=tuple((numbers if node.op == "Add" else -numbers).ravel().tolist()))
-
-
-_MOST_STEPS = 2**16

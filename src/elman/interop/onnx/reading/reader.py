@@ -109,7 +109,10 @@ def _values(graph: Graph) -> dict[str, Any]:
     values: dict[str, Any] = {"": None}
     values |= {name: Constant(array) for name, array in graph.constants.items()}
     for info in graph.inputs.values():
-        is_whole = info.type in TYPES and "int" in TYPES[info.type][0]
+        kind = TYPES.get(info.type, ("",))[0]
+        if kind in ("", "bool"):
+            raise graph.file.refused(f"the input {info.name!r}", "of floats or integers", f"type {info.type} of ONNX")
+        is_whole = "int" in kind
         if is_whole and len(info.lengths) == 1:
             values[info.name] = Lengths(info.name)
             continue
