@@ -11,7 +11,6 @@ import json
 import os
 import sys
 import time
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from elman.files import check_path, checksum, fixed, replace, write_safetensors
 from elman.layers.layer import Layer, placed_layers
 from elman.network import Network
 from elman.training.examples import Examples
-from elman.training.history import COLUMNS
+from elman.training.history import COLUMNS, warn_unwritten
 from elman.training.identity import digest_of, identify
 from elman.training.state import TrainingState
 from elman.training.user_code import name_of
@@ -159,12 +158,7 @@ class CheckpointWriter:
             self._last = time.monotonic()
             if not self._warned:
                 self._warned = True
-                why = str(error).rstrip(".")
-                warnings.warn(
-                    f"the checkpoint cannot be written now: {why}. Training goes on, and tries again.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                warn_unwritten("checkpoint", error)
 
     def write(self, state: TrainingState) -> None:
         """Writes now."""

@@ -122,10 +122,7 @@ class History:
         judged = losses[-1]
         label = f"best: {judged[best]:.4g} at epoch {best}"
         ax.plot([best], [judged[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
-        span = _span(losses)
-        if span > 10:
-            _log_scale(ax, (1, 2, 5) if span < 1000 else (1,))
-        _dress(ax)
+        _dress(ax, np.concatenate(losses))
         if path is not None:
             replace_figure(path, figure)
         return ax
@@ -139,11 +136,11 @@ class Log:
         self.path = None if path is None else fixed(path)
         self._size = 0  # of the file, where it is whole; -1 where it is not
         self._warned = False
-        if path is not None:
-            self._begin(records)
+        self._begin(records)
 
     def _begin(self, records: Sequence[tuple[float, ...]]) -> None:
-        assert self.path is not None
+        if self.path is None:
+            return
         content = "".join(_line(i, record) for i, record in enumerate(records)).encode()
         replace(self.path, content)
         self._size = len(content)
@@ -164,11 +161,13 @@ class Log:
             self._size = -1
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"the log cannot be written now: {str(error).rstrip('.')}. Training goes on, and tries again.",
-                    RuntimeWarning,
-                    stacklevel=2,
-                )
+                warn_unwritten("log", error)
+
+
+def warn_unwritten(what: str, error: Exception) -> None:
+    """A file that a run keeps beside it is no reason to stop it."""
+    words = f"the {what} cannot be written now: {str(error).rstrip('.')}. Training goes on, and tries again."
+    warnings.warn(words, RuntimeWarning, stacklevel=3)
 
 
 def _record(epoch: int, line: bytes) -> tuple[float, ...]:
@@ -210,26 +209,17 @@ def _new_axes(shown: bool) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _span(losses: list[Array]) -> float:
-    """The quotient of the largest loss and the smallest; 0 where one is not over 0."""
-    values = np.concatenate(losses)
-    values = values[np.isfinite(values)]
-    return float(values.max() / values.min()) if values.size and values.min() > 0 else 0.0
+def _dress(ax: Axes, losses: Array) -> None:
+    """Axes and a legend; where all losses are over 0 and far apart, a logarithmic scale with plain numbers."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-
-def _log_scale(ax: Axes, ticks: tuple[float, ...]) -> None:
-    """A logarithmic scale with plain numbers: 0.5, not 5 x 10^-1."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=ticks))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _dress(ax: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
+    losses = losses[np.isfinite(losses)]
+    span = losses.max() / losses.min() if losses.size and losses.min() > 0 else 0.0
+    if span > 10:
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
+        ax.yaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))

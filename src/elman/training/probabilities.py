@@ -33,7 +33,7 @@ def cross_entropy(y: Any, y_pred: Any, axis: int = -1) -> Any:
             raise ValueError(
                 f"{name} must sum to 1 along axis {axis}. Got a sum of {total[wrong][0]:.6g}.{_OTHER_LOSS}"
             )
-    return -(y * _log(y_pred)).sum(axis=axis)
+    return -(y * np.log(np.maximum(y_pred, np.finfo(y_pred.dtype).tiny))).sum(axis=axis)
 
 
 def cross_entropy_derivative(y: Any, y_pred: Any) -> Any:
@@ -50,10 +50,6 @@ def cross_entropy_derivative(y: Any, y_pred: Any) -> Any:
 
 _ROUNDING = 1e-3  #: how far a sum of probabilities may be from 1
 _OTHER_LOSS = " The loss of logits and whole labels is elman.CrossEntropy()."
-
-
-def _log(probability: Array) -> Array:
-    return np.asarray(np.log(np.maximum(probability, np.finfo(probability.dtype).tiny)))
 
 
 def _probabilities(y: Any, y_pred: Any) -> tuple[Array, Array]:

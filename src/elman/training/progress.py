@@ -9,7 +9,6 @@ import contextlib
 import sys
 import time
 from importlib.util import find_spec
-from types import TracebackType
 from typing import Any, Self
 
 LINES = 10  #: about as many plain lines are written in a whole run
@@ -24,9 +23,7 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         pass
 
     def update(self, epoch: int, done: float, loss: float) -> None:
@@ -100,9 +97,7 @@ class _Bar(Progress):
         self.bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
     def update(self, epoch: int, done: float, loss: float) -> None:

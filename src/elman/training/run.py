@@ -22,7 +22,6 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer
-from elman.sequences import Sequences
 from elman.training.checkpoints import CheckpointWriter
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples
@@ -32,7 +31,7 @@ from elman.training.losses import LOSSES, Loss
 from elman.training.optimizers import BUILT_IN, Optimizer, update_copied
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
-from elman.training.windows import Truncate, Window, batches, select, windows
+from elman.training.windows import Cut, Truncate, Window, batches, select, windows
 
 #: Weights of float32 that move by no more than this in an update stay finite for longer than any run.
 _SAFE_STEP = 1e15
@@ -146,11 +145,11 @@ class Run:
         weight = float(sum(len(target) if w is None else w.sum() for _, target, w in cuts))
         total, carried = 0.0, state.carried
         gradients: Gradients = {}
-        for window, (x, target, w) in zip(passes, cuts, strict=True):
+        for window, cut in zip(passes, cuts, strict=True):
             # Where nothing counts, only the state moves on.
-            loss, more, carried = self._pass(state, window, carried, x, target, w, weight or 1.0)
+            loss, found, carried = self._pass(state, window, cut, carried, weight or 1.0)
             total += loss
-            gradients = {name: gradients[name] + g for name, g in more.items()} if gradients else more
+            gradients = {name: gradients[name] + g for name, g in found.items()} if gradients else found
         with np.errstate(all="ignore"):
             norm = global_norm(gradients)
         if not (math.isfinite(total) and math.isfinite(norm)):
@@ -164,7 +163,10 @@ class Run:
             state.hold([*state.parameters.values(), *state.optimizer.values()])
             with np.errstate(all="ignore"):
                 self._move(state, clipped, rate)
-            self._check_weights(state, passes[-1], updates, total, gradients)
+            for name, array in state.parameters.items():
+                if not np.isfinite(array).all():
+                    more = f" The update would make {name} infinite or NaN."
+                    raise self._diverged(state, passes[-1], updates, total, gradients, more)
         with held.whole():
             state.sound = False
             if not held_back:
@@ -186,26 +188,16 @@ class Run:
         else:
             update_copied(self.optimizer, state.parameters, gradients, state.optimizer, rate)
 
-    def _check_weights(
-        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients
-    ) -> None:
-        for name, array in state.parameters.items():
-            if not np.isfinite(array).all():
-                raise self._diverged(
-                    state, window, updates, loss, gradients, f" The update would make {name} infinite or NaN."
-                )
-
     def _pass(
         self,
         state: TrainingState,
         window: Window,
+        cut: Cut,
         carried: object,
-        x: Sequences,
-        target: Array,
-        w: Array | None,
         weight: float,
     ) -> tuple[float, Gradients, object]:
         """The share of one window in the loss of its update and in the gradients, and the state after it."""
+        x, target, w = cut
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
             y, end, kept = self.net._run(x, start, state.noise, keep=True)

@@ -21,6 +21,7 @@ from elman.sequences import Sequences
 from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
+Cut = tuple[Sequences, Array, Array | None]  # inputs, packed targets and their weights (None: 1 each)
 
 POOL = 50  #: batches among which sequences are sorted by length
 
@@ -34,8 +35,8 @@ class Window(NamedTuple):
     end: int | None  # None: as far as each sequence goes
     onward: int  # where the next window of these sequences begins; 0: it needs no state
 
-    def cut(self, examples: Examples) -> tuple[Sequences, Array, Array | None]:
-        """Inputs, packed targets and their weights (None: 1 each)."""
+    def cut(self, examples: Examples) -> Cut:
+        """The steps of the window."""
         x = examples.x.take(self.sequences, self.begin, self.end)
         y = examples.y.take(self.sequences, self.begin, self.end)
         weight = None if examples.weight is None else examples.weight.take(self.sequences, self.begin, self.end).values
