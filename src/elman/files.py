@@ -149,9 +149,12 @@ def _replace(targets: Mapping[str, bytes]) -> None:
             for target, temporary in written.items():
                 os.replace(temporary, target)
         except BaseException:
-            waiting = [temporary for temporary in written.values() if os.path.exists(temporary)]
-            if waiting:
-                _put_back({target: before[target] for target in before if written[target] not in waiting})
+            moved = [target for target, temporary in written.items() if not os.path.exists(temporary)]
+            for target in moved if len(moved) < len(written) else ():
+                if (content_before := before[target]) is None:
+                    os.unlink(target)
+                else:
+                    replace(target, content_before)
             raise
     for folder in {os.path.dirname(target) or os.curdir for target in targets}:
         _flush_folder(folder)
@@ -173,14 +176,6 @@ def _content(path: str) -> bytes | None:
         return None
     with open(path, "rb") as file:
         return file.read()
-
-
-def _put_back(before: Mapping[str, bytes | None]) -> None:
-    for target, content in before.items():
-        if content is None:
-            os.unlink(target)
-        else:
-            replace(target, content)
 
 
 @contextlib.contextmanager

@@ -51,8 +51,7 @@ class Network(Layer):
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = _read_layers(layers)
-        self.output_size = _check_stack(self.layers)
-        self.input_size = _first_width(self.layers)
+        self.input_size, self.output_size = _check_stack(self.layers)
         self.dtype = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
         self.takes_tokens = self.layers[0].takes_tokens
         self.stateful = any(layer.stateful for layer in self.layers)
@@ -211,11 +210,13 @@ def _read_layers(given: Any) -> tuple[Layer, ...]:
     return layers
 
 
-def _check_stack(layers: tuple[Layer, ...]) -> int | None:
-    """How many features the stack gives, None where that depends on x; refuses layers that do not fit together."""
+def _check_stack(layers: tuple[Layer, ...]) -> tuple[int | None, int | None]:
+    """How many features the stack takes and gives, None where that depends on x; refuses layers that do not fit."""
     if not layers:
         raise ShapeError("layers must hold at least one layer. Got an empty list.")
+    taken: int | None = None
     width: int | None = None
+    narrowed = 1
     seen: set[int] = set()
     for i, layer in enumerate(layers):
         name = f"layer {i}, {type(layer).__name__},"
@@ -243,14 +244,7 @@ def _check_stack(layers: tuple[Layer, ...]) -> int | None:
             raise ShapeError(f"{name} must take a multiple of {layer.narrowing} features. Got {width}.")
         else:
             width //= layer.narrowing
-    return width
-
-
-def _first_width(layers: tuple[Layer, ...]) -> int | None:
-    """How many features the stack takes: told by its first layer that takes a certain number."""
-    narrowed = 1
-    for layer in layers:
-        if layer.input_size is not None:
-            return layer.input_size * narrowed
+        if taken is None and layer.input_size is not None:
+            taken = layer.input_size * narrowed
         narrowed *= layer.narrowing
-    return None
+    return taken, width

@@ -15,26 +15,18 @@ def step_arrays(cell: Cell, x: Any, state: tuple[Any, ...], weights: tuple[Any, 
     numbers = {name: checks.number_array(name, value) for name, value in given.items()}
     dtype = checks.common_dtype(*numbers.values())
     arrays = {name: checks.real_array(name, array, dtype) for name, array in numbers.items()}
-    weight_arrays = _weights(cell, arrays)
+    width = f"{len(cell.gates)} hidden" if len(cell.gates) > 1 else "hidden"
+    checks.shape("Wx", arrays["Wx"], ("input", width))
+    checks.shape("Wh", arrays["Wh"], ("hidden", width))
     input_size, hidden = arrays["Wx"].shape[0], arrays["Wh"].shape[0]
+    for name, want in cell.shapes(input_size, hidden).items():
+        try:
+            arrays[name] = checks.fitted(name, arrays[name], want)
+        except ShapeError:
+            got = arrays[name].shape
+            raise ShapeError(f"{name} must have shape {want}, to fit hidden = {hidden} of Wh. Got {got}.") from None
     checks.shape("x", arrays["x"], ("batch", input_size), (input_size,))
     outer = arrays["x"].shape[:-1]
     for name in cell.states:
         checks.shape(name, arrays[name], (*outer, hidden))
-    return arrays["x"], tuple(arrays[name] for name in cell.states), weight_arrays
-
-
-def _weights(cell: Cell, arrays: dict[str, Array]) -> Arrays:
-    Wx, Wh = arrays["Wx"], arrays["Wh"]
-    width = f"{len(cell.gates)} hidden" if len(cell.gates) > 1 else "hidden"
-    checks.shape("Wx", Wx, ("input", width))
-    checks.shape("Wh", Wh, ("hidden", width))
-    shapes = cell.shapes(Wx.shape[0], Wh.shape[0])
-    for name, want in shapes.items():
-        try:
-            arrays[name] = checks.fitted(name, arrays[name], want)
-        except ShapeError:
-            raise ShapeError(
-                f"{name} must have shape {want}, to fit hidden = {Wh.shape[0]} of Wh. Got {arrays[name].shape}."
-            ) from None
-    return tuple(arrays[name] for name in shapes)
+    return arrays["x"], tuple(arrays[name] for name in cell.states), tuple(arrays[name] for name in cell.weights)

@@ -13,7 +13,6 @@ from elman.cells.activations import Activation
 from elman.cells.gru import gru_cell
 from elman.cells.lstm import lstm_cell
 from elman.cells.rnn import rnn_cell
-from elman.layers.layer import described
 from elman.layers.recurrent import Recurrent
 from elman.options import defaults
 
@@ -35,8 +34,8 @@ class _BuiltIn(Recurrent):
         known = {**defaults(Recurrent._setup), **defaults(cls._cell)}
         return {name: default for name, default in known.items() if name != "cell"}
 
-    def _describe(self) -> dict[str, Any]:
-        found = described(self, defaults(Recurrent._setup))
+    def _describe(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        found = super()._describe(defaults(Recurrent._setup))
         del found["cell"]
         sizes = {name: found.pop(name) for name in ("input_size", "hidden_size")}
         return {**sizes, **self.cell.options, **found}

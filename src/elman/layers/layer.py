@@ -132,7 +132,7 @@ class Layer:
         """Checks the options and keeps them; they are fixed from then on."""
         check_names(type(self).__name__, options, self._known_options())
         self._setup(**options)
-        self._config = ReadOnly(frozen(self._describe()))
+        self._config = ReadOnly(frozen(self._describe(self._known_options())))
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
         """Takes copies of the weights that fit, and draws the others."""
@@ -159,9 +159,10 @@ class Layer:
         """Option -> default, `REQUIRED` where it has none."""
         return defaults(cls._setup)
 
-    def _describe(self) -> dict[str, Any]:
-        """The options as `config` has them: as JSON, but for a cell."""
-        return described(self, self._known_options())
+    def _describe(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The options as `config` has them: as JSON, but for a cell; without those that are at their default."""
+        found = {name: _plain(getattr(self, name)) for name in known}
+        return {name: value for name, value in found.items() if value != known[name]}
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name -> shape, in a fixed order."""
@@ -343,12 +344,6 @@ class Layer:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
-
-
-def described(layer: Layer, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a layer, name -> default, as `config` has them; without those that are at their default."""
-    found = {name: _plain(getattr(layer, name)) for name in options}
-    return {name: value for name, value in found.items() if value != options[name]}
 
 
 def _plain(value: Any) -> Any:
