@@ -101,8 +101,8 @@ def test_a_signal_at_any_moment_leaves_whole_weights_and_a_checkpoint_that_goes_
             break
         net, path = network(), tmp_path / f"run {i}"
         checkpoint = Checkpoint(path, every=every)
-        signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.02, 1) * seconds * (3 if every == 0 else 1))
         try:
+            signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.02, 1) * seconds * (3 if every == 0 else 1))
             train(net, checkpoint=checkpoint, **options)
             signal.setitimer(signal.ITIMER_REAL, 0)
             seconds *= 0.8  # the measured run was a slow one
@@ -134,8 +134,8 @@ def test_ctrl_c_at_any_moment(presses, tmp_path):
             if stopped == 6:
                 break
             net, path = network(), tmp_path / "run"
-            signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.05, 0.9) * seconds)
             try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.05, 0.9) * seconds)
                 train(net, checkpoint=path, **options)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 seconds *= 0.8  # the measured run was a slow one

@@ -9,7 +9,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import path_text, replace
+from elman.files import check_path, replace
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, layers_of
 from elman.interop.files import named
@@ -25,7 +25,8 @@ def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
     Raises `FormatError` for what PyTorch cannot hold; `MissingExtraError` where PyTorch is needed and not installed.
     """
     weights = state_dict(net)
-    if path_text("path", path).lower().endswith(".safetensors"):
+    check_path("path", path)
+    if os.fspath(path).lower().endswith(".safetensors"):
         from safetensors.numpy import save
 
         replace(path, save(weights, metadata={"format": "pt"}))
