@@ -159,15 +159,17 @@ def fit(
         "optimizer": _optimizer(optimizer),
         "epochs": checks.size("epochs", epochs),
         "batch_size": checks.size("batch_size", batch_size),
-        "clip_norm": _limit("clip_norm", clip_norm),
-        "clip_value": _limit("clip_value", clip_value),
-        "patience": _patience(patience, held_out),
+        "clip_norm": None if clip_norm is None else checks.number("clip_norm", clip_norm, 0, open_low=True),
+        "clip_value": None if clip_value is None else checks.number("clip_value", clip_value, 0, open_low=True),
+        "patience": None if patience is None else checks.size("patience", patience),
         "truncate": _truncate(truncate, net, data),
         "accumulate": checks.size("accumulate", accumulate),
         "group_by_length": checks.flag("group_by_length", group_by_length),
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
     checks.flag("progress", progress)
+    if patience is not None and held_out is None:
+        raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
     saved = None if kept is None else read_checkpoint(kept)
@@ -228,18 +230,6 @@ def _optimizer(value: Any) -> Optimizer:
     if not callable(rate):
         checks.number(f"learning_rate of {type(value).__name__}", rate, 0)
     return value
-
-
-def _patience(value: Any, held_out: Examples | None) -> int | None:
-    if value is None:
-        return None
-    if held_out is None:
-        raise ValueError("validation must be given where patience is. Got None.")
-    return checks.size("patience", value)
-
-
-def _limit(name: str, value: Any) -> float | None:
-    return None if value is None else checks.number(name, value, 0, open_low=True)
 
 
 def _truncate(value: Any, net: Layer, data: Examples) -> Truncate | None:

@@ -164,19 +164,21 @@ def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Ar
             checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
 
 
-def _check_rate(value: Any) -> None:
-    if not callable(value) or isinstance(value, type):  # a class of schedules is none
-        checks.number("learning_rate", value, 0)
+class _BuiltIn(Optimizer):
+    """An optimizer of the library: its options are checked by their names."""
 
-
-def _check_share(name: str, value: Any) -> None:
-    checks.number(name, value, 0)
-    if value >= 1:
-        raise ValueError(f"{name} must be under 1. Got {checks.show(value)}.")
+    def __post_init__(self) -> None:
+        rate = self.learning_rate
+        if not callable(rate) or isinstance(rate, type):  # a class of schedules is none
+            checks.number("learning_rate", rate, 0)
+        for name in ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay"):
+            value = checks.number(name, getattr(self, name, 0.5), 0, open_low=name == "epsilon")
+            if value >= 1 and name not in ("epsilon", "weight_decay"):
+                raise ValueError(f"{name} must be under 1. Got {checks.show(getattr(self, name))}.")
 
 
 @dataclass(frozen=True)
-class SGD(Optimizer):
+class SGD(_BuiltIn):
     """Stochastic gradient descent, with momentum mu or without.
 
     ::
@@ -202,8 +204,7 @@ class SGD(Optimizer):
     nesterov: bool = False
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _check_share("momentum", self.momentum)
+        super().__post_init__()
         if checks.flag("nesterov", self.nesterov) and self.momentum == 0:
             raise ValueError(f"momentum must be over 0 where nesterov is true. Got {checks.show(self.momentum)}.")
 
@@ -222,7 +223,7 @@ class SGD(Optimizer):
 
 
 @dataclass(frozen=True)
-class RMSprop(Optimizer):
+class RMSprop(_BuiltIn):
     """Gradients divided by the root of their running mean square.
 
     ::
@@ -246,11 +247,6 @@ class RMSprop(Optimizer):
     epsilon: float = 1e-8
     moments: ClassVar[tuple[str, ...]] = ("v",)
 
-    def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _check_share("decay", self.decay)
-        checks.number("epsilon", self.epsilon, 0, open_low=True)
-
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         (v,) = moments
         v *= self.decay
@@ -259,7 +255,7 @@ class RMSprop(Optimizer):
 
 
 @dataclass(frozen=True)
-class Adam(Optimizer):
+class Adam(_BuiltIn):
     """Running means of gradients and of their squares, both corrected for their start at 0.
 
     ::
@@ -283,12 +279,6 @@ class Adam(Optimizer):
     beta2: float = 0.999
     epsilon: float = 1e-8
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
-
-    def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
-        _check_share("beta1", self.beta1)
-        _check_share("beta2", self.beta2)
-        checks.number("epsilon", self.epsilon, 0, open_low=True)
 
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         m, v = moments
@@ -327,10 +317,6 @@ class AdamW(Adam):
     """
 
     weight_decay: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.number("weight_decay", self.weight_decay, 0)
 
     def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         if theta.ndim >= 2:
