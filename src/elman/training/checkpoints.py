@@ -74,14 +74,12 @@ class Checkpoint:
 
 def as_checkpoint(value: Any) -> Checkpoint | None:
     """A `Checkpoint` from a path, or from itself; refuses a path that cannot be written."""
-    if value is None or isinstance(value, Checkpoint):
-        checkpoint = value
-    elif isinstance(value, (str, os.PathLike)):
-        checkpoint = Checkpoint(value)
-    else:
+    if value is None:
+        return None
+    checkpoint = Checkpoint(value) if isinstance(value, (str, os.PathLike)) else value
+    if not isinstance(checkpoint, Checkpoint):
         raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(value)}.")
-    if checkpoint is not None:
-        check_path("checkpoint", checkpoint.path)
+    check_path("checkpoint", checkpoint.path)
     return checkpoint
 
 

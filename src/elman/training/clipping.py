@@ -20,18 +20,14 @@ def global_norm(gradients: Mapping[str, Array]) -> float:
     """
     arrays = list(gradients.values())
     with np.errstate(over="ignore"):
-        norm = math.sqrt(sum(_sum_of_squares(g) for g in arrays))
+        wide = (g.astype(np.float64) for g in arrays)  # whole, which is faster than piece by piece within np.square
+        norm = math.sqrt(sum(float(np.multiply(g, g, out=g).sum()) for g in wide))
     if norm != math.inf:
         return norm
     largest = max(float(np.abs(g).max(initial=0)) for g in arrays)
     if not math.isfinite(largest):
         return largest
     return largest * math.sqrt(sum(float(np.square(g / largest).sum()) for g in arrays))  # the squares did not fit
-
-
-def _sum_of_squares(g: Array) -> float:
-    wide = g.astype(np.float64)  # converted whole, which is faster than piece by piece within np.square
-    return float(np.multiply(wide, wide, out=wide).sum())
 
 
 def clip_by_norm(gradients: Mapping[str, Array], limit: float) -> tuple[dict[str, Array], float]:

@@ -179,7 +179,6 @@ def _check_shape(name: str, array: Array, outer: tuple[int, ...], loss: Loss, wi
 
 def _check_finite(name: str, packed: Sequences) -> None:
     values = packed.values
-    if values.dtype.kind != "f" or np.isfinite(values).all():
-        return
-    index = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-    raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        index = checks.first(~np.isfinite(values))
+        raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
