@@ -28,9 +28,7 @@ VERSION = 2
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
     _check_kinds(net)
-    description = json.dumps({"version": VERSION, "network": describe_config(net)})
-    metadata = {"elman": description, "checksum": checksum(net.parameters, description)}
-    replace(path, write_safetensors(net.parameters, metadata))
+    replace(path, described("elman", {"version": VERSION, "network": describe_config(net)}, net.parameters))
 
 
 def _check_kinds(net: Layer) -> None:
@@ -65,8 +63,8 @@ def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None 
     cells = _read_cells(cells)
     name, content = _content(path)
     try:
-        tensors, metadata = read_safetensors(content)
-        return _build(_description(metadata, tensors, cells), tensors)
+        description, tensors = read_described(content, "elman", VERSION)
+        return _build(_config(description, cells), tensors)
     except (ValueError, RecursionError) as error:  # what a file can cause; all else is a fault of the library
         raise FormatError(f"{name} cannot be loaded: {error}") from error
 
@@ -88,31 +86,51 @@ def _content(path: Any) -> tuple[str, bytes]:
         return show(name), file.read()
 
 
-def _description(metadata: Mapping[str, str], tensors: Mapping[str, Array], cells: Mapping[str, Cell]) -> Any:
-    """The network's config in the header of a file, of known form; see `_layers`."""
-    if "elman" not in metadata:
-        checkpoint = "elman_checkpoint" in metadata
-        what = "it is a checkpoint, with which elman.fit goes on" if checkpoint else "it was not written by elman"
-        raise FormatError(f"its header must have the field 'elman'. Got none: {what}.")
-    text = metadata["elman"]
+#: What is described in a header under a key.
+_KINDS = {
+    "elman": "a network, which elman.load reads",
+    "elman_checkpoint": "a checkpoint, with which elman.fit goes on",
+}
+
+
+def described(key: str, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
+    """The content of a file of arrays with their description."""
+    text = json.dumps(description)
+    return write_safetensors(tensors, {key: text, "checksum": checksum(tensors, text)})
+
+
+def read_described(content: bytes, key: str, newest: int) -> tuple[Any, dict[str, Array]]:
+    """A description and its arrays; refuses, with a `FormatError`, other kinds and versions, and what was changed."""
+    tensors, metadata = read_safetensors(content)
+    if key not in metadata:
+        what = next(
+            (f"it is {kind}" for other, kind in _KINDS.items() if other in metadata), "it was not written by elman"
+        )
+        raise FormatError(f"its header must have the field {key!r}. Got none: {what}.")
+    text = metadata[key]
     try:
         description = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"its description must be JSON. Got an error: {error}.") from None
-    version = _field(description, "version", int, "its description")
-    if not 1 <= version <= VERSION:
-        must = f"from 1 to {VERSION}"
-        raise FormatError(f"the field 'version' must be {must}. Got {version!r}: it was written by another elman.")
+    version = field(description, "version", int, "its description")
+    if not 1 <= version <= newest:
+        must = f"from 1 to {newest}"
+        raise FormatError(f"the field 'version' must be {must}. Got {show(version)}: it was written by another elman.")
     whole = checksum(tensors, text)
     if metadata.get("checksum", whole if version == 1 else None) != whole:  # version 1 had none
         raise FormatError("its content must have the checksum that it names. Got another: the file was changed.")
+    return description, tensors
+
+
+def _config(description: Any, cells: Mapping[str, Cell]) -> Any:
+    """The network's config in a description, of known form; see `_layers`."""
     _check_fields(description, ("version", "network"), "its description")
-    config = _field(description, "network", dict, "its description")
+    config = field(description, "network", dict, "its description")
     _check_fields(config, ("layers",), "the network")
-    return _layers(config, "the network", version, cells)
+    return _layers(config, "the network", description["version"], cells)
 
 
-def _field(value: Any, name: str, kind: type, place: str) -> Any:
+def field(value: Any, name: str, kind: type, place: str) -> Any:
     """A field of a JSON object, of the type that it must have."""
     found = value.get(name) if isinstance(value, dict) else None
     if not isinstance(found, kind) or isinstance(found, bool):
@@ -131,7 +149,7 @@ def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) 
 def _layers(config: Any, place: str, version: int, cells: Mapping[str, Cell]) -> dict[str, Any]:
     """The config of a network, as one of this version and with its cells; refuses one of another form."""
     layers = []
-    for i, entry in enumerate(_field(config, "layers", list, place)):
+    for i, entry in enumerate(field(config, "layers", list, place)):
         layer = f"layer {i} of {place}"
         if not isinstance(entry, dict):
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
@@ -140,9 +158,9 @@ def _layers(config: Any, place: str, version: int, cells: Mapping[str, Cell]) ->
             _check_fields(entry, ("type", "layers"), layer)
             entry = {"type": kind, **_layers(entry, layer, version, cells)}
         elif "cell" in entry:
-            cell, of_cell = _field(entry, "cell", dict, layer), f"the cell of {layer}"
+            cell, of_cell = field(entry, "cell", dict, layer), f"the cell of {layer}"
             _check_fields(cell, ("name", "options"), of_cell)
-            name, options = _field(cell, "name", str, of_cell), _field(cell, "options", dict, of_cell)
+            name, options = field(cell, "name", str, of_cell), field(cell, "options", dict, of_cell)
             entry = {**entry, "cell": _find_cell(name, options, cells)}
         elif version == 1 and "dtype" not in LAYERS[kind]._known_options():
             entry = {key: value for key, value in entry.items() if key != "dtype"}

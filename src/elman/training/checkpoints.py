@@ -7,7 +7,6 @@ executed. This file writes them; `resuming.py` reads them.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -19,9 +18,10 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import check_path, checksum, fixed, replace, write_safetensors
+from elman.files import check_path, fixed, replace
 from elman.layers.layer import Layer, placed_layers
 from elman.network import Network
+from elman.saving import described
 from elman.training.examples import Examples
 from elman.training.history import COLUMNS, warn_unwritten
 from elman.training.identity import digest_of, identify
@@ -175,9 +175,7 @@ class CheckpointWriter:
             "noise": state.drawn,
             "carried": tree,
         }
-        text = json.dumps(header)
-        metadata = {"elman_checkpoint": text, "checksum": checksum(tensors, text)}
-        replace(self._path, write_safetensors(tensors, metadata))
+        replace(self._path, described("elman_checkpoint", header, tensors))
         self._last = time.monotonic()
 
 

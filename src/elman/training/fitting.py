@@ -17,7 +17,7 @@ from elman.training.history import History, Log
 from elman.training.losses import Loss, as_loss
 from elman.training.optimizers import Adam, Optimizer
 from elman.training.progress import reporter
-from elman.training.resuming import Saved, check_content, compare, read_checkpoint, resume
+from elman.training.resuming import check_content, compare, read_checkpoint, resume
 from elman.training.run import Run
 from elman.training.state import TrainingState
 from elman.training.windows import Truncate, read_truncate
@@ -172,10 +172,15 @@ def fit(
         raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
-    saved = None if kept is None else read_checkpoint(kept)
-    facts = {} if kept is None else _facts(kept, saved, net, data, held_out, settings, given)
     drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
-    drawn = drawn if saved is None else saved.header["seed"]
+    facts: dict[str, Any] = {}  # what a checkpoint says of its run beside where it stands
+    saved = None if kept is None else read_checkpoint(kept)
+    if kept is not None:
+        identity, first = identity_of(net, data, held_out, settings, kept.key), checksum(net.parameters, "")
+        if saved is not None:
+            compare(saved, kept, identity, settings, given, net.parameters)
+            first, drawn = saved.header.get("first_weights", first), saved.header["seed"]
+        facts = {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
     run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, **settings)
@@ -201,24 +206,6 @@ def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
         same = os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
         if same or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)):
             raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
-
-
-def _facts(
-    checkpoint: Checkpoint,
-    saved: Saved | None,
-    net: Layer,
-    data: Examples,
-    held_out: Examples | None,
-    settings: dict[str, Any],
-    seed: int | None,
-) -> dict[str, Any]:
-    """What a checkpoint says of its run beside where it stands; refuses `saved` where it is of another run."""
-    identity = identity_of(net, data, held_out, settings, checkpoint.key)
-    first = checksum(net.parameters, "")
-    if saved is not None:
-        compare(saved, checkpoint, identity, settings, seed, net.parameters)
-        first = saved.header.get("first_weights", first)
-    return {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
 
 
 def _optimizer(value: Any) -> Optimizer:

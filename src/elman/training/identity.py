@@ -168,8 +168,9 @@ class _Teller:
         text = self.tell(kind, place)
         if is_ours(kind.__module__) or not is_installed or dataclasses.is_dataclass(kind):
             text = self._told(text, _attributes(value), place)
-            if not any(installed(base.__module__) and not _says_nothing(base) for base in kind.__mro__[1:-1]):
-                return text
+            bases = [base for base in kind.__mro__[1:-1] if base not in (abc.ABC, Generic, Protocol)]
+            if not any(installed(base.__module__) and not is_ours(base.__module__) for base in bases):
+                return text  # no base adds content to its objects that Python code cannot see
         content = self.tell(self._reduced(value, place), place)
         if content != self.tell(self._reduced(value, place), place):  # as by an address in it
             if not self.keyed:
@@ -285,11 +286,6 @@ def _atom(value: Any) -> str | None:
     if isinstance(value, np.generic) and not value.dtype.hasobject:
         return f"{value.dtype.str} {value.tobytes().hex()}"
     return None
-
-
-def _says_nothing(kind: type) -> bool:
-    """Whether a base adds no content to its objects that Python code cannot see."""
-    return is_ours(kind.__module__) or kind in (abc.ABC, Generic, Protocol)
 
 
 def _attributes(value: Any) -> dict[str, Any]:
