@@ -22,6 +22,7 @@ class HeldInterrupt:
 
     def __init__(self) -> None:
         self.holding = True
+        self.whole = _Whole(self)  #: a context in which no signal acts; those that came are answered at its end
         self._asked = False
         self._waiting: list[tuple[int, FrameType | None]] = []
         self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -62,10 +63,6 @@ class HeldInterrupt:
         except BaseException:
             self.holding = True
             raise
-
-    def whole(self) -> _Whole:
-        """A context in which no signal acts; those that came are answered at its end."""
-        return _Whole(self)
 
     def act(self) -> None:
         """Lets signals act, those first that wait."""

@@ -97,7 +97,10 @@ def compare(
     `settings` are what `identity` tells of, as values.
     """
     theirs = saved.header["identity"]
-    mine = identity if saved.header["version"] > 1 else _version_1(identity, settings)
+    mine = identity
+    if saved.header["version"] == 1:
+        mine = {name: _text_1(value) for name, value in settings.items()}
+        mine |= {"data": identity["data"].partition(" ")[0], "validation": identity["validation"]}
     # How many epochs there are matters where the learning rate looks at the part of them that is over.
     free = set() if callable(settings["optimizer"].learning_rate) else {"epochs"}
     if "optimizer" in checkpoint.change:
@@ -164,13 +167,8 @@ def _check_optimizer(saved: Saved, optimizer: Optimizer) -> None:
         )
 
 
-def _version_1(identity: Identity, settings: Mapping[str, Any]) -> Identity:
-    """The identity as files of version 1 tell it."""
-    told = {name: _text_1(value) for name, value in settings.items()}
-    return {**told, "data": identity["data"].partition(" ")[0], "validation": identity["validation"]}
-
-
 def _text_1(value: Any) -> str:
+    """An argument as files of version 1 tell it."""
     if is_dataclass(value):
         parts = [f"{field.name}={_text_1(getattr(value, field.name))}" for field in fields(value)]
         return f"{type(value).__name__}({', '.join(parts)})"

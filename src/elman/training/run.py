@@ -73,7 +73,7 @@ class Run:
         """
         with HeldInterrupt() as held, show:
             try:
-                with held.whole():
+                with held.whole:
                     resume()
                 self._epochs(state, writer, log, held, show)
                 writer.write(state)
@@ -110,7 +110,7 @@ class Run:
             self._epoch(state, writer, held, show)
             validation_loss = self._validation_loss(held)
             show.epoch(state.epoch, state.mean_loss(), validation_loss)
-            with held.whole():
+            with held.whole:
                 state.end_epoch(validation_loss, self.seed, keep_best=self.patience is not None)
             log.write(state.records)
         if self._has_waited_enough(state):
@@ -167,7 +167,7 @@ class Run:
                 if not np.isfinite(array).all():
                     more = f" The update would make {name} infinite or NaN."
                     raise self._diverged(state, passes[-1], updates, total, gradients, more)
-        with held.whole():
+        with held.whole:
             state.sound = False
             if not held_back:
                 self._move(state, clipped, rate)
