@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import copy
 import copyreg
 import dataclasses
 import enum
@@ -171,8 +172,10 @@ class _Teller:
             bases = [base for base in kind.__mro__[1:-1] if base not in (abc.ABC, Generic, Protocol)]
             if not any(installed(base.__module__) and not is_ours(base.__module__) for base in bases):
                 return text  # no base adds content to its objects that Python code cannot see
-        content = self.tell(self._reduced(value, place), place)
-        if content != self.tell(self._reduced(value, place), place):  # as by an address in it
+        content, twin = self.tell(self._reduced(value, place), place), value
+        with contextlib.suppress(Exception):  # of an object that cannot be copied
+            twin = copy.deepcopy(value)
+        if content != self.tell(self._reduced(twin, place), place):  # as by an address in it
             if not self.keyed:
                 raise IndistinctError(
                     f"{place}, {checks.describe(value)}, whose content is written otherwise each time"
