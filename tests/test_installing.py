@@ -108,3 +108,17 @@ def test_doctor_says_that_the_compiled_part_is_missing(pure):
 def test_version():
     done = run("-m", "elman", "--version")
     assert done.stdout.split() == ["elman", elman.__version__]
+
+
+def test_doctor_into_a_pipe_that_is_read_no_further():
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.stdin.close(); from elman.cli.doctor import print_report as p; p()",
+    ]
+    reader, writer = os.pipe()
+    os.close(reader)
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=TESTS)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
