@@ -86,6 +86,8 @@ def listed(name: str, value: Any) -> list[Any]:
     """The entries of a collection, whatever it does when it is asked for them."""
     try:
         return list(value)
+    except MemoryError:
+        raise checks.too_large(name, value) from None
     except checks.FAILURES:
         raise ShapeError(f"{name} must be an array or a list of entries. Got {checks.describe(value)}.") from None
 

@@ -74,11 +74,13 @@ def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple
     modules, told = modules_of(weights)
     by_name = {readings[0].name: readings for readings in modules}
     if order is not None:
-        if not isinstance(order, (list, tuple)) or sorted(map(str, order)) != sorted(by_name):
+        given = order if isinstance(order, (list, tuple)) else ()
+        names = [str(name) for name in given if isinstance(name, (str, int))]
+        if sorted(names) != sorted(by_name):
             raise ValueError(
                 f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {checks.show(order)}."
             )
-        return [by_name[str(name)] for name in order], True
+        return [by_name[name] for name in names], True
     if told or len(modules) == 1:
         return modules, True
     keys = sorted((_key(name), name) for name in by_name)
