@@ -159,8 +159,8 @@ def test_layers_run_side_by_side_in_threads():
 
 INTERRUPT = """
 import os, signal, threading, time, numpy as np, elman
-layer = elman.LSTM(256, 512, seed=0)
-x = np.zeros((64, 2000, 256), np.float32)
+layer = {layer}
+x = np.zeros({shape}, np.float32)
 {before}
 threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 start = time.monotonic()
@@ -175,13 +175,19 @@ assert np.isfinite(y).all()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
-    ("before", "call"),
-    [("", "layer(x)"), ("_, _, tape = layer.forward(x[:, :200]); dy = np.ones((64, 200, 512), np.float32)",
-                        "[layer.backward(tape, dy) for _ in range(50)]")],
-    ids=["forward", "backward"],
+    ("layer", "shape", "before", "call"),
+    [("elman.LSTM(256, 512, seed=0)", (64, 2000, 256), "", "layer(x)"),
+     ("elman.LSTM(256, 512, seed=0)", (64, 2000, 256),
+      "_, _, tape = layer.forward(x[:, :200]); dy = np.ones((64, 200, 512), np.float32)",
+      "[layer.backward(tape, dy) for _ in range(50)]"),
+     ("elman.Dense(1000, 1000, seed=0)", (1, 60_000, 1000), "", "[layer(x) for _ in range(50)]"),
+     ("elman.Dense(1000, 1000, seed=0)", (1, 20_000, 1000),
+      "_, _, tape = layer.forward(x); dy = np.ones(x.shape, np.float32)",
+      "[layer.backward(tape, dy) for _ in range(50)]")],
+    ids=["forward", "backward", "dense forward", "dense backward"],
 )  # fmt: skip
-def test_ctrl_c_stops_a_long_call_within_a_second(before, call):
-    code = INTERRUPT.format(before=before, call=call)
+def test_ctrl_c_stops_a_long_call_within_a_second(layer, shape, before, call):
+    code = INTERRUPT.format(layer=layer, shape=shape, before=before, call=call)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 1

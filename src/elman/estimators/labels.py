@@ -10,7 +10,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators.extra import check_classification_targets, column_or_1d, compute_class_weight
 from elman.estimators.inputs import to_numpy
-from elman.estimators.places import Where, entries, first, is_collection, is_missing, is_number, show
+from elman.estimators.places import Where, entries, is_collection, is_missing, is_number, show
 
 
 def read(y: Any, count: int) -> Array:
@@ -37,13 +37,13 @@ def check(labels: Array, where: Where, like: Array | None = None) -> Array:
     """Labels (N,), none of which is missing, or of another kind than the first, or than the classes of fit."""
     missing, kinds = _facts(labels)
     if missing.any():
-        index = first(missing)
+        index = checks.first(missing)
         each = "step" if "step" in where(index) else "sequence"
         raise ValueError(f"y must have a label for every {each}. Got {show(labels[index])} at {where(index)}.")
     if kinds[0] not in ("strings", "numbers"):
         raise TypeError(f"y must hold labels, strings or numbers. Got {show(labels[0])} at {where((0,))}.")
     if (wrong := kinds != kinds[0]).any():
-        index = first(wrong)
+        index = checks.first(wrong)
         raise TypeError(
             f"y must hold labels of one kind, all strings or all numbers. Got {show(labels[0])} at {where((0,))} and "
             f"{show(labels[index])} at {where(index)}."
@@ -51,7 +51,7 @@ def check(labels: Array, where: Where, like: Array | None = None) -> Array:
     if labels.dtype == object and kinds[0] == "numbers":
         labels = np.asarray(labels.tolist())
         if labels.dtype == object:  # whole numbers of more than 64 bits
-            index = first(np.abs(labels) >= 2**63)
+            index = checks.first(np.abs(labels) >= 2**63)
             raise ValueError(
                 f"y must hold classes, numbers of 64 bits at most. Got {show(labels[index])} at {where(index)}."
             )
@@ -65,11 +65,11 @@ def check(labels: Array, where: Where, like: Array | None = None) -> Array:
 def _check_whole(labels: Array, where: Where) -> None:
     """Floats name classes where they are whole numbers."""
     if not np.isfinite(labels).all():
-        index = first(~np.isfinite(labels))
+        index = checks.first(~np.isfinite(labels))
         raise ValueError(f"y must hold labels, strings or numbers. Got {labels[index]} at {where(index)}.")
     wrong = (labels != np.floor(labels)) | (np.abs(labels) > 2.0**53)
     if wrong.any():
-        index = first(wrong)
+        index = checks.first(wrong)
         raise ValueError(
             f"y must hold classes, not continuous numbers, which SequenceRegressor learns. Got {labels[index]} at "
             f"{where(index)}."

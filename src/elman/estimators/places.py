@@ -31,7 +31,7 @@ def check_finite(name: str, values: Array, where: Where, hint: str = "") -> None
     """Refuses NaN, infinities and numbers over `LARGEST` in size, by the place of the first; `hint` is for NaN."""
     if values.size == 0 or max(abs(float(values.min())), abs(float(values.max()))) <= LARGEST:  # False for NaN
         return
-    index = first(~(np.abs(values.astype(np.float64)) <= LARGEST))
+    index = checks.first(~(np.abs(values.astype(np.float64)) <= LARGEST))
     value = float(values[index])
     must = f"at most {LARGEST:.0e} in size" if np.isfinite(value) else "finite"
     got = f"NaN{_at(where, index)}{hint}" if np.isnan(value) else f"{value}{_at(where, index)}"
@@ -41,11 +41,6 @@ def check_finite(name: str, values: Array, where: Where, hint: str = "") -> None
 def _at(where: Where, index: tuple[int, ...]) -> str:
     """A place after what stands there; a number alone has none."""
     return f" at {place}" if (place := where(index)) else ""
-
-
-def first(wrong: Array) -> tuple[int, ...]:
-    """The index of the first entry that is true."""
-    return tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
 
 
 def is_missing(entry: Any) -> bool:
@@ -108,7 +103,7 @@ def real_numbers(name: str, value: Any, where: Where) -> Array:
         kept = [np.nan if is_missing(entry) else entry for entry in array.flat]
         wrong = np.array([not is_number(entry) for entry in kept], bool)
         if wrong.any():
-            index = first(wrong.reshape(array.shape))
+            index = checks.first(wrong.reshape(array.shape))
             raise DtypeError(f"{name} must hold real numbers. Got {show(array[index])}{_at(where, index)}.")
         array = np.array([_as_float(entry) for entry in kept], np.float64).reshape(array.shape)
     return checks.real_array(name, array)

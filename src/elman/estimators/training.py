@@ -17,7 +17,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
 from elman.estimators.inputs import Inputs, read_inputs, to_numpy
-from elman.estimators.places import check_finite, entries, first, is_collection, real_numbers, words
+from elman.estimators.places import check_finite, entries, is_collection, real_numbers, words
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
@@ -181,7 +181,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             scaled = rows if scaler is None else (rows - scaler.mean_) / scaler.scale_
             scaled = scaled.astype(dtype, copy=False)
         if not np.isfinite(scaled).all():
-            row, feature = first(~np.isfinite(scaled))
+            row, feature = checks.first(~np.isfinite(scaled))
             behind = "" if scaler is None else ", in the deviations of fit"
             raise ValueError(
                 f"X must be at most {np.finfo(dtype).max:.1e} in size{behind}, for {dtype}. "
@@ -209,7 +209,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             x = Sequences(self._scaled(parts, self.scaler_, start), Layout(lengths, len(parts), "list"))
             y, _, _ = self.network_._run(x, None, None, keep=False)
             if not np.isfinite(y.values).all():
-                row, _ = first(~np.isfinite(y.values))
+                row, _ = checks.first(~np.isfinite(y.values))
                 at = f"sequence {start + row}" if y.layout.lengths is None else place(parts, start, row)
                 raise ValueError(
                     f"network_ must give finite numbers. Got others at {at}: the numbers of X or of its weights are "
@@ -238,7 +238,7 @@ def read_weight(sample_weight: Any, count: int) -> Array | None:
     checks.shape("sample_weight", weight, (count,))
     check_finite("sample_weight", weight, where)
     if (weight < 0).any():
-        at = first(weight < 0)
+        at = checks.first(weight < 0)
         raise ValueError(f"sample_weight must hold numbers from 0 up. Got {weight[at]} at {where(at)}.")
     if not weight.any():
         raise ValueError("sample_weight must be over 0 for at least one sequence. Got weights that are all zero.")

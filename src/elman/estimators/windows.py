@@ -23,7 +23,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from elman import checks
 from elman.checks import Array
-from elman.estimators.places import first
 from elman.estimators.scaling import moments
 from elman.estimators.series import Panel
 
@@ -188,7 +187,7 @@ def _single(panel: Panel, i: int, role: str, rows: Array, given: Array, own: Mom
     with np.errstate(over="ignore"):
         single = ((rows - own.mean) / own.scale).astype(np.float32)
     if not np.isfinite(single).all():
-        at = first(~np.isfinite(single))
+        at = checks.first(~np.isfinite(single))
         name = panel.form.name(i) if role == "target" else f"{role} of {panel.form.name(i)}"
         raise ValueError(
             f"{name} must be at most {np.finfo(np.float32).max:.1e} in size, in deviations of the training where they "
