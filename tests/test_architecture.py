@@ -23,7 +23,7 @@ FLOORS = {
     "cells": 1,
     "kernels": 2, "engine": 2,
     "layers": 3, "network": 3, "missing": 3, "plan": 3, "streaming": 3, "initializers": 3, "saving": 3,
-    "training": 4,
+    "training": 4, "tables": 4,
     "estimators": 5,
     "interop": 6, "explain": 6, "cluster": 6,
     "cli": 7, "__main__": 7,

@@ -17,11 +17,11 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from central import central_gradient, relative_error
 from elman.estimators import Forecaster, windows
 from elman.estimators.backtest import seasonal_naive
-from elman.estimators.series import read_arrays
 from elman.estimators.windows import Plan
 from elman.layers import GRU, Dense, LastSteps
 from elman.network import Network
 from elman.saving import load
+from elman.tables.panel import read_arrays
 
 SMALL = {"hidden": 5, "epochs": 2, "learning_rate": 0.01, "random_state": 0}
 rng = np.random.default_rng(7)

@@ -21,9 +21,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.estimators.series import Form, Panel
 from elman.estimators.windows import Plan
 from elman.files import replace_figure
+from elman.tables.panel import Form, Panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

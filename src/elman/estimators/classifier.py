@@ -10,8 +10,8 @@ from elman.checks import Array
 from elman.estimators import labels
 from elman.estimators.extra import ClassifierMixin, accuracy_score
 from elman.estimators.inputs import Inputs
-from elman.estimators.places import words
 from elman.estimators.training import SequenceEstimator, read_weight
+from elman.tables.places import words
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 

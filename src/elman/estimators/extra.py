@@ -9,7 +9,6 @@ import numpy as np
 from elman.checks import missing_extra, show
 
 try:
-    import narwhals
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.metrics import accuracy_score, r2_score
     from sklearn.model_selection import train_test_split
@@ -48,7 +47,6 @@ __all__ = [
     "check_is_fitted",
     "column_or_1d",
     "compute_class_weight",
-    "narwhals",
     "r2_score",
     "random_generator",
     "train_test_split",

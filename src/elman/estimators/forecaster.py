@@ -21,11 +21,11 @@ from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.members import Recipe
-from elman.estimators.places import check_no_y
 from elman.estimators.reading import read, read_future, read_like
-from elman.estimators.series import Panel
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
+from elman.tables.panel import Panel
+from elman.tables.places import check_no_y
 from elman.training.checkpoints import Checkpoint
 from elman.training.history import History
 from elman.training.losses import Loss

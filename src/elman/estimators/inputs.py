@@ -8,7 +8,6 @@ table    (n, time): a row is one sequence of one feature; an array, nested lists
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,8 +15,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, DtypeError, ShapeError
-from elman.estimators.extra import check_array, narwhals, validate_data
-from elman.estimators.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
+from elman.estimators.extra import check_array, validate_data
+from elman.tables.frames import as_frame, to_numpy
+from elman.tables.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
 
@@ -198,35 +198,3 @@ def _of_frame(name: str, frame: Any, row: str) -> Array:
         for column in frame.iter_columns()
     ]
     return np.stack(columns, axis=1)
-
-
-#: What tables and columns of pandas, polars and Arrow have, one of them each.
-_TABLES = ("to_numpy", "columns", "column_names")
-
-
-def as_frame(value: Any, name: str) -> Any:
-    """A narwhals DataFrame of a pandas, polars or Arrow table; None where `value` is none."""
-    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
-        return None
-    with different_columns(name, value):
-        frame = narwhals.from_native(value, pass_through=True, eager_only=True)
-    return frame if isinstance(frame, narwhals.DataFrame) else None
-
-
-@contextmanager
-def different_columns(name: str, table: Any) -> Iterator[None]:
-    """Refuses a table two columns of which have one name."""
-    try:
-        yield
-    except narwhals.exceptions.DuplicateError:
-        names = list(map(str, table.columns))
-        double = next((column for column in names if names.count(column) > 1), "a name")
-        raise ValueError(f"{name} must have columns of different names. Got {double!r} more than once.") from None
-
-
-def to_numpy(value: Any) -> Any:
-    """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
-    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
-        return value
-    native = narwhals.from_native(value, pass_through=True, allow_series=True)
-    return native.to_numpy() if isinstance(native, (narwhals.DataFrame, narwhals.Series)) else value

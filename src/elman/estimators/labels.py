@@ -9,8 +9,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators.extra import check_classification_targets, column_or_1d, compute_class_weight
-from elman.estimators.inputs import to_numpy
-from elman.estimators.places import Where, entries, is_collection, is_missing, is_number, show
+from elman.tables.frames import to_numpy
+from elman.tables.places import Where, entries, is_collection, is_missing, is_number, show
 
 
 def read(y: Any, count: int) -> Array:

@@ -17,11 +17,11 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack, windows
-from elman.estimators.series import Panel
 from elman.estimators.windows import Plan, Scaled
 from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
+from elman.tables.panel import Panel
 from elman.training.fitting import fit
 from elman.training.history import History
 from elman.training.losses import Loss, Quantile, as_loss

@@ -6,9 +6,9 @@ from typing import Any
 
 from elman import checks
 from elman.checks import Array
-from elman.estimators import tables
-from elman.estimators.series import FILLS, Form, Panel, read_arrays, read_columns
-from elman.estimators.tables import Roles, TableForm, is_table, read_table
+from elman.tables import long as tables
+from elman.tables.long import Roles, TableForm, is_table, read_table
+from elman.tables.panel import FILLS, Form, Panel, read_arrays, read_columns
 
 
 def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, str | None, str | None], fill: Any) -> Panel:

@@ -10,10 +10,11 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators.extra import RegressorMixin, r2_score
-from elman.estimators.inputs import Inputs, to_numpy
-from elman.estimators.places import check_finite, is_collection, real_numbers, show, words
+from elman.estimators.inputs import Inputs
 from elman.estimators.scaling import standard_scaler
 from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.tables.frames import to_numpy
+from elman.tables.places import check_finite, is_collection, real_numbers, show, words
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 

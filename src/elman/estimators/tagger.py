@@ -11,9 +11,10 @@ from elman.cells.activations import softmax
 from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
-from elman.estimators.inputs import Inputs, to_numpy
-from elman.estimators.places import Where, entries, has, is_collection, listed, show
+from elman.estimators.inputs import Inputs
 from elman.estimators.training import SequenceEstimator, check_count, place, read_weight
+from elman.tables.frames import to_numpy
+from elman.tables.places import Where, entries, has, is_collection, listed, show
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule
 

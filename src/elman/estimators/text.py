@@ -20,10 +20,10 @@ from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
-from elman.estimators.places import check_no_y
 from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
+from elman.tables.places import check_no_y
 from elman.training import CrossEntropy, History, LinearSchedule, fit
 from elman.training.checkpoints import Checkpoint
 from elman.training.schedules import Schedule

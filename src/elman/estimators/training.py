@@ -16,13 +16,14 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
-from elman.estimators.inputs import Inputs, read_inputs, to_numpy
-from elman.estimators.places import check_finite, entries, is_collection, real_numbers, words
+from elman.estimators.inputs import Inputs, read_inputs
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
+from elman.tables.frames import to_numpy
+from elman.tables.places import check_finite, entries, is_collection, real_numbers, words
 from elman.training import CosineSchedule, History, fit
 
 POOLS: dict[str, Callable[..., Layer]] = {"max": MaxOverTime, "mean": MeanOverTime, "last": LastStep}

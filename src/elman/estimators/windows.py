@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from elman import checks
 from elman.checks import Array
 from elman.estimators.scaling import moments
-from elman.estimators.series import Panel
+from elman.tables.panel import Panel
 
 
 @dataclass(frozen=True)

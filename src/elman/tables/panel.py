@@ -16,7 +16,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.estimators.places import Where, check_finite, is_collection, real_numbers, show, words
+from elman.tables.places import Where, check_finite, is_collection, real_numbers, show, words
 
 FILLS = ("forward", "interpolate")
 

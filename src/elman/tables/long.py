@@ -10,10 +10,10 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError, ShapeError
-from elman.estimators.clock import Clock
-from elman.estimators.inputs import different_columns
-from elman.estimators.places import Where, has, real_numbers, show, words
-from elman.estimators.series import Form, Panel, without_gaps
+from elman.tables.clock import Clock
+from elman.tables.frames import different_columns
+from elman.tables.panel import Form, Panel, without_gaps
+from elman.tables.places import Where, has, real_numbers, show, words
 
 INDEX = "__index__"  # the column into which an index of dates is put
 

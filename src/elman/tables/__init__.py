@@ -1,0 +1,1 @@
+"""Tables, series and time stamps: whatever came, read into columns, series by id, and a clock."""
