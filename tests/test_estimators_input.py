@@ -83,7 +83,7 @@ def test_sequences_that_do_not_fit(kind, y):
         lambda: fitted.predict(array[:, :0]),
     )
     check("X must have 3 features a step, as in fit. Got 2.", lambda: fitted.predict([np.ones((4, 2))]))
-    check("X must have 3 features a step, as in fit. Got 1.", lambda: fitted.predict(np.ones((4, 6))))
+    check("X must have 3 features a step, as in fit. Got 1.", lambda: fitted.predict([np.ones(6)]))
     with pytest.raises(NotFittedError):
         kind().predict(X)
     with pytest.raises(NotFittedError):

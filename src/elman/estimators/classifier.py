@@ -25,6 +25,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         "gru", "lstm" or "rnn".
     hidden
         Units of each recurrent layer, from the first on; a number for one layer.
+    embedding
+        With a number, X holds tokens, whole numbers or text: sequences (time_i,) or an array (n, time). Each token has
+        a vector of so many numbers, learned with the rest. Without it X holds numbers.
     bidirectional
         Whether the layers read every sequence from its end too.
     pool
@@ -78,6 +81,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         The `elman.History` of the training.
     n_features_in_
         Features a step; for a table its columns, which are steps.
+    tokens_
+        The tokens of fit, sorted, where there is an `embedding`; `network_` takes their places in it. None without.
+    read_as
+        How `fit` read X, in words.
 
     Notes
     -----
@@ -85,6 +92,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     (n, time, features); or a table (n, time), whose rows are sequences of one feature. Sequences of unequal length are
     the usual case, and nothing is padded. Of a table scikit-learn's rules hold: the number of columns must be the same
     at prediction. Lists, arrays and tables go through `cross_val_score`, `GridSearchCV` and pipelines.
+    An estimator fitted on a list or on (n, time, features) refuses one bare (time, features): pass ``[x]``.
+
+    A `UserWarning` names columns that look like an id (constant in every sequence, and not the same in all) or a time
+    (counting up in equal steps in every sequence): training takes them as features.
 
     Raises, before any training, `ShapeError`, `DtypeError`, `TypeError` or `ValueError` where an argument, X or y does
     not fit; the message says where the first wrong value stands.
@@ -107,6 +118,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         cell: str = "gru",
         hidden: int | tuple[int, ...] = (64,),
         *,
+        embedding: int | None = None,
         bidirectional: bool = True,
         pool: str = "max",
         input_dropout: float = 0.1,
@@ -129,6 +141,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     ) -> None:
         self.cell = cell
         self.hidden = hidden
+        self.embedding = embedding
         self.bidirectional = bidirectional
         self.pool = pool
         self.input_dropout = input_dropout

@@ -47,6 +47,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         cell: str = "gru",
         hidden: int | tuple[int, ...] = (64,),
         *,
+        embedding: int | None = None,
         bidirectional: bool = True,
         pool: str = "max",
         loss: str = "squared_error",
@@ -69,6 +70,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     ) -> None:
         self.cell = cell
         self.hidden = hidden
+        self.embedding = embedding
         self.bidirectional = bidirectional
         self.pool = pool
         self.loss = loss

@@ -11,8 +11,8 @@ from elman.cells.activations import softmax
 from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
-from elman.estimators.inputs import Inputs
-from elman.estimators.training import SequenceEstimator, check_count, place, read_weight
+from elman.estimators.inputs import Inputs, place
+from elman.estimators.training import SequenceEstimator, check_count, read_weight
 from elman.tables.frames import to_numpy
 from elman.tables.places import Where, entries, has, is_collection, listed, show
 from elman.training.checkpoints import Checkpoint
@@ -47,6 +47,7 @@ class SequenceTagger(SequenceEstimator):
         cell: str = "gru",
         hidden: int | tuple[int, ...] = (64,),
         *,
+        embedding: int | None = None,
         bidirectional: bool = True,
         input_dropout: float = 0.0,
         dropout: float = 0.5,
@@ -69,6 +70,7 @@ class SequenceTagger(SequenceEstimator):
     ) -> None:
         self.cell = cell
         self.hidden = hidden
+        self.embedding = embedding
         self.bidirectional = bidirectional
         self.input_dropout = input_dropout
         self.dropout = dropout

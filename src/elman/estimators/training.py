@@ -16,9 +16,9 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
-from elman.estimators.inputs import Inputs, read_inputs
+from elman.estimators.inputs import Inputs, place, read_inputs
 from elman.estimators.scaling import standard_scaler
-from elman.layers import Dense, Dropout, LastStep, Layer, MaxOverTime, MeanOverTime
+from elman.layers import Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
@@ -40,8 +40,11 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     history_: History
     scaler_: Any
     n_features_in_: int
+    tokens_: Array | None
+    _read_as: str
     cell: str
     hidden: Any
+    embedding: int | None
     bidirectional: bool
     pool: str | None = None
     input_dropout: float
@@ -68,6 +71,12 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         tags.target_tags.required = True
         return tags
 
+    @property
+    def read_as(self) -> str:
+        """How `fit` read X, in words: "120 sequences of 8 to 15 steps, 2 features"."""
+        check_is_fitted(self)
+        return str(self._read_as)
+
     def _read(self, X: Any, y: Any) -> Inputs:
         """The sequences of fit, once the arguments of the class are known to be right."""
         if y is None:
@@ -80,6 +89,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if self.pool is not None:
             checks.choice("pool", self.pool, POOLS)
         stack.sizes(self.hidden)
+        if self.embedding is not None:
+            checks.size("embedding", self.embedding)
         for name in ("input_dropout", "dropout", "recurrent_dropout"):
             dropout_rate(name, getattr(self, name))
         for name in ("bidirectional", "standardize", "progress"):
@@ -100,13 +111,20 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if self.truncate is not None and self.bidirectional:
             raise ValueError("bidirectional must be False where truncate is given. Got True.")
 
-    def _build(self, features: int, outputs: int, seeds: Iterator[int]) -> Network:
-        """A new network from `features` a step to `outputs` values."""
+    def _build(self, inputs: Inputs, outputs: int, seeds: Iterator[int]) -> Network:
+        """A new network from the steps of these sequences to `outputs` values."""
         dtype = str(checks.float_dtype(self.dtype))
         options: dict[str, Any] = {"bidirectional": bool(self.bidirectional), "dtype": dtype}
         if self.recurrent_dropout:
             options["recurrent_dropout"] = self.recurrent_dropout
-        layers: list[Layer] = [Dropout(self.input_dropout)] if self.input_dropout else []
+        layers: list[Layer] = []
+        tokens = inputs.kept["tokens_"]
+        features = inputs.features
+        if tokens is not None:
+            features = checks.size("embedding", self.embedding)
+            layers.append(Embedding(len(tokens), features, dtype=dtype, seed=next(seeds)))
+        if self.input_dropout:
+            layers.append(Dropout(self.input_dropout))
         recurrent, width = stack.recurrent_layers(
             self.cell, features, stack.sizes(self.hidden), seeds, self.dropout, **options
         )
@@ -128,12 +146,14 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         (n,), or a list of (time_i,). `classes` (n,) are kept in proportion where a part is set aside for validation.
         """
         rng = random_generator(self.random_state, self.checkpoint)
-        network = self._build(inputs.features, outputs, stack.draw_seeds(rng))
+        network = self._build(inputs, outputs, stack.draw_seeds(rng))
         train = np.arange(len(inputs)) if sample_weight is None else np.flatnonzero(sample_weight)
         judged = None
         if self.patience is not None:
             train, judged = self._set_aside(train, classes, rng)
-        scaler = _scaler(inputs.take(train), _take(sample_weight, train)) if self.standardize else None
+        scaler = None
+        if self.standardize and inputs.kept["tokens_"] is None:
+            scaler = _scaler(inputs.take(train), _take(sample_weight, train))
         options: dict[str, Any] = {}
         if judged is not None:
             x = self._sequences(inputs, scaler, judged)
@@ -157,6 +177,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             progress=bool(self.progress),
             **options,
         )
+        self.__dict__.pop("feature_names_in_", None)  # of a fit before
+        self.__dict__.update(inputs.kept, _read_as=inputs.described)
         self.network_, self.scaler_, self.history_ = network, scaler, history
 
     def _set_aside(self, indices: Array, classes: Any, rng: np.random.RandomState) -> tuple[Array, Array]:
@@ -178,6 +200,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     def _scaled(self, parts: list[Array], scaler: Any, start: int = 0) -> Array:
         """Sequences as the network takes them, one after another, (N, features); the first is number `start` of X."""
         rows, dtype = np.concatenate(parts), checks.float_dtype(self.dtype)
+        if rows.ndim == 1:  # tokens
+            return rows
         with np.errstate(over="ignore"):
             scaled = rows if scaler is None else (rows - scaler.mean_) / scaler.scale_
             scaled = scaled.astype(dtype, copy=False)
@@ -244,13 +268,6 @@ def read_weight(sample_weight: Any, count: int) -> Array | None:
     if not weight.any():
         raise ValueError("sample_weight must be over 0 for at least one sequence. Got weights that are all zero.")
     return weight
-
-
-def place(parts: list[Array], start: int, row: int) -> str:
-    """Where a row of sequences one after another stands; the first is number `start` of X."""
-    ends = np.cumsum([len(part) for part in parts])
-    i = int(np.searchsorted(ends, row, side="right"))
-    return f"sequence {start + i}, step {row - int(ends[i]) + len(parts[i])}"
 
 
 def check_count(got: int, inputs: Inputs) -> None:
