@@ -21,7 +21,7 @@ from elman.estimators.windows import Plan
 from elman.layers import GRU, Dense, LastSteps
 from elman.network import Network
 from elman.saving import load
-from elman.tables.panel import read_arrays
+from elman.tables.panel import Filled, read_arrays
 
 SMALL = {"hidden": 5, "epochs": 2, "learning_rate": 0.01, "random_state": 0}
 rng = np.random.default_rng(7)
@@ -73,16 +73,17 @@ def test_what_a_window_holds():
     y, known, past = rng.normal(size=(30, 2)), rng.normal(size=(30, 1)), rng.normal(size=(30, 3))
     panel = read_arrays(y, known, past)
     part = windows.scale(panel, p, windows.measure(panel, p, [30], True))[0]
-    x, target = windows.examples([part], p, [np.array([11, 20])])
+    x, target, real = windows.examples([part], p, [np.array([11, 20])])
+    assert real is None
     assert x.dtype == target.dtype == np.float32
     steps = x.reshape(2, 2, 12, 6)  # (ends, variables, window + horizon, value + known + past + mark)
-    np.testing.assert_array_equal(steps[1, 0, :8, 0], part.u[12:20, 0])
-    np.testing.assert_array_equal(steps[1, 1, :8, 0], part.u[12:20, 1])
-    np.testing.assert_array_equal(steps[0, 1, :8, 1:4], part.past[3:11])
-    np.testing.assert_array_equal(steps[0, 1, :, 4], part.known[3:15, 0])
+    np.testing.assert_array_equal(steps[1, 0, :8, 0], part.values.u[12:20, 0])
+    np.testing.assert_array_equal(steps[1, 1, :8, 0], part.values.u[12:20, 1])
+    np.testing.assert_array_equal(steps[0, 1, :8, 1:4], part.past.u[3:11])
+    np.testing.assert_array_equal(steps[0, 1, :, 4], part.known.u[3:15, 0])
     assert not steps[:, :, 8:, :4].any(), "nothing of the horizon may be seen"
     np.testing.assert_array_equal(steps[0, 0, :, 5], [0] * 8 + [1] * 4)
-    np.testing.assert_array_equal(target.reshape(2, 2, 4)[1, 0], part.u[20:24, 0])
+    np.testing.assert_array_equal(target.reshape(2, 2, 4)[1, 0], part.values.u[20:24, 0])
 
 
 def test_nothing_after_the_end_of_a_window_changes_its_forecast():
@@ -272,7 +273,7 @@ def test_a_notebook_shows_the_plot_once(backend, monkeypatch):
 
 
 def test_seasonal_naive_goes_on_past_a_season():
-    y = np.arange(10.0)[:, None]
+    y = Filled.read(np.arange(10.0)[:, None], None)
     assert seasonal_naive(y, np.array([9]), 5, 3)[0, :, 0].tolist() == [6, 7, 8, 6, 7]
     assert seasonal_naive(y, np.array([4, 5]), 2, 1)[..., 0].tolist() == [[3, 3], [4, 4]]
 

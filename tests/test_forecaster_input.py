@@ -133,11 +133,17 @@ def test_gaps_are_refused_or_filled():
     straight = frame["load"].to_numpy().copy()
     straight[[40, 41, 50]] = np.nan
     for fill, want in (("interpolate", pd.Series(straight).interpolate()), ("forward", pd.Series(straight).ffill())):
-        found = small(fill=fill).fit(holes, target="load", time="date").predict()
-        np.testing.assert_array_equal(found["load"], small().fit(want.to_numpy()).predict())
+        forecaster = small(fill=fill).fit(holes, target="load", time="date")
+        np.testing.assert_array_equal(forecaster.predict()["load"], small(fill=fill).fit(straight).predict())
+        np.testing.assert_array_equal(
+            small(fill=fill).fit(straight).predict(want.to_numpy()), forecaster.predict()["load"]
+        )
     straight[0] = np.nan
-    with pytest.raises(ValueError, match=r"series must be finite. Got NaN at step 0"):
-        small(fill="forward").fit(straight)
+    with pytest.raises(ValueError, match=r"series must be finite. Got NaN at step 0; fill="):
+        small().fit(straight)
+    np.testing.assert_array_equal(
+        small(fill="forward").fit(straight).predict(), small(fill="forward").fit(straight[1:]).predict()
+    )
 
 
 # Refusals.
@@ -147,7 +153,7 @@ def test_gaps_are_refused_or_filled():
     ("series", "message"),
     [
         (wave(20), "series must have at least 20 steps, for a window of 12, .*Got"),
-        ([wave(90), wave(18)], r"series\[1\] must have at least 20 steps"),
+        ([wave(18), wave(17)], r"series\[0\] must have at least 20 steps"),
         (np.where(np.arange(90) == 33, np.nan, wave()), "series must be finite. Got NaN at step 33; fill="),
         (np.where(np.arange(90) == 33, np.inf, wave()), "series must be finite. Got inf at step 33"),
         (np.zeros((4, 5, 6)), r"series must have shape \(time,\) or \(time, variables\). Got \(4, 5, 6\)"),

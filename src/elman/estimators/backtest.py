@@ -1,7 +1,7 @@
 """Forecasts from many origins beside what came, and beside the seasonal naive value; how far they were off.
 
 Notation: y what came, f the forecast, n the seasonal naive value: that of the last season known. Means are over
-origins, variables and series:
+origins, variables and series, where a real value came and both forecasts were made; a filled gap is no value:
 
     MAE  = mean |y - f|          RMSE = sqrt(mean (y - f)^2)        sMAPE = mean 200 |y - f| / (|y| + |f|)
     MASE = mean |y - f| / (mean |y_t - y_(t-season)| of the series before the first origin)
@@ -13,6 +13,7 @@ quantile to the highest.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,10 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.estimators import windows
 from elman.estimators.windows import Plan
 from elman.files import replace_figure
-from elman.tables.panel import Form, Panel
+from elman.tables.panel import Filled, Panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +45,8 @@ class Backtest:
     origins
         (origins,): the index of the first step forecast.
     forecasts, actuals, naive
-        (origins, horizon, variables): forecasts, what came, and the seasonal naive value.
+        (origins, horizon, variables): forecasts, what came, and the seasonal naive value. NaN where no value came,
+        and where a series or a variable is too young for a forecast.
     quantiles
         (origins, horizon, variables, levels), or None.
     levels
@@ -118,58 +121,70 @@ class Backtest:
         return figure
 
 
-def origins(panel: Panel, i: int, plan: Plan, start: Any, step: int, season: int) -> Array:
-    """The ends of the windows of series i from `start` on, every `step` steps."""
-    if isinstance(start, bool) or not isinstance(start, (int, np.integer)):
+def origins(panel: Panel, plan: Plan, start: Any, step: int, season: int) -> tuple[list[int], list[Array]]:
+    """Of each series its first origin, and the ends of its windows from there on, every `step` steps.
+
+    `start` None is the first that a series allows. Series that are too short have no ends; all of them are refused.
+    """
+    if start is not None and (isinstance(start, bool) or not isinstance(start, (int, np.integer))):
         raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
-    count = len(panel.values[i])
-    first = int(start) + (count if start < 0 else 0)
-    least, most = max(plan.first_end, season + 1), count - plan.horizon
-    if not least <= first <= most:
-        raise ValueError(
-            f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
-            f"Got {checks.show(start)} of {count} steps."
-        )
-    return np.arange(first, most + 1, step)
+    firsts, ends, errors = [], [], []
+    for i, values in enumerate(panel.values):
+        count = len(values)
+        least = int(windows.begins(panel, plan, i).min()) + max(plan.first_end, season + 1)
+        most = count - plan.horizon
+        first = least if start is None else int(start) + (count if start < 0 else 0)
+        able = least <= first <= most
+        if not able:
+            errors.append(
+                f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
+                f"Got {checks.show(start)} of {count} steps."
+            )
+        firsts.append(min(max(first, 0), count))
+        ends.append(np.arange(first, most + 1, step) if able else np.arange(0))
+    if len(errors) == len(ends):
+        raise ValueError(errors[0])
+    if errors:
+        more = f" So with {len(errors) - 1} more." if errors[1:] else ""
+        warnings.warn(f"{errors[0]} It is left out of the back-test.{more}", UserWarning, stacklevel=3)
+    return firsts, ends
 
 
 def _cell(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 
 
-def seasonal_naive(y: Array, ends: Array, horizon: int, season: int) -> Array:
+def seasonal_naive(y: Filled, ends: Array, horizon: int, season: int) -> Array:
     """The value of the last season known, (n, horizon, V)."""
     ahead = np.arange(horizon)
-    return np.asarray(y[ends[:, None] + ahead - season * (ahead // season + 1)])
+    return y.seen(ends[:, None] + ahead - season * (ahead // season + 1), ends[:, None])
 
 
 def judge(
-    form: Form,
-    series: Sequence[Array],
-    ends: Sequence[Array],
-    forecasts: Sequence[Array],
-    levels: tuple[float, ...],
-    point: int,
-    season: int,
+    panel: Panel, ends: Sequence[Array], forecasts: Sequence[Array], levels: tuple[float, ...], point: int, season: int
 ) -> Backtest:
     """A `Backtest` of forecasts (n, horizon, V, Q) from the given ends, of which number `point` is the forecast."""
-    horizon = forecasts[0].shape[1]
+    horizon, form, series = forecasts[0].shape[1], panel.form, panel.values
     actuals = [y[e[:, None] + np.arange(horizon)] for y, e in zip(series, ends, strict=True)]
-    naive = [seasonal_naive(y, e, horizon, season) for y, e in zip(series, ends, strict=True)]
+    filled = [Filled.read(y, panel.fill) for y in series]
+    naive = [seasonal_naive(y, e, horizon, season) for y, e in zip(filled, ends, strict=True)]
     points = [f[..., point] for f in forecasts]
-    scales = [np.abs(y[season : e[0]] - y[: e[0] - season]).mean(0) for y, e in zip(series, ends, strict=True)]
+    scales = [_scale(y[: e.min(initial=len(y))], season) for y, e in zip(series, ends, strict=True)]
+    counted = [~np.isnan(y + f + n) for y, f, n in zip(actuals, points, naive, strict=True)]
     steps = [*map(str, range(1, horizon + 1)), "mean"]
     table: dict[str, Array] = {"step": np.array(steps, dtype=object)}
-    table |= _measures(points, actuals, scales)
-    table |= {f"naive {name}": values for name, values in _measures(naive, actuals, scales).items()}
+    table |= _measures(points, actuals, scales, counted)
+    table |= {f"naive {name}": values for name, values in _measures(naive, actuals, scales, counted).items()}
     if levels:
         inside = [(f[..., 0] <= y) & (y <= f[..., -1]) for f, y in zip(forecasts, actuals, strict=True)]
-        table["coverage"] = _by_step([part.astype(float) for part in inside])
+        table["coverage"] = _by_step([part.astype(float) for part in inside], counted)
 
     def write(parts: Sequence[Array]) -> Any:
         return form.arrays(parts, 2)
 
-    drawn = (points[0][..., 0], actuals[0][..., 0], naive[0][..., 0], forecasts[0][:, :, 0] if levels else None)
+    first = next(i for i, e in enumerate(ends) if len(e))
+    drawn = tuple(part[first][..., 0] for part in (points, actuals, naive))
+    drawn += (forecasts[first][:, :, 0] if levels else None,)
     return Backtest(
         list(ends) if form.many else ends[0],
         write(points),
@@ -183,22 +198,34 @@ def judge(
     )
 
 
-def _by_step(parts: Sequence[Array]) -> Array:
-    """Means over series, origins and variables of parts (n, horizon, V): of each step ahead, and of all together."""
-    count = sum(part.shape[0] * part.shape[2] for part in parts)
-    means = np.sum([part.sum((0, 2)) for part in parts], axis=0) / count
-    return np.append(means, means.mean())
+def _scale(before: Array, season: int) -> Array:
+    """The mean size (V,) of the changes over a season, between real values; NaN where there are none."""
+    changes = np.abs(before[season:] - before[: len(before) - season])
+    real = ~np.isnan(changes)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(changes.sum(0, where=real) / real.sum(0))
 
 
-def _measures(forecasts: Sequence[Array], actuals: Sequence[Array], scales: Sequence[Array]) -> dict[str, Array]:
+def _by_step(parts: Sequence[Array], counted: Sequence[Array]) -> Array:
+    """Means over series, origins and variables of what counts of parts (n, horizon, V): of each step ahead, of all."""
+    counts = np.sum([chosen.sum((0, 2)) for chosen in counted], axis=0)
+    sums = [np.where(chosen, part, 0).sum((0, 2)) for part, chosen in zip(parts, counted, strict=True)]
+    with np.errstate(invalid="ignore"):
+        means = np.sum(sums, axis=0) / counts
+        return np.append(means, (np.where(counts, means, 0) * (counts / counts.mean())).mean())
+
+
+def _measures(
+    forecasts: Sequence[Array], actuals: Sequence[Array], scales: Sequence[Array], counted: Sequence[Array]
+) -> dict[str, Array]:
     errors = [np.abs(y - f) for y, f in zip(actuals, forecasts, strict=True)]
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = [e / np.where(s > 0, s, np.nan) for e, s in zip(errors, scales, strict=True)]
         sizes = [np.abs(y) + np.abs(f) for y, f in zip(actuals, forecasts, strict=True)]
         shares = [np.where(size > 0, 200 * e / size, 0) for e, size in zip(errors, sizes, strict=True)]
     return {
-        "MAE": _by_step(errors),
-        "RMSE": np.sqrt(_by_step([e * e for e in errors])),
-        "MASE": _by_step(scaled),
-        "sMAPE": _by_step(shares),
+        "MAE": _by_step(errors, counted),
+        "RMSE": np.sqrt(_by_step([e * e for e in errors], counted)),
+        "MASE": _by_step(scaled, counted),
+        "sMAPE": _by_step(shares, counted),
     }

@@ -20,7 +20,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
-from elman.estimators.members import Recipe
+from elman.estimators.members import Recipe, check_ready
 from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
@@ -84,7 +84,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Epochs without a lower loss on the validation part after which training stops; None goes on, with the last
         weights.
     fill
-        "forward" or "interpolate" fills NaN and missing rows of a table; None refuses them.
+        "forward" or "interpolate" fills NaN and missing rows of a table, each window as it was known before its end;
+        None refuses them. Filled values are no targets and count in no measure. What stands before the first value is
+        left out, of series that start late among others without a fill, too.
     random_state
         An integer gives the same weights each time.
     progress
@@ -285,14 +287,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             panel = self._read_again(series, exogenous, past)
             plan = self._plan
         step, season = checks.size("step", step), naive_season(self.season)
-        ends = [origins(panel, i, plan, start, step, season) for i in range(len(panel.values))]
-        firsts = [int(e[0]) for e in ends]
+        firsts, ends = origins(panel, plan, start, step, season)
         if refit:
             model._train(recipe, panel.cut(firsts), plan)
-        parts = model._scale(panel, firsts)
-        forecasts = model._forecasts(panel, parts, plan, ends)
-        levels, point = model._recipe.levels, model._recipe.point
-        return judge(panel.form, panel.values, ends, forecasts, levels, point, season)
+        return model._judge(panel, firsts, ends)
 
     def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:
         """1 - MAE / MAE of the seasonal naive value, over all origins that the given series allow.
@@ -301,11 +299,16 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """
         check_no_y(y)
         check_is_fitted(self, "networks_")
-        start = max(self._plan.first_end, naive_season(self.season) + 1)
-        test = self.backtest(series, start, refit=False, exogenous=exogenous, past=past)
+        panel = self._read_again(series, exogenous, past)
+        test = self._judge(panel, *origins(panel, self._plan, None, 1, naive_season(self.season)))
         if test["naive MAE"] == 0:
             raise ValueError("series must not repeat itself exactly, or there is no error to compare with. Got MAE 0.")
         return 1 - test["MAE"] / test["naive MAE"]
+
+    def _judge(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
+        """Forecasts from the given ends, by what was known before the first of each series, beside what came."""
+        forecasts = self._forecasts(panel, self._scale(panel, firsts), ends)
+        return judge(panel, ends, forecasts, self._recipe.levels, self._recipe.point, naive_season(self.season))
 
     def _read_again(self, series: Any, exogenous: Any, past: Any) -> Panel:
         """Series like those of the training."""
@@ -320,10 +323,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _train(self, recipe: Recipe, panel: Panel, plan: Plan) -> None:
         seed = int(random_generator(self.random_state, self.checkpoint).randint(2**31))
-        statistics, networks, histories = recipe.train(panel, plan, seed)
-        self._recipe, self._plan, self._statistics = recipe, plan, statistics
-        self.networks_, self.network_ = networks, networks[0]
-        self.histories_, self.history_ = histories, histories[0]
+        trained = recipe.train(panel, plan, seed)
+        self._recipe, self._plan, self._statistics, self._short = recipe, plan, trained.statistics, trained.short
+        self.networks_, self.network_ = trained.networks, trained.networks[0]
+        self.histories_, self.history_ = trained.histories, trained.histories[0]
         self.window_ = plan.window
         self._end = panel.cut([len(part) for part in panel.values], plan.first_end)
 
@@ -340,26 +343,25 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self, "networks_")
         plan = self._plan
         panel = self._end if series is None else self._read_again(series, exogenous, past)
-        for i, values in enumerate(panel.values):
-            if len(values) < plan.first_end:
-                raise ShapeError(f"{panel.form.name(i)} must have at least {plan.first_end} steps. Got {len(values)}.")
         panel = replace(panel, known=self._known(panel, future))
         ends = [len(values) for values in panel.values]
         parts = windows.scale(panel, plan, self._statistics) if series is None else self._scale(panel, ends)
-        lasts = [np.array([end]) for end in ends]
-        return panel, self._forecasts(panel, parts, plan, lasts)
+        check_ready(panel, parts, plan)
+        return panel, self._forecasts(panel, parts, [np.array([end]) for end in ends])
 
-    def _forecasts(self, panel: Panel, parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> list[Array]:
+    def _forecasts(self, panel: Panel, parts: Sequence[Scaled], ends: Sequence[Array]) -> list[Array]:
         """Forecasts (n, horizon, V, Q) of each series from its own ends."""
         found = []
         for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
             with np.errstate(over="ignore", invalid="ignore"):
-                forecasts = self._recipe.forecast(self.networks_, part, plan, own)
+                forecasts = self._recipe.forecast(self.networks_, part, self._plan, own)
             if not np.isfinite(forecasts).all():
-                raise ValueError(
-                    f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
-                    "values, or the weights of the networks, are too large."
-                )
+                wrong = windows.ready(part, self._plan, own) & ~np.isfinite(forecasts).all(axis=(1, 3))
+                if wrong.any():
+                    raise ValueError(
+                        f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
+                        "values, or the weights of the networks, are too large."
+                    )
             found.append(forecasts)
         return found
 

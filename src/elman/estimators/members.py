@@ -8,9 +8,10 @@ Where columns are known ahead the network reads on through the horizon, and fore
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,46 @@ from elman.training.schedules import CosineSchedule
 
 MANY = 10_000  # steps; of fewer none can be spared for validation, as in scikit-learn's gradient boosting
 AT_ONCE = 2048  # windows that a network reads at a time when it forecasts
+
+
+@dataclass(frozen=True)
+class RealTargets(Loss):
+    """A loss of real targets: a row holds the targets (K,), then 1 for each that is real and 0 for a gap.
+
+    The error of a gap is 0, so that each real value counts the same.
+    """
+
+    loss: Loss
+
+    def _split(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """Which targets are real, and the targets, with the prediction in the place of gaps."""
+        values, real = np.split(target, 2, axis=-1)
+        return real > 0, np.where(real > 0, values, prediction)
+
+    def rows(self, prediction: Array, target: Array) -> Array:
+        return self.loss.rows(prediction, self._split(prediction, target)[1])
+
+    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+        real, values = self._split(prediction, target)
+        return np.where(real, self.loss.rows_derivative(prediction, values), 0)
+
+    def tails(self, width: int) -> list[tuple[int, ...]]:
+        return [(2 * width,)]
+
+    def bounds(self, width: int) -> tuple[float, float] | None:
+        return self.loss.bounds(width)
+
+    def check_width(self, width: int) -> None:
+        self.loss.check_width(width)
+
+
+class Trained(NamedTuple):
+    """What training gives: statistics of the training part, the members, how they were trained, what was left out."""
+
+    statistics: windows.Statistics
+    networks: list[Network]
+    histories: list[History]
+    short: list[str]  # the names of series, or variables, of too few steps
 
 
 @dataclass(frozen=True)
@@ -98,35 +139,43 @@ class Recipe:
         layers.append(Dense(width * max(1, ahead), outputs, seed=next(seeds)))
         return Network(layers)
 
-    def train(self, panel: Panel, plan: Plan, seed: int) -> tuple[windows.Statistics, list[Network], list[History]]:
+    def train(self, panel: Panel, plan: Plan, seed: int) -> Trained:
         """The statistics of the training part, and the members trained on its windows."""
-        splits = self._splits(panel, plan)
-        statistics = windows.measure(panel, plan, splits, self.standardize)
+        splits, ends, short = self._splits(panel, plan)
+        statistics = windows.measure(panel, plan, ends, self.standardize)
         parts = windows.scale(panel, plan, statistics)
-        last = [split - plan.horizon for split in splits]
-        x, y = self._examples(parts, plan, [np.arange(e, plan.first_end - 1, -self.stride)[::-1] for e in last])
-        options: dict[str, Any] = dict(self.options)
+        firsts = [int(part.begins.min()) + plan.first_end for part in parts]
+        pairs = list(zip(splits, firsts, strict=True))
+        before = [np.arange(split - plan.horizon, first - 1, -self.stride)[::-1] for split, first in pairs]
+        x, y, real = windows.examples(parts, plan, before)
+        held = None
         if self._fraction(panel):
-            options["patience"] = self.patience
-            ends = [
-                np.arange(split, len(part.v) - plan.horizon + 1, self.stride)
+            after = [
+                np.arange(split, (len(part.values.u) if split else 0) - plan.horizon + 1, self.stride)
                 for part, split in zip(parts, splits, strict=True)
             ]
-            options["validation"] = self._examples(parts, plan, ends)
-        loss: Loss = self.loss
-        if self.levels:
-            loss = Quantile(self.levels * (plan.horizon * plan.together))
+            held = windows.examples(parts, plan, after)
+        for part, some in (("training", x), ("validation", x if held is None else held[0])):
+            if not len(some):
+                raise ValueError(f"the {part} part must hold values to forecast. Got gaps alone.")
+        loss: Loss = Quantile(self.levels * (plan.horizon * plan.together)) if self.levels else self.loss
+        gaps = real is not None or (held is not None and held[2] is not None)
+        options = dict(self.options)
+        if held is not None:
+            options |= {"patience": self.patience, "validation": (held[0], self._targets(*held[1:], gaps))}
+        y = self._targets(y, real, gaps)
         networks, histories = [], []
         for own in np.random.SeedSequence(seed).generate_state(self.members):
             net = self.network(plan, int(own))
-            optimizer = Adam(self.learning_rate)
-            histories.append(fit(net, x, y, loss=loss, optimizer=optimizer, seed=int(own), **options))
+            optimizer, own_loss = Adam(self.learning_rate), RealTargets(loss) if gaps else loss
+            histories.append(fit(net, x, y, loss=own_loss, optimizer=optimizer, seed=int(own), **options))
             networks.append(net)
-        return statistics, networks, histories
+        return Trained(statistics, networks, histories, short)
 
-    def _examples(self, parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> tuple[Array, Array]:
-        x, y = windows.examples(parts, plan, ends)
-        return x, np.repeat(y, len(self.levels), axis=1) if self.levels else y
+    def _targets(self, y: Array, real: Array | None, gaps: bool) -> Array:
+        """Targets once for each level, and where there are gaps which of them are real."""
+        parts = [y, np.ones_like(y) if real is None else real.astype(y.dtype)] if gaps else [y]
+        return np.concatenate([np.repeat(part, max(1, len(self.levels)), axis=1) for part in parts], axis=1)
 
     def _fraction(self, panel: Panel) -> float:
         """The share of each series that is held back for validation."""
@@ -134,37 +183,86 @@ class Recipe:
             return self.validation_fraction
         return 0.1 if sum(len(values) for values in panel.values) > MANY else 0.0
 
-    def _splits(self, panel: Panel, plan: Plan) -> list[int]:
-        """Where the validation part of each series begins; refuses series that are too short."""
-        splits, fraction = [], self._fraction(panel)
+    def _splits(self, panel: Panel, plan: Plan) -> tuple[list[int], list[Array], list[str]]:
+        """Where the validation part of each series begins, 0 for those that are too short to train on.
+
+        And to which step (V,) each variable is measured: to there, or to its end where it is too short. And which are.
+        """
+        splits, ends, names, errors = [], [], [], []
         for i, values in enumerate(panel.values):
-            held = math.ceil(fraction * len(values))
+            starts = windows.begins(panel, plan, i)
+            held = math.ceil(self._fraction(panel) * (len(values) - starts.min()))
             held = max(held, plan.horizon) if held else 0
-            needed = plan.first_end + plan.horizon + held
-            if len(values) < needed:
+            split, needed = len(values) - held, plan.first_end + plan.horizon
+            short = split - starts < needed
+            for name, v in _named(panel, i, short):
                 parts = [f"a window of {plan.window}", f"a horizon of {plan.horizon}"]
                 parts += [f"a difference of {plan.difference}"] if plan.difference else []
                 parts += [f"a validation part of {held}"] if held else []
-                raise ShapeError(
-                    f"{panel.form.name(i)} must have at least {needed} steps, for {', '.join(parts)}. "
-                    f"Got {len(values)}."
-                )
-            splits.append(len(values) - held)
-        return splits
+                got = _count(len(values), starts[v])
+                errors.append(f"{name} must have at least {needed + held} steps, for {', '.join(parts)}. Got {got}")
+                names.append(name)
+            splits.append(0 if short.all() else split)
+            ends.append(np.where(short, len(values), split))
+        if not any(splits):
+            raise ShapeError(f"{errors[0]}.")
+        if names:
+            _warn(errors[0], names, "left out of the training", 6)
+        return splits, ends, names
 
     def forecast(self, networks: Sequence[Network], part: Scaled, plan: Plan, ends: Array) -> Array:
-        """Forecasts (n, horizon, V, Q) of one series from each end: the mean over the members."""
-        each = plan.widths[0] if plan.shared else 1
-        at_once = max(1, AT_ONCE // each)
-        pieces = []
-        for start in range(0, len(ends), at_once):
-            chosen = ends[start : start + at_once]
-            x = np.zeros((len(chosen) * each, plan.steps, plan.features), np.float32)
-            level, spread = windows.inputs(part, plan, chosen, x)
+        """Forecasts (n, horizon, V, Q) of one series from each end: the mean over the members.
+
+        NaN where a window lacks values.
+        """
+        known = windows.ready(part, plan, ends)  # (n, V')
+        found = np.full((len(ends), plan.horizon, plan.widths[0], max(1, len(self.levels))), np.nan)
+        able = np.flatnonzero(known.any(axis=1))
+        at_once = max(1, AT_ONCE // known.shape[1])
+        for start in range(0, len(able), at_once):
+            rows = able[start : start + at_once]
+            missing = ~known[rows].ravel()
+            x = np.zeros((len(missing), plan.steps, plan.features), np.float32)
+            level, spread = windows.inputs(part, plan, ends[rows], x)
+            x[missing] = 0
             outputs = np.mean([net(windows.segments(x, plan))[0] for net in networks], axis=0, dtype=np.float64)
-            f = outputs.reshape(len(x), plan.horizon, plan.together, -1)
-            pieces.append(windows.restore(f, part, plan, chosen, level, spread))
-        return np.sort(np.concatenate(pieces), axis=-1)  # quantiles that cross are put in order
+            f = np.where(missing[:, None], np.nan, outputs).reshape(len(x), plan.horizon, plan.together, -1)
+            found[rows] = windows.restore(f, part, plan, ends[rows], level, spread)
+        return np.sort(found, axis=-1)  # quantiles that cross are put in order
+
+
+def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
+    """Refuses series all of which are too short to be continued, and warns of some."""
+    names, errors, able = [], [], False
+    for i, (values, part) in enumerate(zip(panel.values, parts, strict=True)):
+        known = windows.ready(part, plan, np.array([len(values)]))[0]
+        able |= bool(known.any())
+        for name, v in _named(panel, i, ~known):
+            got = _count(len(values), part.begins[v])
+            errors.append(f"{name} must have at least {plan.first_end} steps. Got {got}")
+            names.append(name)
+    if not able:
+        raise ShapeError(f"{errors[0]}.")
+    if names:
+        _warn(errors[0], names, "not forecast", 5)
+
+
+def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
+    """The variables (V,) of series i that are wrong, each with its number; the series itself where all are."""
+    if wrong.all():
+        return [(panel.form.name(i), int(panel.begins(i).argmin()))]
+    return [(panel.form.variable(i, int(v)), int(v)) for v in np.flatnonzero(wrong)]
+
+
+def _count(steps: int, begin: int) -> str:
+    return f"{steps - begin} from its first value on" if begin else str(steps)
+
+
+def _warn(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
+    """Warns of series that are too short; names the first of them."""
+    shown = [*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])]
+    be = "are" if len(names) > 1 else "is"
+    warnings.warn(f"{first}; {', '.join(shown)} {be} {what}.", UserWarning, stacklevel=stacklevel)
 
 
 def _levels(given: Any) -> tuple[float, ...]:

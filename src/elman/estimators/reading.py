@@ -8,7 +8,7 @@ from elman import checks
 from elman.checks import Array
 from elman.tables import long as tables
 from elman.tables.long import Roles, TableForm, is_table, read_table
-from elman.tables.panel import FILLS, Form, Panel, read_arrays, read_columns
+from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
 
 
 def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, str | None, str | None], fill: Any) -> Panel:
@@ -40,7 +40,7 @@ def read_future(form: Form, future: Any, horizon: int, count: int, fill: Any) ->
         if not is_table(future):
             raise TypeError(f"future must be a table, as the series were. Got {checks.describe(future)}.")
         return tables.read_future(future, form, horizon, _fill(fill))
-    return read_columns("future", future, [horizon] * count, form.many, _fill(fill))
+    return read_columns("future", future, [horizon] * count, form.many, Gaps(_fill(fill), some=False))
 
 
 def _fill(value: Any) -> str | None:

@@ -9,7 +9,8 @@ u = (w - mean) / scale. A window ends before step e, and holds u from e - window
 
     v_(e+h) = v_(e+h-kd) + scale (spread f_h + k level) + k mean.
 
-Windows are float32 and made for as many ends at a time as are asked for.
+Windows are float32 and made for as many ends at a time as are asked for. Gaps are filled as they would have been just
+before e, where columns known ahead are known for the horizon, too; targets are the real values alone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from elman import checks
 from elman.checks import Array
 from elman.estimators.scaling import moments
-from elman.tables.panel import Panel
+from elman.tables.panel import Filled, Panel, first_values
 
 
 @dataclass(frozen=True)
@@ -118,45 +119,94 @@ class Statistics(NamedTuple):
     past: Moments
 
 
-class Scaled(NamedTuple):
-    """One series made ready: v (time, V) in float64; u, known and past in float32; and how u was
-    scaled."""
+@dataclass(frozen=True)
+class Track:
+    """Columns made ready: u (time, C) in float32, from v or its differences."""
 
-    v: Array
+    v: Filled
     u: Array
-    known: Array
-    past: Array
+    lag: int
     moments: Moments
 
-
-def logarithm(panel: Panel, plan: Plan) -> list[Array]:
-    """v of each series; refuses what has no logarithm, with its place."""
-    if not plan.log:
-        return panel.values
-    for i, values in enumerate(panel.values):
-        if (values <= 0).any():
-            step, variable = (int(n) for n in np.argwhere(values <= 0)[0])
-            raise ValueError(
-                f"{panel.form.name(i)} must be over 0 where log is True. "
-                f"Got {values[step, variable]} at {panel.form.place('target', step, variable)}."
-            )
-    return [np.log(values) for values in panel.values]
-
-
-def measure(panel: Panel, plan: Plan, ends: Sequence[int], standardize: bool) -> Statistics:
-    """The statistics of what stands before the end of each series."""
-    values = []
-    for v, end in zip(logarithm(panel, plan), ends, strict=True):
-        size = np.abs(v).max(axis=0) if plan.difference or plan.log else None
-        rows = _difference(v, plan.difference)[plan.difference : end]
-        values.append(_moments(rows, standardize, size))
-    known = np.concatenate([part[:end] for part, end in zip(panel.known, ends, strict=True)])
-    past = np.concatenate([part[:end] for part, end in zip(panel.past, ends, strict=True)])
-    return Statistics(values, _moments(known, True), _moments(past, True))
+    def windows(self, stops: Array, steps: int) -> Array:
+        """u (n, C, steps) of the steps before each of `stops` (n,), as it was seen then."""
+        found = sliding_window_view(self.u, steps, axis=0)[stops - steps]
+        late = self.v.open(stops)
+        if late.any():
+            ends = stops[late, None]
+            at = ends - np.arange(steps, 0, -1)
+            rows = self.v.seen(at, ends)
+            if self.lag:
+                rows = rows - self.v.seen(at - self.lag, ends)
+            found[late] = _units(rows, self.moments).transpose(0, 2, 1)
+        return found
 
 
-def _moments(rows: Array, standardize: bool, size: Array | None = None) -> Moments:
-    mean, scale, _ = moments(rows, size=size)
+class Scaled(NamedTuple):
+    """One series made ready; from which step (V,) its variables can be read, and which values are real (time, V)."""
+
+    values: Track
+    known: Track
+    past: Track
+    begins: Array
+    real: Array | None  # None: all
+
+
+def source(panel: Panel, plan: Plan, i: int, end: int | None = None, columns: slice = slice(None)) -> Filled:
+    """v of series i, or of some of its variables, before an end; refuses what has no logarithm, with its place."""
+    values = panel.values[i]
+    if plan.log and (values <= 0).any():
+        step, variable = checks.first(values <= 0)
+        raise ValueError(
+            f"{panel.form.name(i)} must be over 0 where log is True. "
+            f"Got {values[step, variable]} at {panel.form.place('target', step, variable)}."
+        )
+    filled = Filled.read(values[:end, columns], panel.fill)
+    return filled.log() if plan.log else filled
+
+
+def begins(panel: Panel, plan: Plan, i: int) -> Array:
+    """The step (V,) from which series i can be read; a network of all variables needs a value of each."""
+    own = panel.begins(i)
+    return own if plan.shared else np.full_like(own, own.max())
+
+
+def measure(panel: Panel, plan: Plan, ends: Sequence[Any], standardize: bool) -> Statistics:
+    """The statistics of what stands before the end of each series, or before that of each of its variables (V,)."""
+    values, lag, width = [], plan.difference, plan.widths[0]
+    for i, end in enumerate(ends):
+        spans = np.stack([begins(panel, plan, i), np.broadcast_to(end, width)])
+        alike = (spans == spans[:, :1]).all()
+        own = []
+        for columns in [slice(None)] if alike else [slice(v, v + 1) for v in range(width)]:
+            begin, stop = spans[:, columns][:, 0]
+            v = source(panel, plan, i, stop, columns).values
+            size = np.abs(v[begin:]).max(axis=0, initial=0) if lag or plan.log else None
+            own.append(_moments(_difference(v, lag)[begin + lag :], standardize, size, plan.log))
+        values.append(own[0] if alike else Moments(*map(np.concatenate, zip(*own, strict=True))))
+    return Statistics(values, *(_pooled(columns, panel.fill, ends) for columns in (panel.known, panel.past)))
+
+
+def _pooled(columns: Sequence[Array], fill: str | None, ends: Sequence[Any]) -> Moments:
+    """The moments of the columns beside all series, from where each holds a value to the end of its series."""
+    cut = [part[: int(np.min(end))] for part, end in zip(columns, ends, strict=True)]
+    return _moments(
+        np.concatenate([Filled.read(part, fill).values[first_values(part).max(initial=0) :] for part in cut]), True
+    )
+
+
+def _moments(rows: Array, standardize: bool, size: Array | None = None, log: bool = False) -> Moments:
+    """Of rows (N, columns), or of differences of numbers of that size; NaN where there are none.
+
+    A constant is divided by its own size, so that it is forecast alike in any unit; a logarithm has none.
+    """
+    if not len(rows):
+        return Moments(*np.full((3, rows.shape[1]), np.nan))
+    mean, scale, constant = moments(rows, size=size)
+    if constant.any() and not log:
+        own = np.abs(rows).max(axis=0)
+        own = own if size is None else np.where(own > 1e-12 * size, own, size)
+        scale = np.where(constant & (own > 0), own, scale)
     ones = np.ones_like(scale)
     return Moments(mean, scale, ones) if standardize else Moments(0 * mean, ones, scale)
 
@@ -173,27 +223,44 @@ def _difference(v: Array, lag: int) -> Array:
 def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
     """Every series made ready; refuses by its place what is too large, in units of the deviation, for float32."""
     parts = []
-    for i, v in enumerate(logarithm(panel, plan)):
-        own = statistics.values[i]
-        u = _single(panel, i, "target", _difference(v, plan.difference), panel.values[i], own)
-        known = _single(panel, i, "exogenous", panel.known[i], panel.known[i], statistics.known)
-        past = _single(panel, i, "past", panel.past[i], panel.past[i], statistics.past)
-        parts.append(Scaled(v, u, known, past, own))
+    for i, values in enumerate(panel.values):
+        v, real = source(panel, plan, i), ~np.isnan(values)
+        known, past = (Filled.read(columns[i], panel.fill) for columns in (panel.known, panel.past))
+        parts.append(
+            Scaled(
+                _track(panel, i, "target", v, statistics.values[i], plan.difference),
+                _track(panel, i, "exogenous", known, statistics.known),
+                _track(panel, i, "past", past, statistics.past),
+                begins(panel, plan, i),
+                None if real.all() else real,
+            )
+        )
     return parts
 
 
-def _single(panel: Panel, i: int, role: str, rows: Array, given: Array, own: Moments) -> Array:
-    """(rows - mean) / scale in float32; `given` is what the user gave for these rows."""
-    with np.errstate(over="ignore"):
-        single = ((rows - own.mean) / own.scale).astype(np.float32)
-    if not np.isfinite(single).all():
-        at = checks.first(~np.isfinite(single))
+def _track(panel: Panel, i: int, role: str, v: Filled, own: Moments, lag: int = 0) -> Track:
+    u = _units(_difference(v.values, lag), own)
+    if np.isinf(u).any():
+        at = checks.first(np.isinf(u))
+        given = {"target": panel.values, "exogenous": panel.known, "past": panel.past}[role][i]
         name = panel.form.name(i) if role == "target" else f"{role} of {panel.form.name(i)}"
         raise ValueError(
             f"{name} must be at most {np.finfo(np.float32).max:.1e} in size, in deviations of the training where they "
             f"are standardized. Got {given[at]} at {panel.form.place(role, *at)}."
         )
-    return single
+    return Track(v, u, lag, own)
+
+
+def _units(rows: Array, own: Moments) -> Array:
+    """(rows - mean) / scale in float32."""
+    with np.errstate(over="ignore"):
+        return np.asarray(((rows - own.mean) / own.scale).astype(np.float32))
+
+
+def ready(part: Scaled, plan: Plan, ends: Array) -> Array:
+    """Whether the windows (n, V') that end before `ends` hold a value at each step; V' as in `inputs`."""
+    own = part.begins if plan.shared else part.begins[:1]
+    return np.asarray(ends[:, None] - plan.first_end >= own)
 
 
 def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Array]:
@@ -202,8 +269,8 @@ def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Arra
     V' is V where variables share a network, else 1. Returns level and spread of each window, (n, V, 1) each.
     """
     n, W = len(ends), plan.window
-    own = sliding_window_view(part.u, W, axis=0)[ends - W]  # (n, V, W)
-    level, spread = _level(own, plan, part.moments.left)
+    own = part.values.windows(ends, W)  # (n, V, W)
+    level, spread = _level(own, plan, part.values.moments.left)
     own = (own - level) / spread
     V, K, P = plan.widths
     each = V if plan.shared else 1
@@ -214,9 +281,9 @@ def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Arra
         x[:, 0, :W, :V] = own.transpose(0, 2, 1)
     at = plan.together
     if P:
-        x[:, :, :W, at : at + P] = sliding_window_view(part.past, W, axis=0)[ends - W].transpose(0, 2, 1)[:, None]
+        x[:, :, :W, at : at + P] = part.past.windows(ends, W).transpose(0, 2, 1)[:, None]
     if K:
-        ahead = sliding_window_view(part.known, plan.steps, axis=0)[ends - W]  # (n, K, steps)
+        ahead = part.known.windows(ends + plan.horizon, plan.steps)  # (n, K, steps)
         x[:, :, :, at + P : at + P + K] = ahead.transpose(0, 2, 1)[:, None]
         x[:, :, W:, -1] = 1
     return level, spread
@@ -240,26 +307,54 @@ def _level(own: Array, plan: Plan, typical: Array) -> tuple[Array, Array]:
 
 def targets(part: Scaled, plan: Plan, ends: Array, level: Array, spread: Array, y: Array) -> None:
     """Writes the targets of the windows into y (n V', horizon, variables together)."""
-    ahead = sliding_window_view(part.u, plan.horizon, axis=0)[ends]  # (n, V, horizon)
+    track = part.values
+    ahead = sliding_window_view(track.u, plan.horizon, axis=0)[ends]  # (n, V, horizon)
     ahead = (ahead - level) / spread
     for h in range(plan.difference, plan.horizon if plan.difference else 0):
         ahead[..., h] += ahead[..., h - plan.difference]
-    y[...] = (ahead if plan.shared else ahead.transpose(0, 2, 1)).reshape(y.shape)
+    if plan.difference and (late := track.v.open(ends)).any():  # what the differences begin at was seen otherwise
+        before, stops = _before(plan, ends[late]), ends[late, None]
+        off = (track.v.values[before] - track.v.seen(before, stops)) / track.moments.scale
+        ahead[late] += off.transpose(0, 2, 1) / spread[late]
+    y[...] = _rows(ahead, plan).reshape(y.shape)
 
 
-def examples(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> tuple[Array, Array]:
-    """Inputs (N, segments, segment features) and targets (N, horizon variables) of the windows of all series."""
+def _before(plan: Plan, ends: Array) -> Array:
+    """The steps (n, horizon) to which the seasons ahead are added."""
+    return np.asarray(ends[:, None] + np.arange(plan.horizon) - plan.seasons * plan.difference)
+
+
+def _rows(ahead: Array, plan: Plan) -> Array:
+    """(n, V, horizon) in the order in which networks forecast it."""
+    return ahead if plan.shared else ahead.transpose(0, 2, 1)
+
+
+def examples(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> tuple[Array, Array, Array | None]:
+    """Inputs (N, segments, segment features) and targets (N, horizon variables) of the windows of all series.
+
+    And which of the targets are real, None where all are. Windows without a real target are left out.
+    """
     each = plan.widths[0] if plan.shared else 1
     counts = [len(e) * each for e in ends]
     x = np.zeros((sum(counts), plan.steps, plan.features), np.float32)
     y = np.empty((sum(counts), plan.horizon, plan.together), np.float32)
+    real = np.ones(y.shape, bool) if any(part.real is not None for part in parts) else None
     stop = 0
     for part, own_ends, count in zip(parts, ends, counts, strict=True):
         rows = slice(stop, stop := stop + count)
         if count:
             level, spread = inputs(part, plan, own_ends, x[rows])
             targets(part, plan, own_ends, level, spread, y[rows])
-    return segments(x, plan), y.reshape(len(y), -1)
+        if count and real is not None:
+            if part.real is not None:
+                ahead = sliding_window_view(part.real, plan.horizon, axis=0)[own_ends]
+                real[rows] = _rows(ahead, plan).reshape(real[rows].shape)
+            real[rows] &= ready(part, plan, own_ends).reshape(-1, 1, 1)
+    if real is not None:
+        kept = real.any(axis=(1, 2))
+        x, y, real = x[kept], np.where(real, y, 0)[kept], real[kept]
+    told = None if real is None or real.all() else real.reshape(len(y), -1)
+    return segments(x, plan), y.reshape(len(y), -1), told
 
 
 def segments(x: Array, plan: Plan) -> Array:
@@ -275,8 +370,8 @@ def restore(f: Array, part: Scaled, plan: Plan, ends: Array, level: Array, sprea
         f = f.reshape(n, -1, plan.horizon, Q).transpose(0, 2, 1, 3)
     k = plan.seasons[:, None, None]
     level, spread = (a.astype(np.float64)[:, None, :, :] for a in (level, spread))  # (n, 1, V, 1)
-    v = part.moments.scale[:, None] * (spread * f + k * level) + k * part.moments.mean[:, None]
+    own = part.values.moments
+    v = own.scale[:, None] * (spread * f + k * level) + k * own.mean[:, None]
     if plan.difference:
-        before = ends[:, None] + np.arange(plan.horizon) - plan.seasons * plan.difference  # (n, horizon)
-        v = v + part.v[before][..., None]
+        v = v + part.values.v.seen(_before(plan, ends), ends[:, None])[..., None]
     return np.exp(v) if plan.log else v

@@ -12,7 +12,7 @@ import numpy as np
 from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock
 from elman.tables.frames import different_columns
-from elman.tables.panel import Form, Panel, without_gaps
+from elman.tables.panel import Form, Gaps, Panel
 from elman.tables.places import Where, has, real_numbers, show, words
 
 INDEX = "__index__"  # the column into which an index of dates is put
@@ -72,11 +72,13 @@ class TableForm(Form):
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         count = len(forecasts[0])
         columns: dict[str, Any] = {}
+        told = [i for i, part in enumerate(forecasts) if not np.isnan(part).all()]  # else the series is too short
+        forecasts = [forecasts[i] for i in told]
         if self.roles.id is not None:
-            labels = [label for label in self.labels for _ in range(count)]
+            labels = [self.labels[i] for i in told for _ in range(count)]
             columns[self.roles.id] = nw.new_series(self.roles.id, labels, backend=self.backend)
         if self.roles.time is not None:
-            stamps = np.concatenate([self.following(i, count) for i in range(len(forecasts))])
+            stamps = np.concatenate([self.following(i, count) for i in told])
             columns[self.roles.time] = self._time_column(stamps)
         values = np.concatenate(forecasts)  # (S horizon, V), or with a last axis of levels
         for v, target in enumerate(self.roles.target):
@@ -140,7 +142,7 @@ def read_table(table: Any, roles: Roles, fill: str | None) -> Panel:
         time_dtype=None if roles.time is None else frame[roles.time].dtype,
     )  # fmt: skip
     parts: tuple[list[Array], ...] = ([], [], [])
-    clocks = []
+    clocks, gaps = [], Gaps(fill, form.many or len(roles.target) > 1)
     for i, rows in enumerate(groups):
         at, length = np.arange(len(rows)), len(rows)
         if stamps is not None:
@@ -151,9 +153,9 @@ def read_table(table: Any, roles: Roles, fill: str | None) -> Panel:
             names = getattr(roles, role)
             columns = np.full((length, len(names)), np.nan)
             columns[at] = np.stack([numbers[name][rows] for name in names], 1) if names else 0
-            part.append(without_gaps(form.name(i), columns, fill, _where(form, role, at, rows, stamps)))
+            part.append(gaps.read(form.name(i), columns, _where(form, role, at, rows, stamps)))
     values, known, past = parts
-    return Panel(values, known, past, replace(form, stamps=tuple(clocks)))
+    return Panel(values, known, past, replace(form, stamps=tuple(clocks)), fill)
 
 
 def _where(form: TableForm, role: str, at: Array, rows: Array, stamps: Any) -> Where:
@@ -198,7 +200,7 @@ def read_future(table: Any, form: TableForm, horizon: int, fill: str | None) -> 
                 raise ValueError(f"future must go on where {form.name(i)} ends, at {want}. Got {got[at]} at row {at}.")
         columns = np.stack([numbers[name][rows] for name in roles.target], 1)
         where = _where(form, "exogenous", np.arange(horizon), rows, stamps)
-        parts.append(without_gaps(f"future of {form.name(i)}", columns, fill, where))
+        parts.append(Gaps(fill, some=False).read(f"future of {form.name(i)}", columns, where))
     return parts
 
 
