@@ -16,7 +16,7 @@ import pyarrow as pa
 from sklearn.exceptions import NotFittedError
 
 from elman.estimators import Forecaster
-from elman.tables.clock import Clock
+from elman.tables.old_clock import Clock
 
 rng = np.random.default_rng(11)
 

@@ -1,97 +1,290 @@
 """Time stamps in equal steps: how long a step is, where one is missing, and which stamps follow.
 
-A step is a fixed size (an hour, a week, 1 for numbered steps) or a number of whole months, counted from the start or
-from the end of a month; 31 January and 28 February are one such step apart.
+A clock is a line (of days, hours, months, business days; see `lines`) and the zone by which it is read. The commonest
+step of all series is the clock; each series has a phase of its own, the commonest rest of its stamps on the line.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import tzinfo
+from typing import Any
 
 import numpy as np
 
 from elman.checks import Array
+from elman.checks import show as show_value
+from elman.tables.frequency import read_frequency, within
+from elman.tables.lines import Business, Even, Line, Months, adverb, counted
+from elman.tables.rows import Rows, Stamps, fine
+from elman.tables.zones import instants, local, moved
+
+_DAY = np.timedelta64(1, "D")
 
 
 @dataclass(frozen=True)
 class Clock:
     """Equal steps of time."""
 
-    step: int  #: in the unit of the stamps, or in months
-    months: str = ""  #: "" for a fixed size, "start" or "end" of the month from which stamps are counted
+    line: Line
+    zone: tzinfo | None = None
+    kind: str = "instant"  #: of its stamps: "instant", "date", "period", "duration", "number", "text"
+    unit: Even | Months | Business | None = None  #: the length of the periods that it numbers
 
     @classmethod
-    def read(cls, name: str, stamps: Array, gaps: bool = False) -> Clock:
-        """The clock of stamps (time,), dates or whole numbers, that ascend.
+    def read(
+        cls,
+        stamps: Stamps,
+        groups: Sequence[Array],
+        frequency: Any = None,
+        gaps: bool = False,
+        name: Callable[[int], str] = lambda i: "the table",
+        label: str = "the time",
+    ) -> tuple[Clock, list[Timeline]]:
+        """The clock of all series and where each stands on it.
 
-        Raises `ValueError`, naming the first wrong stamp, where they are out of order, repeated, or not in equal
-        steps; with `gaps` steps may be missing.
+        `groups` holds the rows of each series in the order of time; `frequency` is a stated step or the clock of an
+        earlier table; with `gaps` steps may be missing; `name` and `label` are for messages.
+
+        Raises `ValueError`, naming series, row and stamp, where stamps are missing, repeated, out of order, off the
+        clock, or where steps are missing without `gaps` or more of them than there are rows.
         """
-        if len(stamps) < 2:
-            raise ValueError(f"{name} must have at least two stamps. Got {len(stamps)}.")
-        missing = np.isnat(stamps) if stamps.dtype.kind == "M" else np.zeros(len(stamps), bool)
-        if missing.any():
-            raise ValueError(f"{name} must be given for every row. Got none at step {int(missing.argmax())}.")
-        counts = stamps.astype(np.int64)
-        wrong = np.diff(counts) <= 0
-        if wrong.any():
-            at = int(wrong.argmax()) + 1
-            what = "the same again" if counts[at] == counts[at - 1] else "an earlier one"
-            raise ValueError(f"{name} must ascend. Got {what}, {stamps[at]}, at step {at}.")
-        clock = cls._guess(stamps)
-        positions = clock.positions(stamps)
-        steps = np.diff(positions)
-        wrong = (steps != np.floor(steps)) if gaps else (steps != 1)
-        if wrong.any():
-            at = int(wrong.argmax()) + 1
-            hint = "" if gaps else '; fill="forward" or "interpolate" fills gaps'
+        unit = next(iter(_or_none(stamps.stated)), None) if stamps.kind == "period" else None
+        plain = cls(Even(1), stamps.zone, stamps.kind, unit if isinstance(unit, (Even, Months, Business)) else None)
+        rows = Rows(stamps, groups, name, label, plain.show)
+        tried: list[tuple[Clock, Array, Array, Array]] = []
+        for candidate in _candidates(rows, plain, stamps.stated, frequency):
+            tried.append((candidate, *_try(candidate, rows)))
+            if tried[-1][-1].all():
+                break
+        clock, numbers, phases, keeps = max(tried, key=lambda found: found[-1].sum())  # of several the first
+        _check_odd(rows, clock, keeps, frequency)
+        _check_gaps(rows, clock, numbers, gaps)
+        return clock, _timelines(rows, clock, stamps.values, numbers, phases)
+
+    def describe(self) -> str:
+        """The step in words: "1 day", "15 minutes", "1 month", "1 business day"."""
+        if self.unit is None or not isinstance(self.line, Even):
+            return self.line.words()
+        if isinstance(self.unit, Even):
+            return Even(self.unit.size * self.line.size).words()
+        return replace(self.unit, count=self.unit.count * self.line.size).words()
+
+    def adverb(self) -> str:
+        """How often there is a step: "daily", "hourly", "every 15 minutes", "in business days"."""
+        return "in equal steps" if self.kind == "number" else adverb(self.describe())
+
+    def show(self, stamp: Any) -> str:
+        """A stamp in words, in the time of its zone; the date alone where it is midnight."""
+        if self.kind == "period":
+            return _show_period(int(stamp), self.unit)
+        if not isinstance(stamp, (np.datetime64, np.timedelta64)):
+            return str(stamp)
+        if isinstance(stamp, np.timedelta64):
+            return Even(stamp).words()
+        wall = stamp if self.zone is None else local(np.array([stamp]), self.zone)[0]
+        if wall == wall.astype("M8[D]"):
+            return str(wall.astype("M8[D]"))
+        text = np.datetime_as_string(wall, "auto").replace("T", " ")
+        return f"{text}:00" if len(text) == 13 else text
+
+    def stand(self, utc: Array, phases: Array, on_line: Array | None = None) -> tuple[Array, Array]:
+        """The number (rows,) of the step at or before each stamp, and whether the stamp is that of the step.
+
+        `phases` (rows,) are those of their series. A stamp that does not exist may stand where calendars move it to.
+        """
+        on_line = self.on_line(utc) if on_line is None else on_line
+        whole, _ = self.line.split(on_line)
+        number = whole - (self.line.join(whole, phases, on_line.dtype) > on_line)
+        at = self.line.join(number, phases, on_line.dtype)
+        on = at == on_line
+        if self.zone is not None and self.line.wall and not on.all():
+            off = np.flatnonzero(~on)
+            on[off] = moved(at[off], utc[off], self.zone)
+        return number, on & self.line.fits(on_line)
+
+    def on_line(self, utc: Array) -> Array:
+        """Stamps as the line takes them: by the time on the wall, or by the instant."""
+        utc = fine(utc)
+        return utc if self.zone is None or not self.line.wall else local(utc, self.zone)
+
+    def stamps(self, numbers: Array, phase: int, dtype: Any) -> Array:
+        """The stamps (count,) of steps by their numbers, for a series of this phase."""
+        work = fine(np.empty(0, dtype)).dtype
+        rests = np.full(len(numbers), phase)
+        found = self.line.join(numbers, rests, work)
+        if not self.stand(found, rests, found)[1].all() or (self.line.split(found)[0] - numbers).any():
             raise ValueError(
-                f"{name} must go on in equal steps, of {clock.describe(stamps)} here. "
-                f"Got {stamps[at]} after {stamps[at - 1]}, at step {at}{hint}."
+                f"stamps must lie within the range of {np.dtype(dtype)}. Got steps of {self.describe()} beyond it."
             )
-        return clock
-
-    @classmethod
-    def _guess(cls, stamps: Array) -> Clock:
-        """The smallest step between neighbors; one of months where the stamps keep their place in the month."""
-        steps = np.diff(stamps.astype(np.int64))
-        if stamps.dtype.kind == "M" and steps.min() != steps.max():
-            for months in ("start", "end"):
-                whole, rest = _in_months(stamps, months)
-                if (rest == rest[0]).all() and (np.diff(whole) > 0).all():
-                    return cls(int(np.diff(whole).min()), months)
-        return cls(int(steps.min()))
-
-    def positions(self, stamps: Array) -> Array:
-        """How many steps (time,) each stamp is after the first; whole numbers where they keep to the clock."""
-        counts = _in_months(stamps, self.months)[0] if self.months else stamps.astype(np.int64)
-        return (counts - counts[0]) / self.step
-
-    def following(self, last: Array, count: int) -> Array:
-        """The `count` stamps after `last`, an array of one stamp (1,)."""
-        ahead = np.arange(1, count + 1)
-        if not self.months:
-            return np.asarray(last + (ahead * self.step).astype(last.dtype.str.replace("M", "m")))
-        whole, rest = _in_months(last, self.months)
-        months = (whole + ahead * self.step).astype("M8[M]")
-        return np.asarray((months + (self.months == "end")).astype(last.dtype) + rest)
-
-    def describe(self, stamps: Array) -> str:
-        """The step in words."""
-        if self.months:
-            return f"{self.step} month{'s' * (self.step > 1)}"
-        if stamps.dtype.kind != "M":
-            return str(self.step)
-        size = np.array(self.step).astype(stamps.dtype.str.replace("M", "m"))
-        for word in ("day", "hour", "minute", "second"):
-            count = float(size / np.array(1).astype("m8[D]" if word == "day" else f"m8[{word[0]}]"))
-            if count == int(count):
-                return f"{int(count)} {word}{'s' * (count > 1)}"
-        return str(size)
+        if self.zone is not None and self.line.wall:
+            found = instants(found, self.zone)
+        return found.astype(dtype)
 
 
-def _in_months(stamps: Array, months: str) -> tuple[Array, Array]:
-    """The month of each stamp, a number, and its distance from the month's start, or from that of the next."""
-    whole = stamps.astype("M8[M]")
-    edge = (whole + (months == "end")).astype(stamps.dtype)
-    return whole.astype(np.int64), stamps - edge
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """One series on a clock."""
+
+    clock: Clock
+    positions: Array  #: (rows,) int64, the step at which each row stands, ascending from 0
+    first: Any  #: the stamp of the first row
+    last: Any  #: that of the last
+    start: int  #: the number of the first step on the clock's line
+    phase: int  #: the rest of the stamps of this series on the line
+    dtype: Any  #: of the stamps
+
+    def at(self, positions: Array) -> Array:
+        """The stamps (count,) of steps, by their positions; instants in UTC where there is a zone."""
+        return self.clock.stamps(self.start + np.asarray(positions, np.int64), self.phase, self.dtype)
+
+    def following(self, count: int) -> Array:
+        """The `count` stamps after the last."""
+        return self.at(self.positions[-1] + np.arange(1, count + 1))
+
+    def locate(self, stamps: Array) -> tuple[Array, Array]:
+        """The position (rows,) of the step at or before each of other stamps, and whether it stands on that step."""
+        phases = np.full(len(stamps), self.phase)
+        numbers, on = self.clock.stand(fine(np.asarray(stamps)), phases)
+        return numbers - self.start, on
+
+
+def _timelines(rows: Rows, clock: Clock, values: Array, numbers: Array, phases: Array) -> list[Timeline]:
+    found = []
+    for first, end, phase in zip(rows.firsts, [*rows.firsts[1:], len(numbers)], phases, strict=True):
+        own, ends = numbers[first:end], values[rows.rows[[first, end - 1]]]
+        found.append(Timeline(clock, own - own[0], ends[0], ends[1], int(own[0]), int(phase), values.dtype))
+    return found
+
+
+def _candidates(rows: Rows, plain: Clock, stated: Any, frequency: Any) -> Iterator[Clock]:
+    """The clocks that it may be, the likelier first."""
+    if isinstance(frequency, Clock):
+        yield _known(frequency, plain, rows)
+    elif frequency is not None:
+        yield from (_stated(rows, plain, line) for line in read_frequency(frequency))
+    else:
+        if stated is not None and plain.kind != "period":
+            yield from (_stated(rows, plain, line) for line in _or_none(stated))
+        yield from (replace(plain, line=line) for line in _guess(rows, plain))
+
+
+def _known(clock: Clock, plain: Clock, rows: Rows) -> Clock:
+    """The clock of an earlier table, which must have had stamps of the same kind."""
+
+    def words(clock: Clock) -> str:
+        kind = clock.kind if clock.kind in ("period", "duration", "number") else "date"
+        length = f" of {clock.unit.words()}" if clock.unit else ""
+        return f"{kind}s{length}{' with a time zone' if clock.zone else ''}"
+
+    if words(clock) != words(plain):
+        raise ValueError(f"{rows.label} must hold {words(clock)}, as in fit. Got {words(plain)}.")
+    return clock
+
+
+def _stated(rows: Rows, plain: Clock, line: Line) -> Clock:
+    """A clock of these stamps on a line that is stated, for periods in the time that one takes."""
+    if plain.kind == "period" and not (isinstance(line, Even) and isinstance(line.size, int)):
+        count = within(line, plain.unit) if plain.unit else None
+        if count is None:
+            raise ValueError(f"freq must be a multiple of the periods of {rows.label}. Got {line.words()}.")
+        line = Even(count)
+    if rows.utc.dtype.kind != "M" and not isinstance(line, Even):
+        raise ValueError(f"freq must be a step of fixed size, as {rows.label} holds no dates. Got {line.words()}.")
+    return replace(plain, line=line)
+
+
+def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
+    """Lines with the commonest step: of months or days by the time on the wall, else by the instant."""
+    if not rows.same.any():
+        raise ValueError(f"{rows.label} must have two stamps at least; freq= states the step of one. Got one.")
+    step = rows.commonest(rows.utc)
+    if rows.utc.dtype.kind != "M":
+        yield Even(int(step) if rows.utc.dtype.kind == "i" else step)
+        return
+    wall = replace(plain, line=Even(_DAY, wall=True)).on_line(rows.utc)
+    walled = rows.commonest(wall)
+    months = wall.astype("M8[M]")
+    count = int(rows.commonest(months.astype(np.int64))) if walled >= 28 * _DAY else 0
+    if count > 0:
+        ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
+        yield from (Months(count, end=ends), Months(count, end=not ends))
+    if not walled % _DAY:
+        yield Even(walled, wall=True)
+    yield Even(step)
+    if walled % _DAY and plain.zone is not None:
+        yield Even(walled, wall=True)
+
+
+def _try(clock: Clock, rows: Rows) -> tuple[Array, Array, Array]:
+    """The number (rows,) of each stamp's step on a clock, the phases (series,), and which stamps keep to it."""
+    on_line = clock.on_line(rows.utc)
+    phases = rows.phases(clock.line.split(on_line)[1])
+    numbers, keeps = clock.stand(rows.utc, phases[rows.series], on_line)
+    keeps[1:] &= ~rows.same | (np.diff(numbers) > 0)
+    return numbers, phases, keeps
+
+
+def _check_odd(rows: Rows, clock: Clock, keeps: Array, frequency: Any) -> None:
+    """Refuses stamps off the clock, naming the first."""
+    if keeps.all():
+        return
+    at, count, step = int(keeps.argmin()), int((~keeps).sum()), clock.describe()
+    must, hint = f"go on in equal steps, of {step} here", "; freq= states another step"
+    if frequency is not None:
+        must, hint = f"keep to freq={show_value(frequency)}", ""
+    if isinstance(frequency, Clock):
+        must = f"keep to the steps of fit, of {step}"
+    before = f" after {rows.stamp(at - 1)}" if at and rows.same[at - 1] else ""
+    others = f", and {counted(count - 1, 'more row')} off the clock" if count > 1 else ""
+    raise ValueError(f"{rows.where(at)} must {must}. Got {rows.stamp(at)}{before}{others}{hint}.")
+
+
+def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
+    """Refuses missing steps, or with `gaps` so many of them that most values would be invented."""
+    missing = np.where(rows.same, np.diff(numbers) - 1, 0)
+    if not missing.any():
+        return
+    hint = "; freq= states another step"
+    if clock.line.wall and clock.describe() == "1 day" and np.is_busday(clock.on_line(rows.utc).astype("M8[D]")).all():
+        hint = '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
+    if not gaps:
+        at = int((missing > 0).argmax()) + 1
+        raise ValueError(
+            f"{rows.where(at)} must go on in equal steps, of {clock.describe()} here. "
+            f"Got {rows.stamp(at)} after {rows.stamp(at - 1)}, {counted(int(missing[at - 1]), 'step')} missing"
+            f'; fill="forward" or "interpolate" fills gaps{hint}.'
+        )
+    invented = np.bincount(rows.series[1:], missing, len(rows.firsts)).astype(np.int64)
+    given = np.bincount(rows.series, minlength=len(rows.firsts))
+    if (invented > given).any():
+        i = int((invented > given).argmax())
+        raise ValueError(
+            f"fill must not invent more rows than there are. Got {counted(int(given[i]), 'row')} of {rows.name(i)}, "
+            f"and {counted(int(invented[i]), 'step')} of {clock.describe()} missing between them{hint}."
+        )
+
+
+def _or_none(stated: Any) -> tuple[Line, ...]:
+    """The lines of a step that the data itself states, where it is one of ours."""
+    try:
+        return read_frequency(stated)
+    except ValueError:
+        return ()
+
+
+def _show_period(ordinal: int, unit: Line | None) -> str:
+    """A period by its number, as pandas counts them."""
+    if isinstance(unit, Months) and unit.count in (1, 3, 12):
+        year, part = divmod(ordinal, 12 // unit.count)
+        return f"{1970 + year}" + {1: f"-{part + 1:02d}", 3: f"Q{part + 1}", 12: ""}[unit.count]
+    if isinstance(unit, Even) and unit.weekday is not None:
+        last = np.datetime64(3 + (unit.weekday + 1) % 7 + 7 * (ordinal - 1), "D")
+        return f"{last - 6}/{last}"
+    if isinstance(unit, Even):
+        stamp = np.array(ordinal * int(unit.size.astype(np.int64))).astype(
+            f"M8[{np.datetime_data(unit.size.dtype)[0]}]"
+        )
+        return str(stamp).replace("T", " ")
+    return f"period {ordinal}"

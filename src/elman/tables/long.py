@@ -10,8 +10,8 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError, ShapeError
-from elman.tables.clock import Clock
 from elman.tables.frames import different_columns
+from elman.tables.old_clock import Clock
 from elman.tables.panel import Form, Gaps, Panel
 from elman.tables.places import Where, has, real_numbers, show, words
 

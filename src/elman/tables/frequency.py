@@ -1,0 +1,149 @@
+"""A stated step, `freq=`, in every form in which it may be written, as the lines it may mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from elman.checks import Array, show
+from elman.tables.lines import Business, Even, Line, Listed, Months, Offset
+
+FORMS = (
+    'a step such as "15min", "h", "D", "W-MON", "MS", "ME", "QS", "YE" or "B", a timedelta, a whole number for '
+    "numbered steps, np.busdaycalendar, an offset of pandas, or the list of all stamps"
+)
+_WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_SIZES: dict[str, Any] = {
+    "ns": "ns", "N": "ns", "us": "us", "U": "us", "ms": "ms", "L": "ms", "s": "s", "S": "s",
+    "min": "m", "T": "m", "h": "h", "H": "h", "D": "D", "d": "D", "W": "W", "w": "W",
+}  # fmt: skip
+_IN_MONTHS = {  # months, and whether at their end
+    "MS": (1, False), "ME": (1, True), "M": (1, True), "QS": (3, False), "QE": (3, True), "Q": (3, True),
+    "YS": (12, False), "AS": (12, False), "YE": (12, True), "Y": (12, True), "A": (12, True),
+}  # fmt: skip
+
+
+def read_frequency(freq: Any) -> tuple[Line, ...]:
+    """The lines that a stated step may mean, the likelier first.
+
+    Days and longer steps go by the calendar of the time zone, shorter ones by the instant. A name without an anchor
+    ("W", "QS") takes the weekday, or the month, that the data has.
+    """
+    found: tuple[Line, ...] | None = None
+    if isinstance(freq, str):
+        found = _from_name(freq)
+    elif isinstance(freq, (timedelta, np.timedelta64)):
+        found = _from_size(_duration(freq))
+    elif isinstance(freq, (int, np.integer)) and not isinstance(freq, bool):
+        found = (Even(int(freq)),) if freq > 0 else None
+    elif isinstance(freq, np.busdaycalendar):
+        found = (_business(freq, 1),)
+    elif hasattr(freq, "rollforward"):
+        found = _from_offset(freq)
+    elif isinstance(freq, Iterable) and not isinstance(freq, (bytes, dict)):
+        found = _from_list(freq)
+    if not found:
+        raise ValueError(f"freq must be {FORMS}. Got {show(freq)}.")
+    return found
+
+
+def within(step: Line, unit: Line) -> int | None:
+    """How many units, the length of a period, a step is; None where it is no whole number of them."""
+    pair: tuple[Any, Any] | None = None
+    if isinstance(step, Even) and isinstance(unit, Even) and (step.weekday is None or step.weekday == unit.weekday):
+        pair = step.size, unit.size
+    if isinstance(step, Months) and isinstance(unit, Months):
+        pair = step.count, unit.count
+    if isinstance(step, Business) and isinstance(unit, Business):
+        pair = step.count, unit.count
+    if pair is None or isinstance(pair[0], np.timedelta64) != isinstance(pair[1], np.timedelta64) or pair[0] % pair[1]:
+        return None
+    return int(pair[0] // pair[1])
+
+
+def _from_name(name: str) -> tuple[Line, ...] | None:
+    match = re.fullmatch(r"(\d{0,9})\s*([A-Za-z]+?)(?:-([A-Za-z]{3}))?", name.strip())
+    count = int(match[1] or 1) if match else 0
+    if not match or count == 0:
+        return None
+    base, anchor = match[2], (match[3] or "").upper()
+    if base in ("W", "w") and anchor in _WEEKDAYS:
+        return (Even(count * np.timedelta64(7, "D"), wall=True, weekday=_WEEKDAYS.index(anchor)),)
+    if base in _IN_MONTHS and (not anchor or (anchor in _MONTHS and base[0] != "M")):
+        months, end = _IN_MONTHS[base]
+        month = (_MONTHS.index(anchor), months) if anchor else None
+        return (Months(months * count, end, edge=True, month=month),)
+    if anchor:
+        return None
+    if base in ("B", "b"):
+        return (Business(count),)
+    if base in _SIZES:
+        size = np.timedelta64(count, _SIZES[base])
+        in_days = _SIZES[base] in "DW"
+        return Even(size, wall=in_days), Even(size, wall=not in_days)
+    return None
+
+
+def _duration(size: Any) -> Any:
+    """A timedelta64 from a timedelta of Python, NumPy or pandas, in nanoseconds where it has them."""
+    return size.to_timedelta64() if hasattr(size, "to_timedelta64") else np.timedelta64(size)
+
+
+def _from_size(size: np.timedelta64) -> tuple[Line, ...] | None:
+    if np.isnat(size) or size <= np.timedelta64(0):
+        return None
+    unit = np.datetime_data(size.dtype)[0]
+    if unit in ("Y", "M"):
+        return (Months(int(size.astype("m8[M]").astype(np.int64))),)
+    if unit == "generic":
+        return None
+    in_days = not size % np.timedelta64(1, "D")
+    return Even(size, wall=in_days), Even(size, wall=not in_days)
+
+
+def _from_offset(offset: Any) -> tuple[Line, ...] | None:
+    """What an offset of pandas means, by its name where that is one of ours, else by its own arithmetic."""
+    name = str(getattr(offset, "freqstr", type(offset).__name__))
+    if getattr(offset, "n", 1) < 1:
+        return None
+    calendar = getattr(offset, "calendar", None)
+    if isinstance(calendar, np.busdaycalendar) and re.fullmatch(r"\d*C", name):
+        return (_business(calendar, offset.n),)
+    return _from_name(name) or (Offset(offset, name),)
+
+
+def _business(calendar: np.busdaycalendar, count: int) -> Business:
+    mask = "".join("01"[int(worked)] for worked in calendar.weekmask)
+    return Business(int(count), mask, tuple(calendar.holidays))
+
+
+def _from_list(stamps: Any) -> tuple[Line, ...] | None:
+    """A calendar of stamps: dates of any kind, in UTC where they have a zone."""
+    given = np.asarray(stamps)
+    if given.dtype.kind in "OU":
+        given = np.asarray(given.tolist() if given.ndim else list(stamps), object)
+        aware = {getattr(stamp, "utcoffset", lambda: None)() is not None for stamp in given}
+        if len(aware) != 1 or not all(isinstance(stamp, (date, str)) for stamp in given):
+            return None
+        try:
+            given = np.array([_instant(stamp) for stamp in given], "M8[us]")
+        except ValueError:
+            return None
+        wall = aware == {False}
+    else:
+        wall = True
+    if given.dtype.kind != "M" or given.ndim != 1 or len(given) == 0 or np.isnat(given).any():
+        return None
+    points: Array = np.unique(given)
+    return (Listed(points, wall),)
+
+
+def _instant(stamp: Any) -> Any:
+    if isinstance(stamp, datetime) and stamp.tzinfo is not None:
+        return stamp.astimezone(UTC).replace(tzinfo=None)
+    return stamp

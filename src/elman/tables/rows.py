@@ -1,0 +1,101 @@
+"""The stamps of a table's rows, one series after the other: their order, their commonest step, their words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import tzinfo
+from typing import Any, Protocol
+
+import numpy as np
+
+from elman.checks import Array
+
+
+class Stamps(Protocol):
+    """What a clock asks of the time of a table's rows."""
+
+    @property
+    def values(self) -> Array: ...  # (rows,)
+    @property
+    def zone(self) -> tzinfo | None: ...
+    @property
+    def stated(self) -> Any: ...
+    @property
+    def kind(self) -> str: ...
+
+
+class Rows:
+    """The rows of all series, each in the order of time."""
+
+    def __init__(
+        self,
+        stamps: Stamps,
+        groups: Sequence[Array],
+        name: Callable[[int], str],
+        label: str,
+        show: Callable[[Any], str],
+    ) -> None:
+        self.name, self.label, self._show, self.naive = name, label, show, stamps.zone is None
+        self.rows = np.concatenate(groups) if len(groups) else np.empty(0, np.int64)
+        lengths = np.array([len(rows) for rows in groups], np.int64)
+        self.series = np.repeat(np.arange(len(groups)), lengths)
+        self.firsts = np.cumsum(lengths) - lengths  # where each series begins
+        self.utc = fine(np.asarray(stamps.values)[self.rows])
+        self.same = self.series[1:] == self.series[:-1]  # whether the next row is of the same series
+        self._check()
+
+    def _check(self) -> None:
+        """Refuses stamps that are missing, repeated or not in order."""
+        missing = np.isnat(self.utc) if self.utc.dtype.kind in "mM" else np.zeros(len(self.utc), bool)
+        if missing.any():
+            raise ValueError(
+                f"{self.label} must be given for every row. Got none at row {self.rows[missing.argmax()]}."
+            )
+        if not len(self.utc):
+            raise ValueError(f"{self.label} must be given for one row at least. Got no rows.")
+        wrong = self.same & (np.diff(self.utc).astype(np.int64) <= 0)
+        if not wrong.any():
+            return
+        at = int(wrong.argmax()) + 1
+        if self.utc[at] != self.utc[at - 1]:
+            raise ValueError(f"{self.where(at)} must ascend. Got {self.stamp(at)} after {self.stamp(at - 1)}.")
+        clocks = self.utc.dtype.kind == "M" and self.naive and self.utc[at] != self.utc[at].astype("M8[D]")
+        hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if clocks else ""
+        first, second = sorted((self.rows[at - 1], self.rows[at]))
+        raise ValueError(
+            f"{self.where(at)} must ascend, each stamp once. "
+            f"Got {self._show(self.utc[at])} at row {first} and again at row {second}{hint}."
+        )
+
+    def commonest(self, values: Array) -> Any:
+        """The commonest difference between neighbors; of several the smallest."""
+        found, counts = np.unique(np.diff(values)[self.same], return_counts=True)
+        return found[counts.argmax()]
+
+    def phases(self, rests: Array) -> Array:
+        """The commonest rest (series,) of each series; of several the largest: the 31st where months lack it."""
+        phases = rests[self.firsts]
+        if (rests == phases[self.series]).all():
+            return phases
+        order = np.lexsort((rests, self.series))
+        series, rests = self.series[order], rests[order]
+        begins = np.flatnonzero(np.r_[True, (np.diff(series) != 0) | (np.diff(rests) != 0)])
+        counts = np.diff(np.r_[begins, len(rests)])
+        last = np.lexsort((rests[begins], counts, series[begins]))  # by series, then by how often, then by size
+        phases[series[begins][last]] = rests[begins][last]  # the last one written stays
+        return phases
+
+    def stamp(self, at: int) -> str:
+        """A stamp in words, with its row of the table."""
+        return f"{self._show(self.utc[at])} at row {self.rows[at]}"
+
+    def where(self, at: int) -> str:
+        return f"{self.label} of {self.name(int(self.series[at]))}"
+
+
+def fine(stamps: Array) -> Array:
+    """Stamps in a unit that is not longer than a day; whole numbers as int64."""
+    if stamps.dtype.kind in "iu":
+        return stamps.astype(np.int64)
+    unit = np.datetime_data(stamps.dtype)[0]
+    return stamps.astype(f"{stamps.dtype.kind}8[D]") if unit in ("Y", "M", "W") else stamps
