@@ -155,9 +155,9 @@ class Recipe:
                 for part, split in zip(parts, splits, strict=True)
             ]
             held = windows.examples(parts, plan, after)
-        for part, some in (("training", x), ("validation", x if held is None else held[0])):
-            if not len(some):
-                raise ValueError(f"the {part} part must hold values to forecast. Got gaps alone.")
+        if not len(x) or (held is not None and not len(held[0])):
+            part = "validation" if len(x) else "training"
+            raise ValueError(f"the {part} part, see validation_fraction, must hold values to forecast. Got gaps alone.")
         loss: Loss = Quantile(self.levels * (plan.horizon * plan.together)) if self.levels else self.loss
         gaps = real is not None or (held is not None and held[2] is not None)
         options = dict(self.options)

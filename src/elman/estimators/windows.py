@@ -353,8 +353,9 @@ def examples(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> tupl
     if real is not None:
         kept = real.any(axis=(1, 2))
         x, y, real = x[kept], np.where(real, y, 0)[kept], real[kept]
-    told = None if real is None or real.all() else real.reshape(len(y), -1)
-    return segments(x, plan), y.reshape(len(y), -1), told
+    flat = len(y), plan.horizon * plan.together
+    told = None if real is None or real.all() else real.reshape(flat)
+    return segments(x, plan), y.reshape(flat), told
 
 
 def segments(x: Array, plan: Plan) -> Array:
