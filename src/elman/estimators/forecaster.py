@@ -59,7 +59,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Works on the logarithm, for series whose changes grow with them. Values must be over 0.
     standardize
         Brings each series (each variable of one) to mean 0 and deviation 1, measured on the training part. A constant
-        series keeps deviation 1.
+        series is measured in its own size.
     shared
         True: one network forecasts each variable by itself. False: it reads all variables and forecasts all of them.
     quantiles
