@@ -1,20 +1,235 @@
-"""Tables of pandas, polars, Arrow and others, by narwhals."""
+"""Tables and single columns of pandas, polars, Arrow and whatever else narwhals reads, in one form; and back.
+
+Columns are found by their labels, as the user's library has them: text, whole numbers, or tuples of several levels. The
+levels of a pandas index are columns too where the index says more than 0, 1, 2, ...; other libraries have none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from elman.checks import missing_extra
+from elman.checks import Array, ShapeError, missing_extra, shorten
 from elman.tables.places import has
 
 try:
-    import narwhals
+    import narwhals as nw
 except ImportError:
     raise missing_extra("the estimators of elman", "sklearn") from None
+
+MOST_COLUMNS = 100_000  #: of a table
+
+
+@dataclass(frozen=True)
+class Level:
+    """The label of a level of a pandas index that has no name."""
+
+    position: int
+    count: int  #: of levels
+
+    def __str__(self) -> str:
+        return "the index" if self.count == 1 else f"level {self.position} of the index"
+
+    __repr__ = __str__
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table, or a single column as a table of one."""
+
+    title: str  #: what errors call it
+    native: Any  #: the table of the user's library
+    labels: tuple[Hashable, ...]  #: of the columns, all different
+    levels: tuple[Hashable, ...]  #: of the levels of a pandas index; none where the index counts 0, 1, 2, ...
+    single: bool = False  #: whether it came as a single column
+    name: Hashable = None  #: of the single column, as its library has it
+
+    @classmethod
+    def read(cls, title: str, value: Any) -> Frame:
+        """`value` as a frame, nothing of it copied.
+
+        Raises `TypeError` where narwhals does not read it as a table in memory, `ValueError` where two columns have
+        one label, and `ShapeError` where there are more columns than `MOST_COLUMNS`.
+        """
+        shape: tuple[int, ...] = value.shape if has(type(value), "shape") else ()
+        if len(shape) == 2 and shape[1] > MOST_COLUMNS:
+            raise ShapeError(f"{title} must have at most {MOST_COLUMNS:,} columns. Got {shape[1]:,}.")
+        with different_columns(title, value):
+            table = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
+            if not isinstance(table, (nw.DataFrame, nw.Series)):
+                kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}"
+                hint = "; .collect() makes a table of it" if has(type(value), "collect") else ""
+                raise TypeError(f"{title} must be a table of pandas, polars or Arrow in memory. Got a {kind}{hint}.")
+            if isinstance(table, nw.DataFrame):
+                native = table.to_native()
+                return cls(title, native, tuple(table.columns), _levels(native))
+        label = table.name if table.name not in (None, "") else "value"
+        native = table.alias(label if isinstance(label, str) else "value").to_frame().to_native()
+        return cls(title, native, (label,), _levels(native), True, table.name)
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return int(self.native.shape[0])
+
+    @property
+    def backend(self) -> Any:
+        """The module of the user's library."""
+        return nw.from_native(self.native).implementation.to_native_namespace()
+
+    @cached_property
+    def _places(self) -> dict[Hashable, int]:
+        return {label: i for i, label in enumerate(self.labels)}
+
+    def called(self, label: Hashable) -> str:
+        """A column or level in an error."""
+        if label in self._places:
+            return f"the column {_short(label)}"
+        return str(label) if isinstance(label, Level) else f"the level {_short(label)} of the index"
+
+    def column(self, label: Hashable) -> nw.Series[Any]:
+        """A column, or a level of the index.
+
+        Raises `ShapeError` where there is none of this label, `ValueError` where there is more than one.
+        """
+        levels = self.levels or _names(self.native)
+        found = (label in self._places) + levels.count(label)
+        if found == 0:
+            among = [*self.labels, *self.levels]
+            raise ShapeError(f"{self.title} must have the column {_short(label)}. Got {few(among)}.")
+        if found > 1:
+            where = "a column and a level of its index" if label in self._places else "two levels of its index"
+            raise ValueError(f"{self.title} must have one column {_short(label)}. Got {where} of this name.")
+        if label in self._places:
+            return self._at(self._places[label])
+        level = self.native.index.get_level_values(levels.index(label))
+        return nw.from_native(level.to_series().reset_index(drop=True), series_only=True)
+
+    def _at(self, place: int) -> nw.Series[Any]:
+        native = self.native
+        if has(native, "iloc"):
+            return nw.from_native(native.iloc[:, place], series_only=True)
+        column = native.get_column(self.labels[place]) if has(native, "get_column") else native.column(place)
+        return nw.from_native(column, series_only=True)
+
+    def stated(self, label: Hashable) -> Any:
+        """The frequency that a pandas index states; None where the label is none of an index, or it states none."""
+        is_index = len(self.levels) == 1 and label == self.levels[0]
+        return getattr(self.native.index, "freq", None) if is_index else None
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all columns are plain numbers, which NumPy holds as such."""
+        if has(self.native, "iloc"):
+            return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in set(self.native.dtypes))
+        return all(dtype.is_numeric() for dtype in nw.from_native(self.native).schema.values())
+
+    def numbers(self) -> Array:
+        """All columns (rows, columns) of a plain frame as float64, NaN where a value is missing."""
+        if has(self.native, "iloc"):
+            return np.asarray(self.native.to_numpy(), np.float64)
+        table = nw.from_native(self.native, eager_only=True)
+        return np.asarray(table.select(nw.all().cast(nw.Float64)).to_numpy(), np.float64)
+
+    def empty(self) -> Frame:
+        """The frame without its rows: what `write` needs of it, to be kept with a fitted estimator."""
+        native = self.native
+        if has(native, "iloc"):
+            native = native.iloc[:0].copy()
+        else:
+            native = native.clear() if has(native, "clear") else native.schema.empty_table()
+        return replace(self, native=native)
+
+    def write(self, columns: Mapping[Any, Any], index: Sequence[Hashable] = (), single: bool = False) -> Any:
+        """A table of the user's library, or with `single` its one column that is not in `index`.
+
+        `columns` are arrays, columns of that library, or lists of entries of the column of this frame that has the
+        same label, whose dtype they get. Those in `index` become the levels of a pandas index.
+        """
+        made = {label: self._made(label, values) for label, values in columns.items()}
+        levels = [made.pop(label) for label in index]
+        library = self.backend
+        if not has(self.native, "iloc"):
+            if single:
+                (column,) = made.values()
+                return column.alias(self.name or "") if has(column, "alias") else column
+            return library.DataFrame(made) if has(library, "DataFrame") else library.table(made)
+        table = library.DataFrame(dict(enumerate(made.values())))
+        table.columns = self._header(list(made))
+        names = [None if isinstance(label, Level) else label for label in index]
+        if len(levels) == 1:
+            table.index = library.Index(levels[0], name=names[0])
+        elif levels:
+            table.index = library.MultiIndex.from_arrays(levels, names=names)
+        return table.iloc[:, 0].rename(self.name) if single else table
+
+    def _made(self, label: Hashable, values: Any) -> Any:
+        if isinstance(values, list):
+            return like(self.column(label).to_native(), values)
+        if not isinstance(values, np.ndarray):
+            values = nw.to_native(values, pass_through=True)
+            return values.reset_index(drop=True) if has(values, "iloc") else values
+        values, library = np.ascontiguousarray(values), self.backend
+        return library.Series(values) if has(library, "Series") else library.chunked_array([values])
+
+    def _header(self, labels: list[Hashable]) -> Any:
+        old, library = self.native.columns, self.backend
+        if old.nlevels > 1 and all(isinstance(label, tuple) and len(label) == old.nlevels for label in labels):
+            return library.MultiIndex.from_tuples(labels, names=old.names)
+        return library.Index(labels, name=old.name if old.nlevels == 1 else None, tupleize_cols=False)
+
+
+def is_table(value: Any) -> bool:
+    """Whether it is a table, or one column of one; an array or an index is none."""
+    if isinstance(value, (np.ndarray, list, tuple, type)):
+        return False
+    if has(type(value), "columns", "column_names"):
+        return True
+    if not has(type(value), "to_frame", "combine_chunks"):
+        return False
+    return isinstance(nw.from_native(value, pass_through=True, allow_series=True), nw.Series)
+
+
+def like(column: Any, entries: list[Any]) -> Any:
+    """A column of the same library and dtype as a native one."""
+    library = nw.from_native(column, series_only=True).implementation.to_native_namespace()
+    if has(library, "Series"):
+        return library.Series(entries, dtype=column.dtype)
+    return library.chunked_array([library.array(entries, type=column.type)])
+
+
+def few(labels: Iterable[Hashable], most: int = 5) -> str:
+    """Labels in an error, the first of many."""
+    labels = list(labels)
+    left = len(labels) - most
+    return ", ".join([*map(_short, labels[:most]), *([f"and {left} more"] if left > 0 else [])]) or "none"
+
+
+def _short(label: Hashable) -> str:
+    return shorten(repr(label))
+
+
+def _names(native: Any) -> tuple[Hashable, ...]:
+    """The names of the levels of a pandas index."""
+    return tuple(name for name in native.index.names if name is not None) if has(native, "iloc") else ()
+
+
+def _levels(native: Any) -> tuple[Hashable, ...]:
+    """The labels of the levels of a pandas index that says more than the number of the row."""
+    if not has(native, "iloc"):
+        return ()
+    index, names = native.index, native.index.names
+    kind = getattr(getattr(index, "dtype", None), "kind", "O")
+    if len(names) == 1 and kind in "iu" and np.array_equal(index.to_numpy(), np.arange(len(index))):
+        return ()
+    return tuple(Level(i, len(names)) if name is None else name for i, name in enumerate(names))
+
 
 #: What tables and columns of pandas, polars and Arrow have, one of them each.
 _TABLES = ("to_numpy", "columns", "column_names")
@@ -25,8 +240,8 @@ def as_frame(value: Any, name: str) -> Any:
     if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
         return None
     with different_columns(name, value):
-        frame = narwhals.from_native(value, pass_through=True, eager_only=True)
-    return frame if isinstance(frame, narwhals.DataFrame) else None
+        frame = nw.from_native(value, pass_through=True, eager_only=True)
+    return frame if isinstance(frame, nw.DataFrame) else None
 
 
 @contextmanager
@@ -34,9 +249,9 @@ def different_columns(name: str, table: Any) -> Iterator[None]:
     """Refuses a table two columns of which have one name."""
     try:
         yield
-    except narwhals.exceptions.DuplicateError:
-        names = list(map(str, table.columns))
-        double = next((column for column in names if names.count(column) > 1), "a name")
+    except nw.exceptions.DuplicateError:
+        counts = Counter(table.column_names if has(type(table), "column_names") else table.columns)
+        double = next((label for label, count in counts.items() if count > 1), "a name")
         raise ValueError(f"{name} must have columns of different names. Got {double!r} more than once.") from None
 
 
@@ -44,5 +259,5 @@ def to_numpy(value: Any) -> Any:
     """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
     if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
         return value
-    native = narwhals.from_native(value, pass_through=True, allow_series=True)
-    return native.to_numpy() if isinstance(native, (narwhals.DataFrame, narwhals.Series)) else value
+    native = nw.from_native(value, pass_through=True, allow_series=True)
+    return native.to_numpy() if isinstance(native, (nw.DataFrame, nw.Series)) else value

@@ -1,0 +1,281 @@
+"""The time of the rows of a table, in every kind in which tables hold it, as arrays of NumPy; and back in that kind.
+
+instants and dates   datetime64, in UTC where there is a time zone, else as written
+durations            timedelta64
+periods              their ordinal numbers
+whole numbers        int64
+text                 ISO 8601 in one format, as instants or dates
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Any, Literal
+
+import narwhals as nw
+import numpy as np
+
+from elman.checks import Array, DtypeError
+from elman.tables.frames import Level, like
+from elman.tables.iso import Iso, offset
+from elman.tables.places import has, show
+
+Kind = Literal["instant", "date", "period", "duration", "number", "text"]
+
+_MUST = "dates, times, periods, durations, whole numbers, or text in ISO 8601 (2024-01-31, 2024-01-31T09:30)"
+
+
+@dataclass(frozen=True, eq=False)
+class Stamps:
+    """The time of rows, (rows,)."""
+
+    values: Array
+    zone: tzinfo | None = None
+    stated: Any = None  #: a frequency that the data itself states, else None
+    kind: Kind = "instant"
+    column: Any = None  #: a column of the kind that came, without rows
+    entry: Any = None  #: the first of entries that are objects: a date of Python, a text in its format
+
+    @classmethod
+    def read(cls, name: str, label: Hashable, column: nw.Series[Any], stated: Any = None) -> Stamps:
+        """The stamps of a column of the table `name`.
+
+        Raises `ValueError` or `DtypeError`, naming the row, where there is none, or none of the kind and time zone of
+        the rows before it, or text in another format.
+        """
+        called = f"{label if isinstance(label, Level) else f'the column {label!r}'} of {name}"
+        missing = np.asarray(column.is_null().to_numpy(), bool)
+        if missing.any():
+            row = int(missing.argmax())
+            raise ValueError(f"{called} must hold a stamp in every row. Got none at row {row}.")
+        kind = time_kind(column)
+        if kind is None:
+            raise DtypeError(f"{called} must hold {_MUST}. Got {_first(column)}.")
+        native = column.to_native()
+        found = cls(np.empty(0), stated=stated, kind=kind, column=_emptied(native))
+        if _is_object(column):
+            return found._of_entries(called, column.to_list())
+        if kind == "period":
+            return replace(found, values=native.astype("int64").to_numpy(), stated=native.dtype.freq)
+        if kind == "number":
+            return replace(found, values=_whole(called, column.to_numpy()))
+        if kind == "date":
+            return replace(found, values=column.to_numpy().astype("M8[D]"))
+        unit, zone = _unit_and_zone(called, native)
+        counts = native.astype("int64").to_numpy() if has(native, "iloc") else column.cast(nw.Int64).to_numpy()
+        return replace(found, values=counts.astype(f"{'m' if kind == 'duration' else 'M'}8[{unit}]"), zone=zone)
+
+    def _of_entries(self, called: str, entries: list[Any]) -> Stamps:
+        """The stamps of a column of Python's objects, or of text."""
+        kind = self.kind
+        wrong = next((i for i, entry in enumerate(entries) if _entry_kind(entry) != kind), None)
+        if wrong is not None:
+            raise DtypeError(
+                f"{called} must hold entries of one kind. Got {show(entries[wrong])} at row {wrong} after "
+                f"{show(entries[0])} at row 0."
+            )
+        if kind == "text":
+            iso = Iso.read(called, entries[0])
+            return replace(self, values=iso.parse(called, entries), zone=iso.zone, entry=str(entries[0]))
+        zones = [getattr(entry, "tzinfo", None) for entry in entries] if kind == "instant" else [None]
+        names = list(map(_zone_key, zones))
+        wrong = next((i for i, name in enumerate(names) if name != names[0]), None)
+        if wrong is not None:
+            told = [f"{show(str(entries[i]))} at row {i} ({names[i] or 'no time zone'})" for i in (wrong, 0)]
+            raise ValueError(f"{called} must have one time zone. Got {told[0]} after {told[1]}.")
+        values = _VALUES[kind](entries)
+        stated = entries[0].freq if kind == "period" else self.stated
+        if kind == "period" and any(entry.freq != stated for entry in entries):
+            row = next(i for i, entry in enumerate(entries) if entry.freq != stated)
+            raise ValueError(f"{called} must have one frequency. Got {entries[row].freqstr} at row {row}.")
+        return replace(self, values=values, zone=zones[0], stated=stated, entry=entries[0])
+
+    def empty(self) -> Stamps:
+        """The kind of the stamps, without values."""
+        return replace(self, values=self.values[:0])
+
+    def native(self, values: Array) -> Any:
+        """Stamps as a column of the library and kind that came; `values` are like those of `values`."""
+        if self.entry is not None:
+            return like(self.column, self._entries(values))
+        library = nw.from_native(self.column, series_only=True).implementation.to_native_namespace()
+        dtype = self.column.type if has(self.column, "type") else self.column.dtype
+        if self.kind == "number" and not _fits(values, nw.from_native(self.column, series_only=True).to_numpy().dtype):
+            return library.Series(values) if has(library, "Series") else library.chunked_array([values])
+        if self.kind == "period":
+            return library.Series(library.PeriodIndex.from_ordinals(values, freq=self.stated))
+        if has(self.column, "iloc"):
+            column = library.Series(values)
+            column = column if self.zone is None else column.dt.tz_localize("UTC").dt.tz_convert(self.zone)
+            return column.astype(dtype)
+        if self.kind == "date" and str(dtype) != "date64[ms]":
+            counts = values.astype("M8[D]").astype(np.int32)
+        else:
+            counts = (values.astype("M8[ms]") if self.kind == "date" else values).astype(np.int64)
+        return (library.Series(counts) if has(library, "Series") else library.chunked_array([counts])).cast(dtype)
+
+    def _entries(self, values: Array) -> list[Any]:
+        """Stamps as Python's objects like the first entry, or as text in its format."""
+        kind = type(self.entry)
+        if self.kind == "text":
+            return Iso.read("", self.entry).write(values)
+        if self.kind == "period":
+            return [kind(ordinal=int(value), freq=self.stated) for value in values]
+        if has(kind, "asm8"):  # a Timestamp or Timedelta of pandas
+            stamps = [kind(value) for value in values]
+            if self.zone is not None:
+                stamps = [stamp.tz_localize("UTC").tz_convert(self.zone) for stamp in stamps]
+            return stamps
+        unit = {"instant": "M8[us]", "date": "M8[D]", "duration": "m8[us]"}.get(self.kind, "i8")
+        stamps = values.astype(unit).tolist()
+        if self.zone is not None:
+            stamps = [stamp.replace(tzinfo=UTC).astimezone(self.zone) for stamp in stamps]
+        return stamps
+
+    def like(self, other: Stamps, name: str) -> Array:
+        """The values (rows,), of the table `name`, as the other stamps have theirs: of their kind and unit.
+
+        Raises `ValueError` where they are of another kind, or only one of both has a time zone.
+        """
+        dated = {"instant", "date", "text"}
+        same = self.kind == other.kind or {self.kind, other.kind} <= dated
+        if not same or (self.kind == "period" and self.stated != other.stated):
+            raise ValueError(f"{name} must have stamps of the kind of the series, {_told(other)}. Got {_told(self)}.")
+        if (self.zone is None) != (other.zone is None):
+            raise ValueError(f"{name} must have stamps like the series, {_told(other)}. Got {_told(self)}.")
+        values = self.values.astype(other.values.dtype)
+        wrong = values.astype(self.values.dtype) != self.values
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise ValueError(
+                f"{name} must have stamps in the unit of the series, {np.datetime_data(values.dtype)[0]}. "
+                f"Got {self.values[row]} at row {row}."
+            )
+        return values
+
+
+def time_kind(column: nw.Series[Any]) -> Kind | None:
+    """Which kind of time a column holds, as its dtype or its first entry tells; None where it holds none."""
+    dtype, native = column.dtype, column.to_native()
+    if dtype.is_integer():
+        return "number"
+    if dtype == nw.Date or str(getattr(native, "type", "")) == "date64[ms]":
+        return "date"
+    own = getattr(native, "dtype", None)
+    kind = getattr(own, "kind", "") if has(native, "iloc") else ""
+    if isinstance(dtype, nw.Datetime) or kind == "M":
+        return "instant"
+    if isinstance(dtype, nw.Duration) or kind == "m":
+        return "duration"
+    if type(own).__name__ == "PeriodDtype":
+        return "period"
+    if not _is_object(column):
+        return None
+    first = column.drop_nulls().head(1).to_list()
+    kind = _entry_kind(first[0]) if first else None
+    return None if kind == "text" and not Iso.fits(first[0]) else kind
+
+
+def _is_object(column: nw.Series[Any]) -> bool:
+    return column.dtype in (nw.Object, nw.String)
+
+
+def _entry_kind(entry: Any) -> Kind | None:
+    if isinstance(entry, str):
+        return "text"
+    if isinstance(entry, datetime):
+        return "instant"
+    if isinstance(entry, date):
+        return "date"
+    if isinstance(entry, timedelta):
+        return "duration"
+    if has(entry, "ordinal") and has(entry, "freqstr"):
+        return "period"
+    return "number" if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) else None
+
+
+def _instants(entries: list[Any]) -> Array:
+    if all(has(type(entry), "asm8") for entry in entries):  # of pandas, in UTC where they have a zone
+        return np.array([entry.asm8 for entry in entries])
+    aware = entries[0].tzinfo is not None
+    return np.array([e.astimezone(UTC).replace(tzinfo=None) if aware else e for e in entries], "M8[us]")
+
+
+def _durations(entries: list[Any]) -> Array:
+    if all(has(type(entry), "asm8") for entry in entries):
+        return np.array([entry.asm8 for entry in entries])
+    return np.array(entries, "m8[us]")
+
+
+_VALUES: dict[str, Callable[[list[Any]], Array]] = {
+    "instant": _instants,
+    "duration": _durations,
+    "date": lambda entries: np.array(entries, "M8[D]"),
+    "period": lambda entries: np.array([entry.ordinal for entry in entries], np.int64),
+    "number": lambda entries: np.array(entries, np.int64),
+}
+
+
+def _unit_and_zone(called: str, native: Any) -> tuple[str, tzinfo | None]:
+    """The unit and the time zone of a column of instants or durations, asked of its own library.
+
+    narwhals does not read every name of a zone, and pandas has zones without a name.
+    """
+    dtype = native.type if has(native, "type") else native.dtype
+    dtype = getattr(dtype, "pyarrow_dtype", dtype)
+    unit = getattr(dtype, "unit", None) or getattr(dtype, "time_unit", None) or np.datetime_data(dtype)[0]
+    zone = getattr(dtype, "tz", None) or getattr(dtype, "time_zone", None)
+    return str(unit), named_zone(called, zone) if isinstance(zone, str) else zone
+
+
+def named_zone(called: str, name: str) -> tzinfo:
+    """The time zone of a name, "Europe/Berlin", or of an offset, "+01:00"."""
+    from zoneinfo import ZoneInfo
+
+    if name[:1] in "+-":
+        return offset(name)
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"{called} must be in a time zone that Python knows; on Windows the package tzdata has them. Got {name!r}."
+        ) from None
+
+
+def _zone_key(zone: tzinfo | None) -> str | None:
+    """What tells one time zone from another; pytz has many objects for one."""
+    return None if zone is None else str(getattr(zone, "zone", None) or getattr(zone, "key", None) or zone)
+
+
+def _emptied(native: Any) -> Any:
+    if has(native, "iloc"):
+        return native.iloc[:0].reset_index(drop=True).copy()
+    return native.clear() if has(native, "clear") else like(native, [])
+
+
+def _whole(called: str, values: Array) -> Array:
+    if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"{called} must hold whole numbers up to {np.iinfo(np.int64).max}. Got {values.max()}.")
+    return values.astype(np.int64)
+
+
+def _fits(values: Array, dtype: Any) -> bool:
+    """Whether whole numbers can be of a dtype."""
+    limits = np.iinfo(dtype)
+    return not values.size or (int(values.min()) >= limits.min and int(values.max()) <= limits.max)
+
+
+def _first(column: nw.Series[Any]) -> str:
+    entries = column.head(1).to_list()
+    return f"{show(entries[0])} at row 0" if entries else "no rows"
+
+
+def _told(stamps: Stamps) -> str:
+    """The kind of stamps in words."""
+    kind = {"instant": "times", "text": "times", "number": "whole numbers"}.get(stamps.kind, f"{stamps.kind}s")
+    zone = f" in {_zone_key(stamps.zone)}" if stamps.zone is not None else ""
+    dated = stamps.kind in ("instant", "date", "text") and stamps.zone is None
+    stated = f" of {getattr(stamps.stated, 'freqstr', stamps.stated)}" if stamps.kind == "period" else ""
+    return f"{kind}{zone}{' without a time zone' if dated else ''}{stated}"
