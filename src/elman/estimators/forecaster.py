@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -21,11 +21,12 @@ from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.members import Recipe, check_ready
-from elman.estimators.reading import read, read_future, read_like
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
 from elman.tables.panel import Panel
 from elman.tables.places import check_no_y
+from elman.tables.reading import read, read_future, read_like
+from elman.tables.words import describe
 from elman.training.checkpoints import Checkpoint
 from elman.training.history import History
 from elman.training.losses import Loss
@@ -84,9 +85,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Epochs without a lower loss on the validation part after which training stops; None goes on, with the last
         weights.
     fill
-        "forward" or "interpolate" fills NaN and missing rows of a table, each window as it was known before its end;
-        None refuses them. Filled values are no targets and count in no measure. What stands before the first value is
-        left out, of series that start late among others without a fill, too.
+        "forward" or "interpolate" fills NaN and missing rows of a table, for each forecast from what stands before it
+        alone; filled values are neither trained on nor judged. What has no value before it is not filled: a series
+        begins with its first value. None refuses gaps; late starts among several series are masked even so.
+    freq
+        The step of a table's time, where it is not to be found out: "h", "15min", "D", "W-MON", "MS", "QE", "B" for
+        business days and other names of pandas; a whole number, a duration, a `numpy.busdaycalendar`, an offset of
+        pandas, or the dates of a trading calendar.
     random_state
         An integer gives the same weights each time.
     progress
@@ -102,6 +107,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         The first `elman.History`, and all.
     window_
         The window in use.
+    read_as
+        How the series were read, in words: how many, by which id, the clock, gaps, columns beside.
 
     Raises
     ------
@@ -124,6 +131,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     networks_: list[Network]
     history_: History
     histories_: list[History]
+    read_as: str
 
     def __init__(
         self,
@@ -151,6 +159,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         validation_fraction: float | None = None,
         patience: int | None = 5,
         fill: str | None = None,
+        freq: Any = None,
         random_state: Any = None,
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
@@ -178,6 +187,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.fill = fill
+        self.freq = freq
         self.random_state = random_state
         self.progress = progress
         self.checkpoint = checkpoint
@@ -189,9 +199,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         *,
         exogenous: Any = None,
         past: Any = None,
-        target: str | Sequence[str] | None = None,
-        time: str | None = None,
-        id: str | None = None,  # noqa: A002
+        target: Hashable | Sequence[Hashable] = None,
+        time: Hashable = None,
+        id: Hashable | Sequence[Hashable] = None,  # noqa: A002
     ) -> Self:
         """Trains on the windows of the series.
 
@@ -199,24 +209,28 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         ----------
         series
             One series (time,), variables of one clock (time, variables), or a list of series of unequal length, for
-            which one network is trained. Or a table of pandas, Polars or Arrow, or a column of one.
+            which one network is trained. Or a table of pandas, Polars or Arrow, a column of one, or a list of such; see
+            docs/tables.md.
         y
             Left out: it stands in the signature as scikit-learn's tools want it. `target` names columns of a table.
         exogenous
-            Columns that are known ahead: (time, columns), a list of such for many series, or names of a table. The
-            network reads them through the window and through the horizon; `predict` takes those of the horizon as
-            `future`.
+            Columns that are known ahead: (time, columns), a list of such for many series, names of the table, or a
+            table that is joined on time (and id). The network reads them through the window and through the horizon;
+            `predict` takes those of the horizon as `future`.
         past
             The same for columns that are known up to the present only: they are read in the window.
         target, time, id
-            Columns of a table: what is forecast (if left out, all columns without another role), when (dates or whole
-            numbers, in equal steps; a pandas index of dates is taken by itself), and which series a row belongs to.
+            Columns of a table, or levels of its index: what is forecast (if left out, all columns without another
+            role), when (dates, periods, durations or whole numbers in equal steps), and which series a row belongs to,
+            one column or several. An index of pandas is taken by itself: dates are the time, other levels the id.
         """
         check_no_y(y, ": target= names the columns of a table to forecast, and arrays hold them all")
         settings = self.get_params(deep=False)
         recipe = Recipe.read(settings)
-        panel = read(series, exogenous, past, (target, time, id), self.fill)
-        self._train(recipe, panel, Plan.read(settings, panel.widths))
+        panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
+        plan = Plan.read(settings, panel.widths)
+        panel.form.check_ahead(plan.horizon)
+        self._train(recipe, panel, plan)
         return self
 
     def predict(self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None) -> Any:
@@ -258,9 +272,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         refit: bool = True,
         exogenous: Any = None,
         past: Any = None,
-        target: str | Sequence[str] | None = None,
-        time: str | None = None,
-        id: str | None = None,  # noqa: A002
+        target: Hashable | Sequence[Hashable] = None,
+        time: Hashable = None,
+        id: Hashable | Sequence[Hashable] = None,  # noqa: A002
     ) -> Backtest:
         """Forecasts from rolling origins, beside what came and the seasonal naive value.
 
@@ -281,7 +295,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if checks.flag("refit", refit):
             settings = self.get_params(deep=False)
             model, recipe = Forecaster(**settings), Recipe.read(settings)
-            panel = read(series, exogenous, past, (target, time, id), self.fill)
+            panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
             plan = Plan.read(settings, panel.widths)
         else:
             panel = self._read_again(series, exogenous, past)
@@ -301,11 +315,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
         test = self._judge(panel, *origins(panel, self._plan, None, 1, naive_season(self.season)))
-        if not test["naive MAE"] > 0:  # NaN where no value came
-            raise ValueError(
-                "series must not repeat itself exactly, or there is no error to compare with. "
-                f"Got MAE {test['naive MAE']:g}."
-            )
+        if test["naive MAE"] == 0:
+            raise ValueError("series must not repeat itself exactly, or there is no error to compare with. Got MAE 0.")
         return 1 - test["MAE"] / test["naive MAE"]
 
     def _judge(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
@@ -332,6 +343,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.histories_, self.history_ = trained.histories, trained.histories[0]
         self.window_ = plan.window
         self._end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        self.read_as = describe(panel, trained.short)
 
     def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:
         """Series made ready. One series is scaled as in the training, each of many as it is before its end."""

@@ -33,18 +33,21 @@ class Form:
         """Series i in an error."""
         raise NotImplementedError
 
-    def place(self, role: str, step: int, column: int) -> str:
-        """Where a value stands in an error; `role` is "target", "exogenous" or "past"."""
+    def place(self, role: str, step: int, column: int, i: int = 0) -> str:
+        """Where a value of series i stands in an error; `role` is "target", "exogenous" or "past"."""
         raise NotImplementedError
 
     def variable(self, i: int, v: int) -> str:
         """Variable v of series i in an error."""
-        column = self.place("target", 0, v).partition(", ")[2]
+        column = self.place("target", 0, v, i).partition(", ")[2]
         return f"{column} of {self.name(i)}" if column else self.name(i)
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         """The forecasts of each series, (horizon, V), or (horizon, V, Q) for Q `levels`, in the user's form."""
         raise NotImplementedError
+
+    def check_ahead(self, horizon: int) -> None:
+        """Refuses series whose clock has no stamps so many steps ahead: a calendar that ends."""
 
     def arrays(self, parts: Sequence[Array], axis: int) -> Any:
         """One array a series, as a list where there are many; `axis` is that of the variables."""
@@ -62,7 +65,7 @@ class ArrayForm(Form):
     def name(self, i: int) -> str:
         return f"series[{i}]" if self.many else "series"
 
-    def place(self, role: str, step: int, column: int) -> str:
+    def place(self, role: str, step: int, column: int, i: int = 0) -> str:
         return f"step {step}" if role == "target" and self.single else f"step {step}, column {column}"
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:

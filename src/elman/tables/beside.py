@@ -1,0 +1,115 @@
+"""Columns that came as a table of their own, on the steps of the series: joined on time, and on the id if it is there.
+
+They are columns beside the series, or the rows of the future after their ends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from elman.checks import Array, ShapeError
+from elman.tables.columns import Columns
+from elman.tables.frames import Frame, few
+from elman.tables.long import TableForm, series_of
+from elman.tables.panel import Gaps
+from elman.tables.places import Where, show
+from elman.tables.roles import Roles
+from elman.tables.stamps import Stamps
+
+
+def read_beside(
+    form: TableForm, name: str, table: Any, columns: Columns | None, gaps: Gaps, ahead: int | None = None
+) -> tuple[list[Array], Columns, int]:
+    """Columns of another table on the steps of each series, or on the `ahead` steps after their ends.
+
+    The rows are joined by time, and by the id where the other table has it; else they are those of every series. Also
+    returns what the columns hold, and how many rows stand on none of these steps.
+    """
+    frame = Frame.read(name, table)
+    known = {*frame.labels, *frame.levels}
+    time = form.said["time"] if form.said["time"] in known else form.roles.time if form.roles.time in known else None
+    ids = [label for label in form.roles.id if label in known] or None
+    target = None if columns is None else [column.label for column in columns.columns]
+    if frame.single:
+        target = None
+    said = {"target": target, "time": time, "id": ids, "exogenous": None, "past": None}
+    roles = Roles.read(name, frame, said)
+    if (roles.time is None) != (form.roles.time is None):
+        must = "no time, as the series have none" if form.roles.time is None else "a time, as the series have"
+        raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
+    if roles.id and len(roles.id) != len(form.roles.id):
+        must = f"{name} must have the id of the series, {few(form.roles.id)}"
+        raise ValueError(f"{must}. Got {few(roles.id)}.")
+    columns = Columns.read(name, [frame], roles.target) if columns is None else columns
+    if frame.single:
+        columns = replace(columns, columns=tuple(replace(c, label=roles.target[0]) for c in columns.columns))
+    numbers = columns.numbers(name, frame)
+    groups, labels = series_of(frame, roles)
+    stamps = None
+    if roles.time is not None and form.stamps is not None:
+        stamps = Stamps.read(name, roles.time, frame.column(roles.time)).like(form.stamps, name)
+    parts, extra, numbered = [], 0, {label: i for i, label in enumerate(labels)}
+    for i, label in enumerate(form.labels):
+        if roles.id and label not in numbered:
+            raise ValueError(f"{name} must hold every series. Got no rows of {form.name(i)}.")
+        rows = groups[numbered[label] if roles.id else 0]
+        if stamps is None:
+            part, more = _by_rows(form, name, i, numbers[rows], ahead)
+        else:
+            part, more = _by_time(form, name, i, numbers[rows], stamps[rows], ahead)
+        parts.append(gaps.read(f"{name} of {form.name(i)}", part, _place(form, columns, i, ahead)))
+        extra += more
+    return parts, columns, extra
+
+
+def _by_rows(form: TableForm, name: str, i: int, numbers: Array, ahead: int | None) -> tuple[Array, int]:
+    count = ahead if ahead is not None else len(form.rows[i])
+    if len(numbers) < count or (ahead is None and len(numbers) > count):
+        raise ShapeError(f"{name} must hold {count} steps of {form.name(i)}. Got {len(numbers)}.")
+    return numbers[:count], len(numbers) - count
+
+
+def _by_time(form: TableForm, name: str, i: int, numbers: Array, stamps: Array, ahead: int | None) -> tuple[Array, int]:
+    timeline = form.timelines[i]
+    last = int(timeline.positions[-1])
+    first, count = (0, last + 1) if ahead is None else (last + 1, ahead)
+    positions, on = timeline.locate(stamps)
+    at = positions - first
+    inside = (at >= 0) & (at < count)
+    wrong = inside & ~on
+    if wrong.any():
+        raise ValueError(
+            f"{name} must have the stamps of {form.name(i)}, in steps of {timeline.clock.describe()}. Got "
+            f"{timeline.clock.show(stamps[wrong.argmax()])}."
+        )
+    at, rows = at[inside], np.flatnonzero(inside)
+    where, counts = np.unique(at, return_counts=True)
+    if (counts > 1).any():
+        twice = timeline.at(np.array([where[counts.argmax()] + first]))[0]
+        must = f"{name} must have one row per step of {form.name(i)}"
+        raise ValueError(f"{must}. Got {timeline.clock.show(twice)} twice.")
+    if len(where) < count and ahead is not None:
+        missing = np.setdiff1d(np.arange(count), where)[0]
+        start, lacks = (timeline.clock.show(stamp) for stamp in timeline.at(np.array([first, first + missing])))
+        must = f"{name} must go on where {form.name(i)} ends, at {start}, and hold {count} steps"
+        raise ShapeError(f"{must}. Got {len(where)} of them, and none at {lacks}.")
+    part = np.full((count, numbers.shape[1]), np.nan)
+    part[at] = numbers[rows]
+    return part, len(stamps) - len(rows)
+
+
+def _place(form: TableForm, columns: Columns, i: int, ahead: int | None) -> Where:
+    """The place of an entry beside series i, or `ahead` of it, in words."""
+
+    def where(index: tuple[int, ...]) -> str:
+        at = f"step {index[0]}, column {columns.names[index[1]]!r}"
+        if not form.timelines:
+            return at
+        timeline = form.timelines[i]
+        step = index[0] + (0 if ahead is None else int(timeline.positions[-1]) + 1)
+        return f"{at} ({timeline.clock.show(timeline.at(np.array([step]))[0])})"
+
+    return where

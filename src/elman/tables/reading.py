@@ -1,0 +1,145 @@
+"""From whatever the user gives, arrays, a table or a list of tables, to a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.tables.beside import read_beside
+from elman.tables.frames import is_table
+from elman.tables.long import TableForm, TablesForm, read_table
+from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
+from elman.tables.places import show
+
+
+def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fill: Any, freq: Any = None) -> Panel:
+    """The user's series as a panel; `names` are the columns target, time and id of a table."""
+    fill = None if fill is None else checks.choice("fill", fill, FILLS)
+    said = dict(zip(("target", "time", "id"), names, strict=True))
+    beside = {"exogenous": exogenous, "past": past}
+    tables = _tables(series)
+    if tables is None:
+        for name, value in {**said, "freq": freq}.items():
+            if value is not None:
+                raise ValueError(f"{name} must be left out where series is no table. Got {show(value)}.")
+        return read_arrays(series, exogenous, past, fill)
+    one = not isinstance(series, (list, tuple))
+    if not one and said["id"] is not None:
+        raise ValueError(f"id must be left out of a list of tables, one per series. Got {show(said['id'])}.")
+    parts = [_split(beside, i, len(tables), one) for i in range(len(tables))]
+    panels: list[Panel] = []
+    for i, (table, part) in enumerate(zip(tables, parts, strict=True)):
+        name = "the table" if one else f"series[{i}]"
+        like = None if not panels else _table_form(panels[0])
+        panels.append(_read_one(name, table, said, part, freq, Gaps(fill, not one), like))
+    return _together(panels, one, fill)
+
+
+def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | None) -> Panel:
+    """Series in the form of those before; a table has the same columns."""
+    tables, beside = _tables(series), {"exogenous": exogenous, "past": past}
+    like = form if isinstance(form, TableForm) else form.forms[0] if isinstance(form, TablesForm) else None
+    if (like is None) != (tables is None):
+        want = "arrays" if like is None else "a table" if isinstance(form, TableForm) else "tables"
+        raise TypeError(f"series must be {want}, as in fit. Got {checks.describe(series)}.")
+    if like is None or tables is None:
+        return read_arrays(series, exogenous, past, fill)
+    one = not isinstance(series, (list, tuple))
+    panels = []
+    for i, table in enumerate(tables):
+        part = _split(beside, i, len(tables), one)
+        panels.append(
+            _read_one("the table" if one else f"series[{i}]", table, {}, part, None, Gaps(fill, not one), like)
+        )
+    return _together(panels, one, fill)
+
+
+def read_future(form: Form, future: Any, horizon: int, count: int, fill: str | None) -> list[Array]:
+    """The columns known ahead, (horizon, K) for each of `count` series of that form; NaN where there is none."""
+    gaps = Gaps(fill, some=False)
+    if isinstance(form, TableForm):
+        if not is_table(future):
+            raise TypeError(f"future must be a table, as the series were. Got {checks.describe(future)}.")
+        return read_beside(form, "future", future, form.columns["exogenous"], gaps, horizon)[0]
+    if isinstance(form, TablesForm):
+        tables = [future] * count if is_table(future) else _tables(future)
+        if tables is None or len(tables) != count:
+            raise TypeError(f"future must be a list of {count} tables, one per series. Got {checks.describe(future)}.")
+        return [
+            part
+            for own, table in zip(form.forms, tables, strict=True)
+            for part in read_future(own, table, horizon, 1, fill)
+        ]
+    return read_columns("future", future, [horizon] * count, form.many, gaps)
+
+
+def _tables(series: Any) -> list[Any] | None:
+    """The tables of a table or a list of them; None where there are none."""
+    if is_table(series):
+        return [series]
+    if not isinstance(series, (list, tuple)) or not any(is_table(part) for part in series):
+        return None
+    for i, part in enumerate(series):
+        if not is_table(part):
+            raise TypeError(f"series[{i}] must be a table, as the others are. Got {checks.describe(part)}.")
+    return list(series)
+
+
+def _split(beside: Mapping[str, Any], i: int, count: int, one: bool) -> dict[str, Any]:
+    """The columns beside series i: names, or a table of its own, of a list of as many or for all."""
+    parts = {}
+    for role, value in beside.items():
+        tables = isinstance(value, (list, tuple)) and len(value) > 0 and all(is_table(part) for part in value)
+        if tables and (one or len(value) != count):
+            raise ShapeError(f"{role} must be a table, or {count} of them, one per series. Got {len(value)}.")
+        parts[role] = value[i] if tables else value
+    return parts
+
+
+def _read_one(
+    name: str, table: Any, said: Mapping[str, Any], beside: Mapping[str, Any], freq: Any, gaps: Gaps,
+    like: TableForm | None,
+) -> Panel:  # fmt: skip
+    """One table, and the tables beside it, joined on its time."""
+    joined = {role: value for role, value in beside.items() if is_table(value)}
+    named = {role: None if role in joined else value for role, value in beside.items()}
+    for role, value in named.items():
+        if like is not None and role in like.joined and role not in joined:
+            raise ValueError(f"{role} must be a table, as in fit. Got {show(value)}.")
+        if like is not None and not said and value is not None:
+            raise ValueError(f"{role} must be left out: its columns are those of fit. Got {show(value)}.")
+    panel = read_table(name, table, {**said, **named}, freq, gaps, like)
+    form = _table_form(panel)
+    for role, value in joined.items():
+        if like is not None and role not in like.joined:
+            raise ValueError(f"{role} must be left out: its columns are those of fit. Got {checks.describe(value)}.")
+        parts, columns, extra = read_beside(form, role, value, None if like is None else like.columns[role], gaps)
+        form = replace(
+            form, columns={**form.columns, role: columns}, joined=(*form.joined, role), extra=form.extra + extra
+        )
+        panel = replace(panel, known=parts) if role == "exogenous" else replace(panel, past=parts)
+    return replace(panel, form=form)
+
+
+def _table_form(panel: Panel) -> TableForm:
+    assert isinstance(panel.form, TableForm)
+    return panel.form
+
+
+def _together(panels: Sequence[Panel], one: bool, fill: str | None) -> Panel:
+    """The panels of a list of tables as one."""
+    if one:
+        return replace(panels[0], fill=fill)
+    forms = tuple(_table_form(panel) for panel in panels)
+    for form in forms:
+        if form.many:
+            raise ValueError(
+                f"{form.called} must be one series, in a list of them. Got {len(form.labels)} by its index."
+            )
+    values, known, past = (
+        [part for panel in panels for part in getattr(panel, role)] for role in ("values", "known", "past")
+    )
+    return Panel(values, known, past, TablesForm(forms), fill)

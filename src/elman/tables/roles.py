@@ -1,0 +1,155 @@
+"""Which column of a table is what: target, time, id, and the columns beside the target.
+
+Levels of an index of pandas count as columns. What nobody names is found where the table is plain about it: a level of
+dates is the time, the levels beside it are the id; every column that is left is forecast. Columns of dates or of names
+of series that would be lost are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import narwhals as nw
+
+from elman.checks import ShapeError
+from elman.tables.frames import Frame, few
+from elman.tables.places import show
+from elman.tables.stamps import time_kind
+
+Label: TypeAlias = Hashable
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Labels of columns, or of levels of the index."""
+
+    target: tuple[Label, ...] = ()  #: none: all columns that have no other role
+    time: Label | None = None
+    id: tuple[Label, ...] = ()
+    exogenous: tuple[Label, ...] = ()
+    past: tuple[Label, ...] = ()
+    unread: tuple[Label, ...] = ()  #: columns without a role
+
+    @classmethod
+    def read(cls, name: str, frame: Frame, given: dict[str, Any]) -> Roles:
+        """The roles that the user gives, and those that the table is plain about, all checked.
+
+        `given` holds what the user said of target, time, id, exogenous and past: a label, a list of labels, or None.
+        """
+        said = {role: _labels(name, frame, role, value) for role, value in given.items()}
+        if len(said["time"]) > 1:
+            raise ValueError(f"time must be one column. Got {few(said['time'])}.")
+        roles = cls(
+            said["target"], next(iter(said["time"]), None), said["id"], said["exogenous"], said["past"]
+        )  # fmt: skip
+        roles = _with_levels(name, frame, roles)
+        taken = [*roles.exogenous, *roles.past, *roles.id, *(() if roles.time is None else (roles.time,))]
+        left = tuple(label for label in frame.labels if label not in {*taken, *roles.target})
+        _check_left(name, frame, roles, left)
+        if not roles.target:
+            roles, left = replace(roles, target=left), ()
+        both = [label for label in roles.target if label in set(taken)]
+        named = [*taken, *roles.target]
+        both += [label for label in dict.fromkeys(named) if named.count(label) > 1 and label not in both][:3]
+        if both:
+            raise ValueError(f"each column must have one role. Got two for {few(both)}.")
+        if not roles.target:
+            raise ShapeError(f"target must be a column of {name}. Got none among {few(frame.labels)}.")
+        return replace(roles, unread=left)
+
+
+def _labels(name: str, frame: Frame, role: str, given: Any) -> tuple[Label, ...]:
+    """One column, several, or none; every one must exist."""
+    if given is None:
+        return ()
+    known = {*frame.labels, *frame.levels}
+    many = isinstance(given, list) or (isinstance(given, tuple) and given not in known)
+    labels = tuple(given) if many else (given,)
+    whole = not isinstance(given, (bytes, dict, set, float)) and given is not False and given is not True
+    if not whole or not labels or not all(_is_label(label) for label in labels):
+        raise TypeError(f"{role} must be the name of a column of {name}, or a list of names. Got {show(given)}.")
+    for label in labels:
+        if label not in known:
+            raise ShapeError(f"{name} must have the column {show(label)}. Got {few(known_labels(frame))}.")
+    return labels
+
+
+def _is_label(label: Any) -> bool:
+    try:
+        hash(label)
+    except TypeError:
+        return False
+    return not hasattr(label, "shape") or getattr(label, "shape", None) == ()
+
+
+def known_labels(frame: Frame) -> tuple[Label, ...]:
+    """All that can have a role."""
+    return (*frame.levels, *frame.labels)
+
+
+def _with_levels(name: str, frame: Frame, roles: Roles) -> Roles:
+    """The roles with those of the levels of the index that nobody named."""
+    said = {roles.time, *roles.id, *roles.exogenous, *roles.past, *roles.target}
+    free = [level for level in frame.levels if level not in said]
+    if not free:
+        return roles
+    kinds = {level: time_kind(frame.column(level)) for level in free}
+    if roles.time is None:
+        times = [level for level in free if kinds[level] not in (None, "number")]
+        numbers = [level for level in free if kinds[level] == "number"]
+        if not times and len(frame.levels) > 1 and len(numbers) == 1:
+            times = numbers  # steps that are numbered within each series
+        if len(times) > 1:
+            raise ValueError(f"time must name the level of the index that is the time. Got {few(times)}.")
+        if times:
+            roles = replace(roles, time=times[0])
+            free.remove(times[0])
+    rows = [level for level in free if kinds[level] == "number" and roles.time is not None]
+    names = [level for level in free if level not in rows]
+    wrong = [level for level in names if kinds[level] not in (None, "number")]
+    if names and not wrong and not roles.id and len(frame.levels) > 1 and roles.time is not None:
+        return replace(roles, id=tuple(names))
+    if names or wrong:
+        raise ValueError(_refused_index(name, frame, roles, wrong or names))
+    if rows and not roles.id and len(frame.levels) > 1:
+        return replace(roles, id=tuple(rows))  # series that are numbered
+    return roles  # rows that were sorted or chosen, and keep their numbers
+
+
+def _refused_index(name: str, frame: Frame, roles: Roles, levels: list[Label]) -> str:
+    entries = frame.column(levels[0]).head(3).to_list()
+    got = f"{show(levels[0])}: {', '.join(map(show, entries))}, ..."
+    if roles.time is not None and levels[0] != roles.time and time_kind(frame.column(levels[0])):
+        return (
+            f"{name} must have one time. Got {show(roles.time)} and the index, {got} reset_index(drop=True) drops it."
+        )
+    return (
+        f"the index of {name} must hold dates, times, periods, durations or text in ISO 8601, or be 0 to n - 1; or "
+        f"time= and id= name its levels. Got {got} reset_index() makes it a column, reset_index(drop=True) drops it."
+    )
+
+
+def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...]) -> None:
+    """Refuses columns without a role that say when a row was, or which series it belongs to."""
+    for label in left if roles.time is None or not roles.id else ():
+        column = frame.column(label)
+        kind = time_kind(column)
+        if roles.time is None and kind not in (None, "number"):
+            raise ValueError(
+                f"time must be given where {name} has a column of dates. Got none, and column {show(label)}."
+            )
+        if not roles.id and kind is None and holds_names(column) and column.n_unique() < len(column):
+            raise ValueError(
+                f"id must be given where a column may name the series: id={show(label)}, or leave the column out. Got "
+                f"none, and {show(label)} with {column.n_unique()} different entries in {len(column)} rows."
+            )
+
+
+def holds_names(column: Any) -> bool:
+    """Whether a column holds text, or categories."""
+    if column.dtype in (nw.String, nw.Categorical) or isinstance(column.dtype, nw.Enum):
+        return True
+    first = column.drop_nulls().head(1).to_list() if column.dtype == nw.Object else []
+    return bool(first) and isinstance(first[0], str)

@@ -1,0 +1,117 @@
+"""How series were read, in words: what `Forecaster.read_as` says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from elman.tables.clock import Clock
+from elman.tables.long import TableForm, TablesForm
+from elman.tables.panel import Panel
+from elman.tables.roles import Label
+from elman.tables.zones import zone_name
+
+FILLED = {"forward": "filled forward", "interpolate": "filled by interpolation"}
+
+
+def describe(panel: Panel, left_out: Sequence[str] = ()) -> str:
+    """One line: the series and their id, the clock, gaps and how they are filled, the columns beside, what was left."""
+    form = panel.form
+    tables = form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
+    clock = tables[0].clock if tables else None
+    told = [", ".join([_count(panel, tables), *_time(panel, tables)])]
+    told += _gaps(panel, clock)
+    if tables:
+        roles, columns = tables[0].roles, tables[0].columns
+        words = {"exogenous": "known ahead", "past": "known up to the present"}
+        told += [f"{columns[role].describe()} {word}" for role, word in words.items() if columns[role].width]
+        told += [f"{_names(roles.unread)} not read"] if roles.unread else []
+    else:
+        told += _widths(panel)
+    if any(table.unsorted for table in tables):
+        told.append("rows put in the order of time")
+    if extra := sum(table.extra for table in tables):
+        told.append(f"{_number(extra, 'row')} beside the series on none of their steps, not read")
+    told += [f"left out, too short: {', '.join(left_out)}"] if left_out else []
+    return "; ".join(told)
+
+
+def _number(count: int, noun: str) -> str:
+    plural = noun if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
+def _names(labels: Sequence[Label], most: int = 6) -> str:
+    """Names of columns, the first of many."""
+    more = len(labels) - most
+    return ", ".join(map(str, labels[:most])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _count(panel: Panel, tables: Sequence[TableForm]) -> str:
+    count, variables = len(panel.values), panel.values[0].shape[1]
+    text = _number(count, "series")
+    if tables and tables[0].roles.id:
+        text += f" by {', '.join(map(str, tables[0].roles.id))}"
+    if tables and not tables[0].frame.single:
+        text += f" of {_names(tables[0].roles.target)}"
+    elif variables > 1:
+        text += f" of {_number(variables, 'variable')}"
+    return text
+
+
+def _time(panel: Panel, tables: Sequence[TableForm]) -> list[str]:
+    """From when to when, in which steps and zone; or how many steps."""
+    timelines = [timeline for table in tables for timeline in table.timelines]
+    if not timelines:
+        lengths = [len(values) for values in panel.values]
+        low, high = min(lengths), max(lengths)
+        return [f"{low:,} steps" if low == high else f"{low:,} to {high:,} steps"]
+    clock = timelines[0].clock
+    firsts = [timeline.at(np.array([0]))[0] for timeline in timelines]
+    lasts = [timeline.at(timeline.positions[-1:])[0] for timeline in timelines]
+    told = [f"{clock.adverb()} from {clock.show(min(firsts))} to {clock.show(max(lasts))}"]
+    told += [zone_name(clock.zone)] if clock.zone is not None else []
+    late = sum(first > min(firsts) for first in firsts)
+    return [*told, f"{_number(late, 'series')} starting later"] if late else told
+
+
+def _gaps(panel: Panel, clock: Clock | None) -> list[str]:
+    runs: list[int] = []
+    leading: list[int] = []
+    for values in panel.values:
+        missing = np.isnan(values)
+        if not missing.any():
+            continue
+        begins = np.where(missing.all(axis=0), len(values), missing.argmin(axis=0))
+        leading += [int(begin) for begin in begins if begin]
+        inside = (missing & (np.arange(len(values))[:, None] >= begins)).any(axis=1)
+        runs += _runs(inside)
+    told = []
+    if runs:
+        verb = FILLED.get(panel.fill or "", "")
+        told.append(f"{_number(len(runs), 'gap')} of {_steps(runs, clock)} {verb}".rstrip())
+    if leading:
+        told.append(f"{_steps(leading, clock)} before the first value of {_number(len(leading), 'series')} masked")
+    return told
+
+
+def _runs(inside: Any) -> list[int]:
+    """The lengths of the runs of truth."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+    return [int(n) for n in edges[1::2] - edges[::2]]
+
+
+def _steps(lengths: Sequence[int], clock: Clock | None) -> str:
+    """How long runs are, in the unit of the clock where that is one."""
+    low, high = min(lengths), max(lengths)
+    step = "1 step" if clock is None else clock.describe()
+    unit = step[2:] if step.startswith("1 ") else "step"
+    return _number(low, unit) if low == high else f"{low:,} to {_number(high, unit)}"
+
+
+def _widths(panel: Panel) -> list[str]:
+    _, known, past = panel.widths
+    told = [f"{_number(known, 'column')} known ahead"] if known else []
+    return [*told, f"{_number(past, 'column')} known up to the present"] if past else told
