@@ -273,3 +273,296 @@ def test_a_fit_that_is_refused_changes_nothing(kind):
             model.fit(wrong, KINDS[kind](wrong)[:-1] if kind is not SequenceTagger else [["a"]] * len(wrong))
         assert {name: id(value) for name, value in vars(model).items()} == before
     assert re.match("24 sequences", model.read_as)
+
+
+# Frames: names, order, kinds.
+
+
+def libraries():
+    pandas, polars, pyarrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    return {"pandas": pandas.DataFrame, "polars": polars.DataFrame, "pyarrow": pyarrow.table}
+
+
+def frames_of(make, parts, names, rng=None):
+    """Frames with these columns, in the order of `names` or of the random generator's."""
+    made = []
+    for part in parts:
+        order = range(len(names)) if rng is None else rng.permutation(len(names))
+        made.append(make({names[j]: part[:, j] for j in order}))
+    return made
+
+
+@ALL
+def test_columns_in_any_order_are_those_of_fit(kind):
+    rng = np.random.default_rng(3)
+    parts = [rng.normal([0, 5, -2, 100], 1, size=(n, 4)) for n in LENGTHS]
+    names = ["temperature", "pressure", "höhe", "x"]
+    expected = fitted(kind, parts).predict(parts)
+    for make in libraries().values():
+        model = fitted(kind, [frames_of(make, parts, names)[0], *frames_of(make, parts[1:], names, rng)])
+        assert model.feature_names_in_.tolist() == names
+        assert model.n_features_in_ == 4
+        assert model.read_as.endswith("4 features: temperature, pressure, höhe, x")
+        for other in libraries().values():
+            same(model.predict(frames_of(other, parts, names, rng)), expected)
+        for twin in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            same(twin.predict(frames_of(make, parts, names, rng)), expected)
+        swapped = frames_of(make, parts, names)
+        swapped[7] = make(dict.fromkeys(("temperature", "pressure", "hoehe", "x"), parts[7][:, 0]))
+        lacks = re.escape("X[7] must have the columns 'temperature', 'pressure', 'höhe', 'x'")
+        for call in (model.predict, lambda X, model=model: clone(model).fit(X, KINDS[kind](X))):
+            refused(f"{lacks}.*lacks 'höhe' and has 'hoehe'", lambda call=call, swapped=swapped: call(swapped))
+        swapped[7] = make(dict.fromkeys(names[1:], parts[7][:, 0]))
+        refused("lacks 'temperature'", lambda model=model, swapped=swapped: model.predict(swapped))
+
+
+@pytest.mark.parametrize("labels", [(3, 1, 2), (0, 1, 2), ("a", 1, None), (("x", "a"), ("x", "b"), ("y", "a"))])
+def test_labels_of_every_kind(labels):
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(4)
+    parts = [rng.normal(size=(n, 3)) for n in LENGTHS]
+    frames = [pandas.DataFrame(dict(enumerate(part.T))) for part in parts]
+    for frame in frames:
+        frame.columns = pandas.Index(labels) if isinstance(labels[0], tuple) else pandas.Index(labels, dtype=object)
+    model = fitted(SequenceRegressor, frames)
+    if labels == (0, 1, 2):  # as pandas names what has no names
+        assert not hasattr(model, "feature_names_in_")
+    else:
+        assert model.feature_names_in_.tolist() == list(labels)
+    expected = fitted(SequenceRegressor, parts).predict(parts)
+    same(model.predict([frame.iloc[:, rng.permutation(3)] for frame in frames]), expected)
+    refused("must have the columns", lambda: model.predict([frame.iloc[:, :2] for frame in frames]))
+
+
+def test_names_in_fit_or_in_predict_alone():
+    rng = np.random.default_rng(5)
+    parts = [rng.normal(size=(n, 2)) for n in LENGTHS]
+    named, plain = (fitted(SequenceClassifier, X) for X in (frames_of(libraries()["pandas"], parts, ["a", "b"]), parts))
+    expected = plain.predict_proba(parts)
+    with pytest.warns(UserWarning, match="X does not have valid feature names, but SequenceClassifier was") as seen:
+        same(named.predict_proba(parts), expected)
+    with pytest.warns(UserWarning, match="X has feature names, but SequenceClassifier was fitted without") as more:
+        same(plain.predict_proba(frames_of(libraries()["polars"], parts, ["a", "b"])), expected)
+    assert {warning.filename for warning in [*seen, *more]} == {__file__}
+    unnamed = frames_of(libraries()["pandas"], parts, [0, 1])
+    same(plain.predict_proba(unnamed), expected)
+    same(fitted(SequenceClassifier, unnamed).predict_proba(parts), expected)
+    mixed = [*frames_of(libraries()["pandas"], parts[:3], ["a", "b"]), *parts[3:]]
+    refused(
+        "frames alone, or arrays alone.*for X.3. beside frames", lambda: fitted(SequenceClassifier, mixed), TypeError
+    )
+    refused("frames alone, or arrays alone", lambda: named.predict(mixed), TypeError)
+    plain.fit(frames_of(libraries()["pandas"], parts, ["a", "b"]), KINDS[SequenceClassifier](parts))
+    assert plain.feature_names_in_.tolist() == ["a", "b"]
+    plain.fit(parts, KINDS[SequenceClassifier](parts))
+    assert not hasattr(plain, "feature_names_in_")
+
+
+@ALL
+def test_truth_and_categories(kind):
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    rng = np.random.default_rng(6)
+    names = np.array(["b", "a", "ç"])
+    sites = [rng.integers(0, 1 if i < 3 else 3, size=n) for i, n in enumerate(LENGTHS)]  # "b" alone in the first
+    nights = [rng.integers(0, 2, size=n).astype(bool) for n in LENGTHS]
+    values = [rng.normal(size=n) for n in LENGTHS]
+    order = [1, 0, 2]  # categories are sorted
+    encoded = [np.column_stack([v, n, np.eye(3)[s][:, order]]) for v, n, s in zip(values, nights, sites, strict=True)]
+    columns = [{"x": v, "night": n, "site": names[s]} for v, n, s in zip(values, nights, sites, strict=True)]
+    expected = fitted(kind, encoded).predict(encoded)
+    for form in (
+        [pandas.DataFrame(each).astype({"site": "category"}) for each in columns],
+        [pandas.DataFrame(each).astype({"site": "category", "night": "boolean", "x": "Float64"}) for each in columns],
+        [polars.DataFrame(each).cast({"site": polars.Categorical}) for each in columns],
+        [polars.DataFrame(each).cast({"site": polars.Enum(["ç", "b", "a"])}) for each in columns],
+    ):
+        model = fitted(kind, form)
+        assert model.n_features_in_ == 3
+        assert model.network_.input_size == 5
+        assert model.feature_names_in_.tolist() == ["x", "night", "site"]
+        assert model.read_as.endswith("3 features: x; night (truth); site (3 categories)")
+        same(model.predict(form), expected)
+        same(model.predict([form[9]]), [expected[9]])
+        refused("categories too. Got arrays", lambda model=model: model.predict(encoded), TypeError)
+    pandas_model = fitted(kind, [pandas.DataFrame(each).astype({"site": "category"}) for each in columns])
+    unseen = [pandas.DataFrame(each) for each in columns]
+    unseen[5].loc[2, "site"] = "d"
+    refused(
+        r"X\[5\] must hold categories that fit saw in the column 'site'.*Got 'd' at step 2",
+        lambda: pandas_model.predict([each.astype({"site": "category"}) for each in unseen]),
+    )
+
+
+def test_the_column_at_fault_is_named():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(8)
+    frames = [pandas.DataFrame(rng.normal(size=(n, 2)), columns=["heat", "noise"]) for n in LENGTHS]
+
+    def fit(change, at=4):
+        changed = [frame.copy() for frame in frames]
+        changed[at] = change(changed[at])
+        return lambda: fitted(SequenceRegressor, changed)
+
+    def put(value, row=2, column="noise"):
+        def change(frame):
+            frame = frame.astype({column: object})
+            frame.at[row, column] = value
+            return frame
+
+        return change
+
+    for value, got in ((np.inf, "inf"), (-np.inf, "-inf"), (np.nan, "NaN"), (None, "NaN"), (pandas.NA, "NaN")):
+        refused(f"X must be finite. Got {got} at sequence 4, step 2, column 'noise'", fit(put(value)))
+    refused("at most 1e.150 in size. Got 1e.200 at sequence 4, step 2, column 'noise'", fit(put(1e200)))
+    large = [frame.copy() for frame in frames]
+    large[4].loc[2, "noise"] = 1e60
+    refused(
+        "Got 1e.60 at sequence 4, step 2, column 'noise'", lambda: fitted(SequenceRegressor, large, standardize=False)
+    )
+    for value in ("a", [1, 2], {"a": 1}, np.ones(2), pandas.Timestamp("2024-01-31"), 1j):
+        refused(r"X\[4\] must hold .* in the column 'noise'. Got .* at step 2", fit(put(value)))
+    refused(r"X\[4\] must have at least one step", fit(lambda frame: frame[:0]))
+    refused("at least one step and one feature", lambda: fitted(SequenceRegressor, [frame[[]] for frame in frames]))
+    refused("columns of different names. Got 'heat' more than once", fit(lambda f: pandas.concat([f, f], axis=1)))
+    wide = pandas.DataFrame(np.zeros((2, 1_000_000), np.int8))
+    refused("X.1. must have at most 100,000 columns", lambda: fitted(SequenceRegressor, [frames[0], wide]))
+    refused("X must have at most 100,000 columns", lambda: fitted(SequenceRegressor, wide))
+    for none in ({"a": frames[0]}, frames[0].groupby("heat"), iter(frames), "text", frames[0].heat):
+        with pytest.raises((TypeError, ValueError), match="X must be a list of sequences"):
+            SequenceRegressor(**TINY).fit(none, [1.0, 2.0])
+
+
+def test_ids_and_times_are_named_by_their_columns():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(9)
+    table = pandas.concat([
+        pandas.DataFrame({"site": f"s{i}", "x": rng.normal(size=n), "day": np.arange(n), "night": i % 2 == 0, "y": 0.0})
+        for i, n in enumerate(LENGTHS)
+    ]).astype({"site": "category"})  # fmt: skip
+    groups = [group for _, group in table.groupby("site", observed=True)]
+    with pytest.warns(UserWarning, match="constant in every sequence") as seen:
+        fitted(SequenceClassifier, groups)
+    assert [str(warning.message) for warning in seen] == [
+        "X: column 'site' is constant in every sequence and differs between them, as an id; column 'day' counts up in "
+        "equal steps in every sequence, as a time. Training takes it as a feature; leave it out where it is none."
+    ]
+    fitted(SequenceClassifier, [group.drop(columns=["site", "day"]) for group in groups])
+
+
+# The index of frames.
+
+
+def test_steps_stand_in_the_order_of_their_stamps():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(10)
+    n = 6
+    days = pandas.date_range("2024-03-29", periods=n, tz="Europe/Berlin")
+    indexes = [
+        days,
+        days.tz_localize(None).to_period("D"),
+        pandas.Index([day.date() for day in days]),
+        pandas.Index(days.strftime("%Y-%m-%d")),
+        pandas.to_timedelta(np.arange(n), unit="h"),
+        pandas.MultiIndex.from_product([["store 1"], days]),
+    ]
+    for index in indexes:
+        good = [pandas.DataFrame(rng.normal(size=(n, 2)), index=index, columns=["a", "b"]) for _ in range(4)]
+        model = fitted(SequenceTagger, good)
+        same(model.predict(good), model.predict([frame.reset_index(drop=True) for frame in good]))
+        bad = [*good[:2], good[2].iloc[[0, 2, 1, 3, 4, 5]], good[3]]
+        for call in (model.predict, lambda X: fitted(SequenceTagger, X)):
+            refused(r"X\[2\] must stand in the order of time. Got .* at step 2", lambda call=call, bad=bad: call(bad))
+        refused("order of time", lambda good=good: fitted(SequenceTagger, [frame["a"][::-1] for frame in good]))
+    for index in (rng.permutation(n), ["d", "a", "c", "b", "f", "e"], ["2024", "1000", "0001", "7", "8", "9"]):
+        fitted(SequenceTagger, [pandas.DataFrame(rng.normal(size=(n, 2)), index=index)] * 4)  # labels of rows
+    panel = pandas.concat({"b": good[0].droplevel(0), "a": good[1].droplevel(0)}, names=["store", "day"])
+    refused("order of time", lambda: fitted(SequenceTagger, [panel, panel]))
+    fitted(SequenceTagger, [group for _, group in panel.groupby(level="store")])
+
+
+def test_y_of_another_index_is_refused():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(13)
+    table = pandas.DataFrame(rng.normal(size=(8, 5)), columns=[f"step {i}" for i in range(5)])
+    y = pandas.Series(np.arange(8.0))
+    regressor = SequenceRegressor(**TINY).fit(table, y)
+    order = [3, 0, 1, 2, 7, 6, 5, 4]
+    refused(
+        "y must have the index of X where it has one. Got 0 for 3 at row 0", lambda: regressor.fit(table.loc[order], y)
+    )
+    refused("y must have the index of X", lambda: regressor.score(table, y.loc[order]))
+    refused("sample_weight must have the index of X", lambda: regressor.fit(table, y, sample_weight=y.loc[order]))
+    assert regressor.score(table, y.loc[order].to_numpy()) != regressor.score(table, y)
+    assert regressor.score(table.loc[order], y.loc[order]) == pytest.approx(regressor.score(table, y))
+    regressor.fit(table.loc[order], y.set_axis(list("abcdefgh")))  # names that say nothing of rows
+    days = pandas.date_range("2024-01-01", periods=5)
+    frames = [pandas.DataFrame(rng.normal(size=(5, 2)), index=days) for _ in range(4)]
+    tags = [pandas.Series(list("ababa"), index=days) for _ in range(4)]
+    tagger = SequenceTagger(**TINY).fit(frames, tags)
+    late = [*tags[:2], tags[2].set_axis(days + days.freq), tags[3]]
+    for call in (tagger.fit, tagger.score):
+        refused(r"y\[2\] must have the index of X", lambda call=call: call(frames, late))
+
+
+# Long tables, whose rows are steps.
+
+
+def long_table(rng, library, shuffle):
+    counts = rng.integers(4, 7, size=5)
+    columns = {
+        "7": np.repeat(rng.permutation(20)[:5], counts),
+        "8": np.concatenate([10.0 * np.arange(n) for n in counts]),
+        "9": rng.normal(size=counts.sum()),
+    }
+    order = rng.permutation(3) if shuffle else range(3)
+    return libraries()[library]({list(columns)[j]: list(columns.values())[j] for j in order}), counts
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_a_long_table_with_labels_of_rows_is_asked_about(library):
+    rng = np.random.default_rng(14)
+    make = libraries()[library]
+    for draw in range(30):
+        table, counts = long_table(rng, library, shuffle=draw % 2)
+        labels = rng.integers(0, 2, size=counts.sum())
+        refused(
+            "looks like a(n id|.* time).*What is a row",
+            lambda table=table, y=labels: SequenceClassifier(**TINY).fit(table, y),
+        )
+    values = rng.normal(size=20)
+    store, day = np.repeat(["a", "b"], 10), np.tile(np.arange("2024-01-01", "2024-01-11", dtype="M8[D]"), 2)
+    for columns, words in (
+        ({"store": store, "sales": values}, "in the column 'store'"),
+        ({"day": day, "sales": values}, "in the column 'day'"),
+        ({"temperature": values, "pressure": values[::-1]}, "the column 'temperature' is not named like a step"),
+        ({"id": rng.permutation(20), "s1": values, "s2": values}, "the column 'id' is not named like a step"),
+    ):
+        form = {name: column.tolist() for name, column in columns.items()}
+        for kind in (SequenceClassifier, SequenceRegressor, SequenceTagger):
+            refused(f"{words}.*What is a row", lambda kind=kind, form=form: kind(**TINY).fit(make(form), values > 0))
+    model = SequenceRegressor(**TINY)
+    wide = rng.normal(size=(12, 5))
+    for names in ([f"t{i}" for i in range(5)], ["2024-01", "2024-02", "2024-03", "2024-04", "2024-05"], list("abcde")):
+        told = model.fit(make(dict(zip(names, wide.T, strict=True))), wide[:, 0]).predict(wide[:, :, None])
+        same(told, SequenceRegressor(**TINY).fit(wide[:, :, None], wide[:, 0]).predict(wide[:, :, None]))
+
+
+def test_an_index_that_is_a_panel_or_dates_is_asked_about():
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(15)
+    table = pandas.DataFrame(rng.normal(size=(12, 4)))
+    days = pandas.date_range("2024-01-01", periods=12)
+    for index, words in (
+        (days, "the index holds times"),
+        (days.to_period("D").rename("day"), "the level 'day' of the index holds periods"),
+        (days.strftime("%Y-%m-%d"), "the index holds dates"),
+        (pandas.MultiIndex.from_product([["a", "b"], range(6)]), "the index has several levels"),
+        (pandas.Index(np.repeat([4, 2, 9], 4), name="id"), "the level 'id' of the index holds ids that come again"),
+    ):
+        refused(f"{words}.*What is a row", lambda index=index: fitted(SequenceRegressor, table.set_axis(index)))
+    for index in (rng.permutation(12), np.repeat([0, 1], 6), [f"patient {i}" for i in range(12)]):
+        fitted(SequenceRegressor, table.set_axis(pandas.Index(index)))
+    long, counts = long_table(rng, "pandas", shuffle=False)
+    with pytest.warns(UserWarning, match="column 0 looks like an id, column 1 like a time") as seen:
+        SequenceRegressor(**TINY).fit(long.to_numpy(), np.arange(counts.sum()))
+    assert seen[0].filename == __file__

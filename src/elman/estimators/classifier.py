@@ -166,7 +166,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         """Trains on sequences X and their labels y (n,), strings or numbers; `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
         targets = labels.read(y, len(inputs))
-        weight = read_weight(sample_weight, len(inputs))
+        weight = read_weight(sample_weight, inputs)
         classes, codes = labels.encode(targets, words("sequence"), weight)
         weights = labels.product(weight, labels.weigh(self.class_weight, classes, classes[codes]))
         self._train(inputs, codes, len(classes), "cross_entropy", weight, weights, classes=codes)
@@ -183,10 +183,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of sequences whose label is told right. A label that fit has not seen counts as an error."""
-        inputs = self._read_again(X)
+        inputs = self._read_again(X, y)
         targets = labels.read(y, len(inputs))
         targets = labels.check(targets, words("sequence"), self.classes_)
-        weight = read_weight(sample_weight, len(inputs))
+        weight = read_weight(sample_weight, inputs)
         return float(accuracy_score(targets, self._tell(inputs), sample_weight=weight))
 
     def _tell(self, inputs: Inputs) -> Array:

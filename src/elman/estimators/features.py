@@ -8,45 +8,142 @@ equal whole numbers, and a time counts up in equal steps over the rows, or again
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
-from elman.checks import Array
+from elman.checks import Array, ShapeError
+from elman.tables.columns import Columns
+from elman.tables.frames import Frame, is_table
+from elman.tables.places import has, show
+from elman.tables.stamps import Stamps, time_kind
 
 _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fewer do so by chance
 _ID = "is constant in every sequence and differs between them, as an id"
 _TIME = "counts up in equal steps in every sequence, as a time"
 
 
-def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Array | None = None) -> None:
+def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Array) -> None:
     """Warns of columns of sequences (time_i, columns) that look like ids and times, among those that are `judged`.
 
-    One column alone is data, whatever it looks like.
+    Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like.
     """
-    if parts[0].shape[1] == 1:
+    if len(set(names)) == 1:
         return
-    ids = np.ones(parts[0].shape[1], bool) if judged is None else judged.copy()
-    times = ids.copy()
+    constant, rising = judged.copy(), judged.copy()
     for part in parts:
-        maybe = np.flatnonzero(ids | times)
+        maybe = np.flatnonzero(constant | rising)
         if not len(maybe):
             return
         rows = part[:, maybe].astype(np.float64)
-        ids[maybe] &= (rows == rows[0]).all(axis=0)
-        times[maybe] &= _counts_up(rows, _rounding(part[:, maybe]))
+        constant[maybe] &= (rows == rows[0]).all(axis=0)
+        rising[maybe] &= _counts_up(rows, _rounding(part[:, maybe]))
     lengths = np.array([len(part) for part in parts])
     first = np.stack([part[0] for part in parts])
-    ids &= (first != first[0]).any(axis=0) & ((lengths - 1).sum() >= _EVIDENCE)
-    times &= np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
-    facts = [f"{name} {_ID}" for name, found in zip(names, ids, strict=True) if found]
-    facts += [f"{name} {_TIME}" for name, found in zip(names, times, strict=True) if found]
+    changing = {name for name, whole in zip(names, constant, strict=True) if not whole}
+    differ = (first != first[0]).any(axis=0) & ((lengths - 1).sum() >= _EVIDENCE)
+    ids = dict.fromkeys(name for name, one in zip(names, differ, strict=True) if one and name not in changing)
+    times = [name for name, one in zip(names, rising, strict=True) if one]
+    if np.maximum(lengths - 2, 0).sum() < _EVIDENCE:
+        times = []
+    facts = [f"{name} {_ID}" for name in ids] + [f"{name} {_TIME}" for name in times]
     if facts:
         more = f"; and {len(facts) - 3} more" if len(facts) > 3 else ""
-        warnings.warn(
-            f"X: {'; '.join(facts[:3])}{more}. Training takes it as a feature; leave it out where it is none.",
-            UserWarning,
-            stacklevel=5,
+        _warn(f"X: {'; '.join(facts[:3])}{more}. Training takes it as a feature; leave it out where it is none.")
+
+
+def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) -> None:
+    """Refuses a table (rows, columns) in which something tells that its rows are steps, not sequences.
+
+    In an array, which has no names, it takes an id and a time, and it is a warning.
+    """
+    ids, times = steps_as_rows(values)
+    if (ids | times).all():  # then there are no features
+        ids, times = np.zeros_like(ids), np.zeros_like(times)
+    if frame is None or columns is None:
+        if ids.any() and times.any():
+            _warn(
+                f"X: column {int(ids.argmax())} looks like an id, column {int(times.argmax())} like a time, of steps "
+                f"that stand in rows. Each row is taken as a sequence. {QUESTION}",
+                depth=7,
+            )
+        return
+    doubts = [f"{frame.called(level)} holds {_TOLD[kind]}" for level, kind in _times(frame).items()]
+    if len(frame.levels) > 1:
+        doubts.append("the index has several levels")
+    if len(frame.levels) == 1 and isinstance(frame.levels[0], str) and not frame.native.index.is_unique:
+        doubts.append(f"{frame.called(frame.levels[0])} holds ids that come again")
+    kinds = {column.label: column.kind for column in columns.columns}
+    doubts += [f"{frame.called(label)} holds categories" for label, kind in kinds.items() if kind == "category"]
+    if not doubts:
+        doubts += [f"{frame.called(columns.labels[int(j)])} looks like an id" for j in np.flatnonzero(ids)]
+        doubts += [f"{frame.called(columns.labels[int(j)])} looks like a time" for j in np.flatnonzero(times)]
+    words = [label for label in columns.labels if isinstance(label, str) and len(label) > 1 and not _numbered(label)]
+    if not doubts and words:
+        doubts.append(f"{frame.called(words[0])} is not named like a step, by a number or a date")
+    if doubts:
+        raise ShapeError(
+            f"X must be a table whose rows are sequences of one feature and whose columns are their steps. Got a table "
+            f"in which {' and '.join(doubts[:3])}. {QUESTION}"
+        )
+
+
+#: Of a table whose rows may be sequences or steps.
+QUESTION = (
+    "What is a row? A sequence: pass X.to_numpy(). A step: pass a list of sequences, as "
+    '[g.drop(columns="id") for _, g in X.groupby("id")], and y for each of them.'
+)
+_TOLD = {"instant": "times", "date": "dates", "period": "periods", "duration": "durations", "text": "dates"}
+
+
+def _numbered(label: str) -> bool:
+    return any(character.isdigit() for character in label)
+
+
+def _times(frame: Frame) -> dict[Hashable, str]:
+    """The levels of the index of a frame that hold time, and of what kind; whole numbers may be anything."""
+    found = {}
+    for level in frame.levels:
+        column = frame.column(level)
+        kind = time_kind(column)
+        if kind in _TOLD and (kind != "text" or "-" in column.head(1).to_list()[0]):  # else names of rows
+            found[level] = str(kind)
+    return found
+
+
+def check_order(frame: Frame) -> None:
+    """Refuses a sequence whose index tells that its steps do not stand in the order of time."""
+    for level in _times(frame):
+        column = frame.column(level)
+        values = Stamps.read(frame.title, level, column).values
+        if (back := values[1:] < values[:-1]).any():
+            row = int(back.argmax()) + 1
+            raise ValueError(
+                f"{frame.title} must stand in the order of time. Got {show(column[row])} at step {row} of "
+                f"{frame.called(level)}, after {show(column[row - 1])}; sort_index() sorts it."
+            )
+
+
+def check_rows(name: str, value: Any, indexes: Any) -> None:
+    """Refuses a column or table of pandas whose index tells another order of rows than that of X.
+
+    `indexes` is the index of X, or a list of those of its sequences for a list of columns.
+    """
+    if isinstance(indexes, list):
+        for i, (part, index) in enumerate(zip(value, indexes, strict=False) if isinstance(value, list) else ()):
+            check_rows(f"{name}[{i}]", part, index)
+        return
+    other = value.index if indexes is not None and is_table(value) and has(value, "iloc") else None
+    if other is None or indexes.equals(other) or len(indexes) != len(other):
+        return
+    row = next((i for i, (here, there) in enumerate(zip(indexes, other, strict=True)) if here != there), None)
+    if row is None:
+        return
+    if all(has(index, "to_period", "to_timestamp") for index in (indexes, other)) or set(indexes) == set(other):
+        raise ValueError(
+            f"{name} must have the index of X where it has one. Got {show(other[row])} for {show(indexes[row])} at row "
+            f"{row}; {name}.to_numpy() takes its rows as they stand."
         )
 
 
@@ -58,7 +155,8 @@ def steps_as_rows(values: Array) -> tuple[Array, Array]:
     changes = np.diff(rows, axis=0)
     blocks = 1 + (changes != 0).sum(axis=0)
     ids = (blocks >= 2) & (blocks <= len(rows) / 2) & (rows == np.floor(rows)).all(axis=0)
-    ids[ids] &= [len(np.unique(rows[:, j])) == blocks[j] for j in np.flatnonzero(ids)]
+    for j in np.flatnonzero(ids):  # each value in one block
+        ids[j] = len(np.unique(rows[:, j])) == blocks[j]
     again = changes < 0
     like_first = np.abs(changes - changes[0]) <= _rounding(values)
     times = (changes[0] > 0) & (again | like_first).all(axis=0) & (again.sum(axis=0) <= len(rows) / 3)
@@ -78,3 +176,8 @@ def _rounding(values: Array) -> float | Array:
     if values.dtype.kind != "f":
         return 0.0
     return 4 * float(np.finfo(values.dtype).eps) * np.abs(values).max(axis=0)
+
+
+def _warn(words: str, depth: int = 6) -> None:
+    """A warning where the user called `fit`, so many calls up."""
+    warnings.warn(words, UserWarning, stacklevel=depth)

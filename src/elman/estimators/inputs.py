@@ -7,17 +7,20 @@ table    (n, time): a row is one sequence of one feature; an array, nested lists
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, DtypeError, ShapeError
+from elman.estimators import tokens
 from elman.estimators.extra import BaseEstimator, check_array, validate_data
-from elman.estimators.features import warn_of_ids_and_times
-from elman.tables.frames import as_frame, to_numpy
+from elman.estimators.features import QUESTION, ask_about_rows, check_order, warn_of_ids_and_times
+from elman.tables.columns import Columns
+from elman.tables.frames import Frame, few, is_table, to_numpy
 from elman.tables.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
@@ -27,12 +30,15 @@ Form = Literal["list", "array", "table"]
 class Inputs:
     """n sequences (time_i, features) of finite real numbers, or (time_i,) of places of tokens in `tokens_`.
 
-    `form` is that in which they came, `kept` the attributes that the estimator keeps of them after fit.
+    `form` is that in which they came, `columns` those of frames, `indexes` the index of a table of pandas or of each
+    sequence, and `kept` what else the estimator keeps after fit.
     """
 
     parts: list[Array]
     form: Form
-    kept: dict[str, Any]
+    columns: Columns | None = None
+    indexes: Any = None
+    kept: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -47,9 +53,17 @@ class Inputs:
         """How X was read, in words."""
         low, high = int(self.lengths.min()), int(self.lengths.max())
         steps = f"{low:,}" if low == high else f"{low:,} to {high:,}"
-        tokens = self.kept["tokens_"]
-        what = counted(self.features, "feature") if tokens is None else f"tokens, {len(tokens):,} different ones"
+        known = self.kept["tokens_"]
+        count = self.features if self.columns is None else len(self.columns.columns)
+        what = counted(count, "feature") if known is None else f"tokens, {len(known):,} different ones"
+        if self.columns is not None and self.form == "list":
+            what += f": {self.columns.describe()}"
         return f"{counted(len(self), 'sequence')} of {steps} step{'s' * (high > 1)}, {_ROWS[self.form]}{what}"
+
+    @property
+    def names(self) -> list[str]:
+        """What errors call each feature; those of one column have one name."""
+        return _names(self.columns, self.features)
 
     @property
     def lengths(self) -> Array:
@@ -58,7 +72,7 @@ class Inputs:
 
     def take(self, indices: Array) -> Inputs:
         """The chosen sequences."""
-        return Inputs([self.parts[i] for i in indices], self.form, self.kept)
+        return replace(self, parts=[self.parts[i] for i in indices])
 
     def chunks(self, steps: int) -> Iterator[list[Array]]:
         """The sequences in their order, as many at a time as have no more than so many steps together."""
@@ -98,29 +112,65 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     nested = isinstance(X, (list, tuple))
     X = _unwrap(X)
     rank = checks.rank(X)
+    alike = not reset and (estimator._form == "table") == (rank == 2 and not isinstance(X, list))
+    columns = estimator._columns if alike else None
     if known is not None or (reset and estimator.embedding is not None):
         return _read_tokens(X, known)
     if isinstance(X, list):
-        inputs = Inputs(_read_list(X, reset), "list", {})
+        inputs = _read_list(X, columns, reset)
     elif rank == 3:
-        inputs = Inputs(_read_array(X), "array", {})
+        inputs = Inputs(_read_array(X), "array")
     elif rank == 2:
-        inputs = _read_table(estimator, X, reset, nested)
+        inputs = _read_table(estimator, X, columns, reset, nested)
         if not reset and estimator._form != "table":
             if not nested:
                 raise _one_sequence(X, estimator.network_.input_size)
             inputs = replace(inputs, form="list")  # lists of equal length
     else:
         raise _no_form(X)
+    if alike and inputs.form != "table":
+        _compare_names(estimator, columns, inputs.columns)
     if not reset and inputs.features != estimator.network_.input_size:
         raise ShapeError(
             f"X must have {estimator.network_.input_size} features a step, as in fit. Got {inputs.features}."
         )
     if reset and inputs.form != "table":
-        warn_of_ids_and_times(inputs.parts, [f"feature {j}" for j in range(inputs.features)])
-        inputs.kept.update(n_features_in_=inputs.features)
-    inputs.kept.update(_form=inputs.form, tokens_=None)
+        kinds = [] if inputs.columns is None else [c.kind for c in inputs.columns.columns for _ in c.names]
+        judged = np.array([kind != "truth" for kind in kinds] or [True] * inputs.features)
+        warn_of_ids_and_times(inputs.parts, inputs.names, judged)
+        inputs.kept.update(_names_to_keep(inputs))
+    inputs.kept.update(_form=inputs.form, _columns=inputs.columns, tokens_=None)
     return inputs
+
+
+def _names_to_keep(inputs: Inputs) -> dict[str, Any]:
+    """The attributes of scikit-learn for the features of sequences: how many, and labels that frames give them."""
+    if inputs.columns is None:
+        return {"n_features_in_": inputs.features}
+    labels = inputs.columns.labels
+    names: Array = np.empty(len(labels), object)
+    for i, label in enumerate(labels):  # a tuple is one label
+        names[i] = label
+    return {"n_features_in_": len(labels)} | ({} if _is_counted(inputs.columns) else {"feature_names_in_": names})
+
+
+def _is_counted(columns: Columns) -> bool:
+    """Whether the columns are labelled 0, 1, 2, ..., as pandas does for those that have no names."""
+    return columns.labels == tuple(range(len(columns.columns)))
+
+
+def _compare_names(estimator: Any, fitted: Columns | None, columns: Columns | None) -> None:
+    """Warns in scikit-learn's words where names are there in fit alone, or now alone."""
+    name = type(estimator).__name__
+    if columns is None and fitted is not None:
+        if any(column.kind == "category" for column in fitted.columns):
+            raise TypeError(f"X must have the columns {few(fitted.labels)}, as in fit, categories too. Got arrays.")
+        if not _is_counted(fitted):
+            words = f"X does not have valid feature names, but {name} was fitted with feature names"
+            warnings.warn(words, UserWarning, stacklevel=5)
+    elif columns is not None and fitted is None and not _is_counted(columns):
+        words = f"X has feature names, but {name} was fitted without feature names"
+        warnings.warn(words, UserWarning, stacklevel=5)
 
 
 def _one_sequence(X: Any, features: int) -> ShapeError:
@@ -166,21 +216,45 @@ def _unwrap(X: Any) -> Any:
         return list(X)
 
 
-def _read_list(X: list[Any], reset: bool) -> list[Array]:
+def _read_list(X: list[Any], columns: Columns | None, reset: bool) -> Inputs:
+    frames = [Frame.read(f"X[{i}]", value) if is_table(value) else None for i, value in enumerate(X)]
+    for frame in frames:
+        if frame is not None:
+            check_order(frame)
+    indexes = [getattr(frame and frame.native, "index", None) for frame in frames]
+    tables = [frame for frame in frames if frame is not None and not frame.single]
+    if not tables:
+        return Inputs(_read_parts(X, reset), "list", None, indexes)
+    if len(tables) < len(X):
+        i = next(i for i, frame in enumerate(frames) if frame is None or frame.single)
+        raise TypeError(
+            f"X must hold frames alone, or arrays alone: the columns of arrays have no names. "
+            f"Got {checks.describe(X[i])} for X[{i}] beside frames with the columns {few(tables[0].labels)}."
+        )
+    columns = columns or Columns.read("X", tables, where=words("step"))
+    parts = [columns.numbers(frame.title, frame, words("step")) for frame in tables]
+    names = _names(columns, columns.width)
+    for i, part in enumerate(parts):
+        if part.size == 0:
+            raise ShapeError(f"X[{i}] must have at least one step and one feature. Got {part.shape}.")
+        check_finite("X", part, _in_sequence(i, names))
+    return Inputs(parts, "list", columns, indexes)
+
+
+def _names(columns: Columns | None, width: int) -> list[str]:
+    """What errors call each feature."""
+    if columns is None:
+        return [f"feature {j}" for j in range(width)]
+    return [f"column {column.label!r}" for column in columns.columns for _ in column.names]
+
+
+def _read_parts(X: list[Any], reset: bool) -> list[Array]:
     parts: list[Array] = []
-    tokens = reset
-    columns: list[str] | None = None
+    whole = reset
     for i, value in enumerate(X):
         name = f"X[{i}]"
-        frame = as_frame(value, name)
-        if frame is not None:
-            if columns not in (None, frame.columns):
-                raise ValueError(f"{name} must have the columns {columns}, as the frames before. Got {frame.columns}.")
-            columns, value = frame.columns, _of_frame(name, frame, "step")
-        elif isinstance(value, (str, bytes, dict)) or not has(value, "__len__", "shape"):
-            raise _not_a_sequence(name, value)
         given = _plain(name, value)
-        tokens = tokens and given.ndim == 1 and given.dtype.kind in "iu"
+        whole = whole and given.ndim == 1 and given.dtype.kind in "iu"
         part = _real(name, given)
         part = part[:, None] if part.ndim == 1 else part
         if part.ndim != 2:
@@ -189,15 +263,18 @@ def _read_list(X: list[Any], reset: bool) -> list[Array]:
             raise ShapeError(f"{name} must have at least one step and one feature. Got {part.shape}.")
         if parts and part.shape[1] != parts[0].shape[1]:
             raise ShapeError(f"{name} must have {parts[0].shape[1]} features, as X[0] has. Got {part.shape}.")
-        check_finite("X", part, _in_sequence(i))
+        check_finite("X", part, _in_sequence(i, _names(None, part.shape[1])))
         parts.append(part)
-    if tokens:
-        raise _tokens_or_numbers(parts[0][:, 0])
+    if whole:
+        raise tokens.either(parts[0][:, 0])
     return parts
 
 
 def _plain(name: str, value: Any) -> Array:
     """An array of a sequence, of objects only where they are of several kinds."""
+    if isinstance(value, (str, bytes, dict)) or not has(value, "__len__", "shape"):
+        error = ShapeError if is_number(value) else DtypeError
+        raise error(f"{name} must be a sequence, an array or a frame (time, features) or (time,). Got {show(value)}.")
     part = entries(name, to_numpy(value))
     return entries(name, part.tolist()) if part.dtype == object else part
 
@@ -209,54 +286,14 @@ def _real(name: str, part: Array) -> Array:
         raise DtypeError(f"{error}{' Tokens need embedding=16.' if part.ndim == 1 else ''}") from None
 
 
-def _tokens_or_numbers(part: Array) -> DtypeError:
-    """The error of lists of whole numbers, which may be either."""
-    begin = ", ".join(f"{entry:.0f}" for entry in part[:3])
-    return DtypeError(
-        "X must hold floats where its whole numbers are values; where they are tokens, embedding=16 gives each a "
-        f"vector of 16 numbers. Got sequences of whole numbers, of which X[0] begins with {begin}."
-    )
-
-
 def _read_tokens(X: Any, known: Array | None) -> Inputs:
-    """Sequences of whole numbers or text as places in the sorted tokens, those of fit where they are `known`."""
+    """Sequences of tokens: a list, or an array (n, time)."""
     form: Form = "list" if isinstance(X, list) else "array"
     if not isinstance(X, list) and not (isinstance(X, np.ndarray) and X.ndim == 2):
         must = "X must be a list of sequences of tokens, (time,) each, or an array (n, time), where embedding is given."
         raise ShapeError(f"{must} Got {checks.describe(X)}.")
-    parts = [_tokens(f"X[{i}]", value) for i, value in enumerate(X)]
-    like = parts[0] if known is None else known
-    for i, part in enumerate(parts):
-        if part.dtype.kind != like.dtype.kind:
-            must, of = _TOKENS[like.dtype.kind], "X[0]" if known is None else "fit"
-            raise DtypeError(f"X[{i}] must hold {must}, as {of} has. Got {show(part[0])} at step 0.")
-    rows = np.concatenate(parts)
-    tokens = np.unique(rows) if known is None else known
-    codes = np.minimum(np.searchsorted(tokens, rows), len(tokens) - 1)
-    if (wrong := tokens[codes] != rows).any():
-        (row,) = checks.first(wrong)
-        raise ValueError(f"X must hold tokens that fit has seen. Got {show(rows[row])} at {place(parts, 0, row)}.")
-    split = np.split(codes, np.cumsum([len(part) for part in parts])[:-1])
-    return Inputs(split, form, {"n_features_in_": 1, "_form": form, "tokens_": tokens})
-
-
-_TOKENS = {"i": "whole numbers", "U": "text"}
-
-
-def _tokens(name: str, value: Any) -> Array:
-    """The tokens (time,) of a sequence, whole numbers as int64 or text."""
-    if isinstance(value, (str, bytes, dict)) or not has(value, "__len__", "shape"):
-        raise _not_a_sequence(name, value)
-    part = _plain(name, value)
-    if part.ndim != 1 or not len(part):
-        raise ShapeError(f"{name} must have shape (time,), one token per step. Got {part.shape}.")
-    if part.dtype.kind == "u" and part.max() < 2**63:
-        part = part.astype(np.int64)
-    if part.dtype.kind not in _TOKENS:
-        step = next((i for i, entry in enumerate(part.tolist()) if type(entry) is not int or abs(entry) >= 2**63), 0)
-        must = "tokens, whole numbers of 64 bits or text"
-        raise DtypeError(f"{name} must hold {must}. Got {show(part[step])} at step {step}.")
-    return part.astype(np.int64) if part.dtype.kind == "i" else part
+    parts, known = tokens.encode([_plain(f"X[{i}]", part) for i, part in enumerate(X)], known)
+    return Inputs(parts, form, kept={"n_features_in_": 1, "_form": form, "_columns": None, "tokens_": known})
 
 
 def place(parts: list[Array], start: int, row: int) -> str:
@@ -266,13 +303,8 @@ def place(parts: list[Array], start: int, row: int) -> str:
     return f"sequence {start + i}, step {row - int(ends[i]) + len(parts[i])}"
 
 
-def _not_a_sequence(name: str, value: Any) -> Exception:
-    error = ShapeError if is_number(value) else DtypeError
-    return error(f"{name} must be a sequence, an array or a frame (time, features) or (time,). Got {show(value)}.")
-
-
-def _in_sequence(i: int) -> Where:
-    return lambda index: words("sequence", "step", "feature")((i, *index))
+def _in_sequence(i: int, names: list[str]) -> Where:
+    return lambda index: f"sequence {i}, step {index[0]}, {names[index[1]]}"
 
 
 def _read_array(X: Any) -> list[Array]:
@@ -283,9 +315,17 @@ def _read_array(X: Any) -> list[Array]:
     return list(array)
 
 
-def _read_table(estimator: Any, X: Any, reset: bool, nested: bool) -> Inputs:
-    frame = as_frame(X, "X")
-    table = X if frame is None else _of_frame("X", frame, "row")
+def _read_table(estimator: Any, X: Any, columns: Columns | None, reset: bool, nested: bool) -> Inputs:
+    frame = Frame.read("X", X) if is_table(X) else None
+    table = X
+    if not reset and frame is not None and estimator._form == "table":
+        validate_data(estimator, X, reset=False, skip_check_array=True)  # names in the order of fit
+    if frame is not None:
+        try:
+            columns = columns or Columns.read("X", [frame])
+            table = columns.numbers("X", frame)
+        except DtypeError as error:
+            raise DtypeError(f"{error} {QUESTION}") from None
     if isinstance(table, np.ndarray) and table.dtype.kind in "OUS":
         try:
             table = real_numbers("X", table, words("sequence", "step"))
@@ -296,21 +336,13 @@ def _read_table(estimator: Any, X: Any, reset: bool, nested: bool) -> Inputs:
     except ValueError as error:
         raise ShapeError(f"{_FORMS} Got {checks.describe(table)}: {checks.shorten(str(error))}") from None
     if nested and reset and table.dtype.kind in "iu":
-        raise _tokens_or_numbers(table[0])
+        raise tokens.either(table[0])
     kept = BaseEstimator() if reset else estimator
     if reset or estimator._form == "table":  # the number of the columns, and their names
-        validate_data(kept, X if frame is not None else table, reset=reset, skip_check_array=True)
+        validate_data(kept, table if frame is None else X, reset=reset, skip_check_array=True)
     array = checks.real_array("X", table)[:, :, None]
     check_finite("X", array, words("sequence", "step", "feature"))
-    return Inputs(list(array), "table", dict(vars(kept)) if reset else {})
-
-
-def _of_frame(name: str, frame: Any, row: str) -> Array:
-    """The numbers (rows, columns) of a frame, truth values among them; a column of another kind is named."""
-    if all(dtype.is_numeric() for dtype in frame.schema.values()):
-        return np.asarray(frame.to_numpy())
-    columns = [
-        real_numbers(f"{name}, column {column.name!r},", column.to_numpy(), words(row))
-        for column in frame.iter_columns()
-    ]
-    return np.stack(columns, axis=1)
+    if reset:
+        ask_about_rows(frame, columns, array[:, :, 0])
+    index = getattr(X, "index", None) if has(X, "iloc") else None
+    return Inputs(list(array), "table", columns if frame else None, index, dict(vars(kept)) if reset else {})

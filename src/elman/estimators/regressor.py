@@ -101,7 +101,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         inputs = self._read(X, y)
         loss = checks.choice("loss", self.loss, LOSSES)
         targets = _read_targets(y, inputs)
-        weight = read_weight(sample_weight, len(inputs))
+        weight = read_weight(sample_weight, inputs)
         columns = targets.reshape(len(targets), -1)
         scaler = standard_scaler(columns, weight)
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
@@ -114,11 +114,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared: 1 where all is told right, 0 for the mean of y; the mean over the values where y has several."""
-        inputs = self._read_again(X)
+        inputs = self._read_again(X, y)
         told, targets = self._tell(inputs), _read_targets(y, inputs)
         if targets.reshape(len(targets), -1).shape[1] != told.reshape(len(told), -1).shape[1]:
             raise ShapeError(f"y must have shape {told.shape}, as in fit. Got {targets.shape}.")
-        return float(r2_score(targets, told, sample_weight=read_weight(sample_weight, len(inputs))))
+        return float(r2_score(targets, told, sample_weight=read_weight(sample_weight, inputs)))
 
     def _tell(self, inputs: Inputs) -> Array:
         values = self._run(inputs) * self.target_scaler_.scale_ + self.target_scaler_.mean_

@@ -101,7 +101,7 @@ class SequenceTagger(SequenceEstimator):
         """Trains on sequences X and the labels y of their steps; `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
         tags = _read_tags(y, inputs)
-        weight = read_weight(sample_weight, len(inputs))
+        weight = read_weight(sample_weight, inputs)
         repeated = None if weight is None else np.repeat(weight, inputs.lengths)
         classes, codes = labels.encode(tags, _places(inputs), repeated)
         by_step = labels.product(repeated, labels.weigh(self.class_weight, classes, classes[codes]))
@@ -126,10 +126,10 @@ class SequenceTagger(SequenceEstimator):
 
         A label that fit has not seen counts as an error. `sample_weight` (n,) counts the steps of each sequence.
         """
-        inputs = self._read_again(X)
+        inputs = self._read_again(X, y)
         tags = _read_tags(y, inputs)
         tags = labels.check(tags, _places(inputs), self.classes_)
-        weight = read_weight(sample_weight, len(inputs))
+        weight = read_weight(sample_weight, inputs)
         by_step = None if weight is None else np.repeat(weight, inputs.lengths)
         told = self.classes_[self._run(inputs).argmax(axis=1)]
         return float(accuracy_score(tags, told, sample_weight=by_step))

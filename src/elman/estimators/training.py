@@ -16,6 +16,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
+from elman.estimators.features import check_rows
 from elman.estimators.inputs import Inputs, place, read_inputs
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
@@ -82,7 +83,9 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
         self._check_arguments()
-        return read_inputs(self, X, reset=True)
+        inputs = read_inputs(self, X, reset=True)
+        check_rows("y", y, inputs.indexes)
+        return inputs
 
     def _check_arguments(self) -> None:
         checks.choice("cell", self.cell, stack.CELLS)
@@ -197,7 +200,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         train, judged = train_test_split(indices, test_size=count, random_state=rng, stratify=strata)
         return np.sort(train), np.sort(judged)
 
-    def _scaled(self, parts: list[Array], scaler: Any, start: int = 0) -> Array:
+    def _scaled(self, parts: list[Array], scaler: Any, names: list[str], start: int = 0) -> Array:
         """Sequences as the network takes them, one after another, (N, features); the first is number `start` of X."""
         rows, dtype = np.concatenate(parts), checks.float_dtype(self.dtype)
         if rows.ndim == 1:  # tokens
@@ -210,20 +213,22 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             behind = "" if scaler is None else ", in the deviations of fit"
             raise ValueError(
                 f"X must be at most {np.finfo(dtype).max:.1e} in size{behind}, for {dtype}. "
-                f"Got {float(rows[row, feature])} at {place(parts, start, row)}, feature {feature}."
+                f"Got {float(rows[row, feature])} at {place(parts, start, row)}, {names[feature]}."
             )
         return scaled
 
     def _sequences(self, inputs: Inputs, scaler: Any, indices: Array) -> list[Array]:
         """The chosen sequences, scaled."""
-        every = self._scaled(inputs.parts, scaler)
+        every = self._scaled(inputs.parts, scaler, inputs.names)
         parts = np.split(every, np.cumsum(inputs.lengths)[:-1])
         return [parts[i] for i in indices]
 
-    def _read_again(self, X: Any) -> Inputs:
-        """The sequences of a prediction."""
+    def _read_again(self, X: Any, y: Any = None) -> Inputs:
+        """The sequences of a prediction, and of a score against y."""
         check_is_fitted(self)
-        return read_inputs(self, X, reset=False)
+        inputs = read_inputs(self, X, reset=False)
+        check_rows("y", y, inputs.indexes)
+        return inputs
 
     def _run(self, inputs: Inputs) -> Array:
         """What the network gives for each sequence, (n, outputs), or for each step, (N, outputs), float64."""
@@ -231,7 +236,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         start = 0
         for parts in inputs.chunks(STEPS):
             lengths = np.array([len(part) for part in parts], np.int64)
-            x = Sequences(self._scaled(parts, self.scaler_, start), Layout(lengths, len(parts), "list"))
+            x = Sequences(self._scaled(parts, self.scaler_, inputs.names, start), Layout(lengths, len(parts), "list"))
             y, _, _ = self.network_._run(x, None, None, keep=False)
             if not np.isfinite(y.values).all():
                 row, _ = checks.first(~np.isfinite(y.values))
@@ -245,11 +250,12 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         return np.concatenate(results)
 
 
-def read_weight(sample_weight: Any, count: int) -> Array | None:
+def read_weight(sample_weight: Any, inputs: Inputs) -> Array | None:
     """(n,) finite weights from 0 up, not all 0; None where none are given."""
     if sample_weight is None:
         return None
-    weight = to_numpy(sample_weight)
+    check_rows("sample_weight", sample_weight, inputs.indexes)
+    weight, count = to_numpy(sample_weight), len(inputs)
     nested = isinstance(weight, (list, tuple)) and any(is_collection(part) for part in weight)
     weight = weight if nested or not is_collection(weight) else entries("sample_weight", weight)
     if nested or checks.rank(weight) != 1:

@@ -1,0 +1,58 @@
+"""Tokens, whole numbers or text, as their places among the sorted tokens of fit, which an embedding takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, DtypeError, ShapeError
+from elman.tables.places import show
+
+_KINDS = {"i": "whole numbers", "U": "text"}
+
+
+def encode(parts: list[Array], known: Array | None) -> tuple[list[Array], Array]:
+    """The places (time_i,) of the tokens of each sequence, and the sorted tokens: those of fit where `known`."""
+    parts = [_tokens(f"X[{i}]", part) for i, part in enumerate(parts)]
+    like, of = (parts[0], "X[0]") if known is None else (known, "fit")
+    for i, part in enumerate(parts):
+        if part.dtype.kind != like.dtype.kind:
+            must = f"{_KINDS[like.dtype.kind]}, as {of} has"
+            raise DtypeError(f"X[{i}] must hold {must}. Got {show(part[0])} at step 0.")
+    tokens = np.unique(np.concatenate(parts)) if known is None else known
+    codes = [np.minimum(np.searchsorted(tokens, part), len(tokens) - 1) for part in parts]
+    for i, (part, code) in enumerate(zip(parts, codes, strict=True)):
+        if (wrong := tokens[code] != part).any():
+            (step,) = checks.first(wrong)
+            raise ValueError(
+                f"X must hold tokens that fit has seen. Got {show(part[step])} at sequence {i}, step {step}."
+            )
+    return codes, tokens
+
+
+def either(part: Array) -> DtypeError:
+    """The error of sequences of whole numbers, of which this is the first: they may be tokens or numbers."""
+    begin = ", ".join(f"{entry:.0f}" for entry in part[:3])
+    return DtypeError(
+        "X must hold floats where its whole numbers are values; where they are tokens, embedding=16 gives each a "
+        f"vector of 16 numbers. Got sequences of whole numbers, of which X[0] begins with {begin}."
+    )
+
+
+def _tokens(name: str, part: Array) -> Array:
+    """The tokens (time,) of a sequence, whole numbers as int64 or text."""
+    if part.ndim != 1 or not len(part):
+        raise ShapeError(f"{name} must have shape (time,), one token per step. Got {part.shape}.")
+    if part.dtype.kind == "u" and part.max() < 2**63:
+        part = part.astype(np.int64)
+    if part.dtype.kind not in _KINDS:
+        step = next((i for i, entry in enumerate(part.tolist()) if not _is_token(entry)), 0)
+        must = "tokens, whole numbers of 64 bits or text"
+        raise DtypeError(f"{name} must hold {must}. Got {show(part[step])} at step {step}.")
+    return part.astype(np.int64) if part.dtype.kind == "i" else part
+
+
+def _is_token(entry: Any) -> bool:
+    return type(entry) is int and abs(entry) < 2**63
