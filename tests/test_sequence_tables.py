@@ -117,6 +117,9 @@ def test_lists_of_whole_numbers_are_asked_about(kind):
             elman.DtypeError,
         )
     refused("real numbers. Got 'the' at step 0.*embedding=16", lambda: fitted(kind, [["the", "cat"], ["a"]] * 12))
+    with pytest.warns(UserWarning, match="embedding=16.*they are taken as values") as seen:
+        fitted(kind, equal)
+    assert [warning.filename for warning in seen] == [__file__]
     floats = [np.asarray(part, float) for part in ragged]
     model = fitted(kind, floats)
     same(model.predict(ragged), model.predict(floats))  # fit has said what they are

@@ -79,8 +79,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         The `sklearn.preprocessing.StandardScaler` of the features, None without `standardize`.
     history_
         The `elman.History` of the training.
-    n_features_in_
-        Features a step; for a table its columns, which are steps.
+    n_features_in_, feature_names_in_
+        Features a step, or columns of frames, and the labels of these; for a table its columns, which are steps.
     tokens_
         The tokens of fit, sorted, where there is an `embedding`; `network_` takes their places in it. None without.
     read_as
@@ -93,6 +93,10 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     the usual case, and nothing is padded. Of a table scikit-learn's rules hold: the number of columns must be the same
     at prediction. Lists, arrays and tables go through `cross_val_score`, `GridSearchCV` and pipelines.
     An estimator fitted on a list or on (n, time, features) refuses one bare (time, features): pass ``[x]``.
+
+    Columns of frames in a list are found by their labels, in any order: `feature_names_in_` has those of fit. They hold
+    numbers, truth values, or categories, which become one feature per category. A table in which something tells that
+    its rows are steps (an id, a time, text, names that are not those of steps, an index of dates) is asked about.
 
     A `UserWarning` names columns that look like an id (constant in every sequence, and not the same in all) or a time
     (counting up in equal steps in every sequence): training takes them as features.

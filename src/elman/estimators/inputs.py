@@ -266,7 +266,7 @@ def _read_parts(X: list[Any], reset: bool) -> list[Array]:
         check_finite("X", part, _in_sequence(i, _names(None, part.shape[1])))
         parts.append(part)
     if whole:
-        raise tokens.either(parts[0][:, 0])
+        tokens.ask(parts[0][:, 0], certain=True)
     return parts
 
 
@@ -335,8 +335,8 @@ def _read_table(estimator: Any, X: Any, columns: Columns | None, reset: bool, ne
         table = check_array(table, ensure_all_finite=False, estimator=estimator, input_name="X")
     except ValueError as error:
         raise ShapeError(f"{_FORMS} Got {checks.describe(table)}: {checks.shorten(str(error))}") from None
-    if nested and reset and table.dtype.kind in "iu":
-        raise tokens.either(table[0])
+    if frame is None and reset and table.dtype.kind in "iu" and (nested or (table.shape[1] > 2 and table.min() >= 0)):
+        tokens.ask(table[0], certain=nested)
     kept = BaseEstimator() if reset else estimator
     if reset or estimator._form == "table":  # the number of the columns, and their names
         validate_data(kept, table if frame is None else X, reset=reset, skip_check_array=True)

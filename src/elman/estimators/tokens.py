@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,19 @@ def encode(parts: list[Array], known: Array | None) -> tuple[list[Array], Array]
     return codes, tokens
 
 
-def either(part: Array) -> DtypeError:
-    """The error of sequences of whole numbers, of which this is the first: they may be tokens or numbers."""
-    begin = ", ".join(f"{entry:.0f}" for entry in part[:3])
-    return DtypeError(
+def ask(part: Array, certain: bool) -> None:
+    """Asks whether sequences of whole numbers, of which this is the first, are tokens or numbers.
+
+    Lists are refused, `certain` to be asked about; the rows of an array are taken as numbers with a warning.
+    """
+    words = (
         "X must hold floats where its whole numbers are values; where they are tokens, embedding=16 gives each a "
-        f"vector of 16 numbers. Got sequences of whole numbers, of which X[0] begins with {begin}."
+        f"vector of 16 numbers. Got sequences of whole numbers, of which X[0] begins with "
+        f"{', '.join(f'{entry:.0f}' for entry in part[:3])}"
     )
+    if certain:
+        raise DtypeError(f"{words}.")
+    warnings.warn(f"{words}: they are taken as values.", UserWarning, stacklevel=6)
 
 
 def _tokens(name: str, part: Array) -> Array:

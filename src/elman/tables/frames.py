@@ -235,15 +235,6 @@ def _levels(native: Any) -> tuple[Hashable, ...]:
 _TABLES = ("to_numpy", "columns", "column_names")
 
 
-def as_frame(value: Any, name: str) -> Any:
-    """A narwhals DataFrame of a pandas, polars or Arrow table; None where `value` is none."""
-    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
-        return None
-    with different_columns(name, value):
-        frame = nw.from_native(value, pass_through=True, eager_only=True)
-    return frame if isinstance(frame, nw.DataFrame) else None
-
-
 @contextmanager
 def different_columns(name: str, table: Any) -> Iterator[None]:
     """Refuses a table two columns of which have one name."""
