@@ -7,7 +7,7 @@ step of all series is the clock; each series has a phase of its own, the commone
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import tzinfo
 from typing import Any
 
@@ -17,8 +17,9 @@ from elman.checks import Array
 from elman.checks import show as show_value
 from elman.tables.frequency import read_frequency, within
 from elman.tables.lines import Business, Even, Line, Months, adverb, counted
-from elman.tables.rows import Rows, Stamps, fine
-from elman.tables.zones import instants, local, moved
+from elman.tables.rows import Rows, fine, show_stamp
+from elman.tables.stamps import Stamps
+from elman.tables.zones import instants, local, moved, zone_name
 
 _DAY = np.timedelta64(1, "D")
 
@@ -28,9 +29,13 @@ class Clock:
     """Equal steps of time."""
 
     line: Line
-    zone: tzinfo | None = None
-    kind: str = "instant"  #: of its stamps: "instant", "date", "period", "duration", "number", "text"
+    stamps: Stamps = field(compare=False)  #: the kind of its stamps, without values
     unit: Even | Months | Business | None = None  #: the length of the periods that it numbers
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The time zone in which days and months are counted, or None where the stamps have none."""
+        return self.stamps.zone
 
     @classmethod
     def read(
@@ -50,9 +55,12 @@ class Clock:
         Raises `ValueError`, naming series, row and stamp, where stamps are missing, repeated, out of order, off the
         clock, or where steps are missing without `gaps` or more of them than there are rows.
         """
-        unit = next(iter(_or_none(stamps.stated)), None) if stamps.kind == "period" else None
-        plain = cls(Even(1), stamps.zone, stamps.kind, unit if isinstance(unit, (Even, Months, Business)) else None)
-        rows = Rows(stamps, groups, name, label, plain.show)
+        if isinstance(frequency, Clock):
+            stamps.like(frequency.stamps, label)  # refuses stamps of another kind
+        period = getattr(stamps.stated, "base", None)  # numbers of periods of two months count months
+        unit = next(iter(_or_none(period)), None) if stamps.kind == "period" else None
+        plain = cls(Even(1), stamps.empty(), unit if isinstance(unit, (Even, Months, Business)) else None)
+        rows = Rows(stamps, groups, name, label)
         tried: list[tuple[Clock, Array, Array, Array]] = []
         for candidate in _candidates(rows, plain, stamps.stated, frequency):
             tried.append((candidate, *_try(candidate, rows)))
@@ -73,21 +81,11 @@ class Clock:
 
     def adverb(self) -> str:
         """How often there is a step: "daily", "hourly", "every 15 minutes", "in business days"."""
-        return "in equal steps" if self.kind == "number" else adverb(self.describe())
+        return "in equal steps" if self.stamps.kind == "number" else adverb(self.describe())
 
     def show(self, stamp: Any) -> str:
         """A stamp in words, in the time of its zone; the date alone where it is midnight."""
-        if self.kind == "period":
-            return _show_period(int(stamp), self.unit)
-        if not isinstance(stamp, (np.datetime64, np.timedelta64)):
-            return str(stamp)
-        if isinstance(stamp, np.timedelta64):
-            return Even(stamp).words()
-        wall = stamp if self.zone is None else local(np.array([stamp]), self.zone)[0]
-        if wall == wall.astype("M8[D]"):
-            return str(wall.astype("M8[D]"))
-        text = np.datetime_as_string(wall, "auto").replace("T", " ")
-        return f"{text}:00" if len(text) == 13 else text
+        return show_stamp(stamp, self.stamps)
 
     def stand(self, utc: Array, phases: Array, on_line: Array | None = None) -> tuple[Array, Array]:
         """The number (rows,) of the step at or before each stamp, and whether the stamp is that of the step.
@@ -109,7 +107,7 @@ class Clock:
         utc = fine(utc)
         return utc if self.zone is None or not self.line.wall else local(utc, self.zone)
 
-    def stamps(self, numbers: Array, phase: int, dtype: Any) -> Array:
+    def at(self, numbers: Array, phase: int, dtype: Any) -> Array:
         """The stamps (count,) of steps by their numbers, for a series of this phase."""
         work = fine(np.empty(0, dtype)).dtype
         rests = np.full(len(numbers), phase)
@@ -137,11 +135,14 @@ class Timeline:
 
     def at(self, positions: Array) -> Array:
         """The stamps (count,) of steps, by their positions; instants in UTC where there is a zone."""
-        return self.clock.stamps(self.start + np.asarray(positions, np.int64), self.phase, self.dtype)
+        return self.clock.at(self.start + np.asarray(positions, np.int64), self.phase, self.dtype)
 
     def following(self, count: int) -> Array:
         """The `count` stamps after the last."""
-        return self.at(self.positions[-1] + np.arange(1, count + 1))
+        found = self.at(self.positions[-1] + np.arange(1, count + 1))
+        if self.clock.zone is not None and (found[1:] <= found[:-1]).any():  # a day was left out at the date line
+            raise ValueError(f"stamps must exist in {zone_name(self.clock.zone)}. Got a day that it left out.")
+        return found
 
     def locate(self, stamps: Array) -> tuple[Array, Array]:
         """The position (rows,) of the step at or before each of other stamps, and whether it stands on that step."""
@@ -161,31 +162,18 @@ def _timelines(rows: Rows, clock: Clock, values: Array, numbers: Array, phases: 
 def _candidates(rows: Rows, plain: Clock, stated: Any, frequency: Any) -> Iterator[Clock]:
     """The clocks that it may be, the likelier first."""
     if isinstance(frequency, Clock):
-        yield _known(frequency, plain, rows)
+        yield frequency
     elif frequency is not None:
         yield from (_stated(rows, plain, line) for line in read_frequency(frequency))
     else:
-        if stated is not None and plain.kind != "period":
+        if stated is not None and plain.stamps.kind != "period":
             yield from (_stated(rows, plain, line) for line in _or_none(stated))
         yield from (replace(plain, line=line) for line in _guess(rows, plain))
 
 
-def _known(clock: Clock, plain: Clock, rows: Rows) -> Clock:
-    """The clock of an earlier table, which must have had stamps of the same kind."""
-
-    def words(clock: Clock) -> str:
-        kind = clock.kind if clock.kind in ("period", "duration", "number") else "date"
-        length = f" of {clock.unit.words()}" if clock.unit else ""
-        return f"{kind}s{length}{' with a time zone' if clock.zone else ''}"
-
-    if words(clock) != words(plain):
-        raise ValueError(f"{rows.label} must hold {words(clock)}, as in fit. Got {words(plain)}.")
-    return clock
-
-
 def _stated(rows: Rows, plain: Clock, line: Line) -> Clock:
     """A clock of these stamps on a line that is stated, for periods in the time that one takes."""
-    if plain.kind == "period" and not (isinstance(line, Even) and isinstance(line.size, int)):
+    if plain.stamps.kind == "period" and not (isinstance(line, Even) and isinstance(line.size, int)):
         count = within(line, plain.unit) if plain.unit else None
         if count is None:
             raise ValueError(f"freq must be a multiple of the periods of {rows.label}. Got {line.words()}.")
@@ -249,6 +237,8 @@ def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
     hint = "; freq= states another step"
     if clock.line.wall and clock.describe() == "1 day" and np.is_busday(clock.on_line(rows.utc).astype("M8[D]")).all():
         hint = '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
+    if isinstance(clock.line, Business):
+        hint = "; np.busdaycalendar or a list of all days as freq= leaves out holidays"
     if not gaps:
         at = int((missing > 0).argmax()) + 1
         raise ValueError(
@@ -272,19 +262,3 @@ def _or_none(stated: Any) -> tuple[Line, ...]:
         return read_frequency(stated)
     except ValueError:
         return ()
-
-
-def _show_period(ordinal: int, unit: Line | None) -> str:
-    """A period by its number, as pandas counts them."""
-    if isinstance(unit, Months) and unit.count in (1, 3, 12):
-        year, part = divmod(ordinal, 12 // unit.count)
-        return f"{1970 + year}" + {1: f"-{part + 1:02d}", 3: f"Q{part + 1}", 12: ""}[unit.count]
-    if isinstance(unit, Even) and unit.weekday is not None:
-        last = np.datetime64(3 + (unit.weekday + 1) % 7 + 7 * (ordinal - 1), "D")
-        return f"{last - 6}/{last}"
-    if isinstance(unit, Even):
-        stamp = np.array(ordinal * int(unit.size.astype(np.int64))).astype(
-            f"M8[{np.datetime_data(unit.size.dtype)[0]}]"
-        )
-        return str(stamp).replace("T", " ")
-    return f"period {ordinal}"

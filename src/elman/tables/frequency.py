@@ -7,10 +7,12 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+import narwhals as nw
 import numpy as np
 
-from elman.checks import Array, show
+from elman.checks import show
 from elman.tables.lines import Business, Even, Line, Listed, Months, Offset
+from elman.tables.stamps import Stamps
 
 FORMS = (
     'a step such as "15min", "h", "D", "W-MON", "MS", "ME", "QS", "YE" or "B", a timedelta, a whole number for '
@@ -123,24 +125,23 @@ def _business(calendar: np.busdaycalendar, count: int) -> Business:
 
 
 def _from_list(stamps: Any) -> tuple[Line, ...] | None:
-    """A calendar of stamps: dates of any kind, in UTC where they have a zone."""
-    given = np.asarray(stamps)
-    if given.dtype.kind in "OU":
-        given = np.asarray(given.tolist() if given.ndim else list(stamps), object)
-        aware = {getattr(stamp, "utcoffset", lambda: None)() is not None for stamp in given}
-        if len(aware) != 1 or not all(isinstance(stamp, (date, str)) for stamp in given):
+    """A calendar of stamps: dates of any kind, by the instant where they have a zone."""
+    column = nw.from_native(getattr(stamps, "to_series", lambda: stamps)(), pass_through=True, series_only=True)
+    if isinstance(column, nw.Series):
+        read = Stamps.read("freq", column.name, column)
+        points, wall = read.values, read.zone is None
+    else:
+        given = list(np.asarray(stamps)) if isinstance(stamps, np.ndarray) else list(stamps)
+        aware = {getattr(stamp, "tzinfo", None) is not None for stamp in given}
+        if len(aware) != 1 or not all(isinstance(stamp, (date, str, np.datetime64)) for stamp in given):
             return None
         try:
-            given = np.array([_instant(stamp) for stamp in given], "M8[us]")
+            points, wall = np.array([_instant(stamp) for stamp in given], "M8[us]"), aware == {False}
         except ValueError:
             return None
-        wall = aware == {False}
-    else:
-        wall = True
-    if given.dtype.kind != "M" or given.ndim != 1 or len(given) == 0 or np.isnat(given).any():
+    if points.dtype.kind != "M" or len(points) == 0 or np.isnat(points).any():
         return None
-    points: Array = np.unique(given)
-    return (Listed(points, wall),)
+    return (Listed(np.unique(points), wall),)
 
 
 def _instant(stamp: Any) -> Any:

@@ -44,7 +44,8 @@ def counted(count: int, word: str) -> str:
 
 
 def adverb(words: str) -> str:
-    return _ADVERBS.get(words, f"every {words.removeprefix('1 ')}")
+    """How often there is a step, from the step in words."""
+    return _ADVERBS.get(words, f"every {words.removeprefix('1 ')}").replace("every step", "in steps")
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,10 @@ class Months:
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
         offset, turn = np.divmod(rest, self.count)
         months = (whole * self.count + turn).astype("M8[M]")
-        stamps = (months + int(self.end)).astype(dtype) + offset.astype(_size(dtype))
-        after = (months + 1).astype(dtype)
-        late = np.where(stamps >= after, 1 + (stamps - after) // np.timedelta64(1, "D"), 0)
-        return np.asarray(stamps - late.astype("m8[D]"))
+        if not self.end:
+            length = (_days(months + 1) - _days(months)).astype(np.int64)
+            offset = offset - _day(dtype) * (offset // _day(dtype) - length + 1).clip(0)
+        return np.asarray((months + int(self.end)).astype(dtype) + offset.astype(_size(dtype)))
 
     def fits(self, stamps: Array) -> Array:
         days, months = _days(stamps), stamps.astype("M8[M]")
@@ -172,10 +173,9 @@ class Listed:
 
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
         if len(whole) and whole.max() >= len(self.stamps):
+            last = np.datetime_as_string(self.stamps[-1], "auto")
             lacks = counted(int(whole.max()) + 1 - len(self.stamps), "more stamp")
-            raise ValueError(
-                f"freq must list every stamp, those to come too. Got none after {self.stamps[-1]}, {lacks} needed."
-            )
+            raise ValueError(f"freq must list every stamp, those to come too. Got none after {last}, {lacks} needed.")
         return np.asarray(self.stamps.astype(dtype)[whole.clip(0)] + rest.astype(_size(dtype)))
 
     def fits(self, stamps: Array) -> Array:

@@ -3,39 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import tzinfo
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from elman.checks import Array
-
-
-class Stamps(Protocol):
-    """What a clock asks of the time of a table's rows."""
-
-    @property
-    def values(self) -> Array: ...  # (rows,)
-    @property
-    def zone(self) -> tzinfo | None: ...
-    @property
-    def stated(self) -> Any: ...
-    @property
-    def kind(self) -> str: ...
+from elman.tables.lines import Even
+from elman.tables.stamps import Stamps
+from elman.tables.zones import local
 
 
 class Rows:
     """The rows of all series, each in the order of time."""
 
-    def __init__(
-        self,
-        stamps: Stamps,
-        groups: Sequence[Array],
-        name: Callable[[int], str],
-        label: str,
-        show: Callable[[Any], str],
-    ) -> None:
-        self.name, self.label, self._show, self.naive = name, label, show, stamps.zone is None
+    def __init__(self, stamps: Stamps, groups: Sequence[Array], name: Callable[[int], str], label: str) -> None:
+        self.stamps, self.name, self.label = stamps, name, label
         self.rows = np.concatenate(groups) if len(groups) else np.empty(0, np.int64)
         lengths = np.array([len(rows) for rows in groups], np.int64)
         self.series = np.repeat(np.arange(len(groups)), lengths)
@@ -45,12 +27,7 @@ class Rows:
         self._check()
 
     def _check(self) -> None:
-        """Refuses stamps that are missing, repeated or not in order."""
-        missing = np.isnat(self.utc) if self.utc.dtype.kind in "mM" else np.zeros(len(self.utc), bool)
-        if missing.any():
-            raise ValueError(
-                f"{self.label} must be given for every row. Got none at row {self.rows[missing.argmax()]}."
-            )
+        """Refuses stamps that are repeated or not in order."""
         if not len(self.utc):
             raise ValueError(f"{self.label} must be given for one row at least. Got no rows.")
         wrong = self.same & (np.diff(self.utc).astype(np.int64) <= 0)
@@ -59,12 +36,12 @@ class Rows:
         at = int(wrong.argmax()) + 1
         if self.utc[at] != self.utc[at - 1]:
             raise ValueError(f"{self.where(at)} must ascend. Got {self.stamp(at)} after {self.stamp(at - 1)}.")
-        clocks = self.utc.dtype.kind == "M" and self.naive and self.utc[at] != self.utc[at].astype("M8[D]")
-        hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if clocks else ""
+        naive = self.stamps.kind in ("instant", "text") and self.stamps.zone is None and ":" in self.stamp(at)
+        hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if naive else ""
         first, second = sorted((self.rows[at - 1], self.rows[at]))
         raise ValueError(
             f"{self.where(at)} must ascend, each stamp once. "
-            f"Got {self._show(self.utc[at])} at row {first} and again at row {second}{hint}."
+            f"Got {show_stamp(self.utc[at], self.stamps)} at row {first} and again at row {second}{hint}."
         )
 
     def commonest(self, values: Array) -> Any:
@@ -87,7 +64,7 @@ class Rows:
 
     def stamp(self, at: int) -> str:
         """A stamp in words, with its row of the table."""
-        return f"{self._show(self.utc[at])} at row {self.rows[at]}"
+        return f"{show_stamp(self.utc[at], self.stamps)} at row {self.rows[at]}"
 
     def where(self, at: int) -> str:
         return f"{self.label} of {self.name(int(self.series[at]))}"
@@ -99,3 +76,15 @@ def fine(stamps: Array) -> Array:
         return stamps.astype(np.int64)
     unit = np.datetime_data(stamps.dtype)[0]
     return stamps.astype(f"{stamps.dtype.kind}8[D]") if unit in ("Y", "M", "W") else stamps
+
+
+def show_stamp(stamp: Any, stamps: Stamps) -> str:
+    """One of `stamps` in words, in the time of its zone; the date alone where it is midnight."""
+    if stamps.kind == "duration":
+        return Even(stamp).words()
+    if stamps.kind == "number":
+        return str(stamp)
+    if stamps.kind == "period":
+        return str(next(iter(stamps.native(np.array([stamp])))))
+    wall = np.array([stamp]) if stamps.zone is None else local(np.array([stamp]), stamps.zone)
+    return str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")

@@ -6,6 +6,7 @@ A zone is anything with `utcoffset` and `fromutc`: of zoneinfo, pytz, dateutil o
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 import numpy as np
 
@@ -56,39 +57,54 @@ def _both(wall: Array, zone: tzinfo) -> tuple[Array, Array]:
 
 
 def _offsets(utc: Array, zone: tzinfo) -> Array:
-    """The offsets (rows,) from UTC, timedelta64: looked up for each day, and on days with a change by its second."""
+    """The offsets (rows,) from UTC, timedelta64 in the unit of `utc`."""
     unit = utc.dtype.str.replace("M", "m")
     fixed = zone.utcoffset(None)
     if fixed is not None or not len(utc):
         return np.full(len(utc), np.timedelta64(fixed or timedelta(0)).astype(unit))
-    days, inverse = np.unique(utc.astype("M8[D]").astype(np.int64), return_inverse=True)
-    edges = np.union1d(days, days + 1)
-    known = np.array([_offset(int(edge) * _DAY, zone) for edge in edges], "m8[s]")
-    before, after = known[np.searchsorted(edges, days)], known[np.searchsorted(edges, days + 1)]
-    offsets = before[inverse]
-    for d in np.flatnonzero(before != after):
-        on = np.flatnonzero(inverse == d)
-        change = _change(int(days[d]) * _DAY, zone)
-        offsets[on] = np.where(utc[on] < np.datetime64(change, "s"), before[d], after[d])
-    return offsets.astype(unit)
+    low, high = (int(end.astype("M8[Y]").astype(np.int64)) + 1970 for end in (utc.min(), utc.max()))
+    if low < 2 or high > 9998:  # Python's own dates go one year further, which leaves room for every offset
+        raise ValueError(f"stamps with a time zone must lie in the years 2 to 9998. Got {low} to {high}.")
+    years = [_year(_Same(zone), year) for year in range(low, high + 1)]
+    starts, offsets = (np.concatenate(part) for part in zip(*years, strict=True))
+    return np.asarray(offsets[np.searchsorted(starts, utc.astype("M8[s]"), side="right") - 1].astype(unit))
 
 
-def _offset(second: int, zone: tzinfo) -> timedelta:
-    """The offset from UTC at a second since 1970."""
-    try:
-        instant = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
-        return instant.astimezone(zone).utcoffset() or timedelta(0)
-    except (OverflowError, ValueError):
-        raise ValueError(
-            "stamps in a time zone must lie between the years 1 and 9999. "
-            f"Got one in {np.datetime64(second, 's').astype('M8[Y]')}."
-        ) from None
+class _Same:
+    """A zone as a key: zones of dateutil have no hash, and none is equal to another in all its changes."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        self.zone = zone
+
+    def __hash__(self) -> int:
+        return id(self.zone)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.zone is other.zone
 
 
-def _change(start: int, zone: tzinfo) -> int:
-    """The second at which the offset changes, on the day that begins at the second `start`."""
-    first, low, high = _offset(start, zone), start, start + _DAY
+@lru_cache(4096)
+def _year(same: _Same, year: int) -> tuple[Array, Array]:
+    """The instants of a year from which the offset is another, and the offsets: looked up for each day."""
+    first = datetime(year, 1, 1, tzinfo=UTC)
+    changes = {first: _offset(first, same.zone)}
+    for day in range((datetime(year + 1, 1, 1, tzinfo=UTC) - first).days):
+        start = first + timedelta(day)
+        before, after = next(reversed(changes.values())), _offset(start + timedelta(1), same.zone)
+        if before != after:
+            changes[_change(start, before, same.zone)] = after
+    starts = [instant.replace(tzinfo=None) for instant in changes]
+    return np.array(starts, "M8[s]"), np.array(list(changes.values()), "m8[s]")
+
+
+def _offset(instant: datetime, zone: tzinfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _change(start: datetime, before: timedelta, zone: tzinfo) -> datetime:
+    """The second at which the offset is no longer `before`, on the day that begins at `start`."""
+    low, high = 0, _DAY
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _offset(middle, zone) == first else (low, middle)
-    return high
+        low, high = (middle, high) if _offset(start + timedelta(seconds=middle), zone) == before else (low, middle)
+    return start + timedelta(seconds=high)
