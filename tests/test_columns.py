@@ -167,7 +167,7 @@ def test_columns_of_other_names_are_refused():
     frames = [Frame.read(f"X[{i}]", pd.DataFrame({c: [1.0] for c in names})) for i, names in enumerate(["abc", "cab"])]
     columns = Columns.read("X", frames)
     assert columns.labels == ("a", "b", "c")
-    assert columns.order("X", frames[1]) == [1, 2, 0]
+    assert columns.order("X", frames[1]).tolist() == [1, 2, 0]
     wrong = Frame.read("X", pd.DataFrame({"a": [1.0], "c": [1.0], "D": [1.0]}))
     must = "must have the columns 'a', 'b', 'c'. Got 'a', 'c', 'D': it lacks 'b' and has 'D', which fit did not see."
     with pytest.raises(ValueError, match="X " + must):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from elman.checks import ShapeError
-from elman.tables.frames import MOST_COLUMNS, Frame, Level, is_table
+from elman.tables.frames import MOST_COLUMNS, Frame, Level, is_table, to_numpy
 
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
@@ -159,3 +159,10 @@ def test_dates_of_python_are_a_column_too():
     frame = Frame.read("the table", pd.DataFrame({"y": [1.0, 2.0]}, index=days))
     assert frame.column(Level(0, 1)).to_list() == days
     assert list(frame.write({Level(0, 1): days, "y": np.zeros(2)}, [Level(0, 1)]).index) == days
+
+
+def test_arrays_of_columns_keep_what_is_missing():
+    words = pa.chunked_array([pa.array(["a", None, "b"]).dictionary_encode()])
+    assert to_numpy(words).tolist() == ["a", None, "b"]
+    assert to_numpy(pd.Series(["a", "b"], dtype="category")).tolist() == ["a", "b"]
+    assert to_numpy(pl.Series([1, 2])).dtype == np.int64

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import narwhals as nw
@@ -14,7 +15,9 @@ import numpy as np
 
 from elman.checks import Array, DtypeError
 from elman.tables.frames import Frame, few
-from elman.tables.places import Where, is_missing, is_number, real_numbers, show, words
+from elman.tables.places import Where, has, is_missing, is_number, real_numbers, show, words
+
+MOST_CATEGORIES = 1000  #: of a column
 
 Kind = Literal["number", "truth", "category", "nothing"]  #: nothing: all values are missing
 
@@ -62,17 +65,20 @@ class Columns:
         columns = cls(tuple(replace(column, kind="nothing") for column in plain), labels is not None)
         for i, frame in enumerate(frames):
             called = name if len(frames) == 1 else f"{name}[{i}]"
-            is_plain = columns.order(called, frame) is not None and frame.plain
-            if is_plain and columns.columns is plain:
+            is_plain = _plain(frame, columns.order(called, frame))
+            if columns.columns is plain and is_plain.all():
                 continue  # most frames, quickly
-            seen = plain if is_plain else [_look(called, frame, column.label, where) for column in columns.columns]
-            both = zip(columns.columns, seen, strict=True)
-            each = tuple(_both(called, frame, before, found, where) for before, found in both)
+            found = [
+                number if quick else _look(called, frame, number.label, where)
+                for number, quick in zip(plain, is_plain, strict=True)
+            ]
+            both = zip(columns.columns, found, strict=True)
+            each = tuple(_both(called, frame, before, now, where) for before, now in both)
             columns = replace(columns, columns=plain if each == plain else each)
         settled = (replace(column, kind="number") if column.kind == "nothing" else column for column in columns.columns)
         return replace(columns, columns=tuple(settled))
 
-    @property
+    @cached_property
     def labels(self) -> tuple[Hashable, ...]:
         """Of the columns, in order."""
         return tuple(column.label for column in self.columns)
@@ -87,16 +93,16 @@ class Columns:
         """How many columns of numbers there are."""
         return len(self.names)
 
-    def order(self, name: str, frame: Frame) -> list[int] | None:
-        """Where the columns stand in a later frame; a frame that lacks some, or has others, is refused.
+    def order(self, name: str, frame: Frame) -> Array:
+        """The places (columns,) of the columns in a later frame; one that lacks some, or has others, is refused.
 
-        Of chosen columns None where they do not all stand among those of the frame: some may be levels of its index.
+        The place of a chosen column that is none of the frame, a level of its index perhaps, is -1.
         """
         if frame.labels == self.labels:
-            return list(range(len(self.columns)))
+            return np.arange(len(self.columns))
         places, known = {label: i for i, label in enumerate(frame.labels)}, set(self.labels)
         if self.some:
-            return [places[label] for label in self.labels] if known <= places.keys() else None
+            return np.array([places.get(label, -1) for label in self.labels], np.int64)
         missing = [label for label in self.labels if label not in places]
         unknown = [label for label in frame.labels if label not in known]
         if missing or unknown:
@@ -106,7 +112,7 @@ class Columns:
                 f"{name} must have the columns {few(self.labels)}. "
                 f"Got {few(frame.labels)}: it {' and '.join(lacks + has_too)}."
             )
-        return [places[label] for label in self.labels]
+        return np.array([places[label] for label in self.labels], np.int64)
 
     def numbers(self, name: str, frame: Frame, where: Where = _ROW) -> Array:
         """The columns of a frame (rows, width) in float64, NaN where a value is missing, whatever their order in it.
@@ -115,15 +121,17 @@ class Columns:
         did not see, with its place.
         """
         places = self.order(name, frame)
-        if places is not None and frame.plain and all(column.kind != "category" for column in self.columns):
-            array = frame.numbers()
-            return array if places == list(range(array.shape[1])) else array[:, places]
+        plain = _plain(frame, places) & np.array([column.kind != "category" for column in self.columns], bool)
+        if plain.all():
+            return frame.numbers(places)
+        widths = np.array([len(column.names) for column in self.columns])
+        starts = np.cumsum(widths) - widths
         out = np.empty((frame.rows, self.width))
-        at = 0
-        for column in self.columns:
-            encode = _as_categories if column.kind == "category" else _as_numbers
-            out[:, at : at + len(column.names)] = encode(name, frame, column, where)
-            at += len(column.names)
+        if plain.any():
+            out[:, starts[plain]] = frame.numbers(places[plain])
+        for i in np.flatnonzero(~plain):
+            encode = _as_categories if self.columns[i].kind == "category" else _as_numbers
+            out[:, starts[i] : starts[i] + widths[i]] = encode(name, frame, self.columns[i], where)
         return out
 
     def describe(self) -> str:
@@ -135,13 +143,22 @@ class Columns:
 
 
 def codes(column: nw.Series[Any]) -> tuple[Array, list[Any]]:
-    """The entries of a column, each once, and which of them stands in each row (rows,); -1 where there is none."""
+    """The entries of a column of categories, and which of them stands in each row (rows,); -1 where there is none."""
     native = column.to_native()
-    if hasattr(native, "cat") and hasattr(native.cat, "codes"):  # pandas
+    if has(native, "cat") and has(native.cat, "codes"):  # pandas
         return native.cat.codes.to_numpy().astype(np.int64), list(native.cat.categories)
+    if has(native, "unify_dictionaries") and native.num_chunks:  # Arrow
+        chunks = native.unify_dictionaries().chunks
+        parts = [chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in chunks]
+        return np.concatenate(parts).astype(np.int64), chunks[0].dictionary.to_pylist()
     numbers: dict[Any, int] = {}
-    rows = [-1 if is_missing(entry) else numbers.setdefault(entry, len(numbers)) for entry in column.to_list()]
+    rows = [-1 if entry is None else numbers.setdefault(entry, len(numbers)) for entry in column.to_list()]
     return np.array(rows, np.int64), list(numbers)
+
+
+def _plain(frame: Frame, places: Array) -> Array:
+    """Which columns are plain numbers; one that is none of the frame is not."""
+    return np.append(frame.plain, False)[places]
 
 
 def _is_category(column: nw.Series[Any]) -> bool:
@@ -155,13 +172,13 @@ def _look(name: str, frame: Frame, label: Hashable, where: Where) -> Column:
         return Column(label, "truth" if column.dtype == nw.Boolean else "number")
     if _is_category(column):
         rows, entries = codes(column)
-        used = [entries[code] for code in np.unique(rows[rows >= 0])]
+        used = [entries[code] for code in np.unique(rows[rows >= 0]) if not is_missing(entries[code])]
         if used and all(isinstance(entry, str) for entry in used):
-            return Column(label, "category", tuple(sorted(set(used))))
+            return _category(name, frame, label, set(used))
         kind = _kind(used)
         if kind is None:
-            wrong = next(i for i, entry in enumerate(entries) if not is_number(entry))
-            raise _refused(name, frame, label, entries[wrong], where((int((rows == wrong).argmax()),)))
+            entry = next(entry for entry in used if not is_number(entry))
+            raise _refused(name, frame, label, entry, where((int((rows == entries.index(entry)).argmax()),)))
         return Column(label, kind)
     entries = _objects(column)
     kind = _kind(entry for entry in entries if not is_missing(entry))
@@ -175,6 +192,15 @@ def _objects(column: nw.Series[Any]) -> Any:
     """The entries of a column whose dtype does not tell that they are numbers."""
     array = column.to_numpy() if column.dtype == nw.Unknown else None  # sparse columns of pandas, say
     return column.to_list() if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
+
+
+def _category(name: str, frame: Frame, label: Hashable, categories: set[str]) -> Column:
+    if len(categories) > MOST_CATEGORIES:
+        raise ValueError(
+            f"{name} must have at most {MOST_CATEGORIES:,} categories in {frame.called(label)}: each becomes a column. "
+            f"Got {len(categories):,}."
+        )
+    return Column(label, "category", tuple(sorted(categories)))
 
 
 def _kind(entries: Iterable[Any]) -> Kind | None:
@@ -194,22 +220,22 @@ def _both(name: str, frame: Frame, before: Column, found: Column, where: Where) 
     if (before.kind == "category") != (found.kind == "category"):
         raise _changed(name, frame, before, where)
     if before.kind == "category":
-        return replace(before, categories=tuple(sorted({*before.categories, *found.categories})))
+        return _category(name, frame, before.label, {*before.categories, *found.categories})
     return before if before.kind == found.kind else replace(before, kind="number")
 
 
 def _as_numbers(name: str, frame: Frame, column: Column, where: Where) -> Array:
     """A column of numbers or truth values (rows, 1)."""
-    if _look(name, frame, column.label, where).kind == "category":
-        raise _changed(name, frame, column, where)
     series = frame.column(column.label)
-    if _is_category(series):
-        rows, entries = codes(series)
-        return np.array([*map(float, entries), np.nan])[rows][:, None]  # the last where there is none
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
         array = series.to_numpy()
         if array.dtype.kind not in "biuf":  # decimals, or truth values some of which are missing
             array = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
+    elif _look(name, frame, column.label, where).kind == "category":
+        raise _changed(name, frame, column, where)
+    elif _is_category(series):
+        rows, entries = codes(series)
+        array = np.array([*(np.nan if is_missing(entry) else float(entry) for entry in entries), np.nan])[rows]
     else:
         array = real_numbers(frame.called(column.label), np.asarray(_objects(series)), where)
     return np.asarray(array, np.float64)[:, None]
@@ -248,7 +274,9 @@ def _changed(name: str, frame: Frame, before: Column, where: Where) -> DtypeErro
 def _refused(name: str, frame: Frame, label: Hashable, entry: Any, place: str) -> DtypeError:
     ways = {"pandas": 'astype("category")', "polars": "cast(pl.Categorical)", "pyarrow": "dictionary_encode()"}
     way = ways.get(frame.backend.__name__, "a cast")
-    hint = f"; {way} makes categories of text" if isinstance(entry, str) else ""
+    hint = (
+        f"; {way} makes categories of text" if isinstance(entry, str) and not _is_category(frame.column(label)) else ""
+    )
     return DtypeError(
         f"{name} must hold numbers, truth values or categories in {frame.called(label)}. "
         f"Got {show(entry)} at {place}{hint}."

@@ -7,8 +7,7 @@ levels of a pandas index are columns too where the index says more than 0, 1, 2,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -60,15 +59,15 @@ class Frame:
         shape: tuple[int, ...] = value.shape if has(type(value), "shape") else ()
         if len(shape) == 2 and shape[1] > MOST_COLUMNS:
             raise ShapeError(f"{title} must have at most {MOST_COLUMNS:,} columns. Got {shape[1]:,}.")
-        with different_columns(title, value):
-            table = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
-            if not isinstance(table, (nw.DataFrame, nw.Series)):
-                kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}"
-                hint = "; .collect() makes a table of it" if has(type(value), "collect") else ""
-                raise TypeError(f"{title} must be a table of pandas, polars or Arrow in memory. Got a {kind}{hint}.")
-            if isinstance(table, nw.DataFrame):
-                native = table.to_native()
-                return cls(title, native, tuple(table.columns), _levels(native))
+        _check_different(title, value)
+        table = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
+        if not isinstance(table, (nw.DataFrame, nw.Series)):
+            kind = f"{type(value).__module__.partition('.')[0]}.{type(value).__qualname__}"
+            hint = "; .collect() makes a table of it" if has(type(value), "collect") else ""
+            raise TypeError(f"{title} must be a table of pandas, polars or Arrow in memory. Got a {kind}{hint}.")
+        if isinstance(table, nw.DataFrame):
+            native = table.to_native()
+            return cls(title, native, tuple(table.columns), _levels(native))
         label = table.name if table.name not in (None, "") else "value"
         native = table.alias(label if isinstance(label, str) else "value").to_frame().to_native()
         return cls(title, native, (label,), _levels(native), True, table.name)
@@ -124,18 +123,22 @@ class Frame:
         return getattr(self.native.index, "freq", None) if is_index else None
 
     @cached_property
-    def plain(self) -> bool:
-        """Whether all columns are plain numbers, which NumPy holds as such."""
+    def plain(self) -> Array:
+        """Which columns (columns,) are plain numbers, which NumPy holds as such."""
         if has(self.native, "iloc"):
-            return all(isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in set(self.native.dtypes))
-        return all(dtype.is_numeric() for dtype in nw.from_native(self.native).schema.values())
+            dtypes: Iterable[Any] = self.native.dtypes
+            return np.array([isinstance(dtype, np.dtype) and dtype.kind in "fiu" for dtype in dtypes], bool)
+        schema = nw.from_native(self.native, eager_only=True).schema
+        return np.array([dtype.is_numeric() for dtype in schema.values()], bool)
 
-    def numbers(self) -> Array:
-        """All columns (rows, columns) of a plain frame as float64, NaN where a value is missing."""
+    def numbers(self, places: Array) -> Array:
+        """Plain columns by their places (rows, places) in float64, NaN where a value is missing."""
+        every = len(places) == len(self.labels) and (places == np.arange(len(places))).all()
         if has(self.native, "iloc"):
-            return np.asarray(self.native.to_numpy(), np.float64)
+            return np.asarray((self.native if every else self.native.iloc[:, places]).to_numpy(), np.float64)
         table = nw.from_native(self.native, eager_only=True)
-        return np.asarray(table.select(nw.all().cast(nw.Float64)).to_numpy(), np.float64)
+        chosen = nw.all() if every else nw.col(*(str(self.labels[place]) for place in places))
+        return np.asarray(table.select(chosen.cast(nw.Float64)).to_numpy(), np.float64)
 
     def empty(self) -> Frame:
         """The frame without its rows: what `write` needs of it, to be kept with a fitted estimator."""
@@ -231,19 +234,16 @@ def _levels(native: Any) -> tuple[Hashable, ...]:
     return tuple(Level(i, len(names)) if name is None else name for i, name in enumerate(names))
 
 
+def _check_different(title: str, table: Any) -> None:
+    """Refuses a table two columns of which have one label."""
+    labels = table.columns if has(table, "iloc") and has(table, "columns") else getattr(table, "column_names", ())
+    double = next((label for label, count in Counter(labels).items() if count > 1), None)
+    if double is not None:
+        raise ValueError(f"{title} must have columns of different names. Got {_short(double)} more than once.")
+
+
 #: What tables and columns of pandas, polars and Arrow have, one of them each.
 _TABLES = ("to_numpy", "columns", "column_names")
-
-
-@contextmanager
-def different_columns(name: str, table: Any) -> Iterator[None]:
-    """Refuses a table two columns of which have one name."""
-    try:
-        yield
-    except nw.exceptions.DuplicateError:
-        counts = Counter(table.column_names if has(type(table), "column_names") else table.columns)
-        double = next((label for label, count in counts.items() if count > 1), "a name")
-        raise ValueError(f"{name} must have columns of different names. Got {double!r} more than once.") from None
 
 
 def to_numpy(value: Any) -> Any:
@@ -251,4 +251,6 @@ def to_numpy(value: Any) -> Any:
     if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
         return value
     native = nw.from_native(value, pass_through=True, allow_series=True)
+    if isinstance(native, nw.Series) and has(value, "unify_dictionaries") and native.dtype == nw.Categorical:
+        return np.array(native.to_list(), object)  # Arrow's own array has another entry where there is none
     return native.to_numpy() if isinstance(native, (nw.DataFrame, nw.Series)) else value

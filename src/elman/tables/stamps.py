@@ -159,7 +159,7 @@ class Stamps:
 def time_kind(column: nw.Series[Any]) -> Kind | None:
     """Which kind of time a column holds, as its dtype or its first entry tells; None where it holds none."""
     dtype, native = column.dtype, column.to_native()
-    if dtype.is_integer():
+    if dtype.is_numeric() and column.head(0).to_numpy().dtype.kind in "iu":
         return "number"
     if dtype == nw.Date or str(getattr(native, "type", "")) == "date64[ms]":
         return "date"
