@@ -71,6 +71,8 @@ class Network(Layer):
         entries = checks.mapping("config", config, "with the list 'layers'").get("layers")
         if not isinstance(entries, (list, tuple)):
             raise TypeError(f"config must hold a list 'layers'. Got {checks.show(config)}.")
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a text. Got {checks.show(prefix)}.")
         layers = []
         for i, entry in enumerate(entries):
             checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values")
