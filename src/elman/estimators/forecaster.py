@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -298,7 +298,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
             plan = Plan.read(settings, panel.widths)
         else:
-            panel = self._read_again(series, exogenous, past)
+            panel = self._read_again(series, exogenous, past, {"target": target, "time": time, "id": id})
             plan = self._plan
         step, season = checks.size("step", step), naive_season(self.season)
         firsts, ends = origins(panel, plan, start, step, season)
@@ -324,10 +324,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         forecasts = self._forecasts(panel, self._scale(panel, firsts), ends)
         return judge(panel, ends, forecasts, self._recipe.levels, self._recipe.point, naive_season(self.season))
 
-    def _read_again(self, series: Any, exogenous: Any, past: Any) -> Panel:
-        """Series like those of the training."""
+    def _read_again(self, series: Any, exogenous: Any, past: Any, said: Mapping[str, Any] = {}) -> Panel:
+        """Series like those of the training; `said` are the columns that the user names again."""
         check_is_fitted(self, "networks_")
-        panel = read_like(self._end.form, series, exogenous, past, self.fill)
+        panel = read_like(self._end.form, series, exogenous, past, self.fill, said)
         for name, got, want in zip(
             ("variables", "exogenous columns", "past columns"), panel.widths, self._plan.widths, strict=True
         ):

@@ -5,7 +5,6 @@ They are columns beside the series, or the rows of the future after their ends.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def read_beside(
         raise ValueError(f"{must}. Got {few(roles.id)}.")
     columns = Columns.read(name, [frame], roles.target) if columns is None else columns
     if frame.single:
-        columns = replace(columns, columns=tuple(replace(c, label=roles.target[0]) for c in columns.columns))
+        columns = columns.renamed(roles.target)
     numbers = columns.numbers(name, frame)
     groups, labels = series_of(frame, roles)
     stamps = None

@@ -88,6 +88,11 @@ class Columns:
         """One per column of numbers: the label, and for a category "label=category"."""
         return tuple(name for column in self.columns for name in column.names)
 
+    def renamed(self, labels: Sequence[Hashable]) -> Columns:
+        """The same columns under other labels."""
+        pairs = zip(self.columns, labels, strict=True)
+        return replace(self, columns=tuple(replace(column, label=label) for column, label in pairs))
+
     @property
     def width(self) -> int:
         """How many columns of numbers there are."""

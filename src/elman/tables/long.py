@@ -84,6 +84,7 @@ class TableForm(Form):
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         count = len(forecasts[0])
         chosen = [i for i, part in enumerate(forecasts) if not np.isnan(part).all()]  # else the series is too short
+        chosen = chosen or list(range(len(forecasts)))
         columns: dict[Label, Any] = {}
         for k, label in enumerate(self.roles.id):
             columns[label] = [self.labels[i][k] for i in chosen for _ in range(count)]
@@ -137,51 +138,54 @@ def read_table(
     frame = Frame.read(name, table)
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
-    roles = Roles.read(name, frame, said) if like is None else _roles_like(name, frame, like)
-    columns = {
-        role: Columns.read(name, [frame], getattr(roles, role)) if like is None else like.columns[role]
-        for role in ("target", *BESIDE)
-    }
-    _check_targets(name, columns["target"])
+    roles, columns = _as_said(name, frame, said) if like is None else _as_before(name, frame, like)
     groups, labels = series_of(frame, roles)
-    stamps = None
+    form = TableForm(
+        frame=frame.empty(), said=said if like is None else like.said, roles=roles, labels=labels, columns=columns,
+        stamps=None, clock=None, timelines=(), rows=tuple(groups), called=name, unsorted=False,
+    )  # fmt: skip
     if roles.time is not None:
-        stamps = Stamps.read(name, roles.time, frame.column(roles.time), frame.stated(roles.time))
-    timelines: list[Timeline] = []
-    clock = None
-    unsorted = False
-    if stamps is not None:
-        groups, unsorted = _in_order(groups, stamps.values)
-        names = [f"series {show(l[0] if len(l) == 1 else l)}" if roles.id else name for l in labels]
-        wanted = freq if like is None or like.clock is None else like.clock
-        clock, timelines = Clock.read(stamps, groups, wanted, gaps.fill is not None, names.__getitem__)
+        form = _on_clock(name, frame, form, freq if like is None else like.clock, gaps.fill is not None)
     elif freq is not None:
         raise ValueError(f"freq must be left out where {name} has no time. Got {show(freq)}.")
-    form = TableForm(
-        frame=frame.empty(), said=said, roles=roles, labels=labels, columns=columns,
-        stamps=None if stamps is None else stamps.empty(), clock=clock, timelines=tuple(timelines), rows=tuple(groups),
-        called=name, unsorted=unsorted,
-    )  # fmt: skip
     gaps = replace(gaps, late=gaps.late or form.many or len(roles.target) > 1)
     parts = {role: _on_steps(name, frame, form, role, gaps) for role in columns}
     return Panel(parts["target"], parts["exogenous"], parts["past"], form, gaps.fill)
 
 
-def _roles_like(name: str, frame: Frame, like: TableForm) -> Roles:
-    """The roles of fit, for a table with the same columns; an index may have another name."""
-    said = {**like.said, "target": list(like.roles.target)}
-    if frame.single and like.frame.single:
-        said["target"] = None  # the name of a Series is free
-    return Roles.read(name, frame, said)
+def _as_said(name: str, frame: Frame, said: dict[str, Any]) -> tuple[Roles, dict[str, Columns]]:
+    """The roles that the user gives, and what the columns hold."""
+    roles = Roles.read(name, frame, said)
+    columns = {role: Columns.read(name, [frame], getattr(roles, role)) for role in ("target", *BESIDE)}
+    for column in columns["target"].columns:
+        if column.kind == "category":
+            got = f"{len(column.categories)} categories in {frame.called(column.label)}"
+            raise TypeError(f"target must be numbers. Got {got}.")
+    return roles, columns
 
 
-def _check_targets(name: str, columns: Columns) -> None:
-    for column in columns.columns:
-        if column.kind == "category" and column.categories:
-            raise TypeError(
-                f"target must be numbers. Got column {show(column.label)} of {name}, of "
-                f"{len(column.categories)} categories."
-            )
+def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[str, Columns]]:
+    """The roles and columns of an earlier table; an index, and a Series, may have another name."""
+    free = frame.single and like.frame.single
+    roles = Roles.read(name, frame, {**like.said, "target": None if free else list(like.roles.target)})
+    if (roles.time is None) != (like.roles.time is None):
+        must = "no time, as in fit" if like.roles.time is None else "a time, as in fit"
+        raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
+    columns = {role: Columns((), some=True) if role in like.joined else like.columns[role] for role in like.columns}
+    if free:
+        columns["target"] = columns["target"].renamed(roles.target)
+    return roles, columns
+
+
+def _on_clock(name: str, frame: Frame, form: TableForm, freq: Any, gaps: bool) -> TableForm:
+    """The form with the time of its rows."""
+    label = form.roles.time
+    stamps = Stamps.read(name, label, frame.column(label), frame.stated(label))
+    groups, unsorted = _in_order(form.rows, stamps.values)
+    clock, timelines = Clock.read(stamps, groups, freq, gaps, form.name)
+    return replace(
+        form, stamps=stamps.empty(), clock=clock, timelines=tuple(timelines), rows=tuple(groups), unsorted=unsorted
+    )
 
 
 def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any, ...], ...]]:
@@ -213,7 +217,7 @@ def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any,
     return np.split(order, np.cumsum(np.bincount(codes))[:-1]), tuple(numbers)
 
 
-def _in_order(groups: list[Array], stamps: Array) -> tuple[list[Array], bool]:
+def _in_order(groups: Sequence[Array], stamps: Array) -> tuple[list[Array], bool]:
     """The rows of each series in the order of time, and whether any had to be moved."""
     moved = False
     ordered = []

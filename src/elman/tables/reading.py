@@ -38,13 +38,16 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     return _together(panels, one, fill)
 
 
-def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | None) -> Panel:
-    """Series in the form of those before; a table has the same columns."""
+def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | None, again: Mapping[str, Any]) -> Panel:
+    """Series in the form of those before; a table has the same columns, also where they are named `again`."""
     tables, beside = _tables(series), {"exogenous": exogenous, "past": past}
     like = form if isinstance(form, TableForm) else form.forms[0] if isinstance(form, TablesForm) else None
     if (like is None) != (tables is None):
         want = "arrays" if like is None else "a table" if isinstance(form, TableForm) else "tables"
         raise TypeError(f"series must be {want}, as in fit. Got {checks.describe(series)}.")
+    for role, value in {**again, **({} if like is None else beside)}.items():
+        if value is not None and not _holds_table(value) and (like is None or not _equal(value, like.said[role])):
+            raise ValueError(f"{role} must be left out, or be that of fit. Got {show(value)}.")
     if like is None or tables is None:
         return read_arrays(series, exogenous, past, fill)
     one = not isinstance(series, (list, tuple))
@@ -106,11 +109,9 @@ def _read_one(
     """One table, and the tables beside it, joined on its time."""
     joined = {role: value for role, value in beside.items() if is_table(value)}
     named = {role: None if role in joined else value for role, value in beside.items()}
-    for role, value in named.items():
+    for role in named:
         if like is not None and role in like.joined and role not in joined:
-            raise ValueError(f"{role} must be a table, as in fit. Got {show(value)}.")
-        if like is not None and not said and value is not None:
-            raise ValueError(f"{role} must be left out: its columns are those of fit. Got {show(value)}.")
+            raise ValueError(f"{role} must be a table, as in fit. Got {show(named[role])}.")
     panel = read_table(name, table, {**said, **named}, freq, gaps, like)
     form = _table_form(panel)
     for role, value in joined.items():
@@ -143,3 +144,11 @@ def _together(panels: Sequence[Panel], one: bool, fill: str | None) -> Panel:
         [part for panel in panels for part in getattr(panel, role)] for role in ("values", "known", "past")
     )
     return Panel(values, known, past, TablesForm(forms), fill)
+
+
+def _holds_table(value: Any) -> bool:
+    return is_table(value) or (isinstance(value, (list, tuple)) and any(is_table(part) for part in value))
+
+
+def _equal(value: Any, other: Any) -> bool:
+    return type(value) is type(other) and not hasattr(value, "shape") and bool(value == other)
