@@ -122,7 +122,8 @@ def _refused_index(name: str, frame: Frame, roles: Roles, levels: list[Label]) -
     entries = frame.column(levels[0]).head(3).to_list()
     got = f"{', '.join(map(str, entries))}, ..."
     if roles.time is not None and levels[0] != roles.time and time_kind(frame.column(levels[0])):
-        return f"{name} must have one time. Got {show(roles.time)}, and in the index {got} reset_index(drop=True) drops that."
+        must = f"{name} must have one time. Got {show(roles.time)}, and in the index"
+        return f"{must} {got} reset_index(drop=True) drops that."
     return (
         f"the index of {name} must hold dates, times, periods, durations or text in ISO 8601, or be 0 to n - 1; or "
         f"time= and id= name its levels. Got {got} reset_index() makes it a column, reset_index(drop=True) drops it."
