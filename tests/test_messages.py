@@ -315,6 +315,7 @@ def test_tables_of_series():
     gap = pandas.DataFrame({"day": days, "y": np.where(np.arange(40) == 0, np.nan, SERIES)})
     told = words_of(FORECASTER.fit, gap, time="day")
     assert told.startswith("the table must be finite. Got NaN at step 0, column 'y' (2024-01-01); fill=")
+    assert told.endswith("fills gaps, and leaves out what stands before the first value.")
     double = pandas.concat([table, table], axis=1)
     told = words_of(FORECASTER.fit, double, target="y")
     assert told == "the table must have columns of different names. Got 'day' more than once."

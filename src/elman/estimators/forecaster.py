@@ -113,8 +113,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     Raises
     ------
     ValueError, TypeError
-        By `fit`, `predict` and `backtest`, before any work, where an argument does not fit, a series is too short
-        or has gaps or values that are not finite, or its stamps are not in equal steps. The message names the place.
+        By `fit`, `predict` and `backtest`, before any work, where an argument does not fit, all series are too
+        short, one has gaps or values that are not finite, or its stamps are not in equal steps. The message names the
+        place.
+    UserWarning
+        Where some series, or variables, are too short: they are left out of the training, and their forecasts are NaN,
+        or left out of a table.
 
     >>> import numpy as np, elman
     >>> t = np.arange(200)

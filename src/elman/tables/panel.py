@@ -121,6 +121,8 @@ class Filled:
 
 def first_values(columns: Array) -> Array:
     """The step of the first value of each column (C,); how many there are where there is none."""
+    if len(columns) and not np.isnan(columns[0]).any():
+        return np.zeros(columns.shape[1], np.int64)
     present = np.vstack([~np.isnan(columns), np.ones((1, columns.shape[1]), bool)])
     return present.argmax(axis=0)
 
