@@ -12,6 +12,7 @@ pytest.importorskip("sklearn")
 
 from elman.estimators import Forecaster, windows
 from elman.estimators.members import RealTargets
+from elman.estimators.windows import Plan
 from elman.tables.panel import Filled, read_arrays
 from elman.training.losses import AbsoluteError, BinaryCrossEntropy, Huber, Quantile, SquaredError
 
@@ -206,6 +207,28 @@ def test_an_open_gap_longer_than_a_window_keeps_its_last_value():
 # Real values alone.
 
 
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("difference", "log", "spread"), [(0, False, True), (2, False, False), (3, True, True)])
+def test_real_targets_come_back_as_the_values(shared, difference, log, spread):
+    rng = np.random.default_rng(17)
+    plan = Plan(6, 5, 1, "mean", spread, shared, difference, log, (3, 0, 0))
+    for fill in ("forward", "interpolate"):
+        y = with_gaps(rng, rng.uniform(1, 9, size=(50, 3)), 1)
+        panel = read_arrays(y, fill=fill)
+        part = windows.scale(panel, plan, windows.measure(panel, plan, [30], True))[0]
+        ends = np.arange(plan.first_end, 46)
+        ends = ends[windows.ready(part, plan, ends).all(axis=1)]
+        each = 3 if shared else 1
+        x = np.zeros((len(ends) * each, plan.steps, plan.features), np.float32)
+        f = np.empty((len(ends) * each, plan.horizon, plan.together), np.float32)
+        at = windows.inputs(part, plan, ends, x)
+        windows.targets(part, plan, ends, *at, f)
+        found = windows.restore(f[..., None], part, plan, ends, *at)[..., 0]
+        want = y[ends[:, None] + np.arange(5)]
+        assert (part.values.v.open(ends).sum() > 3) == (fill == "interpolate")
+        np.testing.assert_allclose(found[~np.isnan(want)], want[~np.isnan(want)], rtol=2e-5)
+
+
 def test_filled_values_are_no_targets():
     """Windows whose horizon is a gap are left out, and what a gap is filled with does not train."""
     y = wave(np.random.default_rng(6), 60)[:, 0]
@@ -284,7 +307,20 @@ def test_late_starts_are_left_out():
         assert np.isfinite(forecaster.predict()).all()
         test = Forecaster(3, shared=shared, **settings).backtest(both, 40)
         assert np.isfinite(test["MASE"])
+    with pytest.warns(UserWarning, match="column 0 of .* Got 5 from its first value on; column 0 of .* left out"):
+        test = Forecaster(3, **settings).backtest([both, both], 20)
+    assert np.isnan(test.forecasts[0][:3, :, 0]).all()
+    assert np.isfinite(test.forecasts[0][3:]).all()
     both[:60, 0] = np.nan
+    for series in (both, [both, both[:, ::-1]]):
+        with pytest.warns(
+            UserWarning, match="column 0 of .* Got 0 from its first value on; .* left out of the training"
+        ):
+            test = Forecaster(3, **settings).backtest(series, 40)
+        forecasts = as_list(test.forecasts)[0]
+        assert np.isnan(forecasts[:, :, 0]).all()
+        assert np.isfinite(forecasts[:, :, 1]).all()
+        assert np.isfinite(test["MASE"])
     with pytest.warns(
         UserWarning, match=r"column 0 of series must have at least 11 steps.*Got 10 from .*is left out of the training"
     ):

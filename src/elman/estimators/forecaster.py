@@ -319,8 +319,11 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
         test = self._judge(panel, *origins(panel, self._plan, None, 1, naive_season(self.season)))
-        if test["naive MAE"] == 0:
-            raise ValueError("series must not repeat itself exactly, or there is no error to compare with. Got MAE 0.")
+        if not test["naive MAE"] > 0:  # NaN where no value came
+            raise ValueError(
+                "series must not repeat itself exactly, or there is no error to compare with. "
+                f"Got MAE {test['naive MAE']:g}."
+            )
         return 1 - test["MAE"] / test["naive MAE"]
 
     def _judge(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:

@@ -238,7 +238,7 @@ def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
         known = windows.ready(part, plan, np.array([len(values)]))[0]
         able |= bool(known.any())
         for name, v in _named(panel, i, ~known):
-            got = _count(len(values), part.begins[v])
+            got = _count(len(values), windows.begins(panel, plan, i)[v])
             errors.append(f"{name} must have at least {plan.first_end} steps. Got {got}")
             names.append(name)
     if not able:

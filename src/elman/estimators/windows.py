@@ -224,14 +224,16 @@ def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
     """Every series made ready; refuses by its place what is too large, in units of the deviation, for float32."""
     parts = []
     for i, values in enumerate(panel.values):
-        v, real = source(panel, plan, i), ~np.isnan(values)
+        v, real, own = source(panel, plan, i), ~np.isnan(values), statistics.values[i]
         known, past = (Filled.read(columns[i], panel.fill) for columns in (panel.known, panel.past))
         parts.append(
             Scaled(
-                _track(panel, i, "target", v, statistics.values[i], plan.difference),
+                _track(panel, i, "target", v, own, plan.difference),
                 _track(panel, i, "exogenous", known, statistics.known),
                 _track(panel, i, "past", past, statistics.past),
-                begins(panel, plan, i),
+                np.where(
+                    np.isnan(own.mean), len(values) + 1, begins(panel, plan, i)
+                ),  # what was not measured is not read
                 None if real.all() else real,
             )
         )
