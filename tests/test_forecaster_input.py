@@ -140,6 +140,7 @@ def test_series_that_are_refused(series, message):
         ({"log": 1}, "log must be True or False"),
         ({"fill": "zero"}, "fill must be one of"),
         ({"members": 2, "checkpoint": "x"}, "checkpoint must be left out where members is over 1"),
+        ({"loss": "cross_entropy"}, "loss must be one of numbers, not of labels. Got 'cross_entropy'"),
         ({"learning_rate": 0}, "learning_rate must be a number over 0"),
     ],
 )

@@ -103,6 +103,9 @@ class Recipe:
             if members > 1:
                 raise ValueError(f"checkpoint must be left out where members is over 1. Got {checks.show(checkpoint)}.")
             options["checkpoint"] = checkpoint
+        loss = as_loss(settings["loss"])
+        if loss.integers:
+            raise ValueError(f"loss must be one of numbers, not of labels. Got {checks.show(settings['loss'])}.")
         fraction, patience = settings["validation_fraction"], settings["patience"]
         rate = settings["learning_rate"]
         return cls(
@@ -110,7 +113,7 @@ class Recipe:
             hidden=stack.sizes(settings["hidden"]),
             dropout=dropout_rate("dropout", settings["dropout"]),
             levels=_levels(settings["quantiles"]),
-            loss=as_loss(settings["loss"]),
+            loss=loss,
             members=members,
             stride=checks.size("stride", settings["stride"]),
             standardize=checks.flag("standardize", settings["standardize"]),
@@ -175,7 +178,8 @@ class Recipe:
     def _targets(self, y: Array, real: Array | None, gaps: bool) -> Array:
         """Targets once for each level, and where there are gaps which of them are real."""
         parts = [y, np.ones_like(y) if real is None else real.astype(y.dtype)] if gaps else [y]
-        return np.concatenate([np.repeat(part, max(1, len(self.levels)), axis=1) for part in parts], axis=1)
+        parts = [np.repeat(part, len(self.levels), axis=1) for part in parts] if self.levels else parts
+        return np.concatenate(parts, axis=1) if gaps else parts[0]
 
     def _fraction(self, panel: Panel) -> float:
         """The share of each series that is held back for validation."""

@@ -152,16 +152,20 @@ class Scaled(NamedTuple):
     real: Array | None  # None: all
 
 
-def source(panel: Panel, plan: Plan, i: int, end: int | None = None, columns: slice = slice(None)) -> Filled:
-    """v of series i, or of some of its variables, before an end; refuses what has no logarithm, with its place."""
-    values = panel.values[i]
-    if plan.log and (values <= 0).any():
-        step, variable = checks.first(values <= 0)
-        raise ValueError(
-            f"{panel.form.name(i)} must be over 0 where log is True. "
-            f"Got {values[step, variable]} at {panel.form.place('target', step, variable, i)}."
-        )
-    filled = Filled.read(values[:end, columns], panel.fill)
+def check_log(panel: Panel, plan: Plan) -> None:
+    """Refuses what has no logarithm, with its place."""
+    for i, values in enumerate(panel.values):
+        if plan.log and (values <= 0).any():
+            step, variable = checks.first(values <= 0)
+            raise ValueError(
+                f"{panel.form.name(i)} must be over 0 where log is True. "
+                f"Got {values[step, variable]} at {panel.form.place('target', step, variable, i)}."
+            )
+
+
+def source(panel: Panel, plan: Plan, values: Array) -> Filled:
+    """v of values (time, variables) of the panel."""
+    filled = Filled.read(values, panel.fill)
     return filled.log() if plan.log else filled
 
 
@@ -173,6 +177,7 @@ def begins(panel: Panel, plan: Plan, i: int) -> Array:
 
 def measure(panel: Panel, plan: Plan, ends: Sequence[Any], standardize: bool) -> Statistics:
     """The statistics of what stands before the end of each series, or before that of each of its variables (V,)."""
+    check_log(panel, plan)
     values, lag, width = [], plan.difference, plan.widths[0]
     for i, end in enumerate(ends):
         spans = np.stack([begins(panel, plan, i), np.broadcast_to(end, width)])
@@ -180,7 +185,7 @@ def measure(panel: Panel, plan: Plan, ends: Sequence[Any], standardize: bool) ->
         own = []
         for columns in [slice(None)] if alike else [slice(v, v + 1) for v in range(width)]:
             begin, stop = spans[:, columns][:, 0]
-            v = source(panel, plan, i, stop, columns).values
+            v = source(panel, plan, panel.values[i][:stop, columns]).values
             size = np.abs(v[begin:]).max(axis=0, initial=0) if lag or plan.log else None
             own.append(_moments(_difference(v, lag)[begin + lag :], standardize, size, plan.log))
         values.append(own[0] if alike else Moments(*map(np.concatenate, zip(*own, strict=True))))
@@ -190,9 +195,8 @@ def measure(panel: Panel, plan: Plan, ends: Sequence[Any], standardize: bool) ->
 def _pooled(columns: Sequence[Array], fill: str | None, ends: Sequence[Any]) -> Moments:
     """The moments of the columns beside all series, from where each holds a value to the end of its series."""
     cut = [part[: int(np.min(end))] for part, end in zip(columns, ends, strict=True)]
-    return _moments(
-        np.concatenate([Filled.read(part, fill).values[first_values(part).max(initial=0) :] for part in cut]), True
-    )
+    rows = [Filled.read(part, fill).values[first_values(part).max(initial=0) :] for part in cut]
+    return _moments(np.concatenate(rows), True)
 
 
 def _moments(rows: Array, standardize: bool, size: Array | None = None, log: bool = False) -> Moments:
@@ -222,18 +226,18 @@ def _difference(v: Array, lag: int) -> Array:
 
 def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
     """Every series made ready; refuses by its place what is too large, in units of the deviation, for float32."""
+    check_log(panel, plan)
     parts = []
     for i, values in enumerate(panel.values):
-        v, real, own = source(panel, plan, i), ~np.isnan(values), statistics.values[i]
+        v, real, own = source(panel, plan, values), ~np.isnan(values), statistics.values[i]
+        unknown = np.isnan(own.mean)  # what was not measured is not read
         known, past = (Filled.read(columns[i], panel.fill) for columns in (panel.known, panel.past))
         parts.append(
             Scaled(
                 _track(panel, i, "target", v, own, plan.difference),
                 _track(panel, i, "exogenous", known, statistics.known),
                 _track(panel, i, "past", past, statistics.past),
-                np.where(
-                    np.isnan(own.mean), len(values) + 1, begins(panel, plan, i)
-                ),  # what was not measured is not read
+                np.where(unknown, len(values) + 1, begins(panel, plan, i)),
                 None if real.all() else real,
             )
         )
