@@ -328,7 +328,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _judge(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
         """Forecasts from the given ends, by what was known before the first of each series, beside what came."""
-        forecasts = self._forecasts(panel, self._scale(panel, firsts), ends)
+        forecasts = self._recipe.forecast(self.networks_, panel, self._scale(panel, firsts), self._plan, ends)
         return judge(panel, ends, forecasts, self._recipe.levels, self._recipe.point, naive_season(self.season))
 
     def _read_again(self, series: Any, exogenous: Any, past: Any, said: Mapping[str, Any] = {}) -> Panel:
@@ -369,23 +369,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         ends = [len(values) for values in panel.values]
         parts = windows.scale(panel, plan, self._statistics) if series is None else self._scale(panel, ends)
         check_ready(panel, parts, plan)
-        return panel, self._forecasts(panel, parts, [np.array([end]) for end in ends])
-
-    def _forecasts(self, panel: Panel, parts: Sequence[Scaled], ends: Sequence[Array]) -> list[Array]:
-        """Forecasts (n, horizon, V, Q) of each series from its own ends."""
-        found = []
-        for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                forecasts = self._recipe.forecast(self.networks_, part, self._plan, own)
-            if not np.isfinite(forecasts).all():
-                wrong = windows.ready(part, self._plan, own) & ~np.isfinite(forecasts).all(axis=(1, 3))
-                if wrong.any():
-                    raise ValueError(
-                        f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
-                        "values, or the weights of the networks, are too large."
-                    )
-            found.append(forecasts)
-        return found
+        lasts = [np.array([end]) for end in ends]
+        return panel, self._recipe.forecast(self.networks_, panel, parts, plan, lasts)
 
     def _known(self, panel: Panel, future: Any) -> list[Array]:
         """The exogenous columns, those of the horizon included."""

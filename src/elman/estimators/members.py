@@ -214,11 +214,23 @@ class Recipe:
             _warn(errors[0], names, "left out of the training", 6)
         return splits, ends, names
 
-    def forecast(self, networks: Sequence[Network], part: Scaled, plan: Plan, ends: Array) -> Array:
-        """Forecasts (n, horizon, V, Q) of one series from each end: the mean over the members.
+    def forecast(
+        self, networks: Sequence[Network], panel: Panel, parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]
+    ) -> list[Array]:
+        """Forecasts (n, horizon, V, Q) of each series from its own ends; NaN where a window lacks values."""
+        found = []
+        for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                found.append(self._forecast(networks, part, plan, own))
+            if (windows.ready(part, plan, own) & ~np.isfinite(found[-1]).all(axis=(1, 3))).any():
+                raise ValueError(
+                    f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
+                    "values, or the weights of the networks, are too large."
+                )
+        return found
 
-        NaN where a window lacks values.
-        """
+    def _forecast(self, networks: Sequence[Network], part: Scaled, plan: Plan, ends: Array) -> Array:
+        """Forecasts of one series: the mean over the members."""
         known = windows.ready(part, plan, ends)  # (n, V')
         found = np.full((len(ends), plan.horizon, plan.widths[0], max(1, len(self.levels))), np.nan)
         able = np.flatnonzero(known.any(axis=1))
