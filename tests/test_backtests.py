@@ -432,3 +432,27 @@ def test_a_run_with_gaps_goes_on_from_its_checkpoint(tmp_path):
     for epochs in (4, 4):
         found = Forecaster(3, **{**settings, "epochs": epochs, "checkpoint": tmp_path / "run"}).fit(y).predict()
         np.testing.assert_array_equal(found, whole)
+
+
+@pytest.mark.parametrize("fill", ["forward", "interpolate"])
+def test_rows_that_a_table_lacks_are_gaps(fill):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(18)
+    settings = {**TINY, "window": 6, "fill": fill, "season": 7}
+    days, parts, series, heat = pd.date_range("2024-01-01", periods=70), [], [], []
+    for k, first in (("b", 0), ("a", 9)):
+        y, x = wave(rng, 70 - first)[:, 0], rng.normal(size=70 - first)
+        y[30:33], x[40:42], y[52], x[52] = np.nan, np.nan, np.nan, np.nan
+        frame = pd.DataFrame({"id": k, "day": days[first:], "y": y, "x": x})
+        parts.append(frame.drop(index=[30, 52]))
+        x[30] = np.nan
+        series.append(y)
+        heat.append(x)
+    roles = {"target": "y", "id": "id", "time": "day", "exogenous": "x"}
+    found = Forecaster(3, **settings).backtest(pd.concat(parts), 50, **roles)
+    plain = Forecaster(3, **settings).backtest(series, 50, exogenous=heat)
+    for name in ("forecasts", "actuals", "naive"):
+        for a, b in zip(getattr(found, name), getattr(plain, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert found["MASE"] == plain["MASE"]
+    assert np.isnan(found.actuals[0][0, 2])
