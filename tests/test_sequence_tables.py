@@ -62,6 +62,9 @@ def test_one_bare_array_after_a_fit_on_sequences_is_refused(kind, features):
             for call in (model.predict, getattr(model, "predict_proba", model.predict)):
                 refused(r"as in fit.*pass \[x\] for one sequence", lambda call=call, one=one: call(one))
             refused(r"pass \[x\]", lambda score=model.score, one=one: score(one, KINDS[kind](one)))
+        if features > 1:
+            refused(r"pass \[x\]", lambda predict=model.predict: predict(bare.tolist()))
+        refused(r"pass \[x\]", lambda predict=model.predict: predict(bare[:, :1].tolist()))
         for one in (bare[:, 0], bare[0, 0]):
             with pytest.raises((ValueError, TypeError), match="X must be a list"):
                 model.predict(one)
@@ -75,6 +78,10 @@ def test_one_bare_frame_after_a_fit_on_sequences_is_refused(kind):
     for library, make in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")):
         frame = getattr(pytest.importorskip(library), make)({"a": X[0][:, 0], "b": X[0][:, 1]})
         refused(r"pass \[x\] for one sequence", lambda frame=frame: model.predict(frame))
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    for column in (pandas.Series(X[0][:, 0]), polars.Series(X[0][:, 0])):
+        refused(r"Reshape your data: \[X\] is one sequence", lambda column=column: model.predict(column))
+    same(model.predict(pandas.Series(X)), model.predict(X))  # a column of sequences is a list of them
 
 
 @ALL
@@ -190,6 +197,8 @@ def test_what_is_no_token():
     good = token_lists(RNG, text=False)
     refused(r"X\[1\] must hold tokens.*Got 1.0 at step 0", fit([good[0], [1, 2, 1.5], *good]))
     refused(r"X\[1\] must hold tokens.*Got None at step 0", fit([good[0], [None, 2], *good]))
+    refused(r"X\[1\] must hold tokens.*Got NaN at step 1", fit([good[0], [1.0, np.nan], *good]))
+    refused(r"X\[0\] must hold tokens", fit([np.array([1, 2], "M8[ns]"), *good]))
     refused(r"X\[1\] must hold tokens.*Got True at step 0", fit([good[0], [True, False], *good]))
     refused(r"X\[0\] must hold tokens.*Got 1.0 at step 0", fit([np.ones(3), *good]))
     refused(
@@ -230,6 +239,9 @@ def test_ids_and_times_among_the_features_are_named(kind):
         if draw % 4 == 0:
             wrong = [part.astype(np.float32) if start < 1e6 else part for part in wrong]
         words = "is constant in every sequence and differs between them" if name == "id" else "counts up in equal steps"
+        if name != "id" and draw % 5 == 0:  # rows of a table that were mixed before they were grouped
+            order = [[1, *range(2, len(part)), 0] for part in wrong]
+            wrong, words = [part[rows] for part, rows in zip(wrong, order, strict=True)], f"{words}.*out of order"
         with pytest.warns(UserWarning, match=f"feature {at} {words}") as seen:
             fitted(kind, wrong, epochs=1)
         assert len(seen) == 1

@@ -1,8 +1,8 @@
 """Columns that are no features: ids and times that a network would learn from, and tables whose rows are steps.
 
 In sequences, an id is a column that is constant inside every sequence and differs between them; a time is one that
-counts up in equal steps inside every sequence. Where steps are the rows of one long table, an id stands in blocks of
-equal whole numbers, and a time counts up in equal steps over the rows, or again and again from a lower number.
+holds numbers of equal distance inside every sequence. Where steps are the rows of one long table, an id stands in
+blocks of equal whole numbers, and a time counts up in equal steps over the rows, or again and again from a lower one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ from elman.tables.places import has, show
 from elman.tables.stamps import Stamps, time_kind
 
 _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fewer do so by chance
-_ID = "is constant in every sequence and differs between them, as an id"
-_TIME = "counts up in equal steps in every sequence, as a time"
 
 
 def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Array) -> None:
@@ -31,23 +29,26 @@ def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Arra
     """
     if len(set(names)) == 1:
         return
-    constant, rising = judged.copy(), judged.copy()
+    constant, even, ordered = judged.copy(), judged.copy(), np.ones(len(names), bool)
     for part in parts:
-        maybe = np.flatnonzero(constant | rising)
+        maybe = np.flatnonzero(constant | even)
         if not len(maybe):
             return
         rows = part[:, maybe].astype(np.float64)
         constant[maybe] &= (rows == rows[0]).all(axis=0)
-        rising[maybe] &= _counts_up(rows, _rounding(part[:, maybe]))
+        even[maybe] &= _counts(rows, _rounding(part[:, maybe]))
+        ordered[maybe] &= (np.diff(rows, axis=0) > 0).all(axis=0)
     lengths = np.array([len(part) for part in parts])
     first = np.stack([part[0] for part in parts])
     changing = {name for name, whole in zip(names, constant, strict=True) if not whole}
     differ = (first != first[0]).any(axis=0) & ((lengths - 1).sum() >= _EVIDENCE)
+    even &= np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
     ids = dict.fromkeys(name for name, one in zip(names, differ, strict=True) if one and name not in changing)
-    times = [name for name, one in zip(names, rising, strict=True) if one]
-    if np.maximum(lengths - 2, 0).sum() < _EVIDENCE:
-        times = []
-    facts = [f"{name} {_ID}" for name in ids] + [f"{name} {_TIME}" for name in times]
+    facts = [f"{name} is constant in every sequence and differs between them, as an id" for name in ids]
+    facts += [
+        f"{names[j]} counts up in equal steps in every sequence, as a time{'' if ordered[j] else ', but out of order'}"
+        for j in map(int, np.flatnonzero(even))
+    ]
     if facts:
         more = f"; and {len(facts) - 3} more" if len(facts) > 3 else ""
         _warn(f"X: {'; '.join(facts[:3])}{more}. Training takes it as a feature; leave it out where it is none.")
@@ -65,7 +66,7 @@ def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) 
         if ids.any() and times.any():
             _warn(
                 f"X: column {int(ids.argmax())} looks like an id, column {int(times.argmax())} like a time, of steps "
-                f"that stand in rows. Each row is taken as a sequence. {QUESTION}",
+                "that stand in rows. Each row is taken as a sequence; of steps pass a list of sequences, y for each.",
                 depth=7,
             )
         return
@@ -163,12 +164,13 @@ def steps_as_rows(values: Array) -> tuple[Array, Array]:
     return ids, times
 
 
-def _counts_up(rows: Array, rounding: float | Array) -> Array:
-    """Which columns go up by one and the same step."""
-    steps = np.diff(rows, axis=0)
-    if not len(steps):
+def _counts(rows: Array, rounding: float | Array) -> Array:
+    """Which columns hold numbers of equal distance, in any order but that from the highest down."""
+    if len(rows) == 1:
         return np.ones(rows.shape[1], bool)
-    return (steps[0] > 0) & (np.abs(steps - steps[0]) <= rounding).all(axis=0)
+    steps = np.diff(np.sort(rows, axis=0), axis=0)
+    down = (np.diff(rows, axis=0) < 0).all(axis=0)
+    return ~down & (steps[0] > 0) & (np.abs(steps - steps[0]) <= rounding).all(axis=0)
 
 
 def _rounding(values: Array) -> float | Array:

@@ -54,10 +54,9 @@ class Inputs:
         low, high = int(self.lengths.min()), int(self.lengths.max())
         steps = f"{low:,}" if low == high else f"{low:,} to {high:,}"
         known = self.kept["tokens_"]
-        count = self.features if self.columns is None else len(self.columns.columns)
-        what = counted(count, "feature") if known is None else f"tokens, {len(known):,} different ones"
+        what = counted(self.features, "feature") if known is None else f"tokens, {len(known):,} different ones"
         if self.columns is not None and self.form == "list":
-            what += f": {self.columns.describe()}"
+            what = f"{counted(len(self.columns.columns), 'feature')}: {self.columns.describe()}"
         return f"{counted(len(self), 'sequence')} of {steps} step{'s' * (high > 1)}, {_ROWS[self.form]}{what}"
 
     @property
@@ -123,7 +122,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     elif rank == 2:
         inputs = _read_table(estimator, X, columns, reset, nested)
         if not reset and estimator._form != "table":
-            if not nested:
+            if not nested or inputs.features != estimator.network_.input_size or (len(X) > 1 and X.shape[1] == 1):
                 raise _one_sequence(X, estimator.network_.input_size)
             inputs = replace(inputs, form="list")  # lists of equal length
     else:
@@ -194,7 +193,8 @@ def _no_form(X: Any) -> Exception:
 
 
 def _unwrap(X: Any) -> Any:
-    """A list of sequences as a list, anything else as it is, nested lists of equal length as an array."""
+    """A list or column of sequences as a list, anything else as it is, nested lists of equal length as an array."""
+    X = to_numpy(X) if is_table(X) and checks.rank(X) == 1 else X
     if (
         isinstance(X, np.ndarray)
         and X.dtype == object

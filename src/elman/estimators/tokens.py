@@ -9,7 +9,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, DtypeError, ShapeError
-from elman.tables.places import show
+from elman.tables.places import is_missing, show
 
 _KINDS = {"i": "whole numbers", "U": "text"}
 
@@ -55,7 +55,8 @@ def _tokens(name: str, part: Array) -> Array:
     if part.dtype.kind == "u" and part.max() < 2**63:
         part = part.astype(np.int64)
     if part.dtype.kind not in _KINDS:
-        step = next((i for i, entry in enumerate(part.tolist()) if not _is_token(entry)), 0)
+        wrong = [i for i, entry in enumerate(part.tolist()) if not _is_token(entry)]
+        step = next((i for i in wrong if is_missing(part[i])), (wrong or [0])[0])
         must = "tokens, whole numbers of 64 bits or text"
         raise DtypeError(f"{name} must hold {must}. Got {show(part[step])} at step {step}.")
     return part.astype(np.int64) if part.dtype.kind == "i" else part
