@@ -152,6 +152,9 @@ WRONG = {
     "offsets": (["2024-01-31T00:00+01:00", "2024-01-31T00:00+02:00"], ValueError, FORMAT + ".* at row 1"),
     "another format": (["31/01/2024", "01/02/2024"], DtypeError, "must hold .* ISO 8601 .* Got '31/01/2024' at row 0"),
     "no dates": (["2024-02-28", "2024-02-30"], ValueError, "must hold dates that exist. Got '2024-02-30' at row 1"),
+    "no year": (["1066", "1067"], DtypeError, "must hold .* Got '1066' at row 0"),
+    "other digits": (["\u0662024-01-01"], DtypeError, "must hold .* at row 0"),
+    "too large": ([3, 2**70], ValueError, f"must hold whole numbers up to {2**63 - 1}. Got {2**70} at row 1"),
     "floats": ([0.5, 1.5], DtypeError, "must hold dates, times, .* Got 0.5 at row 0"),
     "truth": ([True, False], DtypeError, "must hold dates, times, .* Got True at row 0"),
     "lists": ([[1], [2]], DtypeError, r"must hold dates, times, .* Got \[1\] at row 0"),
@@ -163,6 +166,13 @@ WRONG = {
 def test_what_is_no_time_is_refused_in_words(values, error, message):
     with pytest.raises(error, match=f"the column 'day' of the table {message}"):
         read(pd.DataFrame({"day": objects(values)}))
+
+
+def test_columns_of_other_kinds_tell_their_dtype():
+    categories = pd.Series(["2024-01-31", "2024-02-29"], dtype="category")
+    for table, dtype in ((pd.DataFrame({"day": categories}), "category"), (pl.DataFrame({"day": [0.5]}), "Float64")):
+        with pytest.raises(DtypeError, match=f"must hold dates, .* at row 0, in a column of dtype {dtype}"):
+            read(table)
 
 
 def test_the_index_is_named_in_errors():

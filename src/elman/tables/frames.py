@@ -133,6 +133,8 @@ class Frame:
 
     def numbers(self, places: Array) -> Array:
         """Plain columns by their places (rows, places) in float64, NaN where a value is missing."""
+        if not len(places):
+            return np.empty((self.rows, 0))
         every = len(places) == len(self.labels) and (places == np.arange(len(places))).all()
         if has(self.native, "iloc"):
             return np.asarray((self.native if every else self.native.iloc[:, places]).to_numpy(), np.float64)

@@ -13,9 +13,10 @@ from elman.checks import Array
 from elman.tables.places import show
 
 _FORMAT = re.compile(
-    r"(?P<date>\d{4}(?:-\d\d(?P<day>-\d\d)?)?)"
+    r"(?P<date>(?:1[89]|2[01])\d\d|\d{4}-\d\d(?:-\d\d)?)"  # a number of four digits is a year from 1800 to 2199
     r"(?:(?<=-\d\d-\d\d)(?P<sep>[T ])\d\d:\d\d(?P<seconds>:\d\d(?:\.(?P<rest>\d{1,9}))?)?"
-    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?"
+    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
 )
 _MUST = "text in ISO 8601, such as 2024-01-31 or 2024-01-31T09:30:00+01:00, all in one format"
 

@@ -24,6 +24,7 @@ from elman.tables.places import has, show
 
 Kind = Literal["instant", "date", "period", "duration", "number", "text"]
 
+_WHOLE = (nw.Int8, nw.Int16, nw.Int32, nw.Int64, nw.UInt8, nw.UInt16, nw.UInt32, nw.UInt64)
 _MUST = "dates, times, periods, durations, whole numbers, or text in ISO 8601 (2024-01-31, 2024-01-31T09:30)"
 
 
@@ -86,6 +87,7 @@ class Stamps:
             told = [f"{show(str(entries[i]))} at row {i} ({names[i] or 'no time zone'})" for i in (wrong, 0)]
             raise ValueError(f"{called} must have one time zone. Got {told[0]} after {told[1]}.")
         values = _VALUES[kind](entries)
+        values = _whole(called, values) if kind == "number" else values
         stated = entries[0].freq if kind == "period" else self.stated
         if kind == "period" and any(entry.freq != stated for entry in entries):
             row = next(i for i, entry in enumerate(entries) if entry.freq != stated)
@@ -159,7 +161,7 @@ class Stamps:
 def time_kind(column: nw.Series[Any]) -> Kind | None:
     """Which kind of time a column holds, as its dtype or its first entry tells; None where it holds none."""
     dtype, native = column.dtype, column.to_native()
-    if dtype.is_numeric() and column.head(0).to_numpy().dtype.kind in "iu":
+    if dtype in _WHOLE:
         return "number"
     if dtype == nw.Date or str(getattr(native, "type", "")) == "date64[ms]":
         return "date"
@@ -214,7 +216,7 @@ _VALUES: dict[str, Callable[[list[Any]], Array]] = {
     "duration": _durations,
     "date": lambda entries: np.array(entries, "M8[D]"),
     "period": lambda entries: np.array([entry.ordinal for entry in entries], np.int64),
-    "number": lambda entries: np.array(entries, np.int64),
+    "number": np.array,
 }
 
 
@@ -256,8 +258,11 @@ def _emptied(native: Any) -> Any:
 
 
 def _whole(called: str, values: Array) -> Array:
-    if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"{called} must hold whole numbers up to {np.iinfo(np.int64).max}. Got {values.max()}.")
+    limits = np.iinfo(np.int64)
+    wrong = (values < limits.min) | (values > limits.max) if values.dtype.kind in "uO" else np.zeros(0, bool)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ValueError(f"{called} must hold whole numbers up to {limits.max}. Got {values[row]} at row {row}.")
     return values.astype(np.int64)
 
 
@@ -268,8 +273,9 @@ def _fits(values: Array, dtype: Any) -> bool:
 
 
 def _first(column: nw.Series[Any]) -> str:
-    entries = column.head(1).to_list()
-    return f"{show(entries[0])} at row 0" if entries else "no rows"
+    native, entries = column.to_native(), column.head(1).to_list()
+    dtype = native.type if has(native, "type") else native.dtype
+    return f"{show(entries[0])} at row 0, in a column of dtype {dtype}" if entries else "no rows"
 
 
 def _told(stamps: Stamps) -> str:
