@@ -194,7 +194,7 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
     wall = replace(plain, line=Even(_DAY, wall=True)).on_line(rows.utc)
     walled = rows.commonest(wall)
     months = wall.astype("M8[M]")
-    count = int(rows.commonest(months.astype(np.int64))) if walled >= 28 * _DAY else 0
+    count = int(rows.commonest(months.astype(np.int64)))
     if count > 0:
         ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
         yield from (Months(count, end=ends), Months(count, end=not ends))
@@ -234,13 +234,9 @@ def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
     missing = np.where(rows.same, np.diff(numbers) - 1, 0)
     if not missing.any():
         return
-    hint = "; freq= states another step"
-    if clock.line.wall and clock.describe() == "1 day" and np.is_busday(clock.on_line(rows.utc).astype("M8[D]")).all():
-        hint = '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
-    if isinstance(clock.line, Business):
-        hint = "; np.busdaycalendar or a list of all days as freq= leaves out holidays"
+    at = int((missing > 0).argmax()) + 1
+    hint = _hint(rows, clock, at)
     if not gaps:
-        at = int((missing > 0).argmax()) + 1
         raise ValueError(
             f"{rows.where(at)} must go on in equal steps, of {clock.describe()} here. "
             f"Got {rows.stamp(at)} after {rows.stamp(at - 1)}, {counted(int(missing[at - 1]), 'step')} missing"
@@ -254,6 +250,18 @@ def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
             f"fill must not invent more rows than there are. Got {counted(int(given[i]), 'row')} of {rows.name(i)}, "
             f"and {counted(int(invented[i]), 'step')} of {clock.describe()} missing between them{hint}."
         )
+
+
+def _hint(rows: Rows, clock: Clock, at: int) -> str:
+    """What may be meant where there is a gap before a row."""
+    line, days = clock.line, clock.on_line(rows.utc)
+    if isinstance(line, Business):
+        return "; np.busdaycalendar or a list of all days as freq= leaves out holidays"
+    if line.wall and line.words() == "1 day" and np.is_busday(days.astype("M8[D]")).all():
+        return '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
+    if rows.naive(at) and isinstance(line, Even) and days[at] - days[at - 1] - line.size == np.timedelta64(1, "h"):
+        return "; where clocks went forward, give the time zone (pandas: tz_localize), or UTC"
+    return "; freq= states another step"
 
 
 def _or_none(stated: Any) -> tuple[Line, ...]:

@@ -16,6 +16,7 @@ from elman.checks import Array
 _UNITS: dict[str, Any] = {
     "day": "D", "hour": "h", "minute": "m", "second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
 }  # fmt: skip
+_MOST = 1_000_000  #: steps that an offset of pandas is followed
 _ADVERBS = {
     "1 day": "daily", "7 days": "weekly", "1 hour": "hourly", "1 business day": "in business days",
     "1 month": "monthly", "3 months": "quarterly", "12 months": "yearly",
@@ -192,27 +193,26 @@ class Offset:
     offset: Any
     name: str
     wall: bool = True
-    _grid: list[Any] = field(default_factory=list, repr=False)  # its points so far, datetime64[us], as they are needed
-    _back: list[int] = field(default_factory=lambda: [0], repr=False)  # how many of them stand before number 0
+    _after: list[Any] = field(default_factory=list, repr=False)  # its points from number 0 on, as they are needed
+    _before: list[Any] = field(default_factory=list, repr=False)  # those before number 0, the latest first
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
-        days = _days(stamps)
-        if not self._grid:
-            self._grid.append(_plain(self.offset.rollforward(days.min().item())))
-        while self._grid[0] > stamps.min():
-            self._grid.insert(0, self._next(self._grid[0], -1))
-            self._back[0] += 1
-        while self._grid[-1] <= stamps.max():
-            self._grid.append(self._next(self._grid[-1], 1))
-        points = np.array(self._grid).astype(stamps.dtype)
+        if not self._after:
+            self._after.append(_plain(self.offset.rollforward(_days(stamps).min().item())))
+        first = self._before[-1] if self._before else self._after[0]
+        while first > stamps.min():
+            first = self._add(self._before, first, -1)
+        while self._after[-1] <= stamps.max():
+            self._add(self._after, self._after[-1], 1)
+        points = self._points(stamps.dtype)
         whole = np.searchsorted(points, stamps, side="right") - 1
-        return whole - self._back[0], (stamps - points[whole]).astype(np.int64)
+        return whole - len(self._before), (stamps - points[whole]).astype(np.int64)
 
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
-        index = whole + self._back[0]
-        while len(index) and len(self._grid) <= index.max():
-            self._grid.append(self._next(self._grid[-1], 1))
-        return np.asarray(np.array(self._grid).astype(dtype)[index.clip(0)] + rest.astype(_size(dtype)))
+        while len(whole) and len(self._after) <= whole.max():
+            self._add(self._after, self._after[-1], 1)
+        points = self._points(dtype)[(whole + len(self._before)).clip(0)]
+        return np.asarray(points + rest.astype(_size(dtype)))
 
     def fits(self, stamps: Array) -> Array:
         return np.ones(len(stamps), bool)
@@ -220,11 +220,16 @@ class Offset:
     def words(self) -> str:
         return f"1 step of {self.name}"
 
-    def _next(self, point: Any, sign: int) -> Any:
-        """The point after, or before, another."""
-        found = _plain(point.item() + self.offset if sign > 0 else point.item() - self.offset)
-        if (found - point) * sign <= np.timedelta64(0):
-            raise ValueError(f"freq must go forward in time. Got {self.name}.")
+    def _points(self, dtype: Any) -> Array:
+        return np.array([*reversed(self._before), *self._after]).astype(dtype)
+
+    def _add(self, points: list[Any], last: Any, sign: int) -> Any:
+        """Adds the point after the last one, or before it, and returns it."""
+        found = _plain(last.item() + sign * self.offset)
+        if (found - last) * sign <= np.timedelta64(0) or len(points) > _MOST:
+            must = f"freq must go forward in time, in at most {_MOST:,} steps"
+            raise ValueError(f"{must}. Got {self.name} from {self._after[0]} to {found}.")
+        points.append(found)
         return found
 
 

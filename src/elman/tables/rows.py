@@ -36,8 +36,7 @@ class Rows:
         at = int(wrong.argmax()) + 1
         if self.utc[at] != self.utc[at - 1]:
             raise ValueError(f"{self.where(at)} must ascend. Got {self.stamp(at)} after {self.stamp(at - 1)}.")
-        naive = self.stamps.kind in ("instant", "text") and self.stamps.zone is None and ":" in self.stamp(at)
-        hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if naive else ""
+        hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if self.naive(at) else ""
         first, second = sorted((self.rows[at - 1], self.rows[at]))
         raise ValueError(
             f"{self.where(at)} must ascend, each stamp once. "
@@ -66,6 +65,11 @@ class Rows:
         """A stamp in words, with its row of the table."""
         return f"{show_stamp(self.utc[at], self.stamps)} at row {self.rows[at]}"
 
+    def naive(self, at: int) -> bool:
+        """Whether a stamp is a time of day without a zone, which clocks that are changed may leave out or repeat."""
+        dated = self.utc.dtype.kind == "M" and self.stamps.zone is None
+        return bool(dated and self.utc[at] != self.utc[at].astype("M8[D]"))
+
     def where(self, at: int) -> str:
         return f"{self.label} of {self.name(int(self.series[at]))}"
 
@@ -84,7 +88,7 @@ def show_stamp(stamp: Any, stamps: Stamps) -> str:
         return Even(stamp).words()
     if stamps.kind == "number":
         return str(stamp)
-    if stamps.kind == "period":
+    if stamps.kind in ("period", "text"):
         return str(next(iter(stamps.native(np.array([stamp])))))
     wall = np.array([stamp]) if stamps.zone is None else local(np.array([stamp]), stamps.zone)
     return str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")
