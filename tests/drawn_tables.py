@@ -150,9 +150,13 @@ def table_of(library, columns):
     return table_in(library, {name: column_in(library, *column) for name, column in columns.items()})
 
 
-def shuffled(rng, columns):
-    """The columns and the rows in another order."""
+def shuffled(rng, columns, by=None):
+    """The columns and the rows in another order; series come as before, because networks are trained in their order."""
     order = rng.permutation(len(next(iter(columns.values()))[1]))
+    if by is not None:
+        names = columns[by][1]
+        heads = [next(row for row in order if names[row] == name) for name in dict.fromkeys(names.tolist())]
+        order = np.r_[heads, [row for row in order if row not in heads]].astype(int)
     return {str(name): (columns[name][0], columns[name][1][order]) for name in rng.permutation(list(columns))}
 
 
