@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from sklearn.model_selection import cross_val_score
 
 import elman
 from elman.estimators import SequenceClassifier, SequenceRegressor, SequenceTagger
+from elman.estimators.inputs import read_inputs
 
 RNG = np.random.default_rng(7)
 LENGTHS = RNG.integers(3, 9, size=24)
@@ -462,6 +464,9 @@ def test_ids_and_times_are_named_by_their_columns():
         "equal steps in every sequence, as a time. Training takes it as a feature; leave it out where it is none."
     ]
     fitted(SequenceClassifier, [group.drop(columns=["site", "day"]) for group in groups])
+    single = [group[["x", "y"]].assign(t=(0.1 * np.arange(len(group))).astype("float32")) for group in groups]
+    with pytest.warns(UserWarning, match="column 't' counts up"):
+        fitted(SequenceClassifier, single)
 
 
 # The index of frames.
@@ -487,6 +492,7 @@ def test_steps_stand_in_the_order_of_their_stamps():
         bad = [*good[:2], good[2].iloc[[0, 2, 1, 3, 4, 5]], good[3]]
         for call in (model.predict, lambda X: fitted(SequenceTagger, X)):
             refused(r"X\[2\] must stand in the order of time. Got .* at step 2", lambda call=call, bad=bad: call(bad))
+        refused("at least one step", lambda good=good: fitted(SequenceTagger, [good[0], good[1][:0]]))
         refused("order of time", lambda good=good: fitted(SequenceTagger, [frame["a"][::-1] for frame in good]))
     for index in (rng.permutation(n), ["d", "a", "c", "b", "f", "e"], ["2024", "1000", "0001", "7", "8", "9"]):
         fitted(SequenceTagger, [pandas.DataFrame(rng.normal(size=(n, 2)), index=index)] * 4)  # labels of rows
@@ -581,3 +587,63 @@ def test_an_index_that_is_a_panel_or_dates_is_asked_about():
     with pytest.warns(UserWarning, match="column 0 looks like an id, column 1 like a time") as seen:
         SequenceRegressor(**TINY).fit(long.to_numpy(), np.arange(counts.sum()))
     assert seen[0].filename == __file__
+
+
+# Random frames, held against plain arithmetic.
+
+
+def random_columns(rng, lengths):
+    """Columns of random kinds, each as values of every sequence, and the features that they are."""
+    columns = {}
+    for label in rng.permutation(["a", "b", "ö 1", "c=d", "e"])[: rng.integers(1, 6)]:
+        kind = rng.choice(["float", "float32", "int", "uint8", "truth", "category"])
+        if kind == "category":
+            names = rng.permutation(["x", "y", "z", "ß"])[: rng.integers(2, 5)]
+            values = [rng.choice(names, size=n) for n in lengths]
+            found = sorted({name for part in values for name in part})
+            features = [np.stack([part == name for name in found], axis=1).astype(float) for part in values]
+        else:
+            dtype = {"float": np.float64, "int": np.int64, "truth": bool}.get(kind) or np.dtype(str(kind))
+            values = [rng.normal(0, 50, size=n).astype(np.int64).clip(0, 200).astype(dtype) for n in lengths]
+            if kind in ("float", "float32"):
+                values = [rng.normal(size=n).astype(dtype) for n in lengths]
+            features = [part.astype(float)[:, None] for part in values]
+        columns[str(label)] = (str(kind), values, features)
+    return columns
+
+
+def a_frame(library, columns, i, order):
+    native = pytest.importorskip(library)
+    named = {label: columns[label][1][i] for label in order}
+    texts = [label for label in order if columns[label][0] == "category"]
+    if library == "pandas":
+        return native.DataFrame(named).astype(dict.fromkeys(texts, "category"))
+    if library == "polars":
+        return native.DataFrame(named).cast(dict.fromkeys(texts, native.Categorical))
+    return native.table({
+        label: native.array(values.tolist()).dictionary_encode() if label in texts else native.array(values)
+        for label, values in named.items()
+    })  # fmt: skip
+
+
+def test_random_frames_are_the_numbers_that_they_hold():
+    rng = np.random.default_rng(21)
+    for draw in range(500):
+        lengths = rng.integers(2, 6, size=rng.integers(1, 5))
+        columns = random_columns(rng, lengths)
+        labels = list(columns)
+        library, other = rng.choice(["pandas", "polars", "pyarrow"], size=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # short sequences of whole numbers do look like ids and times
+            model = SequenceRegressor()
+            orders = [labels, *(rng.permutation(labels).tolist() for _ in lengths[1:])]
+            inputs = read_inputs(model, [a_frame(library, columns, i, o) for i, o in enumerate(orders)], reset=True)
+        vars(model).update(inputs.kept, network_=SimpleNamespace(input_size=inputs.features))
+        frames = [a_frame(other, columns, i, rng.permutation(labels).tolist()) for i in range(len(lengths))]
+        again = read_inputs(model, frames, reset=False)
+        for i in range(len(lengths)):
+            expected = np.concatenate([columns[label][2][i] for label in labels], axis=1)
+            np.testing.assert_array_equal(inputs.parts[i], expected, err_msg=f"draw {draw}")
+            np.testing.assert_array_equal(again.parts[i], expected, err_msg=f"draw {draw}")
+        assert model.n_features_in_ == len(labels)
+        assert model.feature_names_in_.tolist() == labels

@@ -36,7 +36,7 @@ def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Arra
             return
         rows = part[:, maybe].astype(np.float64)
         constant[maybe] &= (rows == rows[0]).all(axis=0)
-        even[maybe] &= _counts(rows, _rounding(part[:, maybe]))
+        even[maybe] &= _counts(rows)
         ordered[maybe] &= (np.diff(rows, axis=0) > 0).all(axis=0)
     lengths = np.array([len(part) for part in parts])
     first = np.stack([part[0] for part in parts])
@@ -108,7 +108,7 @@ def _times(frame: Frame) -> dict[Hashable, str]:
     for level in frame.levels:
         column = frame.column(level)
         kind = time_kind(column)
-        if kind in _TOLD and (kind != "text" or "-" in column.head(1).to_list()[0]):  # else names of rows
+        if kind in _TOLD and (kind != "text" or "-" in str(column.head(1).to_list()[0])):  # else names of rows
             found[level] = str(kind)
     return found
 
@@ -159,25 +159,26 @@ def steps_as_rows(values: Array) -> tuple[Array, Array]:
     for j in np.flatnonzero(ids):  # each value in one block
         ids[j] = len(np.unique(rows[:, j])) == blocks[j]
     again = changes < 0
-    like_first = np.abs(changes - changes[0]) <= _rounding(values)
+    like_first = np.abs(changes - changes[0]) <= _rounding(rows, changes[0])
     times = (changes[0] > 0) & (again | like_first).all(axis=0) & (again.sum(axis=0) <= len(rows) / 3)
     return ids, times
 
 
-def _counts(rows: Array, rounding: float | Array) -> Array:
+def _counts(rows: Array) -> Array:
     """Which columns hold numbers of equal distance, in any order but that from the highest down."""
     if len(rows) == 1:
         return np.ones(rows.shape[1], bool)
     steps = np.diff(np.sort(rows, axis=0), axis=0)
     down = (np.diff(rows, axis=0) < 0).all(axis=0)
-    return ~down & (steps[0] > 0) & (np.abs(steps - steps[0]) <= rounding).all(axis=0)
+    return ~down & (steps[0] > 0) & (np.abs(steps - steps[0]) <= _rounding(rows, steps[0])).all(axis=0)
 
 
-def _rounding(values: Array) -> float | Array:
-    """By how much steps may differ that were equal before they were rounded to these numbers."""
-    if values.dtype.kind != "f":
-        return 0.0
-    return 4 * float(np.finfo(values.dtype).eps) * np.abs(values).max(axis=0)
+def _rounding(rows: Array, step: Array) -> Array:
+    """By how much steps may differ that were equal before they were rounded, to float32 where it holds the numbers."""
+    with np.errstate(over="ignore"):
+        single = (rows == rows.astype(np.float32)).all(axis=0)
+    eps = np.where(single, np.finfo(np.float32).eps, np.finfo(np.float64).eps)
+    return np.asarray(np.minimum(4 * eps * np.abs(rows).max(axis=0), step / 100))
 
 
 def _warn(words: str, depth: int = 6) -> None:
