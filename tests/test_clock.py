@@ -13,6 +13,7 @@ from elman.tables.clock import Clock
 from elman.tables.stamps import Stamps
 from elman.tables.zones import instants, local, zone_name
 
+pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 BERLIN = "Europe/Berlin"
 

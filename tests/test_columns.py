@@ -14,6 +14,7 @@ from elman.tables.columns import Column, Columns
 from elman.tables.frames import Frame
 from elman.tables.places import words
 
+pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")

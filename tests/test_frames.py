@@ -11,6 +11,7 @@ import pytest
 from elman.checks import ShapeError
 from elman.tables.frames import MOST_COLUMNS, Frame, Level, is_table, to_numpy
 
+pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")

@@ -13,6 +13,7 @@ from elman.checks import DtypeError
 from elman.tables.frames import Frame, Level
 from elman.tables.stamps import Stamps, time_kind
 
+pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
