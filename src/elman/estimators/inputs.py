@@ -147,9 +147,7 @@ def _names_to_keep(inputs: Inputs) -> dict[str, Any]:
     if inputs.columns is None:
         return {"n_features_in_": inputs.features}
     labels = inputs.columns.labels
-    names: Array = np.empty(len(labels), object)
-    for i, label in enumerate(labels):  # a tuple is one label
-        names[i] = label
+    names = np.array([*labels, None], object)[:-1]  # a tuple is one label
     return {"n_features_in_": len(labels)} | ({} if _is_counted(inputs.columns) else {"feature_names_in_": names})
 
 
@@ -255,7 +253,10 @@ def _read_parts(X: list[Any], reset: bool) -> list[Array]:
         name = f"X[{i}]"
         given = _plain(name, value)
         whole = whole and given.ndim == 1 and given.dtype.kind in "iu"
-        part = _real(name, given)
+        try:
+            part = real_numbers(name, given, words("step", "feature"))
+        except DtypeError as error:
+            raise DtypeError(f"{error}{' Tokens need embedding=16.' if given.ndim == 1 else ''}") from None
         part = part[:, None] if part.ndim == 1 else part
         if part.ndim != 2:
             raise ShapeError(f"{name} must have shape (time, features) or (time,). Got {part.shape}.")
@@ -277,13 +278,6 @@ def _plain(name: str, value: Any) -> Array:
         raise error(f"{name} must be a sequence, an array or a frame (time, features) or (time,). Got {show(value)}.")
     part = entries(name, to_numpy(value))
     return entries(name, part.tolist()) if part.dtype == object else part
-
-
-def _real(name: str, part: Array) -> Array:
-    try:
-        return real_numbers(name, part, words("step", "feature"))
-    except DtypeError as error:
-        raise DtypeError(f"{error}{' Tokens need embedding=16.' if part.ndim == 1 else ''}") from None
 
 
 def _read_tokens(X: Any, known: Array | None) -> Inputs:
