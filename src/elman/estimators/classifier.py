@@ -96,7 +96,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     Columns of frames in a list are found by their labels, in any order: `feature_names_in_` has those of fit. They hold
     numbers, truth values, or categories, which become one feature per category. A table in which something tells that
-    its rows are steps (an id, a time, text, names that are not those of steps, an index of dates) is asked about.
+    its rows are steps (an id, a time, text, names that are not those of steps, an index of dates) is asked about. See
+    docs/tables.md.
 
     A `UserWarning` names columns that look like an id (constant in every sequence, and not the same in all) or a time
     (counting up in equal steps in every sequence): training takes them as features.
