@@ -98,8 +98,11 @@ class Clock:
         at = self.line.join(number, phases, on_line.dtype)
         on = at == on_line
         if self.zone is not None and self.line.wall and not on.all():
-            off = np.flatnonzero(~on)
-            on[off] = moved(at[off], utc[off], self.zone)
+            for back in (0, 1):  # moved on, or back to before the stamp of its step
+                off = np.flatnonzero(~on)
+                at = self.line.join(number[off] + back, phases[off], on_line.dtype)
+                on[off] = moved(at, utc[off], self.zone)
+                number[off] += back * on[off]
         return number, on & self.line.fits(on_line)
 
     def on_line(self, utc: Array) -> Array:
@@ -112,10 +115,8 @@ class Clock:
         work = fine(np.empty(0, dtype)).dtype
         rests = np.full(len(numbers), phase)
         found = self.line.join(numbers, rests, work)
-        if not self.stand(found, rests, found)[1].all() or (self.line.split(found)[0] - numbers).any():
-            raise ValueError(
-                f"stamps must lie within the range of {np.dtype(dtype)}. Got steps of {self.describe()} beyond it."
-            )
+        if (self.line.split(found)[0] != numbers).any():
+            raise ValueError(self.line.end(np.dtype(dtype)))
         if self.zone is not None and self.line.wall:
             found = instants(found, self.zone)
         return found.astype(dtype)
@@ -197,7 +198,7 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
     count = int(rows.commonest(months.astype(np.int64)))
     if count > 0:
         ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
-        yield from (Months(count, end=ends), Months(count, end=not ends))
+        yield from (Months(count, at_end=ends), Months(count, at_end=not ends))
     if not walled % _DAY:
         yield Even(walled, wall=True)
     yield Even(step)

@@ -7,7 +7,7 @@ rest is one number for all stamps of a series that keeps to the line: its phase.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -23,21 +23,30 @@ _ADVERBS = {
 }  # fmt: skip
 
 
-class Line(Protocol):
-    @property
-    def wall(self) -> bool:
-        """Whether stamps with a zone stand on it by the time on the wall, not by the instant."""
+class Line:
+    """A grid; `wall` tells whether stamps with a zone stand on it by the time on the wall, not by the instant."""
+
+    wall: bool
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
         """The whole numbers and the rests (rows,) int64 of stamps (rows,)."""
+        raise NotImplementedError
 
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
         """The stamps (rows,) of whole numbers and rests."""
+        raise NotImplementedError
 
     def fits(self, stamps: Array) -> Array:
         """Whether stamps (rows,) stand where the name of the step says: on Mondays, at the ends of months."""
+        return np.ones(len(stamps), bool)
 
-    def words(self) -> str: ...
+    def words(self) -> str:
+        """The step in words."""
+        raise NotImplementedError
+
+    def end(self, dtype: Any) -> str:
+        """What must hold where stamps of a dtype go no further, and what was got."""
+        return f"stamps must lie within the range of {dtype}. Got steps of {self.words()} beyond it."
 
 
 def counted(count: int, word: str) -> str:
@@ -50,7 +59,7 @@ def adverb(words: str) -> str:
 
 
 @dataclass(frozen=True)
-class Even:
+class Even(Line):
     """Steps of one size: a timedelta64, or a whole number for numbered steps."""
 
     size: Any
@@ -66,7 +75,7 @@ class Even:
 
     def fits(self, stamps: Array) -> Array:
         if self.weekday is None:
-            return np.ones(len(stamps), bool)
+            return super().fits(stamps)
         return np.asarray((_days(stamps).astype(np.int64) + 3) % 7 == self.weekday)  # 1970 began on a Thursday
 
     def words(self) -> str:
@@ -90,34 +99,34 @@ class Even:
 
 
 @dataclass(frozen=True)
-class Months:
+class Months(Line):
     """Steps of whole months; a day that a month does not have is its last one."""
 
     count: int
-    end: bool = False  # counted from the end of the month, so that ends stay ends
+    at_end: bool = False  # counted from the end of the month, so that ends stay ends
     edge: bool = False  # on the first day of the month alone, or on the last
     month: tuple[int, int] | None = None  # a month of the year, 0 is January, and every how many months one is as good
     wall: bool = True
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
         months = stamps.astype("M8[M]")
-        offset = (stamps - (months + int(self.end)).astype(stamps.dtype)).astype(np.int64)
+        offset = (stamps - (months + int(self.at_end)).astype(stamps.dtype)).astype(np.int64)
         whole, turn = np.divmod(months.astype(np.int64), self.count)
         return whole, offset * self.count + turn
 
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
         offset, turn = np.divmod(rest, self.count)
         months = (whole * self.count + turn).astype("M8[M]")
-        if not self.end:
+        if not self.at_end:
             length = (_days(months + 1) - _days(months)).astype(np.int64)
             offset = offset - _day(dtype) * (offset // _day(dtype) - length + 1).clip(0)
-        return np.asarray((months + int(self.end)).astype(dtype) + offset.astype(_size(dtype)))
+        return np.asarray((months + int(self.at_end)).astype(dtype) + offset.astype(_size(dtype)))
 
     def fits(self, stamps: Array) -> Array:
         days, months = _days(stamps), stamps.astype("M8[M]")
         fits = np.ones(len(stamps), bool)
         if self.edge:
-            fits = days == ((months + 1).astype("M8[D]") - 1 if self.end else months.astype("M8[D]"))
+            fits = days == ((months + 1).astype("M8[D]") - 1 if self.at_end else months.astype("M8[D]"))
         if self.month is not None:
             fits &= (months.astype(np.int64) - self.month[0]) % self.month[1] == 0
         return np.asarray(fits)
@@ -127,7 +136,7 @@ class Months:
 
 
 @dataclass(frozen=True)
-class Business:
+class Business(Line):
     """Steps of days that are worked on."""
 
     count: int = 1
@@ -161,7 +170,7 @@ class Business:
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
+class Listed(Line):
     """A list of all stamps there are, as the sessions of an exchange; (count,) datetime64 that ascend."""
 
     stamps: Array
@@ -173,11 +182,7 @@ class Listed:
         return whole, (stamps - points[whole.clip(0)]).astype(np.int64)
 
     def join(self, whole: Array, rest: Array, dtype: Any) -> Array:
-        if len(whole) and whole.max() >= len(self.stamps):
-            last = np.datetime_as_string(self.stamps[-1], "auto")
-            lacks = counted(int(whole.max()) + 1 - len(self.stamps), "more stamp")
-            raise ValueError(f"freq must list every stamp, those to come too. Got none after {last}, {lacks} needed.")
-        return np.asarray(self.stamps.astype(dtype)[whole.clip(0)] + rest.astype(_size(dtype)))
+        return np.asarray(self.stamps.astype(dtype)[whole.clip(0, len(self.stamps) - 1)] + rest.astype(_size(dtype)))
 
     def fits(self, stamps: Array) -> Array:
         return np.asarray(self.split(stamps)[0] >= 0)
@@ -185,9 +190,13 @@ class Listed:
     def words(self) -> str:
         return "1 step of the given calendar"
 
+    def end(self, dtype: Any) -> str:
+        last = np.datetime_as_string(self.stamps[-1], "auto")
+        return f"freq must list every stamp, those to come too. Got none after {last}."
+
 
 @dataclass(frozen=True, eq=False)
-class Offset:
+class Offset(Line):
     """Steps of an offset of pandas, by its own arithmetic: `rollforward`, and sums with dates."""
 
     offset: Any
@@ -213,9 +222,6 @@ class Offset:
             self._add(self._after, self._after[-1], 1)
         points = self._points(dtype)[(whole + len(self._before)).clip(0)]
         return np.asarray(points + rest.astype(_size(dtype)))
-
-    def fits(self, stamps: Array) -> Array:
-        return np.ones(len(stamps), bool)
 
     def words(self) -> str:
         return f"1 step of {self.name}"

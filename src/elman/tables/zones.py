@@ -33,10 +33,17 @@ def instants(wall: Array, zone: tzinfo) -> Array:
 
 
 def moved(wall: Array, utc: Array, zone: tzinfo) -> Array:
-    """Whether `wall` does not exist and `utc` is an instant to which calendars move it: 03:00, 03:30 or 01:59."""
+    """Whether `wall` does not exist and `utc` is an instant to which calendars move it.
+
+    Of 02:30 these are 03:30 and 01:30, by as much as the clocks are moved, and 03:00 and the last unit before it.
+    """
     early, late = _both(wall, zone)
-    exists = (local(early, zone) == wall) | (local(late, zone) == wall)
-    return np.asarray(~exists & (late <= utc) & (utc <= early))
+    missing = (local(early, zone) != wall) & (local(late, zone) != wall)
+    if not missing.any():
+        return missing
+    starts, _ = _changes(early, zone)
+    change = starts[np.searchsorted(starts, early.astype("M8[s]"), side="right") - 1].astype(utc.dtype)
+    return np.asarray(missing & ((utc == early) | (utc == late) | (utc == change) | (utc + 1 == change)))
 
 
 def zone_name(zone: tzinfo) -> str:
@@ -62,12 +69,17 @@ def _offsets(utc: Array, zone: tzinfo) -> Array:
     fixed = zone.utcoffset(None)
     if fixed is not None or not len(utc):
         return np.full(len(utc), np.timedelta64(fixed or timedelta(0)).astype(unit))
+    starts, offsets = _changes(utc, zone)
+    return np.asarray(offsets[np.searchsorted(starts, utc.astype("M8[s]"), side="right") - 1].astype(unit))
+
+
+def _changes(utc: Array, zone: tzinfo) -> tuple[Array, Array]:
+    """The instants (changes,) from which another offset holds, in the years of `utc`, and the offsets."""
     low, high = (int(end.astype("M8[Y]").astype(np.int64)) + 1970 for end in (utc.min(), utc.max()))
     if low < 2 or high > 9998:  # Python's own dates go one year further, which leaves room for every offset
         raise ValueError(f"stamps with a time zone must lie in the years 2 to 9998. Got {low} to {high}.")
-    years = [_year(_Same(zone), year) for year in range(low, high + 1)]
-    starts, offsets = (np.concatenate(part) for part in zip(*years, strict=True))
-    return np.asarray(offsets[np.searchsorted(starts, utc.astype("M8[s]"), side="right") - 1].astype(unit))
+    starts, offsets = zip(*(_year(_Same(zone), year) for year in range(low, high + 1)), strict=True)
+    return np.concatenate(starts), np.concatenate(offsets)
 
 
 class _Same:
