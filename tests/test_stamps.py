@@ -169,8 +169,22 @@ def test_what_is_no_time_is_refused_in_words(values, error, message):
         read(pd.DataFrame({"day": objects(values)}))
 
 
+def test_categories_are_read_as_what_they_are_and_written_plain():
+    dates = pa.chunked_array([pa.array(DAYS)])
+    for column, plain in (
+        (pd.Series(["2024-01-31", "2024-02-29"], dtype="category"), pd.Series(["2024-01-31", "2024-02-29"])),
+        (pd.Series(np.array(DAYS, "M8[s]")).astype("category"), pd.Series(np.array(DAYS, "M8[s]"))),
+        (pl.Series(["2024-01", "2024-02"]).cast(pl.Categorical), pl.Series(["2024-01", "2024-02"])),
+        (dates.dictionary_encode(), dates),
+    ):
+        make = {pd.Series: pd.DataFrame, pl.Series: pl.DataFrame}.get(type(column), pa.table)
+        stamps = read(make({"day": column}))
+        assert stamps.kind == read(make({"day": plain})).kind
+        check(stamps, read(make({"day": plain})).values, None, plain)
+
+
 def test_columns_of_other_kinds_tell_their_dtype():
-    categories = pd.Series(["2024-01-31", "2024-02-29"], dtype="category")
+    categories = pd.Series(["north", "south"], dtype="category")
     for table, dtype in ((pd.DataFrame({"day": categories}), "category"), (pl.DataFrame({"day": [0.5]}), "Float64")):
         with pytest.raises(DtypeError, match=f"must hold dates, .* at row 0, in a column of dtype {dtype}"):
             read(table)

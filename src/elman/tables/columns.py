@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Frame, few
+from elman.tables.frames import Frame, few, is_category
 from elman.tables.places import Where, has, is_missing, is_number, real_numbers, show, words
 
 MOST_CATEGORIES = 1000  #: of a column
@@ -166,16 +166,12 @@ def _plain(frame: Frame, places: Array) -> Array:
     return np.append(frame.plain, False)[places]
 
 
-def _is_category(column: nw.Series[Any]) -> bool:
-    return isinstance(column.dtype, (nw.Categorical, nw.Enum))
-
-
 def _look(name: str, frame: Frame, label: Hashable, where: Where) -> Column:
     """What a column holds; what is neither a number nor a truth value nor a category is refused."""
     column = frame.column(label)
     if column.dtype.is_numeric() or column.dtype == nw.Boolean:
         return Column(label, "truth" if column.dtype == nw.Boolean else "number")
-    if _is_category(column):
+    if is_category(column):
         rows, entries = codes(column)
         used = [entries[code] for code in np.unique(rows[rows >= 0]) if not is_missing(entries[code])]
         if used and all(isinstance(entry, str) for entry in used):
@@ -238,7 +234,7 @@ def _as_numbers(name: str, frame: Frame, column: Column, where: Where) -> Array:
             array = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
     elif _look(name, frame, column.label, where).kind == "category":
         raise _changed(name, frame, column, where)
-    elif _is_category(series):
+    elif is_category(series):
         rows, entries = codes(series)
         array = np.array([*(np.nan if is_missing(entry) else float(entry) for entry in entries), np.nan])[rows]
     else:
@@ -249,7 +245,7 @@ def _as_numbers(name: str, frame: Frame, column: Column, where: Where) -> Array:
 def _as_categories(name: str, frame: Frame, column: Column, where: Where) -> Array:
     """A column of categories (rows, categories): 1 for the one that stands in the row, NaN where none does."""
     series = frame.column(column.label)
-    rows, entries = codes(series) if _is_category(series) else (np.arange(frame.rows), series.to_list())
+    rows, entries = codes(series) if is_category(series) else (np.arange(frame.rows), series.to_list())
     places = {category: i for i, category in enumerate(column.categories)}
     found = [places.get(e, -2) if isinstance(e, str) else -1 if is_missing(e) else -2 for e in entries]
     at = np.array([*found, -1], np.int64)[rows]
@@ -280,7 +276,7 @@ def _refused(name: str, frame: Frame, label: Hashable, entry: Any, place: str) -
     ways = {"pandas": 'astype("category")', "polars": "cast(pl.Categorical)", "pyarrow": "dictionary_encode()"}
     way = ways.get(frame.backend.__name__, "a cast")
     hint = (
-        f"; {way} makes categories of text" if isinstance(entry, str) and not _is_category(frame.column(label)) else ""
+        f"; {way} makes categories of text" if isinstance(entry, str) and not is_category(frame.column(label)) else ""
     )
     return DtypeError(
         f"{name} must hold numbers, truth values or categories in {frame.called(label)}. "

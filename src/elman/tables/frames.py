@@ -169,7 +169,7 @@ class Frame:
         table.columns = self._header(list(made))
         names = [None if isinstance(label, Level) else label for label in index]
         if len(levels) == 1:
-            table.index = library.Index(levels[0], name=names[0])
+            table.index = library.Index(levels[0], dtype=levels[0].dtype, name=names[0])
         elif levels:
             table.index = library.MultiIndex.from_arrays(levels, names=names)
         return table.iloc[:, 0].rename(self.name) if single else table
@@ -199,6 +199,11 @@ def is_table(value: Any) -> bool:
     if not has(type(value), "to_frame", "combine_chunks"):
         return False
     return isinstance(nw.from_native(value, pass_through=True, allow_series=True), nw.Series)
+
+
+def is_category(column: nw.Series[Any]) -> bool:
+    """Whether the entries of a column are some of a few: categories of pandas and polars, dictionaries of Arrow."""
+    return isinstance(column.dtype, (nw.Categorical, nw.Enum))
 
 
 def like(column: Any, entries: list[Any]) -> Any:

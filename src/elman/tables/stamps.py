@@ -18,7 +18,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Level, like
+from elman.tables.frames import Level, is_category, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
 
@@ -54,6 +54,7 @@ class Stamps:
         kind = time_kind(column)
         if kind is None:
             raise DtypeError(f"{called} must hold {_MUST}. Got {_first(column)}.")
+        column = _without_categories(column)
         native = column.to_native()
         found = cls(np.empty(0), stated=stated, kind=kind, column=_emptied(native))
         if _is_object(column):
@@ -160,6 +161,8 @@ class Stamps:
 
 def time_kind(column: nw.Series[Any]) -> Kind | None:
     """Which kind of time a column holds, as its dtype or its first entry tells; None where it holds none."""
+    if is_category(column):
+        column = _without_categories(column.drop_nulls().head(1))
     dtype, native = column.dtype, column.to_native()
     if dtype in _WHOLE:
         return "number"
@@ -178,6 +181,18 @@ def time_kind(column: nw.Series[Any]) -> Kind | None:
     first = column.drop_nulls().head(1).to_list()
     kind = _entry_kind(first[0]) if first else None
     return None if kind == "text" and not Iso.fits(first[0]) else kind
+
+
+def _without_categories(column: nw.Series[Any]) -> nw.Series[Any]:
+    """A column of what its categories are, for the stamps of a forecast are none of them."""
+    if not is_category(column):
+        return column
+    native = column.to_native()
+    if has(native, "cat") and has(native.cat, "categories"):  # pandas
+        return nw.from_native(native.astype(native.cat.categories.dtype), series_only=True)
+    if has(native, "type"):  # Arrow
+        return nw.from_native(native.cast(native.type.value_type), series_only=True)
+    return column.cast(nw.String)
 
 
 def _is_object(column: nw.Series[Any]) -> bool:
