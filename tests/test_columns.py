@@ -84,44 +84,44 @@ def test_the_same_data_gives_the_same_numbers_in_every_library(seed):
     for make in LIBRARIES.values():
         table = make(columns)
         frame = Frame.read("the table", table)
-        kept = pickle.loads(pickle.dumps(Columns.read("the table", [frame])))
+        kept = pickle.loads(pickle.dumps(Columns.read([frame])))
         if any(any(v is None for v in values) and all(v is None for v in values) for _, values in columns.values()):
             continue
         want = expected(columns)
         assert kept.width == len(kept.names) == want.shape[1]
-        np.testing.assert_array_equal(kept.numbers("the table", frame), want)
+        np.testing.assert_array_equal(kept.numbers(frame), want)
         shuffled = Frame.read("later", table[list(order)] if make is not in_arrow else table.select(list(order)))
-        np.testing.assert_array_equal(kept.numbers("later", shuffled), want)
+        np.testing.assert_array_equal(kept.numbers(shuffled), want)
         kinds = {name: {"truth": "truth", "category": "category"}.get(k, "number") for name, (k, _) in columns.items()}
         assert {column.label: column.kind for column in kept.columns} == kinds
 
 
 def test_some_columns_of_a_table():
     frame = Frame.read("the table", pd.DataFrame({"y": [1.0], "site": ["a"], "n": [True]}))
-    columns = Columns.read("the table", [frame], ["n", "y"])
+    columns = Columns.read([frame], ["n", "y"])
     assert columns.columns == (Column("n", "truth"), Column("y", "number"))
-    np.testing.assert_array_equal(columns.numbers("the table", frame), [[1.0, 1.0]])
-    assert Columns.read("the table", [frame], []).numbers("the table", frame).shape == (1, 0)
+    np.testing.assert_array_equal(columns.numbers(frame), [[1.0, 1.0]])
+    assert Columns.read([frame], []).numbers(frame).shape == (1, 0)
     indexed = Frame.read("the table", pd.DataFrame({"y": [1.0]}, index=pd.Index([True], name="n")))
-    np.testing.assert_array_equal(columns.numbers("the table", indexed), [[1.0, 1.0]])
-    assert Columns.read("the table", [indexed], ["n", "y"]) == columns
+    np.testing.assert_array_equal(columns.numbers(indexed), [[1.0, 1.0]])
+    assert Columns.read([indexed], ["n", "y"]) == columns
     with pytest.raises(ShapeError, match=r"the table must have the column 'z'. Got 'y', 'n'."):
-        Columns.read("the table", [indexed], ["z"])
+        Columns.read([indexed], ["z"])
 
 
 def test_categories_are_those_of_all_frames():
     frames = [pd.DataFrame({"x": [1.0, 2.0], "site": pd.Categorical(sites)}) for sites in (["b", "b"], ["c", "a"])]
-    columns = Columns.read("X", [Frame.read(f"X[{i}]", frame) for i, frame in enumerate(frames)])
+    columns = Columns.read([Frame.read(f"X[{i}]", frame) for i, frame in enumerate(frames)])
     assert columns.names == ("x", "site=a", "site=b", "site=c")
     assert columns.describe() == "x; site (3 categories)"
     later = pl.DataFrame({"site": ["c", "b"], "x": [0.5, 0.25]})
     want = [[0.5, 0, 0, 1], [0.25, 0, 1, 0]]
-    np.testing.assert_array_equal(columns.numbers("later", Frame.read("later", later)), want)
+    np.testing.assert_array_equal(columns.numbers(Frame.read("later", later)), want)
     for site, shown in (("d", "'d'"), (7, "7")):
         wrong = Frame.read("X[4]", pd.DataFrame({"x": [0.0, 1.0], "site": ["a", site]}))
         saw = "must hold categories that fit saw in the column 'site': 'a', 'b', 'c'"
         with pytest.raises(ValueError, match=rf"X\[4\] {saw}. Got {shown} at step 1."):
-            columns.numbers("X[4]", wrong, words("step"))
+            columns.numbers(wrong, words("step"))
 
 
 def test_categories_that_are_numbers_are_numbers():
@@ -129,9 +129,9 @@ def test_categories_that_are_numbers_are_numbers():
     arrow = pa.table({"n": pa.array([3, 1, None]).dictionary_encode(), "t": [True, False, True]})
     for value in (table, arrow):
         frame = Frame.read("the table", value)
-        columns = Columns.read("the table", [frame])
+        columns = Columns.read([frame])
         assert [column.kind for column in columns.columns] == ["number", "truth"]
-        np.testing.assert_array_equal(columns.numbers("the table", frame), [[3, 1], [1, 0], [np.nan, 1]])
+        np.testing.assert_array_equal(columns.numbers(frame), [[3, 1], [1, 0], [np.nan, 1]])
 
 
 REFUSED = {
@@ -150,46 +150,46 @@ def test_other_columns_are_refused_by_name_and_row(make, values, message):
     frame = Frame.read("X[2]", make({"x": [0.5, 1.5], "site": values}))
     must = r"X\[2\] must hold numbers, truth values or categories in the column 'site'. Got .*"
     with pytest.raises(DtypeError, match=must + f"({message})"):
-        Columns.read("X[2]", [frame])
+        Columns.read([frame])
 
 
 def test_objects_are_numbers_where_every_entry_is_one():
     frame = Frame.read("X", pd.DataFrame({"x": pd.Series([1, None, Decimal("0.5")], dtype=object)}))
-    np.testing.assert_array_equal(Columns.read("X", [frame]).numbers("X", frame), [[1], [np.nan], [0.5]])
+    np.testing.assert_array_equal(Columns.read([frame]).numbers(frame), [[1], [np.nan], [0.5]])
     mixed = Frame.read("X", pd.DataFrame({"x": pd.Series([1, None, "x", 2.0], dtype=object)}))
     with pytest.raises(DtypeError, match=r"in the column 'x'. Got 'x' at row 2"):
-        Columns.read("X", [mixed])
+        Columns.read([mixed])
     for wrong in ([1j, 2], pd.period_range("2024", periods=2), pd.interval_range(0, 2)):
         with pytest.raises(DtypeError, match=r"in the column 'x'. Got .* at row 0"):
-            Columns.read("X", [Frame.read("X", pd.DataFrame({"x": wrong}))])
+            Columns.read([Frame.read("X", pd.DataFrame({"x": wrong}))])
 
 
 def test_columns_of_other_names_are_refused():
     frames = [Frame.read(f"X[{i}]", pd.DataFrame({c: [1.0] for c in names})) for i, names in enumerate(["abc", "cab"])]
-    columns = Columns.read("X", frames)
+    columns = Columns.read(frames)
     assert columns.labels == ("a", "b", "c")
-    assert columns.order("X", frames[1]).tolist() == [1, 2, 0]
-    wrong = Frame.read("X", pd.DataFrame({"a": [1.0], "c": [1.0], "D": [1.0]}))
-    must = "must have the columns 'a', 'b', 'c'. Got 'a', 'c', 'D': it lacks 'b' and has 'D', which fit did not see."
-    with pytest.raises(ValueError, match="X " + must):
-        columns.numbers("X", wrong)
+    assert columns.order(frames[1]).tolist() == [1, 2, 0]
+    wrong = Frame.read("X[2]", pd.DataFrame({"a": [1.0], "c": [1.0], "D": [1.0]}))
+    must = "must have the columns 'a', 'b', 'c'. Got 'a', 'c', 'D': it lacks 'b' and has 'D' too."
     with pytest.raises(ValueError, match=r"X\[2\] " + must):
-        Columns.read("X", [*frames, wrong])
+        columns.numbers(wrong)
+    with pytest.raises(ValueError, match=r"X\[2\] " + must):
+        Columns.read([*frames, wrong])
 
 
 def test_a_column_of_another_kind_than_before_is_refused():
     number, category = pd.DataFrame({"x": [np.nan, 2.0]}), pd.DataFrame({"x": pd.Categorical([None, "a"])})
-    frames = [Frame.read("X", table) for table in (number, category)]
-    for pair, must in ((frames, "numbers"), (frames[::-1], "categories: 'a'")):
+    for pair, must in (([number, category], "numbers"), ([category, number], "categories: 'a'")):
+        frames = [Frame.read(f"X[{i}]", table) for i, table in enumerate(pair)]
         with pytest.raises(DtypeError, match=rf"X\[1\] must hold {must} in the column 'x', as before. Got .* at row 1"):
-            Columns.read("X", pair)
+            Columns.read(frames)
     with pytest.raises(DtypeError, match=r"later must hold numbers in the column 'x', as before. Got 'a' at row 1"):
-        Columns.read("X", frames[:1]).numbers("later", frames[1])
+        Columns.read([Frame.read("X", number)]).numbers(Frame.read("later", category))
 
 
 def test_a_column_without_a_value_is_numbers_that_are_missing():
     for value in (pd.DataFrame({"x": [None, None]}), pl.DataFrame({"x": [None, None]}), pa.table({"x": pa.nulls(2)})):
         frame = Frame.read("X", value)
-        columns = Columns.read("X", [frame])
+        columns = Columns.read([frame])
         assert columns.columns == (Column("x", "number"),)
-        np.testing.assert_array_equal(columns.numbers("X", frame), [[np.nan], [np.nan]])
+        np.testing.assert_array_equal(columns.numbers(frame), [[np.nan], [np.nan]])

@@ -229,8 +229,8 @@ def _read_list(X: list[Any], columns: Columns | None, reset: bool) -> Inputs:
             f"X must hold frames alone, or arrays alone: the columns of arrays have no names. "
             f"Got {checks.describe(X[i])} for X[{i}] beside frames with the columns {few(tables[0].labels)}."
         )
-    columns = columns or Columns.read("X", tables, where=words("step"))
-    parts = [columns.numbers(frame.title, frame, words("step")) for frame in tables]
+    columns = columns or Columns.read(tables, where=words("step"))
+    parts = [columns.numbers(frame, words("step")) for frame in tables]
     names = _names(columns, columns.width)
     for i, part in enumerate(parts):
         if part.size == 0:
@@ -316,8 +316,8 @@ def _read_table(estimator: Any, X: Any, columns: Columns | None, reset: bool, ne
         validate_data(estimator, X, reset=False, skip_check_array=True)  # names in the order of fit
     if frame is not None:
         try:
-            columns = columns or Columns.read("X", [frame])
-            table = columns.numbers("X", frame)
+            columns = columns or Columns.read([frame])
+            table = columns.numbers(frame)
         except DtypeError as error:
             raise DtypeError(f"{error} {QUESTION}") from None
     if isinstance(table, np.ndarray) and table.dtype.kind in "OUS":

@@ -42,10 +42,10 @@ def read_beside(
     if roles.id and len(roles.id) != len(form.roles.id):
         must = f"{name} must have the id of the series, {few(form.roles.id)}"
         raise ValueError(f"{must}. Got {few(roles.id)}.")
-    columns = Columns.read(name, [frame], roles.target) if columns is None else columns
+    columns = Columns.read([frame], roles.target) if columns is None else columns
     if frame.single:
         columns = columns.renamed(roles.target)
-    numbers = columns.numbers(name, frame)
+    numbers = columns.numbers(frame)
     groups, labels = series_of(frame, roles)
     stamps = None
     if roles.time is not None and form.stamps is not None:

@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Frame, few, is_category
+from elman.tables.frames import Frame, few, is_category, library
 from elman.tables.places import Where, has, is_missing, is_number, real_numbers, show, words
 
 MOST_CATEGORIES = 1000  #: of a column
@@ -53,27 +53,23 @@ class Columns:
     some: bool = False  #: whether tables have other columns too, of which these are chosen
 
     @classmethod
-    def read(
-        cls, name: str, frames: Sequence[Frame], labels: Sequence[Hashable] | None = None, where: Where = _ROW
-    ) -> Columns:
+    def read(cls, frames: Sequence[Frame], labels: Sequence[Hashable] | None = None, where: Where = _ROW) -> Columns:
         """The columns of frames that hold the same ones, in any order; or those of these `labels`.
 
-        `name` is what errors call them, name[i] where there are many; `where` is the place of a row in words, for the
-        error of a column that holds something else.
+        `where` is the place of a row in words, for the error of a column that holds something else.
         """
         plain = tuple(Column(label, "number") for label in (frames[0].labels if labels is None else labels))
         columns = cls(tuple(replace(column, kind="nothing") for column in plain), labels is not None)
-        for i, frame in enumerate(frames):
-            called = name if len(frames) == 1 else f"{name}[{i}]"
-            is_plain = _plain(frame, columns.order(called, frame))
+        for frame in frames:
+            is_plain = _plain(frame, columns.order(frame))
             if columns.columns is plain and is_plain.all():
                 continue  # most frames, quickly
             found = [
-                number if quick else _look(called, frame, number.label, where)
+                number if quick else _look(frame, number.label, where)
                 for number, quick in zip(plain, is_plain, strict=True)
             ]
             both = zip(columns.columns, found, strict=True)
-            each = tuple(_both(called, frame, before, now, where) for before, now in both)
+            each = tuple(_both(frame, before, now, where) for before, now in both)
             columns = replace(columns, columns=plain if each == plain else each)
         settled = (replace(column, kind="number") if column.kind == "nothing" else column for column in columns.columns)
         return replace(columns, columns=tuple(settled))
@@ -98,7 +94,7 @@ class Columns:
         """How many columns of numbers there are."""
         return len(self.names)
 
-    def order(self, name: str, frame: Frame) -> Array:
+    def order(self, frame: Frame) -> Array:
         """The places (columns,) of the columns in a later frame; one that lacks some, or has others, is refused.
 
         The place of a chosen column that is none of the frame, a level of its index perhaps, is -1.
@@ -112,20 +108,20 @@ class Columns:
         unknown = [label for label in frame.labels if label not in known]
         if missing or unknown:
             lacks = [f"lacks {few(missing)}"] if missing else []
-            has_too = [f"has {few(unknown)}, which fit did not see"] if unknown else []
+            has_too = [f"has {few(unknown)} too"] if unknown else []
             raise ValueError(
-                f"{name} must have the columns {few(self.labels)}. "
+                f"{frame.title} must have the columns {few(self.labels)}. "
                 f"Got {few(frame.labels)}: it {' and '.join(lacks + has_too)}."
             )
         return np.array([places[label] for label in self.labels], np.int64)
 
-    def numbers(self, name: str, frame: Frame, where: Where = _ROW) -> Array:
+    def numbers(self, frame: Frame, where: Where = _ROW) -> Array:
         """The columns of a frame (rows, width) in float64, NaN where a value is missing, whatever their order in it.
 
         Raises `DtypeError` where a column holds something else than in fit, and `ValueError` for a category that fit
         did not see, with its place.
         """
-        places = self.order(name, frame)
+        places = self.order(frame)
         plain = _plain(frame, places) & np.array([column.kind != "category" for column in self.columns], bool)
         if plain.all():
             return frame.numbers(places)
@@ -136,7 +132,7 @@ class Columns:
             out[:, starts[plain]] = frame.numbers(places[plain])
         for i in np.flatnonzero(~plain):
             encode = _as_categories if self.columns[i].kind == "category" else _as_numbers
-            out[:, starts[i] : starts[i] + widths[i]] = encode(name, frame, self.columns[i], where)
+            out[:, starts[i] : starts[i] + widths[i]] = encode(frame, self.columns[i], where)
         return out
 
     def describe(self) -> str:
@@ -166,7 +162,7 @@ def _plain(frame: Frame, places: Array) -> Array:
     return np.append(frame.plain, False)[places]
 
 
-def _look(name: str, frame: Frame, label: Hashable, where: Where) -> Column:
+def _look(frame: Frame, label: Hashable, where: Where) -> Column:
     """What a column holds; what is neither a number nor a truth value nor a category is refused."""
     column = frame.column(label)
     if column.dtype.is_numeric() or column.dtype == nw.Boolean:
@@ -175,17 +171,17 @@ def _look(name: str, frame: Frame, label: Hashable, where: Where) -> Column:
         rows, entries = codes(column)
         used = [entries[code] for code in np.unique(rows[rows >= 0]) if not is_missing(entries[code])]
         if used and all(isinstance(entry, str) for entry in used):
-            return _category(name, frame, label, set(used))
+            return _category(frame, label, set(used))
         kind = _kind(used)
         if kind is None:
             entry = next(entry for entry in used if not is_number(entry))
-            raise _refused(name, frame, label, entry, where((int((rows == entries.index(entry)).argmax()),)))
+            raise _refused(frame, label, entry, where((int((rows == entries.index(entry)).argmax()),)))
         return Column(label, kind)
     entries = _objects(column)
     kind = _kind(entry for entry in entries if not is_missing(entry))
     if kind is None:
         row = next(i for i, entry in enumerate(entries) if not is_missing(entry) and not is_number(entry))
-        raise _refused(name, frame, label, entries[row], where((row,)))
+        raise _refused(frame, label, entries[row], where((row,)))
     return Column(label, kind)
 
 
@@ -195,11 +191,11 @@ def _objects(column: nw.Series[Any]) -> Any:
     return column.to_list() if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
 
 
-def _category(name: str, frame: Frame, label: Hashable, categories: set[str]) -> Column:
+def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
     if len(categories) > MOST_CATEGORIES:
         raise ValueError(
-            f"{name} must have at most {MOST_CATEGORIES:,} categories in {frame.called(label)}: each becomes a column. "
-            f"Got {len(categories):,}."
+            f"{frame.title} must have at most {MOST_CATEGORIES:,} categories in {frame.called(label)}, each of which becomes "
+            f"a column. Got {len(categories):,}."
         )
     return Column(label, "category", tuple(sorted(categories)))
 
@@ -214,26 +210,26 @@ def _kind(entries: Iterable[Any]) -> Kind | None:
     return "number" if all(map(is_number, entries)) else None
 
 
-def _both(name: str, frame: Frame, before: Column, found: Column, where: Where) -> Column:
+def _both(frame: Frame, before: Column, found: Column, where: Where) -> Column:
     """What a column holds in the frames before and in this one."""
     if "nothing" in (before.kind, found.kind):
         return before if found.kind == "nothing" else found
     if (before.kind == "category") != (found.kind == "category"):
-        raise _changed(name, frame, before, where)
+        raise _changed(frame, before, where)
     if before.kind == "category":
-        return _category(name, frame, before.label, {*before.categories, *found.categories})
+        return _category(frame, before.label, {*before.categories, *found.categories})
     return before if before.kind == found.kind else replace(before, kind="number")
 
 
-def _as_numbers(name: str, frame: Frame, column: Column, where: Where) -> Array:
+def _as_numbers(frame: Frame, column: Column, where: Where) -> Array:
     """A column of numbers or truth values (rows, 1)."""
     series = frame.column(column.label)
     if series.dtype.is_numeric() or series.dtype == nw.Boolean:
         array = series.to_numpy()
         if array.dtype.kind not in "biuf":  # decimals, or truth values some of which are missing
             array = series.cast(nw.Float64).fill_null(float("nan")).to_numpy()
-    elif _look(name, frame, column.label, where).kind == "category":
-        raise _changed(name, frame, column, where)
+    elif _look(frame, column.label, where).kind == "category":
+        raise _changed(frame, column, where)
     elif is_category(series):
         rows, entries = codes(series)
         array = np.array([*(np.nan if is_missing(entry) else float(entry) for entry in entries), np.nan])[rows]
@@ -242,7 +238,7 @@ def _as_numbers(name: str, frame: Frame, column: Column, where: Where) -> Array:
     return np.asarray(array, np.float64)[:, None]
 
 
-def _as_categories(name: str, frame: Frame, column: Column, where: Where) -> Array:
+def _as_categories(frame: Frame, column: Column, where: Where) -> Array:
     """A column of categories (rows, categories): 1 for the one that stands in the row, NaN where none does."""
     series = frame.column(column.label)
     rows, entries = codes(series) if is_category(series) else (np.arange(frame.rows), series.to_list())
@@ -252,7 +248,7 @@ def _as_categories(name: str, frame: Frame, column: Column, where: Where) -> Arr
     if (at == -2).any():
         row = int((at == -2).argmax())
         raise ValueError(
-            f"{name} must hold categories that fit saw in {frame.called(column.label)}: "
+            f"{frame.title} must hold categories that fit saw in {frame.called(column.label)}: "
             f"{few(column.categories)}. Got {show(entries[rows[row]])} at {where((row,))}."
         )
     array = np.zeros((frame.rows, len(column.categories)))
@@ -261,24 +257,24 @@ def _as_categories(name: str, frame: Frame, column: Column, where: Where) -> Arr
     return array
 
 
-def _changed(name: str, frame: Frame, before: Column, where: Where) -> DtypeError:
+def _changed(frame: Frame, before: Column, where: Where) -> DtypeError:
     """The error of a column that holds something else than before."""
     series = frame.column(before.label)
     row = int(np.argmin(np.asarray(series.is_null().to_numpy(), bool)))
     must = f"categories: {few(before.categories)}" if before.kind == "category" else "numbers"
     return DtypeError(
-        f"{name} must hold {must} in {frame.called(before.label)}, as before. "
+        f"{frame.title} must hold {must} in {frame.called(before.label)}, as before. "
         f"Got {show(series.to_list()[row])} at {where((row,))}."
     )
 
 
-def _refused(name: str, frame: Frame, label: Hashable, entry: Any, place: str) -> DtypeError:
+def _refused(frame: Frame, label: Hashable, entry: Any, place: str) -> DtypeError:
     ways = {"pandas": 'astype("category")', "polars": "cast(pl.Categorical)", "pyarrow": "dictionary_encode()"}
-    way = ways.get(frame.backend.__name__, "a cast")
+    way = ways.get(library(frame.native).__name__, "a cast")
     hint = (
         f"; {way} makes categories of text" if isinstance(entry, str) and not is_category(frame.column(label)) else ""
     )
     return DtypeError(
-        f"{name} must hold numbers, truth values or categories in {frame.called(label)}. "
+        f"{frame.title} must hold numbers, truth values or categories in {frame.called(label)}. "
         f"Got {show(entry)} at {place}{hint}."
     )

@@ -77,11 +77,6 @@ class Frame:
         """How many rows it has."""
         return int(self.native.shape[0])
 
-    @property
-    def backend(self) -> Any:
-        """The module of the user's library."""
-        return nw.from_native(self.native).implementation.to_native_namespace()
-
     @cached_property
     def _places(self) -> dict[Hashable, int]:
         return {label: i for i, label in enumerate(self.labels)}
@@ -158,36 +153,32 @@ class Frame:
         same label, whose dtype they get. Those in `index` become the levels of a pandas index.
         """
         made = {label: self._made(label, values) for label, values in columns.items()}
-        levels = [made.pop(label) for label in index]
-        library = self.backend
+        levels, home = [made.pop(label) for label in index], library(self.native)
         if not has(self.native, "iloc"):
             if single:
                 (column,) = made.values()
                 return column.alias(self.name or "") if has(column, "alias") else column
-            return library.DataFrame(made) if has(library, "DataFrame") else library.table(made)
-        table = library.DataFrame(dict(enumerate(made.values())))
+            return home.DataFrame(made) if has(home, "DataFrame") else home.table(made)
+        table = home.DataFrame(dict(enumerate(made.values())))
         table.columns = self._header(list(made))
         names = [None if isinstance(label, Level) else label for label in index]
         if len(levels) == 1:
-            table.index = library.Index(levels[0], dtype=levels[0].dtype, name=names[0])
+            table.index = home.Index(levels[0], dtype=levels[0].dtype, name=names[0])
         elif levels:
-            table.index = library.MultiIndex.from_arrays(levels, names=names)
+            table.index = home.MultiIndex.from_arrays(levels, names=names)
         return table.iloc[:, 0].rename(self.name) if single else table
 
     def _made(self, label: Hashable, values: Any) -> Any:
-        if isinstance(values, list):
-            return like(self.column(label).to_native(), values)
-        if not isinstance(values, np.ndarray):
-            values = nw.to_native(values, pass_through=True)
-            return values.reset_index(drop=True) if has(values, "iloc") else values
-        values, library = np.ascontiguousarray(values), self.backend
-        return library.Series(values) if has(library, "Series") else library.chunked_array([values])
+        if isinstance(values, (list, np.ndarray)):
+            return like(self.column(label).to_native() if isinstance(values, list) else self.native, values)
+        values = nw.to_native(values, pass_through=True)
+        return values.reset_index(drop=True) if has(values, "iloc") else values
 
     def _header(self, labels: list[Hashable]) -> Any:
-        old, library = self.native.columns, self.backend
+        old, home = self.native.columns, library(self.native)
         if old.nlevels > 1 and all(isinstance(label, tuple) and len(label) == old.nlevels for label in labels):
-            return library.MultiIndex.from_tuples(labels, names=old.names)
-        return library.Index(labels, name=old.name if old.nlevels == 1 else None, tupleize_cols=False)
+            return home.MultiIndex.from_tuples(labels, names=old.names)
+        return home.Index(labels, name=old.name if old.nlevels == 1 else None, tupleize_cols=False)
 
 
 def is_table(value: Any) -> bool:
@@ -206,12 +197,20 @@ def is_category(column: nw.Series[Any]) -> bool:
     return isinstance(column.dtype, (nw.Categorical, nw.Enum))
 
 
-def like(column: Any, entries: list[Any]) -> Any:
-    """A column of the same library and dtype as a native one."""
-    library = nw.from_native(column, series_only=True).implementation.to_native_namespace()
-    if has(library, "Series"):
-        return library.Series(entries, dtype=column.dtype)
-    return library.chunked_array([library.array(entries, type=column.type)])
+def library(native: Any) -> Any:
+    """The module that a table or column of the user comes from."""
+    return nw.from_native(native, allow_series=True).implementation.to_native_namespace()
+
+
+def like(native: Any, values: list[Any] | Array) -> Any:
+    """A column of the library of another; a list has the dtype of that one too."""
+    home = library(native)
+    if isinstance(values, list):
+        if has(home, "Series"):
+            return home.Series(values, dtype=native.dtype)
+        return home.chunked_array([home.array(values, type=native.type)])
+    values = np.ascontiguousarray(values)
+    return home.Series(values) if has(home, "Series") else home.chunked_array([values])
 
 
 def few(labels: Iterable[Hashable], most: int = 5) -> str:

@@ -156,7 +156,7 @@ def read_table(
 def _as_said(name: str, frame: Frame, said: dict[str, Any]) -> tuple[Roles, dict[str, Columns]]:
     """The roles that the user gives, and what the columns hold."""
     roles = Roles.read(name, frame, said)
-    columns = {role: Columns.read(name, [frame], getattr(roles, role)) for role in ("target", *BESIDE)}
+    columns = {role: Columns.read([frame], getattr(roles, role)) for role in ("target", *BESIDE)}
     for column in columns["target"].columns:
         if column.kind == "category":
             got = f"{len(column.categories)} categories in {frame.called(column.label)}"
@@ -231,7 +231,7 @@ def _in_order(groups: Sequence[Array], stamps: Array) -> tuple[list[Array], bool
 
 def _on_steps(name: str, frame: Frame, form: TableForm, role: str, gaps: Gaps) -> list[Array]:
     """Columns of the table on the steps of each series, (time_i, width); NaN where there is no row."""
-    numbers = form.columns[role].numbers(name, frame)
+    numbers = form.columns[role].numbers(frame)
     parts = []
     for i, rows in enumerate(form.rows):
         part = numbers[rows]

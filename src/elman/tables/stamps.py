@@ -9,7 +9,7 @@ text                 ISO 8601 in one format, as instants or dates
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, Literal
@@ -18,7 +18,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Level, is_category, like
+from elman.tables.frames import Level, is_category, library, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
 
@@ -72,22 +72,21 @@ class Stamps:
     def _of_entries(self, called: str, entries: list[Any]) -> Stamps:
         """The stamps of a column of Python's objects, or of text."""
         kind = self.kind
-        wrong = next((i for i, entry in enumerate(entries) if _entry_kind(entry) != kind), None)
-        if wrong is not None:
-            raise DtypeError(
-                f"{called} must hold entries of one kind. Got {show(entries[wrong])} at row {wrong} after "
-                f"{show(entries[0])} at row 0."
-            )
+        kinds = {type(entry): _entry_kind(entry) for entry in entries}
+        if set(kinds.values()) != {kind}:
+            row = next(i for i, entry in enumerate(entries) if kinds[type(entry)] != kind)
+            got = f"{show(entries[row])} at row {row} after {show(entries[0])} at row 0"
+            raise DtypeError(f"{called} must hold entries of one kind. Got {got}.")
         if kind == "text":
             iso = Iso.read(called, entries[0])
             return replace(self, values=iso.parse(called, entries), zone=iso.zone, entry=str(entries[0]))
-        zones = [getattr(entry, "tzinfo", None) for entry in entries] if kind == "instant" else [None]
-        names = list(map(_zone_key, zones))
-        wrong = next((i for i, name in enumerate(names) if name != names[0]), None)
-        if wrong is not None:
-            told = [f"{show(str(entries[i]))} at row {i} ({names[i] or 'no time zone'})" for i in (wrong, 0)]
+        zones = [entry.tzinfo for entry in entries] if kind == "instant" else [None]
+        names = {id(zone): _zone_key(zone) for zone in zones}
+        if len(set(names.values())) > 1:
+            row = next(i for i, zone in enumerate(zones) if names[id(zone)] != names[id(zones[0])])
+            told = [f"{show(str(entries[i]))} at row {i} ({names[id(zones[i])] or 'no time zone'})" for i in (row, 0)]
             raise ValueError(f"{called} must have one time zone. Got {told[0]} after {told[1]}.")
-        values = _VALUES[kind](entries)
+        values = _values(kind, entries)
         values = _whole(called, values) if kind == "number" else values
         stated = entries[0].freq if kind == "period" else self.stated
         if kind == "period" and any(entry.freq != stated for entry in entries):
@@ -103,21 +102,21 @@ class Stamps:
         """Stamps as a column of the library and kind that came; `values` are like those of `values`."""
         if self.entry is not None:
             return like(self.column, self._entries(values))
-        library = nw.from_native(self.column, series_only=True).implementation.to_native_namespace()
+        if self.kind == "period":
+            home = library(self.column)
+            return home.Series(home.PeriodIndex.from_ordinals(values, freq=self.stated))
         dtype = self.column.type if has(self.column, "type") else self.column.dtype
         if self.kind == "number" and not _fits(values, nw.from_native(self.column, series_only=True).to_numpy().dtype):
-            return library.Series(values) if has(library, "Series") else library.chunked_array([values])
-        if self.kind == "period":
-            return library.Series(library.PeriodIndex.from_ordinals(values, freq=self.stated))
+            return like(self.column, values)
         if has(self.column, "iloc"):
-            column = library.Series(values)
+            column = like(self.column, values)
             column = column if self.zone is None else column.dt.tz_localize("UTC").dt.tz_convert(self.zone)
             return column.astype(dtype)
         if self.kind == "date" and str(dtype) != "date64[ms]":
             counts = values.astype("M8[D]").astype(np.int32)
         else:
             counts = (values.astype("M8[ms]") if self.kind == "date" else values).astype(np.int64)
-        return (library.Series(counts) if has(library, "Series") else library.chunked_array([counts])).cast(dtype)
+        return like(self.column, counts).cast(dtype)
 
     def _entries(self, values: Array) -> list[Any]:
         """Stamps as Python's objects like the first entry, or as text in its format."""
@@ -213,26 +212,16 @@ def _entry_kind(entry: Any) -> Kind | None:
     return "number" if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) else None
 
 
-def _instants(entries: list[Any]) -> Array:
-    if all(has(type(entry), "asm8") for entry in entries):  # of pandas, in UTC where they have a zone
+def _values(kind: Kind, entries: list[Any]) -> Array:
+    """Entries of one kind as an array, instants in UTC where they have a zone."""
+    if kind == "period":
+        return np.array([entry.ordinal for entry in entries], np.int64)
+    if all(has(kind, "asm8") for kind in set(map(type, entries))):  # of pandas
         return np.array([entry.asm8 for entry in entries])
-    aware = entries[0].tzinfo is not None
-    return np.array([e.astimezone(UTC).replace(tzinfo=None) if aware else e for e in entries], "M8[us]")
-
-
-def _durations(entries: list[Any]) -> Array:
-    if all(has(type(entry), "asm8") for entry in entries):
-        return np.array([entry.asm8 for entry in entries])
-    return np.array(entries, "m8[us]")
-
-
-_VALUES: dict[str, Callable[[list[Any]], Array]] = {
-    "instant": _instants,
-    "duration": _durations,
-    "date": lambda entries: np.array(entries, "M8[D]"),
-    "period": lambda entries: np.array([entry.ordinal for entry in entries], np.int64),
-    "number": np.array,
-}
+    if kind == "instant" and entries[0].tzinfo is not None:
+        entries = [entry.astimezone(UTC).replace(tzinfo=None) for entry in entries]
+    dtypes = {"instant": "M8[us]", "date": "M8[D]", "duration": "m8[us]"}
+    return np.array(entries, dtypes.get(kind))
 
 
 def _unit_and_zone(called: str, native: Any) -> tuple[str, tzinfo | None]:
