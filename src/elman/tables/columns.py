@@ -194,8 +194,8 @@ def _objects(column: nw.Series[Any]) -> Any:
 def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
     if len(categories) > MOST_CATEGORIES:
         raise ValueError(
-            f"{frame.title} must have at most {MOST_CATEGORIES:,} categories in {frame.called(label)}, each of which becomes "
-            f"a column. Got {len(categories):,}."
+            f"{frame.title} must have at most {MOST_CATEGORIES:,} categories in {frame.called(label)}: "
+            f"each becomes a column. Got {len(categories):,}."
         )
     return Column(label, "category", tuple(sorted(categories)))
 
