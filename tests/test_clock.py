@@ -9,12 +9,13 @@ import narwhals as nw
 import numpy as np
 import pytest
 
+pytest.importorskip("narwhals")
+pd = pytest.importorskip("pandas")
+
 from elman.tables.clock import Clock
 from elman.tables.stamps import Stamps
 from elman.tables.zones import instants, local, zone_name
 
-pytest.importorskip("narwhals")
-pd = pytest.importorskip("pandas")
 BERLIN = "Europe/Berlin"
 
 

@@ -9,15 +9,15 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from elman.checks import DtypeError, ShapeError
-from elman.tables.columns import Column, Columns
-from elman.tables.frames import Frame
-from elman.tables.places import words
-
 pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
+
+from elman.checks import DtypeError, ShapeError
+from elman.tables.columns import Column, Columns
+from elman.tables.frames import Frame
+from elman.tables.places import words
 
 
 def in_pandas(columns):

@@ -8,13 +8,13 @@ import pickle
 import numpy as np
 import pytest
 
-from elman.checks import ShapeError
-from elman.tables.frames import MOST_COLUMNS, Frame, Level, is_table, to_numpy
-
 pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
+
+from elman.checks import ShapeError
+from elman.tables.frames import MOST_COLUMNS, Frame, Level, is_table, to_numpy
 
 DATA = {"y": [1.5, 2.5, 4.0], "n": [3, 1, 2], "site": ["a", "b", "a"]}
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "arrow": pa.table}

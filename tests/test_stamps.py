@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from elman.checks import DtypeError
-from elman.tables.frames import Frame, Level
-from elman.tables.stamps import Stamps, time_kind
-
 pytest.importorskip("narwhals")
 pd = pytest.importorskip("pandas")
 pl = pytest.importorskip("polars")
 pa = pytest.importorskip("pyarrow")
+
+from elman.checks import DtypeError
+from elman.tables.frames import Frame, Level
+from elman.tables.stamps import Stamps, time_kind
 
 ZONES = [None, "Europe/Berlin", "America/New_York", "Etc/GMT+5", "Asia/Kolkata", "US/Eastern", "UTC"]
 
