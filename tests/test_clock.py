@@ -5,12 +5,14 @@ import pickle
 import zoneinfo
 from dataclasses import replace
 
-import narwhals as nw
 import numpy as np
 import pytest
 
 pytest.importorskip("narwhals")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
+
+import narwhals as nw
+import pandas as pd
 
 from elman.tables.clock import Clock
 from elman.tables.stamps import Stamps

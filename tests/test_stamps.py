@@ -10,9 +10,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("narwhals")
-pd = pytest.importorskip("pandas")
-pl = pytest.importorskip("polars")
-pa = pytest.importorskip("pyarrow")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 
 from elman.checks import DtypeError
 from elman.tables.frames import Frame, Level
