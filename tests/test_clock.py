@@ -318,6 +318,8 @@ def test_periods(freq):
         read(index.delete(range(10, 20)))
     with pytest.raises(ValueError, match=r"freq must be a multiple of the periods of the time. Got 7 seconds"):
         read(index, "7s")
+    with pytest.raises(ValueError, match="freq must be a multiple of the periods of the time"):
+        read(index, {"W": "W-TUE", "Q": "Q-FEB", "Y": "A-MAY"}.get(freq, "us"))
     clock, _ = read(index[::3])
     assert clock.describe() == {"M": "3 months", "Q": "9 months", "Y": "36 months", "2M": "6 months"}.get(
         freq, {"D": "3 days", "h": "3 hours", "15min": "45 minutes"}.get(freq, "21 days")
@@ -350,8 +352,14 @@ def test_durations_and_numbers():
 def test_stamps_outside_the_range_of_their_dtype_are_refused():
     for freq in ("D", "MS", "B", "h"):
         last = pd.date_range(end="2262-04-01", periods=20, freq=freq, unit="ns")
-        with pytest.raises(ValueError, match=r"must lie within the range of datetime64\[ns\]. Got steps of"):
+        with pytest.raises(ValueError, match=r"must lie within the range of datetime64\[ns\], up to .* Got steps of"):
             read(last, freq)[1].following(2000)
+    for index in (
+        pd.date_range("9999-12-01", periods=20, unit="s"),
+        pd.Index([dt.date(9999, 11, k) for k in (1, 2, 3)]),
+    ):
+        with pytest.raises(ValueError, match=r"up to the year 9999. Got steps of 1 day beyond it"):
+            read(index)[1].following(200)
     with pytest.raises(ValueError, match=r"stamps with a time zone must lie in the years 2 to 9998. Got 9999"):
         read(pd.date_range("9999-03-01", periods=20, tz=BERLIN, unit="s"))
     with pytest.raises(ValueError, match=r"stamps must exist in Pacific/Apia"):
@@ -388,6 +396,9 @@ def test_steps_of_hours_that_are_even_on_the_wall_alone():
         index = wall.tz_localize(BERLIN)
         found, right = follows(index, 12)
         assert found.equals(right)
+    twice = pd.DatetimeIndex(["2024-10-27 00:00", "2024-10-27 01:00"], tz="UTC").tz_convert(BERLIN)
+    assert [str(stamp.time()) for stamp in twice] == ["02:00:00", "02:00:00"]
+    assert read(twice)[0].describe() == "1 hour"
     by_instant = pd.date_range("2024-03-20", periods=60, freq="24h", tz=BERLIN)
     found, right = follows(by_instant, 12)
     assert found.equals(right)

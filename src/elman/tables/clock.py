@@ -115,7 +115,8 @@ class Clock:
         work = fine(np.empty(0, dtype)).dtype
         rests = np.full(len(numbers), phase)
         found = self.line.join(numbers, rests, work)
-        if (self.line.split(found)[0] != numbers).any():
+        late = work.kind == "M" and (found.astype("M8[Y]") > np.datetime64("9999", "Y")).any()
+        if late or (self.line.split(found)[0] != numbers).any():
             raise ValueError(self.line.end(np.dtype(dtype)))
         if self.zone is not None and self.line.wall:
             found = instants(found, self.zone)
@@ -199,11 +200,11 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
     if count > 0:
         ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
         yield from (Months(count, at_end=ends), Months(count, at_end=not ends))
-    if not walled % _DAY:
-        yield Even(walled, wall=True)
-    yield Even(step)
-    if walled % _DAY and plain.zone is not None:
-        yield Even(walled, wall=True)
+    whole_days = not walled % _DAY
+    lines = (
+        [Even(step)] if walled <= 0 * _DAY else [Even(walled, wall=True), Even(step)]
+    )  # clocks may go back by a step
+    yield from lines if whole_days else reversed(lines)
 
 
 def _try(clock: Clock, rows: Rows) -> tuple[Array, Array, Array]:

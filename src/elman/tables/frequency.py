@@ -59,7 +59,7 @@ def within(step: Line, unit: Line) -> int | None:
     pair: tuple[Any, Any] | None = None
     if isinstance(step, Even) and isinstance(unit, Even) and (step.weekday is None or step.weekday == unit.weekday):
         pair = step.size, unit.size
-    if isinstance(step, Months) and isinstance(unit, Months):
+    if isinstance(step, Months) and isinstance(unit, Months) and step.month in (None, unit.month):
         pair = step.count, unit.count
     if isinstance(step, Business) and isinstance(unit, Business):
         pair = step.count, unit.count

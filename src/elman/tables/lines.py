@@ -46,7 +46,9 @@ class Line:
 
     def end(self, dtype: Any) -> str:
         """What must hold where stamps of a dtype go no further, and what was got."""
-        return f"stamps must lie within the range of {dtype}. Got steps of {self.words()} beyond it."
+        return (
+            f"stamps must lie within the range of {dtype}, up to the year 9999. Got steps of {self.words()} beyond it."
+        )
 
 
 def counted(count: int, word: str) -> str:
