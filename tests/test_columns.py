@@ -113,6 +113,17 @@ def test_some_columns_of_a_table():
         Columns.read([indexed], ["z"])
 
 
+@pytest.mark.parametrize("make", [pd.DataFrame, pl.DataFrame, pa.table], ids=["pandas", "polars", "arrow"])
+def test_names_are_taken_as_they_stand(make):
+    values = {"*": [1.0, 2.0], "^a.*$": [3, 4], "ab": [5.0, None], "": [True, False], "ä\n": [7, 8], "x" * 500: [9, 10]}
+    frame = Frame.read("X", make(values))
+    want = np.array([[np.nan if v is None else v for v in column] for column in values.values()], float).T
+    np.testing.assert_array_equal(Columns.read([frame]).numbers(frame), want)
+    chosen = Columns.read([frame], ["^a.*$", "*"])
+    np.testing.assert_array_equal(chosen.numbers(frame), want[:, [1, 0]])
+    assert frame.column("*").to_list() == [1.0, 2.0]
+
+
 def test_categories_are_those_of_all_frames():
     frames = [pd.DataFrame({"x": [1.0, 2.0], "site": pd.Categorical(sites)}) for sites in (["b", "b"], ["c", "a"])]
     columns = Columns.read([Frame.read(f"X[{i}]", frame) for i, frame in enumerate(frames)])

@@ -134,8 +134,8 @@ class Frame:
         if has(self.native, "iloc"):
             return np.asarray((self.native if every else self.native.iloc[:, places]).to_numpy(), np.float64)
         table = nw.from_native(self.native, eager_only=True)
-        chosen = nw.all() if every else nw.col(*(str(self.labels[place]) for place in places))
-        return np.asarray(table.select(chosen.cast(nw.Float64)).to_numpy(), np.float64)
+        chosen = table if every else table[:, places.tolist()]  # by place: polars takes some names for patterns
+        return np.asarray(chosen.select(nw.all().cast(nw.Float64)).to_numpy(), np.float64)
 
     def empty(self) -> Frame:
         """The frame without its rows: what `write` needs of it, to be kept with a fitted estimator."""
