@@ -130,6 +130,19 @@ def test_a_list_of_dated_series_keeps_its_dates():
         small().fit([parts[0], parts[1].drop(parts[1].index[10:15])])
 
 
+def test_series_of_a_list_keep_their_own_zones():
+    zones = (BERLIN, "America/New_York")  # where clocks change three weeks apart
+    parts = [series(pd.date_range("2024-02-20", periods=25, tz=zone)) for zone in zones]
+    right = [pd.date_range("2024-03-16", periods=3, tz=zone) for zone in zones]
+    forecaster = small().fit(parts)
+    assert [texts(part.index) for part in forecaster.predict()] == list(map(texts, right))
+    assert "Europe/Berlin and America/New_York" in forecaster.read_as
+    for part, stamps in zip(parts, right, strict=True):
+        for fitted in (forecaster, small().fit(parts[0])):
+            found = fitted.predict([part])[0] if fitted is forecaster else fitted.predict(part)
+            assert texts(found.index) == texts(stamps)
+
+
 # Local days over changes of the clock.
 
 

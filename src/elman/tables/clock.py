@@ -164,7 +164,7 @@ def _timelines(rows: Rows, clock: Clock, values: Array, numbers: Array, phases: 
 def _candidates(rows: Rows, plain: Clock, stated: Any, frequency: Any) -> Iterator[Clock]:
     """The clocks that it may be, the likelier first."""
     if isinstance(frequency, Clock):
-        yield frequency
+        yield replace(frequency, stamps=plain.stamps)  # days are those of its own zone
     elif frequency is not None:
         yield from (_stated(rows, plain, line) for line in read_frequency(frequency))
     else:
@@ -225,7 +225,7 @@ def _check_odd(rows: Rows, clock: Clock, keeps: Array, frequency: Any) -> None:
     if frequency is not None:
         must, hint = f"keep to freq={show_value(frequency)}", ""
     if isinstance(frequency, Clock):
-        must = f"keep to the steps of fit, of {step}"
+        must = f"go on in steps of {step}, as those before"
     before = f" after {rows.stamp(at - 1)}" if at and rows.same[at - 1] else ""
     others = f", and {counted(count - 1, 'more row')} off the clock" if count > 1 else ""
     raise ValueError(f"{rows.where(at)} must {must}. Got {rows.stamp(at)}{before}{others}{hint}.")

@@ -169,7 +169,7 @@ def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[st
     free = frame.single and like.frame.single
     roles = Roles.read(name, frame, {**like.said, "target": None if free else list(like.roles.target)})
     if (roles.time is None) != (like.roles.time is None):
-        must = "no time, as in fit" if like.roles.time is None else "a time, as in fit"
+        must = "no time, as before" if like.roles.time is None else "a time, as before"
         raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
     columns = {role: Columns((), some=True) if role in like.joined else like.columns[role] for role in like.columns}
     if free:

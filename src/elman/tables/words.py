@@ -69,11 +69,12 @@ def _time(panel: Panel, tables: Sequence[TableForm]) -> list[str]:
         low, high = min(lengths), max(lengths)
         return [f"{low:,} steps" if low == high else f"{low:,} to {high:,} steps"]
     clock = timelines[0].clock
-    firsts = [timeline.at(np.array([0]))[0] for timeline in timelines]
-    lasts = [timeline.at(timeline.positions[-1:])[0] for timeline in timelines]
-    told = [f"{clock.adverb()} from {clock.show(min(firsts))} to {clock.show(max(lasts))}"]
-    told += [zone_name(clock.zone)] if clock.zone is not None else []
-    late = sum(first > min(firsts) for first in firsts)
+    firsts, lasts = [timeline.first for timeline in timelines], [timeline.last for timeline in timelines]
+    first = min(firsts)
+    told = [f"{clock.adverb()} from {clock.show(first)} to {clock.show(max(lasts))}"]
+    zones = [table.clock.zone for table in tables if table.clock is not None and table.clock.zone is not None]
+    told += [" and ".join(dict.fromkeys(map(zone_name, zones)))] if zones else []
+    late = sum(other > first for other in firsts)
     return [*told, f"{_number(late, 'series')} starting later"] if late else told
 
 
