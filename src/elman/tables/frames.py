@@ -56,8 +56,8 @@ class Frame:
         Raises `TypeError` where narwhals does not read it as a table in memory, `ValueError` where two columns have
         one label, and `ShapeError` where there are more columns than `MOST_COLUMNS`.
         """
-        shape: tuple[int, ...] = value.shape if has(type(value), "shape") else ()
-        if len(shape) == 2 and shape[1] > MOST_COLUMNS:
+        shape = value.shape if has(value, "shape") else ()
+        if isinstance(shape, tuple) and len(shape) == 2 and shape[1] > MOST_COLUMNS:
             raise ShapeError(f"{title} must have at most {MOST_COLUMNS:,} columns. Got {shape[1]:,}.")
         _check_different(title, value)
         table = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)

@@ -21,6 +21,7 @@ from elman.checks import Array, DtypeError
 from elman.tables.frames import Level, is_category, library, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
+from elman.tables.zones import zone_name
 
 Kind = Literal["instant", "date", "period", "duration", "number", "text"]
 
@@ -81,10 +82,11 @@ class Stamps:
             iso = Iso.read(called, entries[0])
             return replace(self, values=iso.parse(called, entries), zone=iso.zone, entry=str(entries[0]))
         zones = [entry.tzinfo for entry in entries] if kind == "instant" else [None]
-        names = {id(zone): _zone_key(zone) for zone in zones}
+        distinct = {id(zone): zone for zone in zones}  # pytz has many objects for one
+        names = {i: "no time zone" if zone is None else zone_name(zone) for i, zone in distinct.items()}
         if len(set(names.values())) > 1:
             row = next(i for i, zone in enumerate(zones) if names[id(zone)] != names[id(zones[0])])
-            told = [f"{show(str(entries[i]))} at row {i} ({names[id(zones[i])] or 'no time zone'})" for i in (row, 0)]
+            told = [f"{show(str(entries[i]))} at row {i} ({names[id(zones[i])]})" for i in (row, 0)]
             raise ValueError(f"{called} must have one time zone. Got {told[0]} after {told[1]}.")
         values = _values(kind, entries)
         values = _whole(called, values) if kind == "number" else values
@@ -240,19 +242,12 @@ def named_zone(called: str, name: str) -> tzinfo:
     """The time zone of a name, "Europe/Berlin", or of an offset, "+01:00"."""
     from zoneinfo import ZoneInfo
 
-    if name[:1] in "+-":
-        return offset(name)
     try:
-        return ZoneInfo(name)
+        return offset(name) if name[:1] in ("+", "-") else ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
             f"{called} must be in a time zone that Python knows; on Windows the package tzdata has them. Got {name!r}."
         ) from None
-
-
-def _zone_key(zone: tzinfo | None) -> str | None:
-    """What tells one time zone from another; pytz has many objects for one."""
-    return None if zone is None else str(getattr(zone, "zone", None) or getattr(zone, "key", None) or zone)
 
 
 def _emptied(native: Any) -> Any:
@@ -285,7 +280,7 @@ def _first(column: nw.Series[Any]) -> str:
 def _told(stamps: Stamps) -> str:
     """The kind of stamps in words."""
     kind = {"instant": "times", "text": "times", "number": "whole numbers"}.get(stamps.kind, f"{stamps.kind}s")
-    zone = f" in {_zone_key(stamps.zone)}" if stamps.zone is not None else ""
+    zone = f" in {zone_name(stamps.zone)}" if stamps.zone is not None else ""
     dated = stamps.kind in ("instant", "date", "text") and stamps.zone is None
     stated = f" of {getattr(stamps.stated, 'freqstr', stamps.stated)}" if stamps.kind == "period" else ""
     return f"{kind}{zone}{' without a time zone' if dated else ''}{stated}"
