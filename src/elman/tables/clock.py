@@ -68,7 +68,7 @@ class Clock:
                 break
         clock, numbers, phases, keeps = max(tried, key=lambda found: found[-1].sum())  # of several the first
         _check_odd(rows, clock, keeps, frequency)
-        _check_gaps(rows, clock, numbers, gaps)
+        _check_gaps(rows, clock, numbers, gaps, isinstance(frequency, Clock))
         return clock, _timelines(rows, clock, stamps.values, numbers, phases)
 
     def describe(self) -> str:
@@ -231,13 +231,13 @@ def _check_odd(rows: Rows, clock: Clock, keeps: Array, frequency: Any) -> None:
     raise ValueError(f"{rows.where(at)} must {must}. Got {rows.stamp(at)}{before}{others}{hint}.")
 
 
-def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
+def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool, known: bool) -> None:
     """Refuses missing steps, or with `gaps` so many of them that most values would be invented."""
     missing = np.where(rows.same, np.diff(numbers) - 1, 0)
     if not missing.any():
         return
     at = int((missing > 0).argmax()) + 1
-    hint = _hint(rows, clock, at)
+    hint = "" if known else _hint(rows, clock, at)  # the clock of fit is not for choice
     if not gaps:
         raise ValueError(
             f"{rows.where(at)} must go on in equal steps, of {clock.describe()} here. "

@@ -10,7 +10,7 @@ import numpy as np
 from elman.checks import Array
 from elman.tables.lines import Even
 from elman.tables.stamps import Stamps
-from elman.tables.zones import local
+from elman.tables.zones import instants, local
 
 
 class Rows:
@@ -90,5 +90,8 @@ def show_stamp(stamp: Any, stamps: Stamps) -> str:
         return str(stamp)
     if stamps.kind in ("period", "text"):
         return str(next(iter(stamps.native(np.array([stamp])))))
-    wall = np.array([stamp]) if stamps.zone is None else local(np.array([stamp]), stamps.zone)
-    return str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")
+    utc = np.array([stamp])
+    wall = utc if stamps.zone is None else local(utc, stamps.zone)
+    text = str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")
+    again = stamps.zone is not None and (instants(wall, stamps.zone) != utc).any()
+    return f"{text} (the second of two)" if again else text
