@@ -349,7 +349,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.networks_, self.network_ = trained.networks, trained.networks[0]
         self.histories_, self.history_ = trained.histories, trained.histories[0]
         self.window_ = plan.window
-        self._end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        self._end = replace(end, form=panel.form.ended())
         self.read_as = describe(panel, trained.short)
 
     def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:

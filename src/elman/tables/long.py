@@ -77,6 +77,10 @@ class TableForm(Form):
     def variable(self, i: int, v: int) -> str:
         return f"column {self.columns['target'].names[v]!r} of {self.name(i)}"
 
+    def ended(self) -> TableForm:
+        timelines = tuple(replace(timeline, positions=timeline.positions[-1:]) for timeline in self.timelines)
+        return replace(self, timelines=timelines, rows=tuple(rows[-1:] for rows in self.rows))
+
     def check_ahead(self, horizon: int) -> None:
         for timeline in self.timelines:
             timeline.following(horizon)
@@ -115,6 +119,9 @@ class TablesForm(Form):
 
     def place(self, role: str, step: int, column: int, i: int = 0) -> str:
         return self.forms[i].place(role, step, column)
+
+    def ended(self) -> TablesForm:
+        return replace(self, forms=tuple(form.ended() for form in self.forms))
 
     def check_ahead(self, horizon: int) -> None:
         for form in self.forms:

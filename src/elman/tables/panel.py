@@ -46,6 +46,10 @@ class Form:
         """The forecasts of each series, (horizon, V), or (horizon, V, Q) for Q `levels`, in the user's form."""
         raise NotImplementedError
 
+    def ended(self) -> Form:
+        """The form without what tells the rows that were read: as much as is needed to go on from their end."""
+        return self
+
     def check_ahead(self, horizon: int) -> None:
         """Refuses series whose clock has no stamps so many steps ahead: a calendar that ends."""
 
