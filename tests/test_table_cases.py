@@ -6,6 +6,7 @@ A panel that became one series, gaps that closed up, stamps an hour off, columns
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("pandas")
 
 import pandas as pd
+from sklearn.base import clone
 
 import elman
 
@@ -392,3 +394,11 @@ def test_late_starts_of_single_series_need_no_fill():
         found = small().fit(table).predict()
     want = small().fit([np.arange(40.0), 100.0 + np.arange(5, 40), 200.0 + np.arange(40)]).predict()
     np.testing.assert_array_equal(found["sales"], np.concatenate(want))
+
+
+def test_a_forecaster_with_a_calendar_is_cloned_and_kept():
+    calendar = np.busdaycalendar("1111110", ["2024-01-08"])
+    forecaster = small(freq=calendar)
+    for copy in (clone(forecaster), pickle.loads(pickle.dumps(forecaster))):
+        assert copy.freq.weekmask.tolist() == calendar.weekmask.tolist()
+        assert copy.freq.holidays.tolist() == calendar.holidays.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +19,9 @@ FORMS = (
     'a step such as "15min", "h", "D", "W-MON", "MS", "ME", "QS", "YE" or "B", a timedelta, a whole number for '
     "numbered steps, np.busdaycalendar, an offset of pandas, or the list of all stamps"
 )
+# NumPy's calendars cannot be copied or pickled, and an estimator that has one as `freq` could not be cloned or kept.
+copyreg.pickle(np.busdaycalendar, lambda own: (np.busdaycalendar, (own.weekmask, own.holidays)))
+
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SIZES: dict[str, Any] = {
