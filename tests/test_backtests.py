@@ -449,8 +449,8 @@ def test_rows_that_a_table_lacks_are_gaps(fill):
         series.append(y)
         heat.append(x)
     roles = {"target": "y", "id": "id", "time": "day", "exogenous": "x"}
-    found = Forecaster(3, **settings).backtest(pd.concat(parts), 50, **roles)
-    plain = Forecaster(3, **settings).backtest(series, 50, exogenous=heat)
+    found = Forecaster(3, **settings).backtest(pd.concat(parts), -20, **roles)
+    plain = Forecaster(3, **settings).backtest(series, -20, exogenous=heat)
     for name in ("forecasts", "actuals", "naive"):
         for a, b in zip(getattr(found, name), getattr(plain, name), strict=True):
             np.testing.assert_array_equal(a, b)

@@ -124,21 +124,23 @@ class Backtest:
 def origins(panel: Panel, plan: Plan, start: Any, step: int, season: int) -> tuple[list[int], list[Array]]:
     """Of each series its first origin, and the ends of its windows from there on, every `step` steps.
 
-    `start` None is the first that a series allows. Series that are too short have no ends; all of them are refused.
+    `start` None is the first that a series allows. Else it is one time for all series with a clock: a network must not
+    be trained on what came later in another series. Series that are too short have no ends; all of them are refused.
     """
     if start is not None and (isinstance(start, bool) or not isinstance(start, (int, np.integer))):
         raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
+    begins, steps = panel.form.span([len(values) for values in panel.values])
     firsts, ends, errors = [], [], []
     for i, values in enumerate(panel.values):
         count = len(values)
         least = int(windows.begins(panel, plan, i).min()) + max(plan.first_end, season + 1)
         most = count - plan.horizon
-        first = least if start is None else int(start) + (count if start < 0 else 0)
+        first = least if start is None else int(start) + (int(steps[i]) if start < 0 else 0) - int(begins[i])
         able = least <= first <= most
         if not able:
             errors.append(
                 f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
-                f"Got {checks.show(start)} of {count} steps."
+                f"Got {checks.show(start)}{f', step {first},' if steps[i] != count else ''} of {count} steps."
             )
         firsts.append(min(max(first, 0), count))
         ends.append(np.arange(first, most + 1, step) if able else np.arange(0))

@@ -288,7 +288,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             As for `fit`; exogenous columns are taken as known over each horizon. Without `refit` the columns of a
             table are those of `fit`.
         start
-            The first step to forecast, counted from the end of each series where it is under 0.
+            The first step to forecast, counted from the end where it is under 0: from the start or the end of each
+            series, or of the clock of all where they have time stamps, so that all are cut at one time.
         step
             Steps from one origin to the next; the last horizon ends with the series or before.
         refit

@@ -81,6 +81,9 @@ class TableForm(Form):
         timelines = tuple(replace(timeline, positions=timeline.positions[-1:]) for timeline in self.timelines)
         return replace(self, timelines=timelines, rows=tuple(rows[-1:] for rows in self.rows))
 
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        return _span(self.timelines, counts) if self.timelines else super().span(counts)
+
     def check_ahead(self, horizon: int) -> None:
         for timeline in self.timelines:
             timeline.following(horizon)
@@ -123,12 +126,23 @@ class TablesForm(Form):
     def ended(self) -> TablesForm:
         return replace(self, forms=tuple(form.ended() for form in self.forms))
 
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        timelines = [timeline for form in self.forms for timeline in form.timelines]
+        return _span(timelines, counts) if timelines else super().span(counts)
+
     def check_ahead(self, horizon: int) -> None:
         for form in self.forms:
             form.check_ahead(horizon)
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         return [form.write([part], levels) for form, part in zip(self.forms, forecasts, strict=True)]
+
+
+def _span(timelines: Sequence[Timeline], counts: Sequence[int]) -> tuple[Array, Array]:
+    """Where series begin on the clock of all, and how many steps it has."""
+    starts = np.array([timeline.start for timeline in timelines], np.int64)
+    begins = starts - starts.min()
+    return begins, np.full(len(counts), (begins + np.array(counts)).max())
 
 
 def _with_level(label: Label, level: float) -> Label:

@@ -50,6 +50,13 @@ class Form:
         """The form without what tells the rows that were read: as much as is needed to go on from their end."""
         return self
 
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        """Where series of so many steps begin on the clock of all, and how many steps that has; both (series,).
+
+        Series without a clock in common begin at 0 and have their own steps.
+        """
+        return np.zeros(len(counts), np.int64), np.array(counts, np.int64)
+
     def check_ahead(self, horizon: int) -> None:
         """Refuses series whose clock has no stamps so many steps ahead: a calendar that ends."""
 
