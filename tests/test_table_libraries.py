@@ -143,6 +143,42 @@ def test_back_tests_cut_all_series_at_one_time(seed):
         np.testing.assert_array_equal(back_test(changed).forecasts[i][0], told.forecasts[i][0])
 
 
+@pytest.mark.parametrize("library", THREE)
+@pytest.mark.parametrize("role", ["past", "exogenous"])
+def test_a_category_that_comes_after_the_origin_changes_no_forecast_from_it(library, role):
+    rng = np.random.default_rng(7700)
+    stamps, values = pd.date_range("2024-01-01", periods=30), values_of(rng, 30)
+    kinds = rng.choice(["beech", "yew"], 30)
+
+    def back_test(entries):
+        columns = {"when": ("stamps", stamps), "y": ("number", values), "kind": ("category", np.array(entries))}
+        return forecaster(2).backtest(table_of(library, columns), -6, time="when", target="y", **{role: "kind"})
+
+    told = back_test(kinds)
+    with pytest.warns(UserWarning, match=r"categories must come before start to be learned. Got kind=ash after it"):
+        other = back_test([*kinds[:27], "ash", "ash", "ash"])
+    np.testing.assert_array_equal(other.forecasts[:2], told.forecasts[:2])
+    assert not (other.forecasts == told.forecasts).all()
+
+
+def test_tables_of_a_list_have_the_categories_of_all():
+    rng = np.random.default_rng(7800)
+    days, values = pd.date_range("2024-01-01", periods=20, name="day"), values_of(rng, 20)
+    kinds = [["ash", "yew"] * 10, ["beech", "ash"] * 10]
+    beside = [pd.DataFrame({"kind": pd.Categorical(own)}, index=days) for own in kinds]
+    series = [pd.Series(values, index=days, name="y")] * 2
+    numbers = [np.stack([np.array(own) == kind for kind in ("ash", "beech", "yew")], 1) * 1.0 for own in kinds]
+    wanted = forecaster(2).fit([values] * 2, past=numbers).predict()
+    apart = forecaster(2).fit(series, past=beside)
+    one = forecaster(2).fit(
+        [y.to_frame().join(x) for y, x in zip(series, beside, strict=True)], target="y", past="kind"
+    )
+    for model in (apart, one):
+        assert "kind (3 categories)" in model.read_as
+        for found, want in zip(model.predict(), wanted, strict=True):
+            np.testing.assert_array_equal(np.ravel(found), want)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_a_future_an_hour_off_is_refused(seed):
     rng = np.random.default_rng(8000 + seed)

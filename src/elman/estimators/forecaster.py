@@ -25,7 +25,7 @@ from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
 from elman.tables.panel import Panel
 from elman.tables.places import check_no_y
-from elman.tables.reading import read, read_future, read_like
+from elman.tables.reading import known_before, read, read_future, read_like
 from elman.tables.words import describe
 from elman.training.checkpoints import Checkpoint
 from elman.training.history import History
@@ -308,7 +308,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         step, season = checks.size("step", step), naive_season(self.season)
         firsts, ends = origins(panel, plan, start, step, season)
         if refit:
-            model._train(recipe, panel.cut(firsts), plan)
+            panel = known_before(panel, firsts)
+            model._train(recipe, panel.cut(firsts), Plan.read(settings, panel.widths))
         return model._judge(panel, firsts, ends)
 
     def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:

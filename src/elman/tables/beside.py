@@ -5,7 +5,7 @@ They are columns beside the series, or the rows of the future after their ends.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -20,18 +20,21 @@ from elman.tables.stamps import Stamps
 
 
 def read_beside(
-    form: TableForm, name: str, table: Any, columns: Columns | None, gaps: Gaps, ahead: int | None = None
-) -> tuple[list[Array], Columns, int]:
+    form: TableForm, frame: Frame, columns: Columns | None, gaps: Gaps, ahead: int | None = None,
+    others: Sequence[Frame] = (),
+) -> tuple[list[Array], Columns, int]:  # fmt: skip
     """Columns of another table on the steps of each series, or on the `ahead` steps after their ends.
 
     The rows are joined by time, and by the id where the other table has it; else they are those of every series. Also
-    returns what the columns hold, and how many rows stand on none of these steps.
+    returns what the columns hold, here or in `others`, and how many rows stand on none of these steps.
     """
-    frame = Frame.read(name, table)
+    name = frame.title
     known = {*frame.labels, *frame.levels}
     time = form.said["time"] if form.said["time"] in known else form.roles.time if form.roles.time in known else None
     ids = [label for label in form.roles.id if label in known] or None
     target = None if columns is None else [column.label for column in columns.columns]
+    if columns is None and (time is not None or frame.levels or form.roles.time is None):
+        target = [label for label in frame.labels if label not in (time, *(ids or ()))] or None
     if frame.single:
         target = None
     said = {"target": target, "time": time, "id": ids, "exogenous": None, "past": None}
@@ -42,7 +45,8 @@ def read_beside(
     if roles.id and len(roles.id) != len(form.roles.id):
         must = f"{name} must have the id of the series, {few(form.roles.id)}"
         raise ValueError(f"{must}. Got {few(roles.id)}.")
-    columns = Columns.read([frame], roles.target) if columns is None else columns
+    if columns is None:
+        columns = Columns.read([frame, *([] if frame.single else others)], roles.target)
     if frame.single:
         columns = columns.renamed(roles.target)
     numbers = columns.numbers(frame)

@@ -90,6 +90,20 @@ class Columns:
         return replace(self, columns=tuple(replace(column, label=label) for column, label in pairs))
 
     @property
+    def of_categories(self) -> Array:
+        """Which columns of numbers (width,) are those of a category."""
+        return np.array([column.kind == "category" for column in self.columns for _ in column.names], bool)
+
+    def chosen(self, kept: Array) -> Columns:
+        """Without the categories whose columns of numbers are not among those `kept` (width,)."""
+        ends = np.cumsum([len(column.names) for column in self.columns])
+        columns = []
+        for column, own in zip(self.columns, np.split(kept, ends[:-1]), strict=True):
+            left = tuple(category for category, stays in zip(column.categories, own, strict=False) if stays)
+            columns.append(replace(column, categories=left))
+        return replace(self, columns=tuple(columns))
+
+    @property
     def width(self) -> int:
         """How many columns of numbers there are."""
         return len(self.names)

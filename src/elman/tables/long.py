@@ -153,13 +153,17 @@ def _with_level(label: Label, level: float) -> Label:
 
 
 def read_table(
-    name: str, table: Any, said: dict[str, Any], freq: Any, gaps: Gaps, like: TableForm | None = None
-) -> Panel:
-    """A panel from a table; of the form `like`, that of an earlier table, come its clock, columns and categories."""
+    name: str, table: Any, said: dict[str, Any], freq: Any, gaps: Gaps, like: TableForm | None = None,
+    others: Sequence[Frame] = (),
+) -> Panel:  # fmt: skip
+    """A panel from a table; of the form `like`, that of an earlier table, come its clock, columns and categories.
+
+    The columns beside the target have the categories of `others`, too: the tables of a list that follow.
+    """
     frame = Frame.read(name, table)
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
-    roles, columns = _as_said(name, frame, said) if like is None else _as_before(name, frame, like)
+    roles, columns = _as_said(name, frame, said, others) if like is None else _as_before(name, frame, like)
     groups, labels = series_of(frame, roles)
     form = TableForm(
         frame=frame.empty(), said=said if like is None else like.said, roles=roles, labels=labels, columns=columns,
@@ -174,10 +178,13 @@ def read_table(
     return Panel(parts["target"], parts["exogenous"], parts["past"], form, gaps.fill)
 
 
-def _as_said(name: str, frame: Frame, said: dict[str, Any]) -> tuple[Roles, dict[str, Columns]]:
+def _as_said(
+    name: str, frame: Frame, said: dict[str, Any], others: Sequence[Frame]
+) -> tuple[Roles, dict[str, Columns]]:
     """The roles that the user gives, and what the columns hold."""
     roles = Roles.read(name, frame, said)
-    columns = {role: Columns.read([frame], getattr(roles, role)) for role in ("target", *BESIDE)}
+    columns = {role: Columns.read([frame, *others], getattr(roles, role)) for role in BESIDE}
+    columns = {"target": Columns.read([frame], roles.target), **columns}
     for column in columns["target"].columns:
         if column.kind == "category":
             got = f"{len(column.categories)} categories in {frame.called(column.label)}"

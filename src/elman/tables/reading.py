@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.tables.beside import read_beside
-from elman.tables.frames import is_table
-from elman.tables.long import TableForm, TablesForm, read_table
+from elman.tables.frames import Frame, is_table
+from elman.tables.long import BESIDE, TableForm, TablesForm, read_table
 from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
 from elman.tables.places import show
 
@@ -34,7 +35,8 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     for i, (table, part) in enumerate(zip(tables, parts, strict=True)):
         name = "the table" if one else f"series[{i}]"
         like = None if not panels else _table_form(panels[0])
-        panels.append(_read_one(name, table, said, part, freq, Gaps(fill, not one), like))
+        rest = [] if panels else list(zip(tables[1:], parts[1:], strict=True))
+        panels.append(_read_one(name, table, said, part, freq, Gaps(fill, not one), like, rest))
     return _together(panels, one, fill)
 
 
@@ -66,7 +68,7 @@ def read_future(form: Form, future: Any, horizon: int, count: int, fill: str | N
     if isinstance(form, TableForm):
         if not is_table(future):
             raise TypeError(f"future must be a table, as the series were. Got {checks.describe(future)}.")
-        return read_beside(form, "future", future, form.columns["exogenous"], gaps, horizon)[0]
+        return read_beside(form, Frame.read("future", future), form.columns["exogenous"], gaps, horizon)[0]
     if isinstance(form, TablesForm):
         tables = [future] * count if is_table(future) else _tables(future)
         if tables is None or len(tables) != count:
@@ -77,6 +79,36 @@ def read_future(form: Form, future: Any, horizon: int, count: int, fill: str | N
             for part in read_future(own, table, horizon, 1, fill)
         ]
     return read_columns("future", future, [horizon] * count, form.many, gaps)
+
+
+def known_before(panel: Panel, ends: Sequence[int]) -> Panel:
+    """The panel without the categories of columns beside the series that come in no row before the ends.
+
+    A network that is trained on these rows must not know that others came later; to it they are none of its categories.
+    """
+    form = panel.form
+    tables = (form,) if isinstance(form, TableForm) else form.forms if isinstance(form, TablesForm) else ()
+    later: list[str] = []
+    for role in BESIDE if tables else ():
+        columns, parts = tables[0].columns[role], panel.known if role == "exogenous" else panel.past
+        kept = ~columns.of_categories
+        for part, end in zip(parts, ends, strict=True):
+            kept |= (part[:end] == 1).any(axis=0)
+        if kept.all():
+            continue
+        later += [str(name) for name, stays in zip(columns.names, kept, strict=True) if not stays]
+        tables = tuple(replace(t, columns={**t.columns, role: columns.chosen(kept)}) for t in tables)
+        parts = [part[:, kept] for part in parts]
+        panel = replace(panel, known=parts) if role == "exogenous" else replace(panel, past=parts)
+    if not later:
+        return panel
+    warnings.warn(
+        f"categories must come before start to be learned. Got {', '.join(later[:3])}{' and more' * (len(later) > 3)} "
+        "after it: read as none of the others.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return replace(panel, form=tables[0] if isinstance(form, TableForm) else TablesForm(tables))
 
 
 def _tables(series: Any) -> list[Any] | None:
@@ -104,20 +136,23 @@ def _split(beside: Mapping[str, Any], i: int, count: int, one: bool) -> dict[str
 
 def _read_one(
     name: str, table: Any, said: Mapping[str, Any], beside: Mapping[str, Any], freq: Any, gaps: Gaps,
-    like: TableForm | None,
+    like: TableForm | None, rest: Sequence[tuple[Any, Mapping[str, Any]]] = (),
 ) -> Panel:  # fmt: skip
-    """One table, and the tables beside it, joined on its time."""
+    """One table, and the tables beside it, joined on its time; the `rest` of a list may have more categories."""
     joined = {role: value for role, value in beside.items() if is_table(value)}
     named = {role: None if role in joined else value for role, value in beside.items()}
     for role in named:
         if like is not None and role in like.joined and role not in joined:
             raise ValueError(f"{role} must be a table, as in fit. Got {show(named[role])}.")
-    panel = read_table(name, table, {**said, **named}, freq, gaps, like)
+    others = [Frame.read(f"series[{i}]", other) for i, (other, _) in enumerate(rest, 1)]
+    panel = read_table(name, table, {**said, **named}, freq, gaps, like, others)
     form = _table_form(panel)
     for role, value in joined.items():
         if like is not None and role not in like.joined:
             raise ValueError(f"{role} must be left out: its columns are those of fit. Got {checks.describe(value)}.")
-        parts, columns, extra = read_beside(form, role, value, None if like is None else like.columns[role], gaps)
+        frame, before = Frame.read(role, value), None if like is None else like.columns[role]
+        others = [Frame.read(role, part[role]) for _, part in rest if is_table(part[role]) and part[role] is not value]
+        parts, columns, extra = read_beside(form, frame, before, gaps, others=others)
         form = replace(
             form, columns={**form.columns, role: columns}, joined=(*form.joined, role), extra=form.extra + extra
         )
