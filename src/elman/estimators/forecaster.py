@@ -90,8 +90,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         begins with its first value. None refuses gaps; late starts among several series are masked even so.
     freq
         The step of a table's time, where it is not to be found out: "h", "15min", "D", "W-MON", "MS", "QE", "B" for
-        business days and other names of pandas; a whole number, a duration, a `numpy.busdaycalendar`, an offset of
-        pandas, or the dates of a trading calendar.
+        business days; a whole number, a duration, a `numpy.busdaycalendar`, an offset of pandas, as
+        `pd.offsets.BMonthEnd()`, or the dates of a trading calendar.
     random_state
         An integer gives the same weights each time.
     progress

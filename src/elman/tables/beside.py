@@ -11,12 +11,12 @@ import numpy as np
 
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, few
+from elman.tables.frames import Frame, Level, few
 from elman.tables.long import TableForm, series_of
 from elman.tables.panel import Gaps
 from elman.tables.places import Where, show
-from elman.tables.roles import Roles
-from elman.tables.stamps import Stamps
+from elman.tables.roles import Roles, known_labels
+from elman.tables.stamps import Stamps, time_kind
 
 
 def read_beside(
@@ -29,16 +29,20 @@ def read_beside(
     returns what the columns hold, here or in `others`, and how many rows stand on none of these steps.
     """
     name = frame.title
+    if not frame.rows:
+        raise ShapeError(f"{name} must have rows. Got none.")
     known = {*frame.labels, *frame.levels}
-    time = form.said["time"] if form.said["time"] in known else form.roles.time if form.roles.time in known else None
+    named = (label for label in (form.said["time"], form.roles.time) if not isinstance(label, Level))
+    time = next((label for label in named if label in known), None)
+    if time is None and form.roles.time is not None:
+        dated = [label for label in known_labels(frame) if time_kind(frame.column(label)) not in (None, "number")]
+        time = dated[0] if len(dated) == 1 else None  # nothing else can be meant
     ids = [label for label in form.roles.id if label in known] or None
     target = None if columns is None else [column.label for column in columns.columns]
-    if columns is None and (time is not None or frame.levels or form.roles.time is None):
-        target = [label for label in frame.labels if label not in (time, *(ids or ()))] or None
     if frame.single:
         target = None
     said = {"target": target, "time": time, "id": ids, "exogenous": None, "past": None}
-    roles = Roles.read(name, frame, said)
+    roles = Roles.read(name, frame, said, beside=True)
     if (roles.time is None) != (form.roles.time is None):
         must = "no time, as the series have none" if form.roles.time is None else "a time, as the series have"
         raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
@@ -94,6 +98,9 @@ def _by_time(form: TableForm, name: str, i: int, numbers: Array, stamps: Array, 
         twice = timeline.at(np.array([where[counts.argmax()] + first]))[0]
         must = f"{name} must have one row per step of {form.name(i)}"
         raise ValueError(f"{must}. Got {timeline.clock.show(twice)} twice.")
+    if not len(where) and ahead is None:
+        start, end = (timeline.clock.show(stamp) for stamp in (timeline.first, timeline.last))
+        raise ShapeError(f"{name} must have rows from {start} to {end}, as {form.name(i)}. Got none there.")
     if len(where) < count and ahead is not None:
         missing = np.setdiff1d(np.arange(count), where)[0]
         start, lacks = (timeline.clock.show(stamp) for stamp in timeline.at(np.array([first, first + missing])))

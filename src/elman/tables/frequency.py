@@ -17,7 +17,7 @@ from elman.tables.stamps import Stamps
 
 FORMS = (
     'a step such as "15min", "h", "D", "W-MON", "MS", "ME", "QS", "YE" or "B", a timedelta, a whole number for '
-    "numbered steps, np.busdaycalendar, an offset of pandas, or the list of all stamps"
+    "numbered steps, np.busdaycalendar, an offset such as pd.offsets.BMonthEnd(), or the list of all stamps"
 )
 # NumPy's calendars cannot be copied or pickled, and an estimator that has one as `freq` could not be cloned or kept.
 copyreg.pickle(np.busdaycalendar, lambda own: (np.busdaycalendar, (own.weekmask, own.holidays)))
@@ -86,7 +86,7 @@ def _from_name(name: str) -> tuple[Line, ...] | None:
         return (Months(months * count, end, edge=True, month=month),)
     if anchor:
         return None
-    if base in ("B", "b"):
+    if base in ("B", "b", "C"):
         return (Business(count),)
     if base in _SIZES:
         size = np.timedelta64(count, _SIZES[base])

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, ShapeError
+from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Columns
 from elman.tables.frames import Frame
 from elman.tables.panel import Form, Gaps, Panel
 from elman.tables.places import Where, is_missing, show
-from elman.tables.roles import Label, Roles
-from elman.tables.stamps import Stamps
+from elman.tables.roles import Label, Roles, holds_names
+from elman.tables.stamps import Stamps, time_kind
 
 BESIDE = ("exogenous", "past")  # the roles of columns beside the target
 
@@ -183,13 +183,14 @@ def _as_said(
 ) -> tuple[Roles, dict[str, Columns]]:
     """The roles that the user gives, and what the columns hold."""
     roles = Roles.read(name, frame, said)
+    for label in roles.target:
+        if holds_names(column := frame.column(label)) and time_kind(column) != "number":
+            row = int(np.argmin(np.asarray(column.is_null().to_numpy(), bool)))
+            got = f"{show(column[row])} at row {row} in {frame.called(label)}"
+            hint = "" if frame.single or said["target"] is not None else "; target= names the columns to forecast"
+            raise DtypeError(f"target must be numbers. Got {got}{hint}.")
     columns = {role: Columns.read([frame, *others], getattr(roles, role)) for role in BESIDE}
-    columns = {"target": Columns.read([frame], roles.target), **columns}
-    for column in columns["target"].columns:
-        if column.kind == "category":
-            got = f"{len(column.categories)} categories in {frame.called(column.label)}"
-            raise TypeError(f"target must be numbers. Got {got}.")
-    return roles, columns
+    return roles, {"target": Columns.read([frame], roles.target), **columns}
 
 
 def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[str, Columns]]:

@@ -10,10 +10,10 @@ from typing import Any
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.tables.beside import read_beside
-from elman.tables.frames import Frame, is_table
+from elman.tables.frames import Frame, few, is_table
 from elman.tables.long import BESIDE, TableForm, TablesForm, read_table
 from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
-from elman.tables.places import show
+from elman.tables.places import has, show
 
 
 def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fill: Any, freq: Any = None) -> Panel:
@@ -30,13 +30,15 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     one = not isinstance(series, (list, tuple))
     if not one and said["id"] is not None:
         raise ValueError(f"id must be left out of a list of tables, one per series. Got {show(said['id'])}.")
-    parts = [_split(beside, i, len(tables), one) for i in range(len(tables))]
-    panels: list[Panel] = []
-    for i, (table, part) in enumerate(zip(tables, parts, strict=True)):
-        name = "the table" if one else f"series[{i}]"
-        like = None if not panels else _table_form(panels[0])
-        rest = [] if panels else list(zip(tables[1:], parts[1:], strict=True))
-        panels.append(_read_one(name, table, said, part, freq, Gaps(fill, not one), like, rest))
+    given = [
+        ("the table" if one else f"series[{i}]", table, _split(beside, i, len(tables), one))
+        for i, table in enumerate(tables)
+    ]
+    longest = max(range(len(tables)), key=lambda i: len(tables[i]) if has(type(tables[i]), "__len__") else 0)
+    rest, gaps = [*given[:longest], *given[longest + 1 :]], Gaps(fill, not one)
+    panel = _read_one(*given[longest], said, freq, gaps, None, rest)  # its clock is that of all
+    panels = [_read_one(*part, said, freq, gaps, _table_form(panel)) for part in rest]
+    panels.insert(longest, panel)
     return _together(panels, one, fill)
 
 
@@ -55,10 +57,8 @@ def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | No
     one = not isinstance(series, (list, tuple))
     panels = []
     for i, table in enumerate(tables):
-        part = _split(beside, i, len(tables), one)
-        panels.append(
-            _read_one("the table" if one else f"series[{i}]", table, {}, part, None, Gaps(fill, not one), like)
-        )
+        name, part = "the table" if one else f"series[{i}]", _split(beside, i, len(tables), one)
+        panels.append(_read_one(name, table, part, {}, None, Gaps(fill, not one), like))
     return _together(panels, one, fill)
 
 
@@ -135,8 +135,8 @@ def _split(beside: Mapping[str, Any], i: int, count: int, one: bool) -> dict[str
 
 
 def _read_one(
-    name: str, table: Any, said: Mapping[str, Any], beside: Mapping[str, Any], freq: Any, gaps: Gaps,
-    like: TableForm | None, rest: Sequence[tuple[Any, Mapping[str, Any]]] = (),
+    name: str, table: Any, beside: Mapping[str, Any], said: Mapping[str, Any], freq: Any, gaps: Gaps,
+    like: TableForm | None, rest: Sequence[tuple[str, Any, Mapping[str, Any]]] = (),
 ) -> Panel:  # fmt: skip
     """One table, and the tables beside it, joined on its time; the `rest` of a list may have more categories."""
     joined = {role: value for role, value in beside.items() if is_table(value)}
@@ -144,14 +144,14 @@ def _read_one(
     for role in named:
         if like is not None and role in like.joined and role not in joined:
             raise ValueError(f"{role} must be a table, as in fit. Got {show(named[role])}.")
-    others = [Frame.read(f"series[{i}]", other) for i, (other, _) in enumerate(rest, 1)]
+    others = [Frame.read(title, other) for title, other, _ in rest]
     panel = read_table(name, table, {**said, **named}, freq, gaps, like, others)
     form = _table_form(panel)
     for role, value in joined.items():
         if like is not None and role not in like.joined:
             raise ValueError(f"{role} must be left out: its columns are those of fit. Got {checks.describe(value)}.")
         frame, before = Frame.read(role, value), None if like is None else like.columns[role]
-        others = [Frame.read(role, part[role]) for _, part in rest if is_table(part[role]) and part[role] is not value]
+        others = [Frame.read(role, part[role]) for *_, part in rest if is_table(part[role]) and part[role] is not value]
         parts, columns, extra = read_beside(form, frame, before, gaps, others=others)
         form = replace(
             form, columns={**form.columns, role: columns}, joined=(*form.joined, role), extra=form.extra + extra
@@ -171,10 +171,9 @@ def _together(panels: Sequence[Panel], one: bool, fill: str | None) -> Panel:
         return replace(panels[0], fill=fill)
     forms = tuple(_table_form(panel) for panel in panels)
     for form in forms:
-        if form.many:
-            raise ValueError(
-                f"{form.called} must be one series, in a list of them. Got {len(form.labels)} by its index."
-            )
+        if len(form.labels) > 1:
+            by = few(form.roles.id)
+            raise ValueError(f"{form.called} must be one series, in a list of them. Got {len(form.labels)} by {by}.")
     values, known, past = (
         [part for panel in panels for part in getattr(panel, role)] for role in ("values", "known", "past")
     )

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import narwhals as nw
 
 from elman.checks import ShapeError
-from elman.tables.frames import Frame, few
+from elman.tables.frames import Frame, few, is_category
 from elman.tables.places import show
 from elman.tables.stamps import time_kind
 
@@ -33,10 +33,11 @@ class Roles:
     unread: tuple[Label, ...] = ()  #: columns without a role
 
     @classmethod
-    def read(cls, name: str, frame: Frame, given: dict[str, Any]) -> Roles:
+    def read(cls, name: str, frame: Frame, given: dict[str, Any], beside: bool = False) -> Roles:
         """The roles that the user gives, and those that the table is plain about, all checked.
 
-        `given` holds what the user said of target, time, id, exogenous and past: a label, a list of labels, or None.
+        `given` holds what the user said of target, time, id, exogenous and past: a label, a list of labels, or None. A
+        table that stands `beside` the series may hold names that are no id.
         """
         said = {role: _labels(name, frame, role, value) for role, value in given.items()}
         if len(said["time"]) > 1:
@@ -47,7 +48,7 @@ class Roles:
         roles = _with_levels(name, frame, roles)
         taken = [*roles.exogenous, *roles.past, *roles.id, *(() if roles.time is None else (roles.time,))]
         left = tuple(label for label in frame.labels if label not in {*taken, *roles.target})
-        _check_left(name, frame, roles, left)
+        _check_left(name, frame, roles, left, beside)
         if not roles.target:
             roles, left = replace(roles, target=left), ()
         both = [label for label in roles.target if label in set(taken)]
@@ -130,7 +131,7 @@ def _refused_index(name: str, frame: Frame, roles: Roles, levels: list[Label]) -
     )
 
 
-def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...]) -> None:
+def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...], beside: bool) -> None:
     """Refuses columns without a role that say when a row was, or which series it belongs to."""
     for label in left if roles.time is None or not roles.id else ():
         column = frame.column(label)
@@ -139,7 +140,9 @@ def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...]) 
             raise ValueError(
                 f"time must be given where {name} has a column of dates. Got none, and column {show(label)}."
             )
-        if not roles.id and kind is None and holds_names(column) and column.n_unique() < len(column):
+        if roles.id or beside or kind is not None or not holds_names(column):
+            continue
+        if 1 < column.n_unique() < len(column):
             raise ValueError(
                 f"id must be given where a column may name the series: id={show(label)}, or leave the column out. Got "
                 f"none, and {show(label)} with {column.n_unique()} different entries in {len(column)} rows."
@@ -147,8 +150,7 @@ def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...]) 
 
 
 def holds_names(column: Any) -> bool:
-    """Whether a column holds text, or categories."""
-    if column.dtype in (nw.String, nw.Categorical) or isinstance(column.dtype, nw.Enum):
-        return True
-    first = column.drop_nulls().head(1).to_list() if column.dtype == nw.Object else []
+    """Whether a column holds text, or categories of text."""
+    text = column.dtype in (nw.String, nw.Object) or is_category(column)
+    first = column.drop_nulls().head(1).to_list() if text else []
     return bool(first) and isinstance(first[0], str)

@@ -37,6 +37,8 @@ class Rows:
         if self.utc[at] != self.utc[at - 1]:
             raise ValueError(f"{self.where(at)} must ascend. Got {self.stamp(at)} after {self.stamp(at - 1)}.")
         hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if self.naive(at) else ""
+        if len(self.firsts) == 1 and 4 * wrong.sum() > len(self.utc):
+            hint = "; id= tells series apart where there are several"
         first, second = sorted((self.rows[at - 1], self.rows[at]))
         raise ValueError(
             f"{self.where(at)} must ascend, each stamp once. "

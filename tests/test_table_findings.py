@@ -1,0 +1,167 @@
+"""Tables as users bring them: what stands beside series, lists of groups, and words that lead somewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+pytest.importorskip("pandas")
+
+import pandas as pd
+
+import elman
+
+DAYS = pd.date_range("2024-01-01", periods=44, freq="D")
+HISTORY, AHEAD = DAYS[:40], DAYS[40:43]
+SMALL = {"horizon": 3, "window": 6, "hidden": 3, "epochs": 2, "patience": None, "random_state": 0}
+rng = np.random.default_rng(11)
+VALUES, BESIDE = rng.normal(size=44), rng.normal(size=44)
+
+
+def small(**settings):
+    return elman.Forecaster(**{**SMALL, **settings})
+
+
+def sales():
+    return pd.Series(VALUES[:40], index=HISTORY, name="sales")
+
+
+def long_table(ids=("a", "b", "c")):
+    parts = [pd.DataFrame({"id": i, "day": HISTORY, "y": VALUES[:40] * (k + 1)}) for k, i in enumerate(ids)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def words_of(call, *args, **more):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call(*args, **more)
+    return str(caught.value)
+
+
+# Tables beside the series.
+
+
+def sites(entries, index):
+    return pd.DataFrame({"site": pd.Categorical(np.resize(entries, len(index)), list("abc"))}, index=index)
+
+
+def test_categories_beside_a_series_are_no_ids():
+    forecaster = small().fit(sales(), exogenous=sites(list("ab"), DAYS))
+    assert "site (2 categories) known ahead" in forecaster.read_as
+    found = forecaster.predict(future=sites(list("ab"), AHEAD))
+    column = np.resize([[1.0, 0.0], [0.0, 1.0]], (44, 2))
+    arrays = small().fit(VALUES[:40], exogenous=column[:40])
+    np.testing.assert_array_equal(found, arrays.predict(future=column[:3]))
+    assert "must hold categories that fit saw" in words_of(forecaster.predict, future=sites(list("abc"), AHEAD))
+    text = sites(list("ab"), DAYS).astype(str)
+    assert "in the column 'site'. Got 'a' at row 0; astype(\"category\")" in words_of(
+        small().fit, sales(), exogenous=text
+    )
+
+
+def test_tables_of_a_list_have_the_categories_of_all():
+    parts = [sites(list("ab"), HISTORY).assign(y=VALUES[:40]), sites(list("bc"), HISTORY[:30]).assign(y=VALUES[:30])]
+    found = small().fit(parts, target="y", exogenous="site")
+    assert "site (3 categories)" in found.read_as
+    again = small().fit([part[["y"]] for part in parts], exogenous=[part[["site"]] for part in parts])
+    future = [sites(list("ca"), AHEAD), sites(list("b"), DAYS[30:33])]
+    for one, other in zip(found.predict(future=future), again.predict(future=future), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def libraries():
+    names = {"pandas": lambda table: table}
+    names["polars"] = lambda table: pytest.importorskip("polars").from_pandas(table)
+    names["Arrow"] = lambda table: pytest.importorskip("pyarrow").Table.from_pandas(table, preserve_index=False)
+    return names
+
+
+@pytest.mark.parametrize("library", libraries())
+def test_the_one_column_of_dates_of_a_table_beside_is_its_time(library):
+    write = libraries()[library]
+    table = pd.DataFrame({"heat": BESIDE, "when": DAYS})
+    forecaster = small().fit(sales(), exogenous=write(table.sample(frac=1, random_state=0)))
+    found = forecaster.predict(future=write(table[::-1]))
+    index = table.set_index("when")
+    np.testing.assert_array_equal(found, small().fit(sales(), exogenous=index).predict(future=index))
+    two = write(table.assign(made=DAYS))
+    assert "time must be given where exogenous has a column of dates" in words_of(small().fit, sales(), exogenous=two)
+
+
+def test_a_table_beside_without_rows_there_is_refused():
+    table = pd.DataFrame({"heat": BESIDE}, index=DAYS)
+    later = table.set_axis(DAYS + pd.DateOffset(years=3))
+    for settings in ({}, {"fill": "forward"}):
+        told = words_of(small(**settings).fit, sales(), exogenous=later)
+        assert told == "exogenous must have rows from 2024-01-01 to 2024-02-09, as the table. Got none there."
+    assert words_of(small().fit, sales(), past=table[:0]) == "past must have rows. Got none."
+    forecaster = small().fit(sales(), exogenous=table)
+    assert words_of(forecaster.predict, future=table[:0]) == "future must have rows. Got none."
+    panel = small().fit(long_table(), id="id", time="day", exogenous=table)
+    assert words_of(panel.predict, future=table[:0].reset_index(names="day")) == "future must have rows. Got none."
+
+
+# Lists of groups.
+
+
+def test_groups_keep_the_column_that_names_them():
+    groups = [group for _, group in long_table().groupby("id")]
+    forecaster = small().fit(groups, time="day", target="y")
+    wanted = small().fit(long_table(), id="id", time="day").predict()
+    np.testing.assert_array_equal(pd.concat(forecaster.predict())["y"], wanted["y"])
+    assert forecaster.read_as.endswith("id not read")
+    told = words_of(small().fit, groups, time="day")
+    assert told == "target must be numbers. Got 'a' at row 0 in the column 'id'; target= names the columns to forecast."
+
+
+def test_groups_of_an_index_of_two_levels_are_series():
+    panel = long_table().set_index(["id", "day"])
+    forecaster = small().fit([group for _, group in panel.groupby("id")])
+    assert "3 series by id" in forecaster.read_as
+    wanted = small().fit(panel).predict()
+    pd.testing.assert_frame_equal(pd.concat(forecaster.predict()), wanted)
+    told = words_of(small().fit, [panel, panel])
+    assert told == "series[0] must be one series, in a list of them. Got 3 by 'id'."
+
+
+def test_the_longest_table_of_a_list_tells_the_step():
+    for first in (sales()[:1], sales()[20:22:1]):
+        with pytest.warns(UserWarning, match=r"series\[0\] is left out"):
+            forecaster = small().fit([first, sales()])
+        assert forecaster.read_as.startswith("2 series, daily from 2024-01-01 to 2024-02-09")
+    told = words_of(small().fit, [sales()[::2], sales()])
+    assert "the time of series[0] must go on in equal steps, of 1 day here" in told
+
+
+# Words that lead somewhere.
+
+
+def test_a_column_without_entries_is_no_id():
+    told = words_of(small(fill="forward").fit, sales().to_frame().assign(note=None))
+    assert told.startswith("the table must hold values. Got NaN alone from step 0, column 'note'")
+    found = small().fit(sales().to_frame().assign(note="kept by hand"), target="sales")
+    np.testing.assert_array_equal(found.predict(), small().fit(sales().to_frame()).predict())
+
+
+@pytest.mark.parametrize("step", ["D", "h"])
+def test_series_that_nobody_tells_apart(step):
+    table = pd.DataFrame({"store": np.repeat([1, 2], 20), "y": VALUES[:40]})
+    table.index = pd.DatetimeIndex(np.tile(pd.date_range("2024-10-26", periods=20, freq=step), 2))
+    told = words_of(small().fit, table)
+    assert "at row 0 and again at row 20; id= tells series apart where there are several." in told
+    assert "2 series by store" in small().fit(table, id="store").read_as
+
+
+@pytest.mark.parametrize("name", ["BME", "SMS", "WOM-1MON"])
+def test_names_of_steps_that_pandas_alone_knows(name):
+    index = pd.date_range("2021-03-05", periods=43, freq=name)
+    series = pd.Series(VALUES[:40], index=pd.DatetimeIndex(index[:40].to_numpy()))
+    assert "an offset such as pd.offsets.BMonthEnd()" in words_of(small(freq=name).fit, series)
+    found = small(freq=pd.tseries.frequencies.to_offset(name)).fit(series).predict()
+    assert found.index.tolist() == index[40:].tolist()
+
+
+def test_custom_business_days_without_holidays_are_business_days():
+    index = pd.DatetimeIndex(pd.date_range("2024-01-01", periods=40, freq="C").to_numpy())
+    series = pd.Series(VALUES[:40], index=index)
+    pd.testing.assert_series_equal(small(freq="C").fit(series).predict(), small(freq="B").fit(series).predict())
