@@ -307,14 +307,16 @@ def test_late_starts_are_left_out():
         assert np.isfinite(forecaster.predict()).all()
         test = Forecaster(3, shared=shared, **settings).backtest(both, 40)
         assert np.isfinite(test["MASE"])
-    with pytest.warns(UserWarning, match="column 0 of .* Got 5 from its first value on; column 0 of .* left out"):
+    with pytest.warns(
+        UserWarning, match="column 0 of .* Got 5 after the gap at step 14, column 0; column 0 of .* left out"
+    ):
         test = Forecaster(3, **settings).backtest([both, both], 20)
     assert np.isnan(test.forecasts[0][:3, :, 0]).all()
     assert np.isfinite(test.forecasts[0][3:]).all()
     both[:60, 0] = np.nan
     for series in (both, [both, both[:, ::-1]]):
         with pytest.warns(
-            UserWarning, match="column 0 of .* Got 0 from its first value on; .* left out of the training"
+            UserWarning, match="column 0 of .* Got 0 after the gap at step .*; .* left out of the training"
         ):
             test = Forecaster(3, **settings).backtest(series, 40)
         forecasts = as_list(test.forecasts)[0]
@@ -322,7 +324,8 @@ def test_late_starts_are_left_out():
         assert np.isfinite(forecasts[:, :, 1]).all()
         assert np.isfinite(test["MASE"])
     with pytest.warns(
-        UserWarning, match=r"column 0 of series must have at least 11 steps.*Got 10 from .*is left out of the training"
+        UserWarning,
+        match=r"column 0 of series must have at least 11.*Got 10 after the gap at step 59, column 0; .*is left out of",
     ):
         forecaster = Forecaster(3, **settings).fit(both)
     assert np.isfinite(forecaster.predict()).all()

@@ -82,7 +82,7 @@ def test_one_bare_frame_after_a_fit_on_sequences_is_refused(kind):
         refused(r"pass \[x\] for one sequence", lambda frame=frame: model.predict(frame))
     pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
     for column in (pandas.Series(X[0][:, 0]), polars.Series(X[0][:, 0])):
-        refused(r"Reshape your data: \[X\] is one sequence", lambda column=column: model.predict(column))
+        refused(r"pass \[x\] for one sequence\.", lambda column=column: model.predict(column))
     same(model.predict(pandas.Series(X)), model.predict(X))  # a column of sequences is a list of them
 
 

@@ -99,7 +99,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     its rows are steps (an id, a time, text, names that are not those of steps, an index of dates) is asked about. See
     docs/tables.md.
 
-    A `UserWarning` names columns that look like an id (constant in every sequence, and not the same in all) or a time
+    A `UserWarning` names columns that look like an id (constant in every sequence, with three values or more) or a time
     (counting up in equal steps in every sequence): training takes them as features.
 
     Raises, before any training, `ShapeError`, `DtypeError`, `TypeError` or `ValueError` where an argument, X or y does

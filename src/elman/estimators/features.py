@@ -1,8 +1,9 @@
 """Columns that are no features: ids and times that a network would learn from, and tables whose rows are steps.
 
-In sequences, an id is a column that is constant inside every sequence and differs between them; a time is one that
-holds numbers of equal distance inside every sequence. Where steps are the rows of one long table, an id stands in
-blocks of equal whole numbers, and a time counts up in equal steps over the rows, or again and again from a lower one.
+In sequences, an id is a column that is constant inside every sequence and differs between them, in three values or
+more, or in two of two sequences; a time is one that holds numbers of equal distance inside every sequence. Where steps
+are the rows of one long table, an id stands in blocks of equal whole numbers, and a time counts up in equal steps over
+the rows, or again and again from a lower one.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from elman.tables.stamps import Stamps, time_kind
 _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fewer do so by chance
 
 
-def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Array) -> None:
-    """Warns of columns of sequences (time_i, columns) that look like ids and times, among those that are `judged`.
+def warn_of_ids_and_times(parts: list[Array], names: Sequence[str]) -> None:
+    """Warns of columns of sequences (time_i, columns) that look like ids and times.
 
-    Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like.
+    Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like. So is
+    a fact that is true or false of each of more than two sequences.
     """
     if len(set(names)) == 1:
         return
-    constant, even, ordered = judged.copy(), judged.copy(), np.ones(len(names), bool)
+    constant, even, ordered = np.ones((3, len(names)), bool)
     for part in parts:
         maybe = np.flatnonzero(constant | even)
         if not len(maybe):
@@ -40,10 +42,14 @@ def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Arra
         ordered[maybe] &= (np.diff(rows, axis=0) > 0).all(axis=0)
     lengths = np.array([len(part) for part in parts])
     first = np.stack([part[0] for part in parts])
-    changing = {name for name, whole in zip(names, constant, strict=True) if not whole}
-    differ = (first != first[0]).any(axis=0) & ((lengths - 1).sum() >= _EVIDENCE)
+    places: dict[str, list[int]] = {}
+    for j, name in enumerate(names):
+        places.setdefault(name, []).append(j)
+    ids, least = [], min(3, max(2, len(parts)))
+    if (lengths - 1).sum() >= _EVIDENCE:
+        same = [name for name, own in places.items() if constant[own].all()]
+        ids = [name for name in same if len(np.unique(first[:, places[name]], axis=0)) >= least]
     even &= np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
-    ids = dict.fromkeys(name for name, one in zip(names, differ, strict=True) if one and name not in changing)
     facts = [f"{name} is constant in every sequence and differs between them, as an id" for name in ids]
     facts += [
         f"{names[j]} counts up in equal steps in every sequence, as a time{'' if ordered[j] else ', but out of order'}"

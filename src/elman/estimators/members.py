@@ -22,7 +22,7 @@ from elman.estimators.windows import Plan, Scaled
 from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
-from elman.tables.panel import Panel
+from elman.tables.panel import Panel, first_values
 from elman.training.fitting import fit
 from elman.training.history import History
 from elman.training.losses import Loss, Quantile, as_loss
@@ -203,7 +203,7 @@ class Recipe:
                 parts = [f"a window of {plan.window}", f"a horizon of {plan.horizon}"]
                 parts += [f"a difference of {plan.difference}"] if plan.difference else []
                 parts += [f"a validation part of {held}"] if held else []
-                got = _count(len(values), starts[v])
+                got = _count(panel, plan, i, v)
                 errors.append(f"{name} must have at least {needed + held} steps, for {', '.join(parts)}. Got {got}")
                 names.append(name)
             splits.append(0 if short.all() else split)
@@ -254,7 +254,7 @@ def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
         known = windows.ready(part, plan, np.array([len(values)]))[0]
         able |= bool(known.any())
         for name, v in _named(panel, i, ~known):
-            got = _count(len(values), windows.begins(panel, plan, i)[v])
+            got = _count(panel, plan, i, v)
             errors.append(f"{name} must have at least {plan.first_end} steps. Got {got}")
             names.append(name)
     if not able:
@@ -270,8 +270,18 @@ def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
     return [(panel.form.variable(i, int(v)), int(v)) for v in np.flatnonzero(wrong)]
 
 
-def _count(steps: int, begin: int) -> str:
-    return f"{steps - begin} from its first value on" if begin else str(steps)
+def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
+    """The steps of variable v of series i from where all that is read with it has values, and what had none before."""
+    steps, begin = len(panel.values[i]), int(windows.begins(panel, plan, i)[v])
+    columns = {"target": panel.values[i], "exogenous": panel.known[i], "past": panel.past[i]}
+    for role, part in columns.items() if begin else ():
+        late = first_values(part) == begin
+        if role == "target" and plan.shared:
+            late &= np.arange(len(late)) == v
+        if late.any():
+            what = "" if role == "target" else f" of {role}"
+            return f"{steps - begin} after the gap{what} at {panel.form.place(role, begin - 1, int(late.argmax()), i)}"
+    return str(steps)
 
 
 def _warn(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:

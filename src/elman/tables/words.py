@@ -81,20 +81,21 @@ def _time(panel: Panel, tables: Sequence[TableForm]) -> list[str]:
 def _gaps(panel: Panel, clock: Clock | None) -> list[str]:
     runs: list[int] = []
     leading: list[int] = []
-    for values in panel.values:
-        missing = np.isnan(values)
+    for columns in zip(panel.values, panel.known, panel.past, strict=True):
+        missing = np.isnan(np.concatenate(columns, axis=1))
         if not missing.any():
             continue
-        begins = np.where(missing.all(axis=0), len(values), missing.argmin(axis=0))
+        begins = np.where(missing.all(axis=0), len(missing), missing.argmin(axis=0))
         leading += [int(begin) for begin in begins if begin]
-        inside = (missing & (np.arange(len(values))[:, None] >= begins)).any(axis=1)
+        inside = (missing & (np.arange(len(missing))[:, None] >= begins)).any(axis=1)
         runs += _runs(inside)
     told = []
     if runs:
         verb = FILLED.get(panel.fill or "", "")
         told.append(f"{_number(len(runs), 'gap')} of {_steps(runs, clock)} {verb}".rstrip())
     if leading:
-        told.append(f"{_steps(leading, clock)} before the first value of {_number(len(leading), 'series')} masked")
+        noun = "series" if sum(panel.widths) == 1 else "column"
+        told.append(f"{_steps(leading, clock)} before the first value of {_number(len(leading), noun)} masked")
     return told
 
 
