@@ -124,6 +124,26 @@ def test_an_index_from_0_on_is_no_time():
     np.testing.assert_array_equal(found, small().fit(series().to_numpy()).predict())
 
 
+def test_part_of_a_numbered_table_is_taken_where_fit_had_numbers_from_0_on():
+    table = pd.DataFrame({"y": series().to_numpy(), "p": rng.normal(size=40)})
+    forecaster = small().fit(table[:30], target="y", exogenous="p")
+    found = forecaster.predict(table[10:37], future=table[["p"]][37:])
+    again = table[10:].reset_index(drop=True)
+    np.testing.assert_array_equal(found["y"], forecaster.predict(again[:27], future=again[["p"]][27:])["y"])
+    for later in (table[10:37:2], table[36:9:-1], table[10:37].drop(20)):
+        with pytest.raises(ValueError, match="the index of the table must"):
+            forecaster.predict(later, future=table[["p"]][37:])
+    with pytest.raises(ValueError, match="the index of future must"):
+        forecaster.predict(table[10:34], future=table[["p"]][34::2])
+
+
+def test_gaps_in_columns_beside_are_said():
+    p = pd.DataFrame({"p": [1.0, 2.0]}, index=[DAYS[0], DAYS[30]])
+    assert "p known up to the present, its gaps filled forward" in small(fill="forward").fit(series(), past=p).read_as
+    with pytest.raises(ValueError, match=r"past of the table must be finite. Got NaN at step 1, column 'p'"):
+        small().fit(series(), past=p)
+
+
 def test_a_list_of_dated_series_keeps_its_dates():
     parts = [series(), series(pd.date_range("2024-01-05", periods=30))]
     found = small().fit(parts).predict()

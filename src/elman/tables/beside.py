@@ -31,6 +31,8 @@ def read_beside(
     name = frame.title
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
+    if columns is not None and form.roles.time is None and not form.frame.levels:
+        frame = frame.part()
     known = {*frame.labels, *frame.levels}
     named = (label for label in (form.said["time"], form.roles.time) if not isinstance(label, Level))
     time = next((label for label in named if label in known), None)

@@ -146,6 +146,12 @@ class Frame:
             native = native.clear() if has(native, "clear") else native.schema.empty_table()
         return replace(self, native=native)
 
+    def part(self) -> Frame:
+        """The frame without an index that numbers its rows as those of a longer table: 20, 21, 22, ..."""
+        if len(self.levels) != 1 or getattr(self.native.index.dtype, "kind", "O") not in "iu":
+            return self
+        return replace(self, levels=()) if (np.diff(self.native.index.to_numpy()) == 1).all() else self
+
     def write(self, columns: Mapping[Any, Any], index: Sequence[Hashable] = (), single: bool = False) -> Any:
         """A table of the user's library, or with `single` its one column that is not in `index`.
 

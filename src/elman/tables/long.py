@@ -163,6 +163,8 @@ def read_table(
     frame = Frame.read(name, table)
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
+    if like is not None and like.roles.time is None and not like.frame.levels:
+        frame = frame.part()
     roles, columns = _as_said(name, frame, said, others) if like is None else _as_before(name, frame, like)
     groups, labels = series_of(frame, roles)
     form = TableForm(

@@ -26,7 +26,8 @@ def describe(panel: Panel, left_out: Sequence[str] = ()) -> str:
     if tables:
         roles, columns = tables[0].roles, tables[0].columns
         words = {"exogenous": "known ahead", "past": "known up to the present"}
-        told += [f"{columns[role].describe()} {word}" for role, word in words.items() if columns[role].width]
+        beside = [(columns[role].describe(), word, role) for role, word in words.items() if columns[role].width]
+        told += [f"{held} {word}{_filled(panel, role)}" for held, word, role in beside]
         told += [f"{_names(roles.unread)} not read"] if roles.unread else []
     else:
         told += _widths(panel)
@@ -113,7 +114,13 @@ def _steps(lengths: Sequence[int], clock: Clock | None) -> str:
     return _number(low, unit) if low == high else f"{low:,} to {_number(high, unit)}"
 
 
+def _filled(panel: Panel, role: str) -> str:
+    """Whether gaps in columns beside the series are filled."""
+    gaps = any(np.isnan(part).any() for part in (panel.known if role == "exogenous" else panel.past))
+    return f", its gaps {FILLED[panel.fill]}" if gaps and panel.fill else ""
+
+
 def _widths(panel: Panel) -> list[str]:
     _, known, past = panel.widths
-    told = [f"{_number(known, 'column')} known ahead"] if known else []
-    return [*told, f"{_number(past, 'column')} known up to the present"] if past else told
+    told = [f"{_number(known, 'column')} known ahead{_filled(panel, 'exogenous')}"] if known else []
+    return [*told, f"{_number(past, 'column')} known up to the present{_filled(panel, 'past')}"] if past else told
