@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -165,3 +167,34 @@ def test_custom_business_days_without_holidays_are_business_days():
     index = pd.DatetimeIndex(pd.date_range("2024-01-01", periods=40, freq="C").to_numpy())
     series = pd.Series(VALUES[:40], index=index)
     pd.testing.assert_series_equal(small(freq="C").fit(series).predict(), small(freq="B").fit(series).predict())
+
+
+# Sizes.
+
+
+def test_thousands_of_columns_are_read_in_no_time():
+    wide = pd.DataFrame(rng.normal(size=(20, 30_000)))
+    start = time.perf_counter()
+    told = words_of(small(window=30).fit, wide)
+    assert time.perf_counter() - start < 5  # each column was held against all others: 15 seconds
+    assert "at least 33 steps" in told
+
+
+# Stamps and ids that few have.
+
+
+def test_whole_numbers_do_not_begin_again():
+    table = pd.DataFrame({"tick": np.arange(2**63 - 41, 2**63 - 1), "y": VALUES[:40]})
+    told = words_of(small().fit, table, time="tick")
+    assert told.startswith("stamps must lie within the range of int64")
+    earlier = table.assign(tick=table["tick"] - 2)
+    assert small().fit(earlier, time="tick").predict()["tick"].tolist() == list(range(2**63 - 3, 2**63))
+
+
+def test_ids_of_numpy_beside_those_of_python():
+    table = long_table().assign(id=lambda t: t["id"].map({"a": 1, "b": np.int64(2), "c": 3}).astype(object))
+    table["id"] = pd.Series([np.int64(i) if row % 3 else int(i) for row, i in enumerate(table["id"])], dtype=object)
+    found = small().fit(table, id="id", time="day").predict()
+    np.testing.assert_array_equal(found["y"], small().fit(long_table(), id="id", time="day").predict()["y"])
+    told = words_of(small().fit, long_table().assign(id=[[1]] * 120), id="id", time="day")
+    assert told == "the column 'id' must name the series by text, numbers or dates. Got [1] at row 0."

@@ -142,9 +142,11 @@ class Timeline:
     def following(self, count: int) -> Array:
         """The `count` stamps after the last."""
         found = self.at(self.positions[-1] + np.arange(1, count + 1))
-        if self.clock.zone is not None and (found[1:] <= found[:-1]).any():  # a day was left out at the date line
-            raise ValueError(f"stamps must exist in {zone_name(self.clock.zone)}. Got a day that it left out.")
-        return found
+        if (np.append(np.asarray(self.last, self.dtype), found)[:-1] < found).all():
+            return found
+        if self.clock.zone is None:  # so large that they begin again
+            raise ValueError(self.clock.line.end(self.dtype))
+        raise ValueError(f"stamps must exist in {zone_name(self.clock.zone)}. Got a day that it left out.")
 
     def locate(self, stamps: Array) -> tuple[Array, Array]:
         """The position (rows,) of the step at or before each of other stamps, and whether it stands on that step."""

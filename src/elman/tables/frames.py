@@ -126,6 +126,10 @@ class Frame:
         schema = nw.from_native(self.native, eager_only=True).schema
         return np.array([dtype.is_numeric() for dtype in schema.values()], bool)
 
+    def is_plain(self, label: Hashable) -> bool:
+        """Whether it is the label of such a column."""
+        return label in self._places and bool(self.plain[self._places[label]])
+
     def numbers(self, places: Array) -> Array:
         """Plain columns by their places (rows, places) in float64, NaN where a value is missing."""
         if not len(places):

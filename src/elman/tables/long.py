@@ -7,7 +7,7 @@ Columns known ahead in a table of their own, and the rows of the future, are put
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -186,7 +186,7 @@ def _as_said(
     """The roles that the user gives, and what the columns hold."""
     roles = Roles.read(name, frame, said)
     for label in roles.target:
-        if holds_names(column := frame.column(label)) and time_kind(column) != "number":
+        if not frame.is_plain(label) and holds_names(column := frame.column(label)) and time_kind(column) != "number":
             row = int(np.argmin(np.asarray(column.is_null().to_numpy(), bool)))
             got = f"{show(column[row])} at row {row} in {frame.called(label)}"
             hint = "" if frame.single or said["target"] is not None else "; target= names the columns to forecast"
@@ -229,21 +229,21 @@ def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any,
         kinds: dict[type, int] = {}
         for row, entry in enumerate(entries):
             if is_missing(entry):
-                must = f"column {show(label)} must name a series in every row"
+                must = f"{frame.called(label)} must name a series in every row"
                 raise ValueError(f"{must}. Got {show(entry)} at row {row}.")
-            kinds.setdefault(type(entry), row)
+            kinds.setdefault(type(entry.item() if isinstance(entry, np.generic) else entry), row)
         if len(kinds) > 1:
             first, other = list(kinds.values())[:2]
             raise TypeError(
-                f"column {show(label)} must name the series by entries of one kind. Got {show(entries[first])} at row "
+                f"{frame.called(label)} must name the series by entries of one kind. Got {show(entries[first])} at row "
                 f"{first} and {show(entries[other])} at row {other}."
             )
+        if not isinstance(entries[0], Hashable):
+            must = f"{frame.called(label)} must name the series by text, numbers or dates"
+            raise TypeError(f"{must}. Got {show(entries[0])} at row 0.")
         parts.append(entries)
     numbers: dict[tuple[Any, ...], int] = {}
-    try:
-        codes = np.array([numbers.setdefault(label, len(numbers)) for label in zip(*parts, strict=True)])
-    except TypeError:
-        raise TypeError(f"id must name series by text, numbers or dates. Got {show(parts[0][0])}.") from None
+    codes = np.array([numbers.setdefault(label, len(numbers)) for label in zip(*parts, strict=True)])
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(np.bincount(codes))[:-1]), tuple(numbers)
 

@@ -7,6 +7,7 @@ of series that would be lost are refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -51,10 +52,7 @@ class Roles:
         _check_left(name, frame, roles, left, beside)
         if not roles.target:
             roles, left = replace(roles, target=left), ()
-        both = [label for label in roles.target if label in set(taken)]
-        named = [*taken, *roles.target]
-        both += [label for label in dict.fromkeys(named) if named.count(label) > 1 and label not in both][:3]
-        if both:
+        if both := [label for label, count in Counter([*taken, *roles.target]).items() if count > 1]:
             raise ValueError(f"each column must have one role. Got two for {few(both)}.")
         if not roles.target:
             raise ShapeError(f"target must be a column of {name}. Got none among {few(frame.labels)}.")
@@ -134,6 +132,8 @@ def _refused_index(name: str, frame: Frame, roles: Roles, levels: list[Label]) -
 def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...], beside: bool) -> None:
     """Refuses columns without a role that say when a row was, or which series it belongs to."""
     for label in left if roles.time is None or not roles.id else ():
+        if frame.is_plain(label):
+            continue
         column = frame.column(label)
         kind = time_kind(column)
         if roles.time is None and kind not in (None, "number"):
