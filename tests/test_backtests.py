@@ -417,6 +417,22 @@ def test_data_in_another_unit_gives_the_same_forecasts(seed):
             )
 
 
+@pytest.mark.parametrize("difference", [None, 1, 7])
+@pytest.mark.parametrize("level", ["last", "mean", None])
+def test_the_rounding_of_another_unit_is_no_signal(level, difference):
+    """Differences that are all alike, or 0 for long: an absolute error must not follow the signs of what is left."""
+    t = np.arange(60)
+    rng = np.random.default_rng(19)
+    y = {"whole": t + 0.0, "line": 3.7 + 0.1 * t, "step": np.where(t < 30, 0.3, 0.7), "spike": 1 + 8.0 * (t == 25)}
+    settings = {**TINY, "epochs": 4, "window": 7, "level": level, "difference": difference, "fill": "interpolate"}
+    for name, whole in y.items():
+        gaps = np.where(np.isin(t, rng.integers(2, 50, size=4)), np.nan, whole)
+        for series in (whole, gaps):
+            found = [Forecaster(3, **settings).fit(unit * series).predict() / unit for unit in (1, 1e-13, 1e13, 3)]
+            for other in found[1:]:
+                np.testing.assert_allclose(other, found[0], rtol=1e-6, err_msg=name)
+
+
 def test_a_part_without_values_is_refused():
     y = wave(np.random.default_rng(15), 60)[:, 0]
     with pytest.raises(ValueError, match="the validation part, see validation_fraction, must hold values"):

@@ -121,14 +121,12 @@ class Backtest:
         return figure
 
 
-def origins(panel: Panel, plan: Plan, start: Any, step: int, season: int) -> tuple[list[int], list[Array]]:
+def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int) -> tuple[list[int], list[Array]]:
     """Of each series its first origin, and the ends of its windows from there on, every `step` steps.
 
     `start` None is the first that a series allows. Else it is one time for all series with a clock: a network must not
     be trained on what came later in another series. Series that are too short have no ends; all of them are refused.
     """
-    if start is not None and (isinstance(start, bool) or not isinstance(start, (int, np.integer))):
-        raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
     begins, steps = panel.form.span([len(values) for values in panel.values])
     firsts, ends, errors = [], [], []
     for i, values in enumerate(panel.values):

@@ -296,6 +296,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             True trains on what stands before `start`, and leaves this forecaster as it is. False takes this
             forecaster, which must have been trained on nothing from `start` on.
         """
+        if not checks.is_whole(start):
+            raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
         model = self
         if checks.flag("refit", refit):
             settings = self.get_params(deep=False)
