@@ -198,3 +198,23 @@ def test_ids_of_numpy_beside_those_of_python():
     np.testing.assert_array_equal(found["y"], small().fit(long_table(), id="id", time="day").predict()["y"])
     told = words_of(small().fit, long_table().assign(id=[[1]] * 120), id="id", time="day")
     assert told == "the column 'id' must name the series by text, numbers or dates. Got [1] at row 0."
+
+
+# Variables that are none.
+
+
+def test_variables_that_look_like_ids_and_times_are_told():
+    groups = [group for _, group in long_table(ids=(3, 1, 2)).set_index("day").groupby("id")]
+    with pytest.warns(UserWarning, match="'id' is constant in every series and differs between them, as an id") as told:
+        small().fit(groups)
+    assert told[0].filename == __file__
+    table = pd.DataFrame({"year": np.arange(1980, 2020), "y": VALUES[:40], "x": BESIDE[:40]})
+    with pytest.warns(UserWarning, match="'year' counts up in equal steps in every series, as a time"):
+        small().fit(table)
+    with pytest.warns(UserWarning, match="'store' stands in blocks, as an id"):
+        small().fit(table.drop(columns="year").assign(store=np.repeat([1, 2], 20)))
+    small().fit(table, target=["year", "y"])
+    small().fit(table, time="year")
+    small().fit(table.set_index(HISTORY))
+    small().fit(table[["year"]])
+    small().fit([group.assign(id=BESIDE[:40]) for group in groups])

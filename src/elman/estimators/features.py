@@ -17,6 +17,8 @@ import numpy as np
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
 from elman.tables.frames import Frame, is_table
+from elman.tables.long import TableForm, TablesForm
+from elman.tables.panel import Panel
 from elman.tables.places import has, show
 from elman.tables.stamps import Stamps, time_kind
 
@@ -24,18 +26,42 @@ _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fe
 
 
 def warn_of_ids_and_times(parts: list[Array], names: Sequence[str]) -> None:
-    """Warns of columns of sequences (time_i, columns) that look like ids and times.
+    """Warns of columns of sequences (time_i, columns) that look like ids and times."""
+    if facts := _ids_and_times(parts, names, "sequence"):
+        _warn(f"X: {_some(facts)}. Training takes it as a feature; leave it out where it is none.")
+
+
+def warn_of_variables(panel: Panel) -> None:
+    """Warns of variables that look like ids and times, in tables of which nobody said what is forecast."""
+    form = panel.form.forms[0] if isinstance(panel.form, TablesForm) else panel.form
+    if not isinstance(form, TableForm) or form.said["target"] is not None or (form.timelines and form is panel.form):
+        return
+    names = [form.frame.called(label) for label in form.roles.target]
+    facts = _ids_and_times(panel.values, names, "series", times=not form.timelines)
+    if form is panel.form and not form.roles.id:
+        ids, _ = steps_as_rows(panel.values[0])
+        facts += [f"{names[j]} stands in blocks, as an id" for j in map(int, np.flatnonzero(ids))]
+    if 0 < len(facts) < len(names):
+        _warn(f"series: {_some(facts)}. It is forecast like the others; id=, time= or target= says what it is.", 4)
+
+
+def _some(facts: Sequence[str]) -> str:
+    return "; ".join(facts[:3]) + (f"; and {len(facts) - 3} more" if len(facts) > 3 else "")
+
+
+def _ids_and_times(parts: list[Array], names: Sequence[str], word: str, times: bool = True) -> list[str]:
+    """The columns of sequences (time_i, columns) that look like ids, and those that look like times, in words.
 
     Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like. So is
     a fact that is true or false of each of more than two sequences.
     """
     if len(set(names)) == 1:
-        return
+        return []
     constant, even, ordered = np.ones((3, len(names)), bool)
     for part in parts:
         maybe = np.flatnonzero(constant | even)
         if not len(maybe):
-            return
+            return []
         rows = part[:, maybe].astype(np.float64)
         constant[maybe] &= (rows == rows[0]).all(axis=0)
         even[maybe] &= _counts(rows)
@@ -49,15 +75,13 @@ def warn_of_ids_and_times(parts: list[Array], names: Sequence[str]) -> None:
     if (lengths - 1).sum() >= _EVIDENCE:
         same = [name for name, own in places.items() if constant[own].all()]
         ids = [name for name in same if len(np.unique(first[:, places[name]], axis=0)) >= least]
-    even &= np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
-    facts = [f"{name} is constant in every sequence and differs between them, as an id" for name in ids]
+    even &= times and np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
+    facts = [f"{name} is constant in every {word} and differs between them, as an id" for name in ids]
     facts += [
-        f"{names[j]} counts up in equal steps in every sequence, as a time{'' if ordered[j] else ', but out of order'}"
+        f"{names[j]} counts up in equal steps in every {word}, as a time{'' if ordered[j] else ', but out of order'}"
         for j in map(int, np.flatnonzero(even))
     ]
-    if facts:
-        more = f"; and {len(facts) - 3} more" if len(facts) > 3 else ""
-        _warn(f"X: {'; '.join(facts[:3])}{more}. Training takes it as a feature; leave it out where it is none.")
+    return facts
 
 
 def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) -> None:

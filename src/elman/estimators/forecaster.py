@@ -20,6 +20,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import windows
 from elman.estimators.backtest import Backtest, judge, origins
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
+from elman.estimators.features import warn_of_variables
 from elman.estimators.members import Recipe, check_ready
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
@@ -234,6 +235,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
         plan = Plan.read(settings, panel.widths)
         panel.form.check_ahead(plan.horizon)
+        warn_of_variables(panel)
         self._train(recipe, panel, plan)
         return self
 
