@@ -139,7 +139,10 @@ def test_part_of_a_numbered_table_is_taken_where_fit_had_numbers_from_0_on():
 
 def test_gaps_in_columns_beside_are_said():
     p = pd.DataFrame({"p": [1.0, 2.0]}, index=[DAYS[0], DAYS[30]])
-    assert "p known up to the present, its gaps filled forward" in small(fill="forward").fit(series(), past=p).read_as
+    assert (
+        "p known up to the present, 2 gaps of 9 to 29 days filled forward"
+        in small(fill="forward").fit(series(), past=p).read_as
+    )
     with pytest.raises(ValueError, match=r"past of the table must be finite. Got NaN at step 1, column 'p'"):
         small().fit(series(), past=p)
 

@@ -211,7 +211,7 @@ class Recipe:
         if not any(splits):
             raise ShapeError(f"{errors[0]}.")
         if names:
-            _warn(errors[0], names, "left out of the training", 6)
+            warn_left_out(errors[0], names, "left out of the training", 6)
         return splits, ends, names
 
     def forecast(
@@ -260,7 +260,7 @@ def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
     if not able:
         raise ShapeError(f"{errors[0]}.")
     if names:
-        _warn(errors[0], names, "not forecast", 5)
+        warn_left_out(errors[0], names, "not forecast", 5)
 
 
 def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
@@ -284,7 +284,7 @@ def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
     return str(steps)
 
 
-def _warn(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
+def warn_left_out(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
     """Warns of series that are too short; names the first of them."""
     shown = [*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])]
     be = "are" if len(names) > 1 else "is"

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from elman.checks import Array
 from elman.tables.clock import Clock
 from elman.tables.long import TableForm, TablesForm
 from elman.tables.panel import Panel
@@ -22,15 +23,16 @@ def describe(panel: Panel, left_out: Sequence[str] = ()) -> str:
     tables = form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
     clock = tables[0].clock if tables else None
     told = [", ".join([_count(panel, tables), *_time(panel, tables)])]
-    told += _gaps(panel, clock)
-    if tables:
-        roles, columns = tables[0].roles, tables[0].columns
-        words = {"exogenous": "known ahead", "past": "known up to the present"}
-        beside = [(columns[role].describe(), word, role) for role, word in words.items() if columns[role].width]
-        told += [f"{held} {word}{_filled(panel, role)}" for held, word, role in beside]
-        told += [f"{_names(roles.unread)} not read"] if roles.unread else []
-    else:
-        told += _widths(panel)
+    told += _gaps(panel.values, panel.fill, clock, "series" if panel.widths[0] == 1 else "column")
+    for role, parts, word in (
+        ("exogenous", panel.known, "known ahead"),
+        ("past", panel.past, "known up to the present"),
+    ):
+        if width := parts[0].shape[1]:
+            held = tables[0].columns[role].describe() if tables else _number(width, "column")
+            told.append(", ".join([f"{held} {word}", *_gaps(parts, panel.fill, clock, "column")]))
+    if tables and tables[0].roles.unread:
+        told.append(f"{_names(tables[0].roles.unread)} not read")
     if any(table.unsorted for table in tables):
         told.append("rows put in the order of time")
     if extra := sum(table.extra for table in tables):
@@ -79,11 +81,12 @@ def _time(panel: Panel, tables: Sequence[TableForm]) -> list[str]:
     return [*told, f"{_number(late, 'series')} starting later"] if late else told
 
 
-def _gaps(panel: Panel, clock: Clock | None) -> list[str]:
+def _gaps(parts: Sequence[Array], fill: str | None, clock: Clock | None, noun: str) -> list[str]:
+    """How long gaps in some columns of each series are, and what stands before their first values."""
     runs: list[int] = []
     leading: list[int] = []
-    for columns in zip(panel.values, panel.known, panel.past, strict=True):
-        missing = np.isnan(np.concatenate(columns, axis=1))
+    for part in parts:
+        missing = np.isnan(part)
         if not missing.any():
             continue
         begins = np.where(missing.all(axis=0), len(missing), missing.argmin(axis=0))
@@ -92,10 +95,9 @@ def _gaps(panel: Panel, clock: Clock | None) -> list[str]:
         runs += _runs(inside)
     told = []
     if runs:
-        verb = FILLED.get(panel.fill or "", "")
+        verb = FILLED.get(fill or "", "")
         told.append(f"{_number(len(runs), 'gap')} of {_steps(runs, clock)} {verb}".rstrip())
     if leading:
-        noun = "series" if sum(panel.widths) == 1 else "column"
         told.append(f"{_steps(leading, clock)} before the first value of {_number(len(leading), noun)} masked")
     return told
 
@@ -112,15 +114,3 @@ def _steps(lengths: Sequence[int], clock: Clock | None) -> str:
     step = "1 step" if clock is None else clock.describe()
     unit = step[2:] if step.startswith("1 ") else "step"
     return _number(low, unit) if low == high else f"{low:,} to {_number(high, unit)}"
-
-
-def _filled(panel: Panel, role: str) -> str:
-    """Whether gaps in columns beside the series are filled."""
-    gaps = any(np.isnan(part).any() for part in (panel.known if role == "exogenous" else panel.past))
-    return f", its gaps {FILLED[panel.fill]}" if gaps and panel.fill else ""
-
-
-def _widths(panel: Panel) -> list[str]:
-    _, known, past = panel.widths
-    told = [f"{_number(known, 'column')} known ahead{_filled(panel, 'exogenous')}"] if known else []
-    return [*told, f"{_number(past, 'column')} known up to the present{_filled(panel, 'past')}"] if past else told
