@@ -165,3 +165,100 @@ def test_the_unit_of_the_data_does_not_matter(scale):
     one = forecaster().fit(table, **said).predict()["y"]
     other = forecaster().fit(table.assign(y=table["y"] * scale), **said).predict()["y"]
     np.testing.assert_allclose(other, one * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["polars", "Arrow"])
+def test_dates_beyond_those_of_python(library):
+    far = np.array(["10000-01-01"], "M8[us]") + np.arange(30)
+    refusal(LIBRARIES[library](columns(p=far)), ["'p'", "row 0", "10000"], **roles())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_whole_numbers_that_float64_rounds(library):
+    y = 2**60 + np.arange(30) * 2**55
+    found = forecaster().fit(LIBRARIES[library](columns(y=y)), **roles(exogenous=None)).predict()
+    wanted = forecaster().fit([y[:15].astype(float), y[15:].astype(float)]).predict()
+    np.testing.assert_array_equal(np.asarray(found["y"]), np.concatenate(wanted))
+
+
+ENTRIES = [  # 14 of them each
+    lambda rng: pd.date_range("2024-03-25", periods=14, tz=rng.choice(["UTC", "Europe/Berlin", "America/Sao_Paulo"])),
+    lambda rng: pd.date_range("2024-03-30", periods=14, freq=rng.choice(["h", "D", "ME", "15min"]))[
+        :: rng.choice([1, -1])
+    ],
+    lambda rng: pd.date_range("2024-03-25", periods=14).strftime(["%Y-%m-%d", "%d.%m.%Y", "%Y-%m"][rng.integers(3)]),
+    lambda rng: [day.date() for day in pd.date_range("2024-03-25", periods=14)],
+    lambda rng: pd.period_range("2024-01", periods=14, freq=rng.choice(["M", "W", "h"])),
+    lambda rng: pd.timedelta_range("1h", periods=14, freq="h"),
+    lambda rng: np.repeat(pd.date_range("2024-03-25", periods=7), 2),
+    lambda rng: np.array(["9999-12-20"], "M8[s]") + np.arange(14) * np.timedelta64(1, "D"),
+    lambda rng: rng.permutation(14) if rng.integers(2) else np.arange(14) * 2 + 5,
+    lambda rng: rng.normal(size=14).astype(rng.choice(["float64", "float32", "float16"])),
+    lambda rng: np.where(rng.random(14) < 0.3, rng.choice([np.nan, np.inf]), rng.normal(size=14)),
+    lambda rng: rng.random(14) < 0.5,
+    lambda rng: pd.array([rng.choice([1, 0]), None] * 7, dtype=rng.choice(["boolean", "Int64", "Float32"])),
+    lambda rng: list(rng.choice(["a", "b"], 14)),
+    lambda rng: pd.Categorical([["x", "y"], [1, 2], [None, "y"]][rng.integers(3)] * 7),
+    lambda rng: [[None], ["a", 1], [[1, 2]], [{"a": 1}], [b"a"], [1j], [pd.NaT], [""], [10**30]][rng.integers(9)] * 7,
+    lambda rng: pd.Series(range(14)).astype(pd.ArrowDtype(pa.int64())),
+    lambda rng: pd.arrays.SparseArray(np.zeros(14)),
+    lambda rng: pd.interval_range(0, 14),
+]
+NAMES = ["y", "when", "id", "p", 0, 1, ("a", "b"), None, True, "index", 1.5, ""]
+
+
+def some_entries(rng):
+    entries = ENTRIES[rng.integers(len(ENTRIES))](rng)
+    return list(entries) * 2 if len(entries) == 7 else entries
+
+
+def some_table(rng):
+    """A table of anything, its index too, and what is said of it."""
+    names = [NAMES[i] for i in rng.choice(len(NAMES), int(rng.integers(1, 5)), replace=False)]
+    table = pd.concat([pd.Series(some_entries(rng)).reset_index(drop=True) for _ in names], axis=1)
+    table.columns = pd.Index(names, dtype=object, tupleize_cols=False)
+    kind = rng.integers(4)
+    try:
+        if kind == 1:
+            table.index = pd.Index(some_entries(rng))
+        if kind == 2:
+            table.index = pd.MultiIndex.from_arrays([some_entries(rng), some_entries(rng)], names=["u", None])
+    except (TypeError, ValueError, NotImplementedError):  # lists and halves are no index of pandas
+        kind = 0
+    if kind == 3:
+        try:
+            table = pa.Table.from_pandas(table.rename(columns=str), preserve_index=False)
+            table = table if rng.integers(2) else pl.from_arrow(table)
+        except (ValueError, TypeError, ArithmeticError, NotImplementedError, pl.exceptions.PolarsError):
+            kind = 0
+    said = {role: names[rng.integers(len(names))] for role in ("time", "id", "target", "past") if rng.random() < 0.35}
+    return table, {role: str(name) for role, name in said.items()} if kind == 3 else said
+
+
+def words_of(call):
+    """What a call raises, in words, if it does."""
+    try:
+        call()
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore:start must leave:UserWarning")
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_table_holds_it_is_read_or_refused_in_words(seed):
+    rng = np.random.default_rng(600 + seed)
+    told = []
+    for _ in range(30):
+        table, said = some_table(rng)
+        settings = {"fill": [None, "forward"][rng.integers(2)], "freq": [None, None, "D", "B", 1][rng.integers(5)]}
+        model = forecaster(**settings)
+        told.append(words_of(lambda model=model, table=table, said=said: model.fit(table, **said)))
+        if told[-1] is None:
+            assert model.read_as
+            told.append(words_of(model.predict))
+            told.append(words_of(lambda model=model, table=table, said=said: model.backtest(table, -3, **said)))
+    for words in filter(None, told):
+        assert " must " in words
+        assert "Got " in words
+    assert any(told)

@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Frame, few, is_category, library
+from elman.tables.frames import Frame, entries_of, few, is_category, library
 from elman.tables.places import Where, has, is_missing, is_number, real_numbers, show, words
 
 MOST_CATEGORIES = 1000  #: of a column
@@ -202,7 +202,7 @@ def _look(frame: Frame, label: Hashable, where: Where) -> Column:
 def _objects(column: nw.Series[Any]) -> Any:
     """The entries of a column whose dtype does not tell that they are numbers."""
     array = column.to_numpy() if column.dtype == nw.Unknown else None  # sparse columns of pandas, say
-    return column.to_list() if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
+    return entries_of(column) if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
 
 
 def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
@@ -278,7 +278,7 @@ def _changed(frame: Frame, before: Column, where: Where) -> DtypeError:
     must = f"categories: {few(before.categories)}" if before.kind == "category" else "numbers"
     return DtypeError(
         f"{frame.title} must hold {must} in {frame.called(before.label)}, as before. "
-        f"Got {show(series.to_list()[row])} at {where((row,))}."
+        f"Got {show(entries_of(series)[row])} at {where((row,))}."
     )
 
 

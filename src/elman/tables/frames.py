@@ -137,6 +137,9 @@ class Frame:
         every = len(places) == len(self.labels) and (places == np.arange(len(places))).all()
         if has(self.native, "iloc"):
             return np.asarray((self.native if every else self.native.iloc[:, places]).to_numpy(), np.float64)
+        if has(self.native, "column_names"):  # Arrow refuses whole numbers that float64 rounds, if it is not told
+            parts = [self.native.column(int(place)).cast("float64", safe=False) for place in places]
+            return np.stack([part.to_numpy() for part in parts], axis=1)
         table = nw.from_native(self.native, eager_only=True)
         chosen = table if every else table[:, places.tolist()]  # by place: polars takes some names for patterns
         return np.asarray(chosen.select(nw.all().cast(nw.Float64)).to_numpy(), np.float64)
@@ -260,6 +263,14 @@ def _check_different(title: str, table: Any) -> None:
 
 #: What tables and columns of pandas, polars and Arrow have, one of them each.
 _TABLES = ("to_numpy", "columns", "column_names")
+
+
+def entries_of(column: nw.Series[Any]) -> list[Any]:
+    """The entries of a column as objects of Python; dates beyond those of Python as NumPy has them."""
+    try:
+        return column.to_list()
+    except (OverflowError, ValueError):
+        return list(column.to_numpy())
 
 
 def to_numpy(value: Any) -> Any:

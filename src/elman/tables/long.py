@@ -16,7 +16,7 @@ import numpy as np
 from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame
+from elman.tables.frames import Frame, entries_of
 from elman.tables.panel import Form, Gaps, Panel
 from elman.tables.places import Where, is_missing, show
 from elman.tables.roles import Label, Roles, holds_names
@@ -225,7 +225,7 @@ def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any,
         return [np.arange(frame.rows)], ((),)
     parts = []
     for label in roles.id:
-        entries = frame.column(label).to_list()
+        entries = entries_of(frame.column(label))
         kinds: dict[type, int] = {}
         for row, entry in enumerate(entries):
             if is_missing(entry):

@@ -59,6 +59,8 @@ def show(entry: Any) -> str:
     """An entry in an error, without the name of NumPy's type."""
     if is_missing(entry):
         return "NaN" if is_number(entry) else str(entry)
+    if isinstance(entry, (np.datetime64, np.timedelta64)):
+        return str(entry)  # as an object of Python it may be a number of nanoseconds
     return checks.show(entry.item() if isinstance(entry, np.generic) else entry)
 
 
