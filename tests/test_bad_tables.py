@@ -244,7 +244,7 @@ def words_of(call):
     return None
 
 
-@pytest.mark.filterwarnings("ignore:start must leave:UserWarning")
+@pytest.mark.filterwarnings("ignore:start must leave:UserWarning", "ignore:series. the column:UserWarning")
 @pytest.mark.parametrize("seed", range(40))
 def test_whatever_a_table_holds_it_is_read_or_refused_in_words(seed):
     rng = np.random.default_rng(600 + seed)
