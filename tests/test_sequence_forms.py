@@ -106,3 +106,29 @@ def test_the_shape_of_an_empty_frame_is_that_of_the_user():
     frame = pandas.DataFrame({"x": [1.0, 2.0, 3.5], "site": pandas.Categorical(["a", "b", "c"])})
     with pytest.raises(ValueError, match=r"X\[1\] must have at least one step and one feature. Got \(0, 2\)"):
         fitted(SequenceRegressor, [frame, frame[:0]])
+
+
+def test_axes_are_no_steps():
+    pandas = pytest.importorskip("pandas")
+    y = np.arange(12) % 2
+    for names in (["x", "y", "z"], ["X", "Y"], ["b", "a"], ["heat"], ["u", "v"]):
+        steps = pandas.DataFrame(RNG.normal(size=(12, len(names))), columns=names)
+        with pytest.raises(ValueError, match=f"the column '{names[0]}' is not named like a step.*What is a row"):
+            SequenceClassifier(**TINY).fit(steps, y)
+        SequenceClassifier(**TINY).fit(steps.to_numpy(), y)
+    for given in (["a", "b", "c"], ["A", "B"], ["x1", "x2"], [0, 1]):
+        SequenceClassifier(**TINY).fit(pandas.DataFrame(RNG.normal(size=(12, len(given))), columns=given), y)
+
+
+def test_a_step_of_two_values_is_no_id():
+    pandas = pytest.importorskip("pandas")
+    for values, seen in (([0] * 6 + [1] * 6, ""), ([0] * 4 + [2] * 4 + [1] * 4, "the column 0 looks like an id")):
+        table = pandas.DataFrame(np.column_stack([values, RNG.normal(size=(12, 2))]))
+        if seen:
+            with pytest.raises(ValueError, match=seen):
+                fitted(SequenceRegressor, table)
+        else:
+            fitted(SequenceRegressor, table)
+        table[2] = [*range(6)] * 2
+        with pytest.raises(ValueError, match="the column 0 looks like an id and the column 2 looks like a time"):
+            fitted(SequenceRegressor, table)

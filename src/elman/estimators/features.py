@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,8 @@ def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) 
     if not doubts:
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like an id" for j in np.flatnonzero(ids)]
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like a time" for j in np.flatnonzero(times)]
-    words = [label for label in columns.labels if isinstance(label, str) and len(label) > 1 and not _numbered(label)]
-    if not doubts and words:
+    words = [label for label in columns.labels if isinstance(label, str) and not _numbered(label)]
+    if not doubts and words and "".join(words).lower() != ascii_lowercase[: len(columns.labels)]:
         doubts.append(f"{frame.called(words[0])} is not named like a step, by a number or a date")
     if doubts:
         raise ShapeError(
@@ -191,6 +192,7 @@ def steps_as_rows(values: Array) -> tuple[Array, Array]:
     again = changes < 0
     like_first = np.abs(changes - changes[0]) <= _rounding(rows, changes[0])
     times = (changes[0] > 0) & (again | like_first).all(axis=0) & (again.sum(axis=0) <= len(rows) / 3)
+    ids &= (blocks > 2) | times.any()  # two blocks alone may be any fact of sorted rows
     return ids, times
 
 
