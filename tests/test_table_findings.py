@@ -218,3 +218,18 @@ def test_variables_that_look_like_ids_and_times_are_told():
     small().fit(table.set_index(HISTORY))
     small().fit(table[["year"]])
     small().fit([group.assign(id=BESIDE[:40]) for group in groups])
+
+
+def test_no_advice_to_state_a_step_that_is_stated():
+    told = words_of(small(freq="h").fit, sales())
+    assert told.endswith('23 steps missing; fill="forward" or "interpolate" fills gaps.')
+    assert "freq=" not in words_of(small(freq="h", fill="forward").fit, sales())
+    assert words_of(small().fit, sales().drop(HISTORY[7])).endswith("fills gaps; freq= states another step.")
+
+
+def test_numbers_as_text_are_no_ids():
+    text = [f"{value:.3f}".replace(".", ",") for value in VALUES[:40]]
+    text[3] = text[2]
+    told = words_of(small().fit, sales().to_frame().assign(price=text))
+    assert told.startswith("target must be numbers. Got '")
+    assert "in the column 'price'; target= names" in told

@@ -68,7 +68,7 @@ class Clock:
                 break
         clock, numbers, phases, keeps = max(tried, key=lambda found: found[-1].sum())  # of several the first
         _check_odd(rows, clock, keeps, frequency)
-        _check_gaps(rows, clock, numbers, gaps, isinstance(frequency, Clock))
+        _check_gaps(rows, clock, numbers, gaps, frequency)
         return clock, _timelines(rows, clock, stamps.values, numbers, phases)
 
     def describe(self) -> str:
@@ -233,13 +233,13 @@ def _check_odd(rows: Rows, clock: Clock, keeps: Array, frequency: Any) -> None:
     raise ValueError(f"{rows.where(at)} must {must}. Got {rows.stamp(at)}{before}{others}{hint}.")
 
 
-def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool, known: bool) -> None:
+def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool, frequency: Any) -> None:
     """Refuses missing steps, or with `gaps` so many of them that most values would be invented."""
     missing = np.where(rows.same, np.diff(numbers) - 1, 0)
     if not missing.any():
         return
     at = int((missing > 0).argmax()) + 1
-    hint = "" if known else _hint(rows, clock, at)  # the clock of fit is not for choice
+    hint = "" if isinstance(frequency, Clock) else _hint(rows, clock, at, frequency is not None)
     if not gaps:
         raise ValueError(
             f"{rows.where(at)} must go on in equal steps, of {clock.describe()} here. "
@@ -256,8 +256,8 @@ def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool, known: boo
         )
 
 
-def _hint(rows: Rows, clock: Clock, at: int) -> str:
-    """What may be meant where there is a gap before a row."""
+def _hint(rows: Rows, clock: Clock, at: int, stated: bool) -> str:
+    """What may be meant where there is a gap before a row, of a clock that is found or `stated`."""
     line, days = clock.line, clock.on_line(rows.utc)
     if isinstance(line, Business):
         return "; np.busdaycalendar or a list of all days as freq= leaves out holidays"
@@ -265,7 +265,7 @@ def _hint(rows: Rows, clock: Clock, at: int) -> str:
         return '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
     if rows.naive(at) and isinstance(line, Even) and days[at] - days[at - 1] - line.size == np.timedelta64(1, "h"):
         return "; where clocks went forward, give the time zone (pandas: tz_localize), or UTC"
-    return "; freq= states another step"
+    return "" if stated else "; freq= states another step"
 
 
 def _or_none(stated: Any) -> tuple[Line, ...]:

@@ -142,7 +142,7 @@ def _check_left(name: str, frame: Frame, roles: Roles, left: tuple[Label, ...], 
             )
         if roles.id or beside or kind is not None or not holds_names(column):
             continue
-        if 1 < column.n_unique() < len(column):
+        if 1 < column.n_unique() <= len(column) / 2:
             raise ValueError(
                 f"id must be given where a column may name the series: id={show(label)}, or leave the column out. Got "
                 f"none, and {show(label)} with {column.n_unique()} different entries in {len(column)} rows."
