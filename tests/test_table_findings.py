@@ -212,7 +212,7 @@ def test_variables_that_look_like_ids_and_times_are_told():
     with pytest.warns(UserWarning, match="'year' counts up in equal steps in every series, as a time"):
         small().fit(table)
     with pytest.warns(UserWarning, match="'store' stands in blocks, as an id"):
-        small().fit(table.drop(columns="year").assign(store=np.repeat([1, 2], 20)))
+        small().fit(table.drop(columns="year").assign(store=np.repeat([1, 2, 5, 4], 10)))
     small().fit(table, target=["year", "y"])
     small().fit(table, time="year")
     small().fit(table.set_index(HISTORY))
