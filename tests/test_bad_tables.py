@@ -128,6 +128,16 @@ def test_roles_that_are_wrong(library):
     refusal(table, ["time"], **roles(time=["day", "p"]))
 
 
+def test_one_column_where_more_are_known_ahead():
+    table = pd.DataFrame(columns(q=np.ones(30)))
+    model = forecaster().fit(table, **roles(exogenous=["p", "q"]))
+    future = pd.DataFrame({"day": DAYS + pd.Timedelta(days=15), "store": table["store"], "p": 1.0, "q": 1.0})
+    future = future.set_index(["store", "day"])
+    assert len(model.predict(future=future)) == 4
+    with pytest.raises(ValueError, match=r"future must have the columns 'p', 'q'. Got one column"):
+        model.predict(future=future["p"])
+
+
 def test_labels_that_come_twice():
     table = pd.DataFrame(columns())
     refusal(pd.concat([table, table[["p"]]], axis=1), ["'p'"], **roles())

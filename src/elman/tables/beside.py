@@ -54,6 +54,8 @@ def read_beside(
     if columns is None:
         columns = Columns.read([frame, *([] if frame.single else others)], roles.target)
     if frame.single:
+        if len(columns.columns) != 1:
+            raise ShapeError(f"{name} must have the columns {few(columns.labels)}. Got one column.")
         columns = columns.renamed(roles.target)
     numbers = columns.numbers(frame)
     groups, labels = series_of(frame, roles)
