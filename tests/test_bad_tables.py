@@ -191,6 +191,29 @@ def test_whole_numbers_that_float64_rounds(library):
     np.testing.assert_array_equal(np.asarray(found["y"]), np.concatenate(wanted))
 
 
+def test_tables_where_tokens_are_asked_for():
+    table = pa.table({"day": DAYS.to_numpy(), "y": np.arange(30.0)})
+    for X, words in (
+        ([table, table], r"X\[0\] must have shape \(time,\), one token per step. Got \(30, 2\)"),
+        (np.zeros((0, 3), int), r"X must hold at least one sequence. Got an array of shape \(0, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            elman.SequenceClassifier(embedding=3).fit(X, ["a", "b"][: len(X)])
+
+
+def test_a_category_of_text_that_stands_in_no_row():
+    kinds = [pd.Categorical([1, 2, 3], categories=[1, 2, 3, "x"]), pd.Categorical([None] * 3, categories=["x"])]
+    X = [pd.DataFrame({"q": kinds[0], "y": 1.0}), pd.DataFrame({"q": [3, 1, 2], "y": 1.0})]
+    wanted = [np.array([[1.0, 1], [2, 1], [3, 1]]), np.array([[3.0, 1], [1, 1], [2, 1]])]
+    fixed = {"hidden": 2, "epochs": 1, "random_state": 0}
+    found = elman.SequenceClassifier(**fixed).fit(X, ["a", "b"]).predict_proba(X)
+    np.testing.assert_array_equal(
+        found, elman.SequenceClassifier(**fixed).fit(wanted, ["a", "b"]).predict_proba(wanted)
+    )
+    with pytest.raises(ValueError, match=r"must be finite. Got NaN at sequence 1, step 0, column 'q'"):
+        elman.SequenceClassifier(**fixed).fit([X[0], pd.DataFrame({"q": kinds[1], "y": 1.0})], ["a", "b"])
+
+
 ENTRIES = [  # 14 of them each
     lambda rng: pd.date_range("2024-03-25", periods=14, tz=rng.choice(["UTC", "Europe/Berlin", "America/Sao_Paulo"])),
     lambda rng: pd.date_range("2024-03-30", periods=14, freq=rng.choice(["h", "D", "ME", "15min"]))[

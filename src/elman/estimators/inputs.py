@@ -291,6 +291,11 @@ def _read_tokens(X: Any, known: Array | None) -> Inputs:
         must = "X must be a list of sequences of tokens, (time,) each, or an array (n, time), where embedding is given."
         hint = ": pass [x] for one sequence" if checks.rank(X) == 1 else ""
         raise ShapeError(f"{must} Got {checks.describe(X)}{hint}.")
+    if not len(X):
+        raise ShapeError(f"X must hold at least one sequence. Got {checks.describe(X)}.")
+    for i, part in enumerate(X):
+        if is_table(part) and len(part.shape) == 2:  # columns of several kinds are no array
+            raise ShapeError(f"X[{i}] must have shape (time,), one token per step. Got {tuple(part.shape)}.")
     parts, known = tokens.encode([_plain(f"X[{i}]", part) for i, part in enumerate(X)], known)
     return Inputs(parts, form, kept={"n_features_in_": 1, "_form": form, "_columns": None, "tokens_": known})
 

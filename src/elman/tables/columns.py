@@ -246,7 +246,8 @@ def _as_numbers(frame: Frame, column: Column, where: Where) -> Array:
         raise _changed(frame, column, where)
     elif is_category(series):
         rows, entries = codes(series)
-        array = np.array([*(np.nan if is_missing(entry) else float(entry) for entry in entries), np.nan])[rows]
+        numbers = [float(entry) if is_number(entry) else np.nan for entry in entries]  # text stands in no row
+        array = np.array([*numbers, np.nan])[rows]
     else:
         array = real_numbers(frame.called(column.label), np.asarray(_objects(series)), where)
     return np.asarray(array, np.float64)[:, None]
