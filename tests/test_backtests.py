@@ -308,7 +308,7 @@ def test_late_starts_are_left_out():
         test = Forecaster(3, shared=shared, **settings).backtest(both, 40)
         assert np.isfinite(test["MASE"])
     with pytest.warns(
-        UserWarning, match="column 0 of .* Got 5 after the gap at step 14, column 0; column 0 of .* left out"
+        UserWarning, match="column 0 of .* Got 5 from the first value of column 0 of .*; column 0 of .* left out"
     ):
         test = Forecaster(3, **settings).backtest([both, both], 20)
     assert np.isnan(test.forecasts[0][:3, :, 0]).all()
@@ -316,7 +316,7 @@ def test_late_starts_are_left_out():
     both[:60, 0] = np.nan
     for series in (both, [both, both[:, ::-1]]):
         with pytest.warns(
-            UserWarning, match="column 0 of .* Got 0 after the gap at step .*; .* left out of the training"
+            UserWarning, match="column 0 of .* Got 0 from the first value of .*; .* left out of the training"
         ):
             test = Forecaster(3, **settings).backtest(series, 40)
         forecasts = as_list(test.forecasts)[0]
@@ -325,10 +325,31 @@ def test_late_starts_are_left_out():
         assert np.isfinite(test["MASE"])
     with pytest.warns(
         UserWarning,
-        match=r"column 0 of series must have at least 11.*Got 10 after the gap at step 59, column 0; .*is left out of",
+        match=r"column 0 of .* at least 11.*Got 10 from the first value of column 0 of series on; .* left",
     ):
         forecaster = Forecaster(3, **settings).fit(both)
     assert np.isfinite(forecaster.predict()).all()
+    with pytest.raises(ValueError, match=r"series must have at least 11.* Got 10 from the first value of column 0 of"):
+        Forecaster(3, shared=False, **settings).fit(both)
+    beside = np.where(np.arange(70) < 64, np.nan, 1.0)
+    with pytest.raises(ValueError, match="Got 6 from the first value of the exogenous columns on"):
+        Forecaster(3, fill="forward", **settings).fit(np.arange(70.0), exogenous=beside)
+
+
+def test_no_forecast_is_nan_without_a_warning():
+    """With the networks of a fit before, variables that begin late are named."""
+    rng = np.random.default_rng(20)
+    y = wave(rng, 70, 2)
+    forecaster = Forecaster(3, window=6, **TINY).fit(y)
+    y[:38, 1] = np.nan
+    with pytest.warns(UserWarning, match="needs 6 steps from the first value on; column 1 of series is too young"):
+        test = forecaster.backtest(y, 40, refit=False)
+    assert np.isnan(test.forecasts[:4, :, 1]).all()
+    assert np.isfinite(test.forecasts[4:]).all()
+    assert np.isfinite(test.forecasts[:, :, 0]).all()
+    with pytest.warns(UserWarning, match="column 1 of series is too young"):
+        forecaster.score(y)
+    assert np.isfinite(forecaster.backtest(y, 44, refit=False).forecasts).all()
 
 
 def test_a_late_column_masks_the_start_too():

@@ -151,6 +151,17 @@ def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int)
     return firsts, ends
 
 
+def warn_of_young(panel: Panel, plan: Plan, firsts: Sequence[int], ends: Sequence[Array]) -> None:
+    """Warns of variables that begin too late for a forecast from the first origin of their series: theirs are NaN."""
+    young = []
+    for i, (first, own) in enumerate(zip(firsts, ends, strict=True)):
+        late = windows.begins(panel, plan, i) > first - plan.first_end
+        young += [panel.form.variable(i, int(v)) for v in np.flatnonzero(late & (len(own) > 0))]
+    if young:
+        must = f"a forecast needs {plan.first_end} steps from the first value on"
+        warn_left_out(must, young, "too young for one from the first origins", 4)
+
+
 def _cell(value: Any) -> str:
     return value if isinstance(value, str) else f"{value:.4g}"
 

@@ -18,7 +18,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
-from elman.estimators.backtest import Backtest, judge, origins
+from elman.estimators.backtest import Backtest, judge, origins, warn_of_young
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.features import warn_of_variables
 from elman.estimators.members import Recipe, check_ready
@@ -314,6 +314,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         if refit:
             panel = known_before(panel, firsts)
             model._train(recipe, panel.cut(firsts), Plan.read(settings, panel.widths))
+        else:
+            warn_of_young(panel, plan, firsts, ends)
         return model._judge(panel, firsts, ends)
 
     def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:
@@ -324,7 +326,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_no_y(y)
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
-        test = self._judge(panel, *origins(panel, self._plan, None, 1, naive_season(self.season)))
+        firsts, ends = origins(panel, self._plan, None, 1, naive_season(self.season))
+        warn_of_young(panel, self._plan, firsts, ends)
+        test = self._judge(panel, firsts, ends)
         if not test["naive MAE"] > 0:  # NaN where no value came
             raise ValueError(
                 "series must not repeat itself exactly, or there is no error to compare with. "

@@ -271,7 +271,7 @@ def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
 
 
 def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
-    """The steps of variable v of series i from where all that is read with it has values, and what had none before."""
+    """The steps of variable v of series i from where all that is read with it has values."""
     steps, begin = len(panel.values[i]), int(windows.begins(panel, plan, i)[v])
     columns = {"target": panel.values[i], "exogenous": panel.known[i], "past": panel.past[i]}
     for role, part in columns.items() if begin else ():
@@ -279,8 +279,8 @@ def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
         if role == "target" and plan.shared:
             late &= np.arange(len(late)) == v
         if late.any():
-            what = "" if role == "target" else f" of {role}"
-            return f"{steps - begin} after the gap{what} at {panel.form.place(role, begin - 1, int(late.argmax()), i)}"
+            what = panel.form.variable(i, int(late.argmax())) if role == "target" else f"the {role} columns"
+            return f"{steps - begin} from the first value of {what} on"
     return str(steps)
 
 
