@@ -125,7 +125,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
             if not nested or inputs.features != estimator.network_.input_size or (len(X) > 1 and X.shape[1] == 1):
                 raise _one_sequence(X, estimator.network_.input_size)
             inputs = replace(inputs, form="list")  # lists of equal length
-    elif rank == 1 and not reset and estimator._form != "table" and not isinstance(X, list):
+    elif rank == 1 and not reset and estimator._form != "table" and np.asarray(X).dtype.kind in "biuf":
         raise _one_sequence(X, estimator.network_.input_size)
     else:
         raise _no_form(X)
