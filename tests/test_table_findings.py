@@ -233,3 +233,30 @@ def test_numbers_as_text_are_no_ids():
     told = words_of(small().fit, sales().to_frame().assign(price=text))
     assert told.startswith("target must be numbers. Got '")
     assert "in the column 'price'; target= names" in told
+
+
+# Tables beside arrays, and later tables of another library.
+
+
+def test_tables_beside_arrays_are_refused_where_they_would_lose_names_or_dates():
+    known = pd.DataFrame({"heat": BESIDE, "rain": BESIDE[::-1]})
+    must = "must be an array where series is one: its columns and its index would not be read. Got a "
+    for table in (known[:40], known[["heat"]].set_axis(DAYS)[:40], known["heat"].set_axis(DAYS)[:40]):
+        assert f"exogenous {must}" in words_of(small().fit, VALUES[:40], exogenous=table)
+        assert f"past[1] {must}" in words_of(small().fit, [VALUES[:40]] * 2, past=[known["heat"][:40], table])
+    forecaster = small().fit(VALUES[:40], exogenous=known[:40].to_numpy())
+    ahead = known[40:43].reset_index(drop=True)
+    assert f"future {must}" in words_of(forecaster.predict, future=ahead[["rain", "heat"]])
+    one = small().fit(VALUES[:40], exogenous=known["heat"][:40]).predict(future=ahead["heat"])
+    np.testing.assert_array_equal(one, small().fit(VALUES[:40], exogenous=BESIDE[:40]).predict(future=BESIDE[40:43]))
+
+
+@pytest.mark.parametrize("library", libraries())
+def test_a_later_table_may_have_its_time_as_a_column(library):
+    forecaster = small().fit(sales().to_frame())
+    later = libraries()[library](pd.DataFrame({"sales": VALUES, "when": DAYS})[10:])
+    found = forecaster.predict(later)
+    np.testing.assert_array_equal(
+        found["sales"], forecaster.predict(pd.Series(VALUES, DAYS, name="sales").to_frame()[10:])["sales"]
+    )
+    assert "when" in (found.column_names if library == "Arrow" else found.columns)

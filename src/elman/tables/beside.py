@@ -15,8 +15,8 @@ from elman.tables.frames import Frame, Level, few
 from elman.tables.long import TableForm, series_of
 from elman.tables.panel import Gaps
 from elman.tables.places import Where, show
-from elman.tables.roles import Roles, known_labels
-from elman.tables.stamps import Stamps, time_kind
+from elman.tables.roles import Roles, lone_time
+from elman.tables.stamps import Stamps
 
 
 def read_beside(
@@ -37,8 +37,7 @@ def read_beside(
     named = (label for label in (form.said["time"], form.roles.time) if not isinstance(label, Level))
     time = next((label for label in named if label in known), None)
     if time is None and form.roles.time is not None:
-        dated = [label for label in known_labels(frame) if time_kind(frame.column(label)) not in (None, "number")]
-        time = dated[0] if len(dated) == 1 else None  # nothing else can be meant
+        time = lone_time(frame)
     ids = [label for label in form.roles.id if label in known] or None
     target = None if columns is None else [column.label for column in columns.columns]
     if frame.single:

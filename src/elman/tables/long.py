@@ -19,7 +19,7 @@ from elman.tables.columns import Columns
 from elman.tables.frames import Frame, entries_of
 from elman.tables.panel import Form, Gaps, Panel
 from elman.tables.places import Where, is_missing, show
-from elman.tables.roles import Label, Roles, holds_names
+from elman.tables.roles import Label, Roles, holds_names, lone_time
 from elman.tables.stamps import Stamps, time_kind
 
 BESIDE = ("exogenous", "past")  # the roles of columns beside the target
@@ -198,7 +198,10 @@ def _as_said(
 def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[str, Columns]]:
     """The roles and columns of an earlier table; an index, and a Series, may have another name."""
     free = frame.single and like.frame.single
-    roles = Roles.read(name, frame, {**like.said, "target": None if free else list(like.roles.target)})
+    said = {**like.said, "target": None if free else list(like.roles.target)}
+    if said["time"] is None and like.stamps is not None and like.stamps.kind != "number":
+        said["time"] = lone_time(frame)
+    roles = Roles.read(name, frame, said)
     if (roles.time is None) != (like.roles.time is None):
         must = "no time, as before" if like.roles.time is None else "a time, as before"
         raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")

@@ -88,6 +88,13 @@ def known_labels(frame: Frame) -> tuple[Label, ...]:
     return (*frame.levels, *frame.labels)
 
 
+def lone_time(frame: Frame) -> Label | None:
+    """The one column or level that holds dates, periods or durations: in a table that must have a time it is that."""
+    dated = [label for label in known_labels(frame) if not frame.is_plain(label)]
+    dated = [label for label in dated if time_kind(frame.column(label)) not in (None, "number")]
+    return dated[0] if len(dated) == 1 else None
+
+
 def _with_levels(name: str, frame: Frame, roles: Roles) -> Roles:
     """The roles with those of the levels of the index that nobody named."""
     said = {roles.time, *roles.id, *roles.exogenous, *roles.past, *roles.target}
