@@ -191,6 +191,23 @@ def test_whole_numbers_that_float64_rounds(library):
     np.testing.assert_array_equal(np.asarray(found["y"]), np.concatenate(wanted))
 
 
+def test_groups_and_mappings_of_tables():
+    table = pd.DataFrame(columns())
+    groups = table.groupby("store")
+    for given in (groups, list(groups), dict(list(groups)), pl.from_pandas(table).group_by("store")):
+        for said in ({}, {"time": "day", "target": "y"}):
+            with pytest.raises(TypeError, match=r"series must be a list of tables. Got a"):
+                forecaster().fit(given, **said)
+        with pytest.raises(TypeError, match=r"X must be a list of tables. Got a"):
+            elman.SequenceClassifier().fit(given, ["a", "b"])
+    with pytest.raises(TypeError, match=r"series must be one series .* Got a generator"):
+        forecaster().fit((group for _, group in groups), time="day")
+    with pytest.raises(TypeError, match=r"exogenous must be the name of a column .*, or a table. Got an array"):
+        forecaster().fit(table, **roles(exogenous=np.ones((30, 1))))
+    found = forecaster().fit([group for _, group in groups], time="day", target="y", exogenous="p")
+    assert "2 series" in found.read_as
+
+
 def test_tables_where_tokens_are_asked_for():
     table = pa.table({"day": DAYS.to_numpy(), "y": np.arange(30.0)})
     for X, words in (

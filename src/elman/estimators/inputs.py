@@ -20,7 +20,7 @@ from elman.estimators import tokens
 from elman.estimators.extra import BaseEstimator, check_array, validate_data
 from elman.estimators.features import QUESTION, ask_about_rows, check_order, warn_of_ids_and_times
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, few, is_table, to_numpy
+from elman.tables.frames import Frame, check_no_groups, few, is_table, to_numpy
 from elman.tables.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
@@ -108,6 +108,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     scikit-learn for tables: its columns are the features, and their number and names must be the same again.
     """
     known = None if reset else estimator.tokens_
+    check_no_groups("X", X)
     nested = isinstance(X, (list, tuple))
     X = _unwrap(X)
     rank = checks.rank(X)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, ShapeError, missing_extra, shorten
+from elman.checks import Array, ShapeError, describe, missing_extra, shorten
 from elman.tables.places import has
 
 try:
@@ -203,6 +203,23 @@ def is_table(value: Any) -> bool:
     if not has(type(value), "to_frame", "combine_chunks"):
         return False
     return isinstance(nw.from_native(value, pass_through=True, allow_series=True), nw.Series)
+
+
+def check_no_groups(name: str, value: Any) -> None:
+    """Refuses groups of a table, pairs of a name and a table, and mappings to tables: what they say would be lost."""
+    if type(value).__name__.endswith("GroupBy"):
+        must, hint = "a list of tables", "[group for _, group in ...] makes one of groups"
+    elif isinstance(value, Mapping) and value and all(map(is_table, value.values())):
+        must, hint = "a list of tables", "list(....values()) makes one"
+    elif isinstance(value, (list, tuple)) and value and all(_is_pair(part) for part in value):
+        must, hint = "a list of tables", "[group for _, group in ...] leaves out their names"
+    else:
+        return
+    raise TypeError(f"{name} must be {must}. Got {describe(value)}; {hint}.")
+
+
+def _is_pair(part: Any) -> bool:
+    return isinstance(part, tuple) and len(part) == 2 and is_table(part[1]) and not is_table(part[0])
 
 
 def is_category(column: nw.Series[Any]) -> bool:

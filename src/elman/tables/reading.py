@@ -10,10 +10,10 @@ from typing import Any
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.tables.beside import read_beside
-from elman.tables.frames import Frame, few, is_table
+from elman.tables.frames import Frame, check_no_groups, few, is_table
 from elman.tables.long import BESIDE, TableForm, TablesForm, read_table
 from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
-from elman.tables.places import has, show
+from elman.tables.places import has, is_collection, show
 
 
 def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fill: Any, freq: Any = None) -> Panel:
@@ -23,7 +23,7 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     beside = {"exogenous": exogenous, "past": past}
     tables = _tables(series)
     if tables is None:
-        for name, value in {**said, "freq": freq}.items():
+        for name, value in {**said, "freq": freq}.items() if is_collection(series) else ():
             if value is not None:
                 raise ValueError(f"{name} must be left out where series is no table. Got {show(value)}.")
         return read_arrays(series, exogenous, past, fill)
@@ -70,7 +70,7 @@ def read_future(form: Form, future: Any, horizon: int, count: int, fill: str | N
             raise TypeError(f"future must be a table, as the series were. Got {checks.describe(future)}.")
         return read_beside(form, Frame.read("future", future), form.columns["exogenous"], gaps, horizon)[0]
     if isinstance(form, TablesForm):
-        tables = [future] * count if is_table(future) else _tables(future)
+        tables = [future] * count if is_table(future) else _tables(future, "future")
         if tables is None or len(tables) != count:
             raise TypeError(f"future must be a list of {count} tables, one per series. Got {checks.describe(future)}.")
         return [
@@ -111,8 +111,9 @@ def known_before(panel: Panel, ends: Sequence[int]) -> Panel:
     return replace(panel, form=tables[0] if isinstance(form, TableForm) else TablesForm(tables))
 
 
-def _tables(series: Any) -> list[Any] | None:
+def _tables(series: Any, name: str = "series") -> list[Any] | None:
     """The tables of a table or a list of them; None where there are none."""
+    check_no_groups(name, series)
     if is_table(series):
         return [series]
     if not isinstance(series, (list, tuple)) or not any(is_table(part) for part in series):

@@ -68,7 +68,8 @@ def _labels(name: str, frame: Frame, role: str, given: Any) -> tuple[Label, ...]
     labels = tuple(given) if many else (given,)
     whole = not isinstance(given, (bytes, dict, set, float)) and given is not False and given is not True
     if not whole or not labels or not all(_is_label(label) for label in labels):
-        raise TypeError(f"{role} must be the name of a column of {name}, or a list of names. Got {show(given)}.")
+        table = ", or a table" if role in ("exogenous", "past") else ""
+        raise TypeError(f"{role} must be the name of a column of {name}, or a list of names{table}. Got {show(given)}.")
     for label in labels:
         if label not in known:
             raise ShapeError(f"{name} must have the column {show(label)}. Got {few(known_labels(frame))}.")
