@@ -496,3 +496,11 @@ def test_rows_that_a_table_lacks_are_gaps(fill):
             np.testing.assert_array_equal(a, b)
     assert found["MASE"] == plain["MASE"]
     assert np.isnan(found.actuals[0][0, 2])
+
+
+def test_the_variable_of_a_list_of_tables_is_named_without_a_date():
+    pd = pytest.importorskip("pandas")
+    whole = pd.Series(wave(np.random.default_rng(22), 60)[:, 0], pd.date_range("2024-01-01", periods=60), name="y")
+    late = whole.where(np.arange(60) > 54)
+    with pytest.warns(UserWarning, match=r"Got 5 from the first value of column 'y' of series\[1\] on"):
+        Forecaster(3, window=6, **TINY).fit([whole, late])

@@ -209,7 +209,7 @@ def check_no_groups(name: str, value: Any) -> None:
     """Refuses groups of a table, pairs of a name and a table, and mappings to tables: what they say would be lost."""
     if type(value).__name__.endswith("GroupBy"):
         must, hint = "a list of tables", "[group for _, group in ...] makes one of groups"
-    elif isinstance(value, Mapping) and value and all(map(is_table, value.values())):
+    elif isinstance(value, Mapping) and any(map(is_table, value.values())):
         must, hint = "a list of tables", "list(....values()) makes one"
     elif isinstance(value, (list, tuple)) and value and all(_is_pair(part) for part in value):
         must, hint = "a list of tables", "[group for _, group in ...] leaves out their names"

@@ -120,6 +120,9 @@ class TablesForm(Form):
     def name(self, i: int) -> str:
         return self.forms[i].name(0)
 
+    def variable(self, i: int, v: int) -> str:
+        return self.forms[i].variable(0, v)
+
     def place(self, role: str, step: int, column: int, i: int = 0) -> str:
         return self.forms[i].place(role, step, column)
 
