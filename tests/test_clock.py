@@ -378,7 +378,8 @@ def test_a_later_table_is_read_by_the_clock_of_fit():
     with pytest.raises(ValueError, match=r"equal steps, of 1 day here. .* 1 step missing; fill=.*fills gaps.$"):
         read(sparse, clock)
     with pytest.raises(
-        ValueError, match=r"must go on in steps of 1 day, as those before. Got 2024-01-01 at row 0, and 9 more"
+        ValueError,
+        match=r"must go on in steps of 1 day, as those before. Got 2024-01-01 12:00 at row 1 after .*, and 9 more",
     ):
         read(pd.date_range("2024-01-01", periods=20, freq="12h"), clock)
     other = (DAYS + pd.Timedelta(days=50)).as_unit("ns")

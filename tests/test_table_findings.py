@@ -260,3 +260,10 @@ def test_a_later_table_may_have_its_time_as_a_column(library):
         found["sales"], forecaster.predict(pd.Series(VALUES, DAYS, name="sales").to_frame()[10:])["sales"]
     )
     assert "when" in (found.column_names if library == "Arrow" else found.columns)
+
+
+def test_of_stamps_on_a_finer_clock_the_first_that_is_off_is_named():
+    hours = pd.Series(VALUES[:40], index=pd.date_range("2024-01-01", periods=40, freq="h"))
+    told = words_of(small(freq="D").fit, hours)
+    assert "Got 2024-01-01 01:00 at row 1 after 2024-01-01 at row 0, and 37 more rows off the clock" in told
+    assert "Got 2024-01-01 01:00 at row 1 after" in words_of(small().fit(sales()).predict, hours)

@@ -212,7 +212,7 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
 def _try(clock: Clock, rows: Rows) -> tuple[Array, Array, Array]:
     """The number (rows,) of each stamp's step on a clock, the phases (series,), and which stamps keep to it."""
     on_line = clock.on_line(rows.utc)
-    phases = rows.phases(clock.line.split(on_line)[1])
+    phases = rows.phases(clock.line.split(on_line)[1], clock.line.shortens)
     numbers, keeps = clock.stand(rows.utc, phases[rows.series], on_line)
     keeps[1:] &= ~rows.same | (np.diff(numbers) > 0)
     return numbers, phases, keeps

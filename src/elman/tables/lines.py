@@ -7,7 +7,7 @@ rest is one number for all stamps of a series that keeps to the line: its phase.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,9 @@ class Line:
     """A grid; `wall` tells whether stamps with a zone stand on it by the time on the wall, not by the instant."""
 
     wall: bool
+    shortens: ClassVar[bool] = (
+        False  #: whether a rest is less where there is no room for it, as the 31st in a month of 30
+    )
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
         """The whole numbers and the rests (rows,) int64 of stamps (rows,)."""
@@ -107,6 +110,7 @@ class Months(Line):
     count: int
     at_end: bool = False  # counted from the end of the month, so that ends stay ends
     edge: bool = False  # on the first day of the month alone, or on the last
+    shortens: ClassVar[bool] = True
     month: tuple[int, int] | None = None  # a month of the year, 0 is January, and every how many months one is as good
     wall: bool = True
 

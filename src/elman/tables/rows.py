@@ -50,8 +50,8 @@ class Rows:
         found, counts = np.unique(np.diff(values)[self.same], return_counts=True)
         return found[counts.argmax()]
 
-    def phases(self, rests: Array) -> Array:
-        """The commonest rest (series,) of each series; of several the largest: the 31st where months lack it."""
+    def phases(self, rests: Array, largest: bool) -> Array:
+        """The commonest rest (series,) of each series; of several the largest, or the first that comes."""
         phases = rests[self.firsts]
         if (rests == phases[self.series]).all():
             return phases
@@ -59,7 +59,8 @@ class Rows:
         series, rests = self.series[order], rests[order]
         begins = np.flatnonzero(np.r_[True, (np.diff(series) != 0) | (np.diff(rests) != 0)])
         counts = np.diff(np.r_[begins, len(rests)])
-        last = np.lexsort((rests[begins], counts, series[begins]))  # by series, then by how often, then by size
+        size = rests[begins] if largest else -order[begins]
+        last = np.lexsort((size, counts, series[begins]))  # by series, then by how often
         phases[series[begins][last]] = rests[begins][last]  # the last one written stays
         return phases
 
