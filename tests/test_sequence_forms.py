@@ -132,3 +132,20 @@ def test_a_step_of_two_values_is_no_id():
         table[2] = [*range(6)] * 2
         with pytest.raises(ValueError, match="the column 0 looks like an id and the column 2 looks like a time"):
             fitted(SequenceRegressor, table)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+def test_numbers_in_another_unit_are_told_in_it(loss):
+    parts = [RNG.normal(size=(n, 2)) for n in RNG.integers(3, 8, size=12)]
+    for y in (
+        RNG.normal(size=12),
+        np.full(12, 0.3),
+        np.where(np.arange(12) % 2, 0.1, 0.7),
+        np.full((12, 2), [3.0, 0.1]),
+    ):
+        told = []
+        for unit in (1, 1e-13, 1e13):
+            scaled = [unit * part for part in parts]
+            told.append(SequenceRegressor(**TINY, loss=loss).fit(scaled, y / unit).predict(scaled) * unit)
+        for other in told[1:]:
+            np.testing.assert_allclose(other, told[0], rtol=1e-4, atol=1e-6)
