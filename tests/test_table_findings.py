@@ -267,3 +267,15 @@ def test_of_stamps_on_a_finer_clock_the_first_that_is_off_is_named():
     told = words_of(small(freq="D").fit, hours)
     assert "Got 2024-01-01 01:00 at row 1 after 2024-01-01 at row 0, and 37 more rows off the clock" in told
     assert "Got 2024-01-01 01:00 at row 1 after" in words_of(small().fit(sales()).predict, hours)
+
+
+def test_an_index_from_0_on_may_be_named_as_the_time():
+    table = pd.DataFrame({"y": VALUES[:40]}, index=pd.RangeIndex(40, name="step"))
+    known = pd.DataFrame({"heat": BESIDE}, index=pd.RangeIndex(44, name="step"))
+    forecaster = small().fit(table, time="step", exogenous=known)
+    found = forecaster.predict(future=known)
+    assert found.index.equals(pd.RangeIndex(40, 43, name="step"))
+    np.testing.assert_array_equal(found, forecaster.predict(table, exogenous=known, future=known[::-1]))
+    array = small().fit(VALUES[:40, None], exogenous=BESIDE[:40]).predict(future=BESIDE[40:43])
+    np.testing.assert_array_equal(found, array)
+    assert small().fit(table).predict().index.tolist() == [0, 1, 2]

@@ -28,7 +28,7 @@ def read_beside(
     The rows are joined by time, and by the id where the other table has it; else they are those of every series. Also
     returns what the columns hold, here or in `others`, and how many rows stand on none of these steps.
     """
-    name = frame.title
+    name, frame = frame.title, frame.with_index(form.said["time"])
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
     if columns is not None and form.roles.time is None and not form.frame.levels:

@@ -72,6 +72,12 @@ class Frame:
         native = table.alias(label if isinstance(label, str) else "value").to_frame().to_native()
         return cls(title, native, (label,), _levels(native), True, table.name)
 
+    def with_index(self, label: Hashable) -> Frame:
+        """The frame with a level more, where this is the name of an index that counts 0, 1, 2, ..."""
+        if label is None or self.levels or not isinstance(label, Hashable) or label in self.labels:
+            return self
+        return replace(self, levels=(label,)) if label in _names(self.native) else self
+
     @property
     def rows(self) -> int:
         """How many rows it has."""

@@ -163,7 +163,7 @@ def read_table(
 
     The columns beside the target have the categories of `others`, too: the tables of a list that follow.
     """
-    frame = Frame.read(name, table)
+    frame = Frame.read(name, table).with_index(said["time"] if like is None else like.said["time"])
     if not frame.rows:
         raise ShapeError(f"{name} must have rows. Got none.")
     if like is not None and like.roles.time is None and not like.frame.levels:
