@@ -20,7 +20,7 @@ FORMS = (
     "numbered steps, np.busdaycalendar, an offset such as pd.offsets.BMonthEnd(), or the list of all stamps"
 )
 # NumPy's calendars cannot be copied or pickled, and an estimator that has one as `freq` could not be cloned or kept.
-copyreg.pickle(np.busdaycalendar, lambda own: (np.busdaycalendar, (own.weekmask, own.holidays)))
+copyreg.pickle(np.busdaycalendar, lambda own: (np.busdaycalendar, (own.weekmask.astype(int).tolist(), own.holidays)))
 
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
