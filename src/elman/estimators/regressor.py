@@ -103,9 +103,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         targets = _read_targets(y, inputs)
         weight = read_weight(sample_weight, inputs)
         columns = targets.reshape(len(targets), -1)
-        scaler = standard_scaler(columns, weight)
-        own = (scaler.var_ == 0) & (scaler.mean_ != 0)  # a constant is measured in its own size, whatever the unit
-        scaler.scale_ = np.where(own, np.abs(scaler.mean_), scaler.scale_)
+        scaler = standard_scaler(columns, weight, own=True)  # so that a constant is told alike in any unit
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
         self.target_scaler_, self._one_number = scaler, targets.ndim == 1
         return self
