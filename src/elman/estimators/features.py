@@ -18,9 +18,9 @@ import numpy as np
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
 from elman.tables.frames import Frame, is_table
-from elman.tables.long import TableForm, TablesForm
+from elman.tables.long import tables_of
 from elman.tables.panel import Panel
-from elman.tables.places import has, show
+from elman.tables.places import few, has, show
 from elman.tables.stamps import Stamps, time_kind
 
 _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fewer do so by chance
@@ -29,13 +29,13 @@ _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fe
 def warn_of_ids_and_times(parts: list[Array], names: Sequence[str]) -> None:
     """Warns of columns of sequences (time_i, columns) that look like ids and times."""
     if facts := _ids_and_times(parts, names, "sequence"):
-        _warn(f"X: {_some(facts)}. Training takes it as a feature; leave it out where it is none.")
+        _warn(f"X: {few(facts, 3, str, '; ')}. Training takes it as a feature; leave it out where it is none.")
 
 
 def warn_of_variables(panel: Panel) -> None:
     """Warns of variables that look like ids and times, in tables of which nobody said what is forecast."""
-    form = panel.form.forms[0] if isinstance(panel.form, TablesForm) else panel.form
-    if not isinstance(form, TableForm) or form.said["target"] is not None or (form.timelines and form is panel.form):
+    form = next(iter(tables_of(panel.form)), None)
+    if form is None or form.said["target"] is not None or (form.timelines and form is panel.form):
         return
     names = [form.frame.called(label) for label in form.roles.target]
     facts = _ids_and_times(panel.values, names, "series", times=not form.timelines)
@@ -43,11 +43,8 @@ def warn_of_variables(panel: Panel) -> None:
         ids, _ = steps_as_rows(panel.values[0])
         facts += [f"{names[j]} stands in blocks, as an id" for j in map(int, np.flatnonzero(ids))]
     if 0 < len(facts) < len(names):
-        _warn(f"series: {_some(facts)}. It is forecast like the others; id=, time= or target= says what it is.", 4)
-
-
-def _some(facts: Sequence[str]) -> str:
-    return "; ".join(facts[:3]) + (f"; and {len(facts) - 3} more" if len(facts) > 3 else "")
+        told = few(facts, 3, str, "; ")
+        _warn(f"series: {told}. It is forecast like the others; id=, time= or target= says what it is.", 4)
 
 
 def _ids_and_times(parts: list[Array], names: Sequence[str], word: str, times: bool = True) -> list[str]:

@@ -20,8 +20,8 @@ from elman.estimators import tokens
 from elman.estimators.extra import BaseEstimator, check_array, validate_data
 from elman.estimators.features import QUESTION, ask_about_rows, check_order, warn_of_ids_and_times
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, check_no_groups, few, is_table, to_numpy
-from elman.tables.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
+from elman.tables.frames import Frame, check_no_groups, is_table, to_numpy
+from elman.tables.places import Where, check_finite, counted, entries, few, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
 
@@ -87,11 +87,6 @@ class Inputs:
 
 
 _ROWS = {"list": "", "array": "", "table": "the rows of a table, "}
-
-
-def counted(count: int, noun: str) -> str:
-    """1 sequence, 2 sequences."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 _FORMS = (

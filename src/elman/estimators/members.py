@@ -23,6 +23,7 @@ from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.tables.panel import Panel, first_values
+from elman.tables.places import few
 from elman.training.fitting import fit
 from elman.training.history import History
 from elman.training.losses import Loss, Quantile, as_loss
@@ -286,9 +287,8 @@ def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
 
 def warn_left_out(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
     """Warns of series that are too short; names the first of them."""
-    shown = [*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])]
     be = "are" if len(names) > 1 else "is"
-    warnings.warn(f"{first}; {', '.join(shown)} {be} {what}.", UserWarning, stacklevel=stacklevel)
+    warnings.warn(f"{first}; {few(names, 4, str)} {be} {what}.", UserWarning, stacklevel=stacklevel)
 
 
 def _levels(given: Any) -> tuple[float, ...]:

@@ -11,10 +11,10 @@ import numpy as np
 
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, Level, few
+from elman.tables.frames import Frame, Level
 from elman.tables.long import TableForm, series_of
 from elman.tables.panel import Gaps
-from elman.tables.places import Where, show
+from elman.tables.places import Where, few, show
 from elman.tables.roles import Roles, lone_time
 from elman.tables.stamps import Stamps
 

@@ -16,7 +16,8 @@ import numpy as np
 from elman.checks import Array
 from elman.checks import show as show_value
 from elman.tables.frequency import read_frequency, within
-from elman.tables.lines import Business, Even, Line, Months, adverb, counted
+from elman.tables.lines import Business, Even, Line, Months, adverb
+from elman.tables.places import counted
 from elman.tables.rows import Rows, fine, show_stamp
 from elman.tables.stamps import Stamps
 from elman.tables.zones import instants, local, moved, zone_name

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, ShapeError, describe, missing_extra, shorten
-from elman.tables.places import has
+from elman.checks import Array, ShapeError, describe, missing_extra
+from elman.tables.places import Where, few, has, show
 
 try:
     import narwhals as nw
@@ -90,8 +90,8 @@ class Frame:
     def called(self, label: Hashable) -> str:
         """A column or level in an error."""
         if label in self._places:
-            return f"the column {_short(label)}"
-        return str(label) if isinstance(label, Level) else f"the level {_short(label)} of the index"
+            return f"the column {few([label])}"
+        return str(label) if isinstance(label, Level) else f"the level {few([label])} of the index"
 
     def column(self, label: Hashable) -> nw.Series[Any]:
         """A column, or a level of the index.
@@ -102,10 +102,10 @@ class Frame:
         found = (label in self._places) + levels.count(label)
         if found == 0:
             among = [*self.labels, *self.levels]
-            raise ShapeError(f"{self.title} must have the column {_short(label)}. Got {few(among)}.")
+            raise ShapeError(f"{self.title} must have the column {few([label])}. Got {few(among)}.")
         if found > 1:
             where = "a column and a level of its index" if label in self._places else "two levels of its index"
-            raise ValueError(f"{self.title} must have one column {_short(label)}. Got {where} of this name.")
+            raise ValueError(f"{self.title} must have one column {few([label])}. Got {where} of this name.")
         if label in self._places:
             return self._at(self._places[label])
         level = self.native.index.get_level_values(levels.index(label))
@@ -152,12 +152,7 @@ class Frame:
 
     def empty(self) -> Frame:
         """The frame without its rows: what `write` needs of it, to be kept with a fitted estimator."""
-        native = self.native
-        if has(native, "iloc"):
-            native = native.iloc[:0].copy()
-        else:
-            native = native.clear() if has(native, "clear") else native.schema.empty_table()
-        return replace(self, native=native)
+        return replace(self, native=emptied(self.native))
 
     def part(self) -> Frame:
         """The frame without an index that numbers its rows as those of a longer table: 20, 21, 22, ..."""
@@ -214,18 +209,18 @@ def is_table(value: Any) -> bool:
 def check_no_groups(name: str, value: Any) -> None:
     """Refuses groups of a table, pairs of a name and a table, and mappings to tables: what they say would be lost."""
     if type(value).__name__.endswith("GroupBy"):
-        must, hint = "a list of tables", "[group for _, group in ...] makes one of groups"
+        hint = "[group for _, group in ...] makes one of groups"
     elif isinstance(value, Mapping) and any(map(is_table, value.values())):
-        must, hint = "a list of tables", "list(....values()) makes one"
-    elif isinstance(value, (list, tuple)) and value and all(_is_pair(part) for part in value):
-        must, hint = "a list of tables", "[group for _, group in ...] leaves out their names"
+        hint = "list(....values()) makes one"
+    elif (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(part, tuple) and [is_table(entry) for entry in part] == [False, True] for part in value)
+    ):
+        hint = "[group for _, group in ...] leaves out their names"
     else:
         return
-    raise TypeError(f"{name} must be {must}. Got {describe(value)}; {hint}.")
-
-
-def _is_pair(part: Any) -> bool:
-    return isinstance(part, tuple) and len(part) == 2 and is_table(part[1]) and not is_table(part[0])
+    raise TypeError(f"{name} must be a list of tables. Got {describe(value)}; {hint}.")
 
 
 def is_category(column: nw.Series[Any]) -> bool:
@@ -238,6 +233,15 @@ def library(native: Any) -> Any:
     return nw.from_native(native, allow_series=True).implementation.to_native_namespace()
 
 
+def emptied(native: Any) -> Any:
+    """A table or column without its rows, which keeps nothing of them in memory."""
+    if has(native, "iloc"):
+        return native.iloc[:0].copy()
+    if has(native, "clear"):
+        return native.clear()
+    return native.schema.empty_table() if has(native, "schema") else like(native, [])
+
+
 def like(native: Any, values: list[Any] | Array) -> Any:
     """A column of the library of another; a list has the dtype of that one too."""
     home = library(native)
@@ -247,17 +251,6 @@ def like(native: Any, values: list[Any] | Array) -> Any:
         return home.chunked_array([home.array(values, type=native.type)])
     values = np.ascontiguousarray(values)
     return home.Series(values) if has(home, "Series") else home.chunked_array([values])
-
-
-def few(labels: Iterable[Hashable], most: int = 5) -> str:
-    """Labels in an error, the first of many."""
-    labels = list(labels)
-    left = len(labels) - most
-    return ", ".join([*map(_short, labels[:most]), *([f"and {left} more"] if left > 0 else [])]) or "none"
-
-
-def _short(label: Hashable) -> str:
-    return shorten(repr(label))
 
 
 def _names(native: Any) -> tuple[Hashable, ...]:
@@ -281,11 +274,13 @@ def _check_different(title: str, table: Any) -> None:
     labels = table.columns if has(table, "iloc") and has(table, "columns") else getattr(table, "column_names", ())
     double = next((label for label, count in Counter(labels).items() if count > 1), None)
     if double is not None:
-        raise ValueError(f"{title} must have columns of different names. Got {_short(double)} more than once.")
+        raise ValueError(f"{title} must have columns of different names. Got {few([double])} more than once.")
 
 
-#: What tables and columns of pandas, polars and Arrow have, one of them each.
-_TABLES = ("to_numpy", "columns", "column_names")
+def first_entry(column: nw.Series[Any], where: Where) -> str:
+    """The first entry of a column that is there, and its place, in an error."""
+    row = int(np.argmin(np.asarray(column.is_null().to_numpy(), bool)))
+    return f"{show(entries_of(column)[row])} at {where((row,))}"
 
 
 def entries_of(column: nw.Series[Any]) -> list[Any]:
@@ -298,7 +293,7 @@ def entries_of(column: nw.Series[Any]) -> list[Any]:
 
 def to_numpy(value: Any) -> Any:
     """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
-    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
+    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, "to_numpy", "columns", "column_names"):
         return value
     native = nw.from_native(value, pass_through=True, allow_series=True)
     if isinstance(native, nw.Series) and has(value, "unify_dictionaries") and native.dtype == nw.Categorical:

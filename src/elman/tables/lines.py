@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from elman.checks import Array
+from elman.tables.places import counted
 
 _UNITS: dict[str, Any] = {
     "day": "D", "hour": "h", "minute": "m", "second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
@@ -52,10 +53,6 @@ class Line:
         return (
             f"stamps must lie within the range of {dtype}, up to the year 9999. Got steps of {self.words()} beyond it."
         )
-
-
-def counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def adverb(words: str) -> str:

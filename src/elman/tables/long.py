@@ -16,9 +16,9 @@ import numpy as np
 from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, entries_of
+from elman.tables.frames import Frame, entries_of, first_entry
 from elman.tables.panel import Form, Gaps, Panel
-from elman.tables.places import Where, is_missing, show
+from elman.tables.places import Where, is_missing, show, words
 from elman.tables.roles import Label, Roles, holds_names, lone_time
 from elman.tables.stamps import Stamps, time_kind
 
@@ -141,6 +141,11 @@ class TablesForm(Form):
         return [form.write([part], levels) for form, part in zip(self.forms, forecasts, strict=True)]
 
 
+def tables_of(form: Form) -> tuple[TableForm, ...]:
+    """The tables of a form; none where it is one of arrays."""
+    return form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
+
+
 def _span(timelines: Sequence[Timeline], counts: Sequence[int]) -> tuple[Array, Array]:
     """Where series begin on the clock of all, and how many steps it has."""
     starts = np.array([timeline.start for timeline in timelines], np.int64)
@@ -190,8 +195,7 @@ def _as_said(
     roles = Roles.read(name, frame, said)
     for label in roles.target:
         if not frame.is_plain(label) and holds_names(column := frame.column(label)) and time_kind(column) != "number":
-            row = int(np.argmin(np.asarray(column.is_null().to_numpy(), bool)))
-            got = f"{show(column[row])} at row {row} in {frame.called(label)}"
+            got = f"{first_entry(column, words('row'))} in {frame.called(label)}"
             hint = "" if frame.single or said["target"] is not None else "; target= names the columns to forecast"
             raise DtypeError(f"target must be numbers. Got {got}{hint}.")
     columns = {role: Columns.read([frame, *others], getattr(roles, role)) for role in BESIDE}

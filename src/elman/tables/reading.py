@@ -10,10 +10,10 @@ from typing import Any
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.tables.beside import read_beside
-from elman.tables.frames import Frame, check_no_groups, few, is_table
-from elman.tables.long import BESIDE, TableForm, TablesForm, read_table
+from elman.tables.frames import Frame, check_no_groups, is_table
+from elman.tables.long import BESIDE, TableForm, TablesForm, read_table, tables_of
 from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
-from elman.tables.places import has, is_collection, show
+from elman.tables.places import few, has, is_collection, show
 
 
 def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fill: Any, freq: Any = None) -> Panel:
@@ -37,7 +37,7 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     longest = max(range(len(tables)), key=lambda i: len(tables[i]) if has(type(tables[i]), "__len__") else 0)
     rest, gaps = [*given[:longest], *given[longest + 1 :]], Gaps(fill, not one)
     panel = _read_one(*given[longest], said, freq, gaps, None, rest)  # its clock is that of all
-    panels = [_read_one(*part, said, freq, gaps, _table_form(panel)) for part in rest]
+    panels = [_read_one(*part, said, freq, gaps, tables_of(panel.form)[0]) for part in rest]
     panels.insert(longest, panel)
     return _together(panels, one, fill)
 
@@ -45,7 +45,7 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
 def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | None, again: Mapping[str, Any]) -> Panel:
     """Series in the form of those before; a table has the same columns, also where they are named `again`."""
     tables, beside = _tables(series), {"exogenous": exogenous, "past": past}
-    like = form if isinstance(form, TableForm) else form.forms[0] if isinstance(form, TablesForm) else None
+    like = next(iter(tables_of(form)), None)
     if (like is None) != (tables is None):
         want = "arrays" if like is None else "a table" if isinstance(form, TableForm) else "tables"
         raise TypeError(f"series must be {want}, as in fit. Got {checks.describe(series)}.")
@@ -86,8 +86,7 @@ def known_before(panel: Panel, ends: Sequence[int]) -> Panel:
 
     A network that is trained on these rows must not know that others came later; to it they are none of its categories.
     """
-    form = panel.form
-    tables = (form,) if isinstance(form, TableForm) else form.forms if isinstance(form, TablesForm) else ()
+    tables = tables_of(panel.form)
     later: list[str] = []
     for role in BESIDE if tables else ():
         columns, parts = tables[0].columns[role], panel.known if role == "exogenous" else panel.past
@@ -103,12 +102,12 @@ def known_before(panel: Panel, ends: Sequence[int]) -> Panel:
     if not later:
         return panel
     warnings.warn(
-        f"categories must come before start to be learned. Got {', '.join(later[:3])}{' and more' * (len(later) > 3)} "
-        "after it: read as none of the others.",
+        f"categories must come before start to be learned. Got {few(later, 3, str)} after it: read "
+        " as none of the others.",
         UserWarning,
         stacklevel=3,
     )
-    return replace(panel, form=tables[0] if isinstance(form, TableForm) else TablesForm(tables))
+    return replace(panel, form=tables[0] if isinstance(panel.form, TableForm) else TablesForm(tables))
 
 
 def _tables(series: Any, name: str = "series") -> list[Any] | None:
@@ -147,7 +146,7 @@ def _read_one(
             raise ValueError(f"{role} must be a table, as in fit. Got {show(named[role])}.")
     others = [Frame.read(title, other) for title, other, _ in rest]
     panel = read_table(name, table, {**said, **named}, freq, gaps, like, others)
-    form = _table_form(panel)
+    (form,) = tables_of(panel.form)
     for role, value in joined.items():
         if like is not None and role not in like.joined:
             raise ValueError(f"{role} must be left out: its columns are those of fit. Got {checks.describe(value)}.")
@@ -161,16 +160,11 @@ def _read_one(
     return replace(panel, form=form)
 
 
-def _table_form(panel: Panel) -> TableForm:
-    assert isinstance(panel.form, TableForm)
-    return panel.form
-
-
 def _together(panels: Sequence[Panel], one: bool, fill: str | None) -> Panel:
     """The panels of a list of tables as one."""
     if one:
         return replace(panels[0], fill=fill)
-    forms = tuple(_table_form(panel) for panel in panels)
+    forms = tuple(form for panel in panels for form in tables_of(panel.form))
     for form in forms:
         if len(form.labels) > 1:
             by = few(form.roles.id)

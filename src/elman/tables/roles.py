@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import narwhals as nw
 
 from elman.checks import ShapeError
-from elman.tables.frames import Frame, few, is_category
-from elman.tables.places import show
+from elman.tables.frames import Frame, is_category
+from elman.tables.places import few, show
 from elman.tables.stamps import time_kind
 
 Label: TypeAlias = Hashable

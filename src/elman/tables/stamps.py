@@ -18,7 +18,7 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Level, is_category, library, like
+from elman.tables.frames import Level, emptied, is_category, library, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
 from elman.tables.zones import zone_name
@@ -57,7 +57,7 @@ class Stamps:
             raise DtypeError(f"{called} must hold {_MUST}. Got {_first(column)}.")
         column = _without_categories(column)
         native = column.to_native()
-        found = cls(np.empty(0), stated=stated, kind=kind, column=_emptied(native))
+        found = cls(np.empty(0), stated=stated, kind=kind, column=emptied(native))
         if _is_object(column):
             return found._of_entries(called, column.to_list())
         if kind == "period":
@@ -248,12 +248,6 @@ def named_zone(called: str, name: str) -> tzinfo:
         raise ValueError(
             f"{called} must be in a time zone that Python knows; on Windows the package tzdata has them. Got {name!r}."
         ) from None
-
-
-def _emptied(native: Any) -> Any:
-    if has(native, "iloc"):
-        return native.iloc[:0].reset_index(drop=True).copy()
-    return native.clear() if has(native, "clear") else like(native, [])
 
 
 def _whole(called: str, values: Array) -> Array:
