@@ -71,7 +71,7 @@ class Layout:
         With `own` the result has memory of its own in any form.
         """
         if self.lengths is not None and self.form == "list":
-            return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
+            return [part.copy() for part in Sequences(values, self).parts]
         if self.real is not None:
             padded = np.zeros((self.count * self.time, *values.shape[1:]), values.dtype)
             padded[self.real] = values
@@ -100,6 +100,11 @@ class Sequences(NamedTuple):
         if self.layout.lengths is None:
             raise ShapeError("a layer over time must be given sequences. Got vectors, one an example.")
         return self.layout.lengths
+
+    @property
+    def parts(self) -> list[Array]:
+        """The rows of each sequence, as views."""
+        return np.split(self.values, np.cumsum(self.lengths)[:-1])
 
     def with_values(self, values: Array) -> Sequences:
         """Other values a step, the same sequences."""

@@ -3,7 +3,7 @@
 from elman.training.checkpoints import Checkpoint
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.fitting import fit
-from elman.training.history import History
+from elman.training.history import Epoch, History
 from elman.training.losses import (
     LOSSES,
     AbsoluteError,
@@ -29,6 +29,7 @@ __all__ = [
     "Checkpoint",
     "CosineSchedule",
     "CrossEntropy",
+    "Epoch",
     "History",
     "Huber",
     "LinearSchedule",

@@ -24,8 +24,8 @@ class Examples:
     """B examples: inputs x, targets y with one row a row of the network's output, and the weights of these rows.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
-    or (B,) and (B, values) for targets that belong to whole sequences. weight is (N,) or (B,), at least one over 0,
-    or None where all count alike.
+    or (B,) and (B, values) for targets that belong to whole sequences. A loss of whole sequences has targets of lengths
+    of their own. weight is (N,) or (B,), at least one over 0, or None where all count alike.
     """
 
     x: Sequences
@@ -78,10 +78,19 @@ def read_examples(
     layout, width = _output_layout(net, inputs)
     loss.check_width(width)
     counts = None if mask is None else read_mask(mask, layout)
-    targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
-    _check_finite("y", targets)
-    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], layout)}")
+    if loss.whole_sequences and (layout.lengths is None or counts is not None):
+        what = "mask" if counts is not None else "a pool"
+        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
+    if loss.targets_by_step:
+        targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
+    else:
+        targets = _pack_sequences(y, layout, loss, width, net.dtype)
     weight = None if counts is None else counts.astype(np.float64)
+    if loss.whole_sequences:
+        layout = layout.as_vectors()
+        weight = np.ones(layout.count)
+    _check_finite("y", targets)
+    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], targets.layout)}")
     for more in (
         None if sample_weight is None else read_sample_weight(sample_weight, layout),
         None if class_weight is None else read_class_weight(class_weight, targets.values, counts, loss, width),
@@ -134,6 +143,21 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
     if loss.integers:
         _check_whole(rows, layout, counts is not None)
     return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
+
+
+def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Sequences:
+    """Targets that are arrays of any length, one a sequence."""
+    entries = [y] if layout.form == "single" else y
+    if not checks.rank(entries) or len(entries) != layout.count:
+        raise ShapeError(f"y must hold {layout.count} targets, one a sequence. Got {checks.describe(y)}.")
+    parts = [_numbers(f"y[{i}]", entry, ("place",), f"sequence {i}, ") for i, entry in enumerate(entries)]
+    for i, part in enumerate(parts):
+        checks.shape(f"y[{i}]", part, *loss.tails(width))
+    own = Layout(np.array([part.size and len(np.atleast_1d(part)) for part in parts]), layout.count, "list")
+    rows = np.concatenate([np.atleast_1d(part) for part in parts if part.size] or [np.zeros(0, np.int64)])
+    if loss.integers:
+        _check_whole(rows, own, False)
+    return Sequences(checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda i: place(i, own)), own)
 
 
 def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Array:

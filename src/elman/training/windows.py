@@ -21,7 +21,7 @@ from elman.sequences import Sequences
 from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
-Cut = tuple[Sequences, Array, Array | None]  # inputs, packed targets and their weights (None: 1 each)
+Cut = tuple[Sequences, Sequences, Array | None]  # inputs, targets and the weights of their rows (None: 1 each)
 
 POOL = 50  #: batches among which sequences are sorted by length
 
@@ -46,7 +46,7 @@ class Window(NamedTuple):
             step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
             fresh = (step >= self.fresh).astype(np.float64)
             weight = fresh if weight is None else weight * fresh
-        return x, y.values, weight
+        return x, y, weight
 
 
 def batches(lengths: Array, size: int, rng: np.random.Generator | None, by_length: bool) -> list[Array]:
