@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ from elman.tables.places import check_no_y
 from elman.tables.reading import known_before, read, read_future, read_like
 from elman.tables.words import describe
 from elman.training.checkpoints import Checkpoint
-from elman.training.history import History
+from elman.training.history import Epoch, History
 from elman.training.losses import Loss
 
 
@@ -99,6 +99,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         Shows how training goes.
     checkpoint
         A path or an `elman.Checkpoint`, for one member, as in `elman.fit`. It needs a `random_state`.
+    after_epoch
+        A function that is called after every epoch of each member, and can stop its training; see `elman.fit`.
 
     Attributes
     ----------
@@ -168,6 +170,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         random_state: Any = None,
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
     ) -> None:
         self.horizon = horizon
         self.season = season
@@ -196,6 +199,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.random_state = random_state
         self.progress = progress
         self.checkpoint = checkpoint
+        self.after_epoch = after_epoch
 
     def fit(
         self,

@@ -99,14 +99,16 @@ class Recipe:
             "epochs": checks.size("epochs", settings["epochs"]),
             "batch_size": checks.size("batch_size", settings["batch_size"]),
             "progress": checks.flag("progress", settings["progress"]),
+            "after_epoch": settings["after_epoch"],
         }
         if checkpoint is not None:
             if members > 1:
                 raise ValueError(f"checkpoint must be left out where members is over 1. Got {checks.show(checkpoint)}.")
             options["checkpoint"] = checkpoint
         loss = as_loss(settings["loss"])
-        if loss.integers:
-            raise ValueError(f"loss must be one of numbers, not of labels. Got {checks.show(settings['loss'])}.")
+        if loss.integers or loss.whole_sequences:
+            what = "labels" if loss.integers else "whole sequences"
+            raise ValueError(f"loss must be one of numbers, not of {what}. Got {checks.show(settings['loss'])}.")
         fraction, patience = settings["validation_fraction"], settings["patience"]
         rate = settings["learning_rate"]
         return cls(
