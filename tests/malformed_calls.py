@@ -482,6 +482,8 @@ def torch_state() -> Any:
 #: Public callables that are not called here, and why.
 LEFT_OUT = {
     "Layer": "the base of layers, which is called through each of them",
+    "Loss": "the base of losses, which is called through each of them",
+    "Optimizer": "the base of optimizers",
     "Stream": "made by Network.stream",
     "Tape": "made by forward; a wrong one is given to every backward",
     "History": "made by fit",
@@ -489,8 +491,8 @@ LEFT_OUT = {
 }
 
 
-#: Methods that no user calls: what losses and layers of one's own give to the library.
-METHODS_LEFT_OUT = ("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config")
+#: Methods that no user calls: what losses, optimizers and layers of one's own give to the library.
+METHODS_LEFT_OUT = ("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config")
 
 
 @functools.cache

@@ -283,6 +283,12 @@ def test_a_loss_of_whole_sequences_is_asked_by_its_methods():
     assert as_loss(Total()).rows([np.ones((2, 1))], [np.ones(1)]).tolist() == [1.0]
 
 
+def test_targets_of_their_own_belong_to_whole_sequences():
+    own = type("Own", (Total,), {"whole_sequences": False})()
+    with pytest.raises(TypeError, match=r"Own must have whole_sequences where targets_by_step is False\. Got False\."):
+        fit(Network([GRU(2, 3), Dense(3, 3)]), X, [1.0, 2.0], own, progress=False)
+
+
 def test_a_forecaster_refuses_a_loss_of_whole_sequences():
     pytest.importorskip("sklearn")
     with pytest.raises(ValueError, match="loss must be one of numbers, not of whole sequences"):

@@ -32,9 +32,6 @@ class Examples:
     y: Sequences
     weight: Sequences | None = None
 
-    def __len__(self) -> int:
-        return self.x.layout.count
-
     @property
     def a_value_a_step(self) -> bool:
         """Whether targets belong to steps, not to whole sequences."""

@@ -164,8 +164,7 @@ def fit(
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
     checks.flag("progress", progress)
-    if after_epoch is not None:
-        _check_after_epoch(after_epoch)
+    _check_after_epoch(after_epoch)
     if patience is not None and held_out is None:
         raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
@@ -209,12 +208,13 @@ def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
 def _check_after_epoch(function: Any) -> None:
     """Refuses what cannot be called with an epoch, before one is trained."""
     try:
-        inspect.signature(function).bind(None)
+        fits = callable(function) and inspect.signature(function).bind(None) is not None
     except ValueError:  # it does not tell its arguments
-        return
+        fits = True
     except TypeError:
-        must = "after_epoch must be a function of one argument, the epoch"
-        raise TypeError(f"{must}. Got {checks.show(function)}.") from None
+        fits = False
+    if function is not None and not fits:
+        raise TypeError(f"after_epoch must be a function of one argument, the epoch. Got {checks.show(function)}.")
 
 
 def _truncate(value: Any, net: Layer, data: Examples, loss: Loss) -> Truncate | None:

@@ -43,7 +43,10 @@ class Loss:
         raise NotImplementedError
 
     def tails(self, width: int) -> Sequence[tuple[int | str, ...]]:
-        """The shapes that the target of a row may have, for a prediction of `width` values; a word is any number."""
+        """The shapes that a target may have, for a prediction of `width` values: of a row, or of a sequence's own.
+
+        Of a sequence's own a word is any number, as in [("labels",)].
+        """
         return [(), (1,)] if width == 1 else [(width,)]
 
     def bounds(self, width: int) -> tuple[float, float] | None:
@@ -113,17 +116,18 @@ class Loss:
 
 
 class Paired(Loss):
-    """A loss whose rows and derivative share their work, done by `pair`."""
+    """A loss whose rows and derivative share their work, done by `both`."""
 
-    def pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """`rows` and `rows_derivative` together, as training asks for them."""
         raise NotImplementedError
 
     def rows(self, prediction: Array, target: Array) -> Array:
-        return self.pair(prediction, target)[0]
+        return self.both(prediction, target)[0]
 
     def rows_derivative(self, prediction: Array, target: Array) -> Array:
         with np.errstate(over="ignore"):  # of the loss, which is not asked for
-            return self.pair(prediction, target)[1]
+            return self.both(prediction, target)[1]
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ class CrossEntropy(Paired):
 
     integers: ClassVar[bool] = True
 
-    def pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         p = prediction.reshape(-1, prediction.shape[-1])
         label = np.arange(len(p)), target.reshape(-1)
         e = p - p.max(axis=-1, keepdims=True)  # (N, K), at most 0; what follows goes on in its memory
@@ -168,7 +172,7 @@ class _Elementwise(Paired):
         """The loss of each element, and its derivative by p."""
         raise NotImplementedError
 
-    def pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         loss, derivative = self._elements(prediction, target)
         return np.asarray(loss.mean(axis=-1)), derivative / prediction.shape[-1]
 
@@ -323,4 +327,6 @@ def as_loss(value: str | Loss) -> Loss:
     for name in ("rows", "rows_derivative"):
         if getattr(kind, name) is getattr(Loss, name) and name not in own:
             raise TypeError(f"{kind.__name__} must have a method {name}, see Loss. Got none.")
+    if not (value.targets_by_step or value.whole_sequences):
+        raise TypeError(f"{kind.__name__} must have whole_sequences where targets_by_step is False. Got False.")
     return value

@@ -133,7 +133,7 @@ class Run:
         if self.after_epoch is None:
             return False
         state.hold(list(state.parameters.values()))
-        history = History.of_records([*state.records, *state.ending], self.validation is not None)
+        history = state.history(self.validation is not None)
         stop = self.after_epoch(Epoch(state.epoch + 1, state.mean_loss(), validation_loss, self.net, history))
         if stop is not None and not isinstance(stop, (bool, np.bool_)):
             raise TypeError(f"after_epoch must return True to stop, False or None to go on. Got {checks.show(stop)}.")
@@ -322,7 +322,7 @@ def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tupl
     t: Any
     p, t = (part.parts if loss.whole_sequences else part.values for part in given)
     if backward and isinstance(loss, Paired) and type(loss) in LOSSES.values():
-        return loss.pair(p, t)
+        return loss.both(p, t)
     rows = _held_to("rows", loss, loss.rows(p, t), (y.layout.count,) if loss.whole_sequences else y.values.shape[:-1])
     if not backward:
         return rows, rows

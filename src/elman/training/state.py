@@ -91,8 +91,8 @@ class TrainingState:
             self.parameters[name][...] = copy
 
     def history(self, validated: bool) -> History:
-        """The epochs on record."""
-        return History.of_records(self.records, validated)
+        """The epochs on record, and the one that is ending."""
+        return History.of_records([*self.records, *self.ending], validated)
 
 
 def generators(seed: int, epoch: int) -> list[np.random.Generator]:
