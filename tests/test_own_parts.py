@@ -174,11 +174,16 @@ class Private(elman.SGD):
         theta -= eta * g
 
 
+class Helped(Private):
+    def move(self, theta, g, moments, t, eta):
+        self._move(theta, g, moments, t, eta)
+
+
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        (Without(), r"Without must have a method move, see Optimizer\. Got none\."),
-        (Private(), r"Private must have a method move, see Optimizer\. Got _move\."),
+        (Without(), r"Without must have a method move .*see Optimizer\. Got none\."),
+        (Private(), r"Private must have a method move \(which was _move\), see Optimizer\. Got none\."),
         ("adam", r"optimizer must be an optimizer such as Adam\(1e-3\)\. Got 'adam'\."),
         (elman.Adam, r"optimizer must be an optimizer such as Adam"),
         *(
@@ -193,3 +198,4 @@ def test_an_optimizer_that_moves_nothing_is_refused_before_the_run(optimizer, me
         fit(net, np.ones((2, 3, 3)), np.ones((2, 3, 2)), "squared_error", optimizer, progress=False)
     assert_same(net, twin)
     assert as_optimizer(None) == elman.Adam()
+    assert as_optimizer(Helped()).learning_rate == 0.01

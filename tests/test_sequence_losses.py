@@ -229,7 +229,7 @@ BAD = [
     ({"y": [[1], ["a"]]}, r"y\[1\] must hold real numbers"),
     ({"y": [[1], [None]]}, r"y\[1\] must hold real numbers\. Got None at sequence 1, place 0"),
     ({"mask": [[True] * 3, [True] * 5]}, r"mask must be left out for a loss of whole sequences\."),
-    ({"class_weight": "balanced"}, r"class_weight must be left out where targets are whole sequences"),
+    ({"class_weight": "balanced"}, r"class_weight must be left out where targets are numbers or of whole"),
     ({"truncate": 2}, r"truncate must be left out for a loss of whole sequences\. Got 2\."),
     ({"sample_weight": [np.ones(3), np.ones(5)]}, r"sample_weight must"),
     ({"net": Network([GRU(2, 3), LastStep(), Dense(3, 3)])}, r"a pool must be left out for a loss of whole sequences"),

@@ -32,11 +32,6 @@ class Examples:
     y: Sequences
     weight: Sequences | None = None
 
-    @property
-    def a_value_a_step(self) -> bool:
-        """Whether targets belong to steps, not to whole sequences."""
-        return self.y.layout.lengths is not None
-
     def scaled(self) -> Examples:
         """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
 
@@ -63,12 +58,9 @@ def read_examples(
     sample_weight: Any = None,
     class_weight: Any = None,
 ) -> Examples:
-    """x and y in the user's form as examples, everything about them checked; neither is modified.
+    """x and y in the forms that `fit` takes as examples, everything about them checked; neither is modified.
 
-    x is (batch, time, features), one sequence (time, features), or a list of (time_i, features), tokens without
-    the last axis. y is (batch, time) or (batch, time, values) in the form of x, or (batch,) or (batch, values) for
-    a network that gives one vector a sequence. What stands behind `lengths`, or where `mask` is false, is never
-    read. Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
+    Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
     inputs = net._take(x, lengths, own=False)
     _check_finite("x", inputs)

@@ -92,8 +92,7 @@ def fit(
     group_by_length
         Puts sequences of similar length into a batch. Batches still come in random order.
     weight_noise
-        Deviation of the normal noise on all matrices of weights while a gradient is computed, drawn anew for each
-        (Graves 2011, section 3.2).
+        Deviation of the normal noise on matrices of weights while a gradient is computed (Graves 2011, section 3.2).
     mask
         Booleans, one a target, in the form of y without its last axis of values: where false, y is never read (NaN
         and -1 may stand there) and does not count.
@@ -103,9 +102,9 @@ def fit(
         For labels: a mapping class -> weight, 1 where none is named, or "balanced", as if all classes were equally
         many. The loss is the mean weighted by all of these.
     checkpoint
-        A path, or an `elman.Checkpoint`: the run is written there every minute and at its end. Where the file
-        exists, the run goes on from it, and ends with the same weights, bit by bit, as one that was never stopped.
-        A finished run gives its weights and history at once, or trains on where `epochs` has grown.
+        A path, or an `elman.Checkpoint`: the run is written there every minute and at its end, and goes on from there
+        to the same weights, bit by bit, as one that was never stopped. A finished run gives its weights and history at
+        once, or trains on where `epochs` has grown.
     log
         A path: the history as JSON lines, one an epoch, written as it runs; see `History.read`. A file that is
         there is replaced.
@@ -115,8 +114,7 @@ def fit(
         there. Its errors are raised as they are; the weights are those from before the call, and a run that goes on
         from a checkpoint calls it again for that epoch.
     seed
-        Of the order of the examples, of dropout and of noise: the same seed gives the same weights, bit by bit.
-        None draws one.
+        Of the order of the examples, of dropout and noise: one seed gives the same weights, bit by bit. None draws one.
     progress
         Shows how the run goes on stderr: a bar in a terminal or notebook (where rich is installed), else ten lines.
 
@@ -221,7 +219,7 @@ def _truncate(value: Any, net: Layer, data: Examples, loss: Loss) -> Truncate | 
     truncate = read_truncate(value)
     if truncate is not None and loss.whole_sequences:
         raise ValueError(f"truncate must be left out for a loss of whole sequences. Got {checks.show(value)}.")
-    if truncate is not None and (net.needs_whole_sequences or not data.a_value_a_step):
+    if truncate is not None and (net.needs_whole_sequences or data.y.layout.lengths is None):
         raise ValueError(
             f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
             f"Got {checks.show(value)} for {net!r}."

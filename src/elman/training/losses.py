@@ -43,10 +43,7 @@ class Loss:
         raise NotImplementedError
 
     def tails(self, width: int) -> Sequence[tuple[int | str, ...]]:
-        """The shapes that a target may have, for a prediction of `width` values: of a row, or of a sequence's own.
-
-        Of a sequence's own a word is any number, as in [("labels",)].
-        """
+        """The shapes that the target of a row may have; of a sequence's own a word is any number: [("labels",)]."""
         return [(), (1,)] if width == 1 else [(width,)]
 
     def bounds(self, width: int) -> tuple[float, float] | None:

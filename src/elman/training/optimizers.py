@@ -105,14 +105,10 @@ def as_optimizer(value: Any) -> Optimizer:
         return Adam()
     if not isinstance(value, Optimizer):
         raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {checks.show(value)}.")
-    name = type(value).__name__
-    inherited = [
-        getattr(getattr(value, part), "__func__", None) is vars(Optimizer)[part] for part in ("move", "update")
-    ]
-    if hasattr(value, "_move") or all(inherited):
-        raise TypeError(
-            f"{name} must have a method move, see Optimizer. Got {'_move' if hasattr(value, '_move') else 'none'}."
-        )
+    name, methods = type(value).__name__, [getattr(part, "__func__", None) for part in (value.move, value.update)]
+    old = hasattr(value, "_move") and methods[0] in [kind.move for kind in BUILT_IN]
+    if old or methods == [Optimizer.move, Optimizer.update]:
+        raise TypeError(f"{name} must have a method move (which was _move), see Optimizer. Got none.")
     moments = value.moments
     if not isinstance(moments, tuple) or not all(isinstance(part, str) and part.isidentifier() for part in moments):
         raise TypeError(f"moments of {name} must be a tuple of names, such as ('m', 'v'). Got {checks.show(moments)}.")

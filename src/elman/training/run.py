@@ -315,18 +315,18 @@ class Run:
 
 def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:
     """The loss of each row of a prediction (N, K), or sequence; with `backward` also the gradient of their sum."""
-    given = [part.with_values(part.values.view()) for part in (y, target)]
+    given: list[Any] = [part.with_values(part.values.view()) for part in (y, target)]
     for part in given:
         part.values.flags.writeable = False  # code of a user's own may write into what it is given
-    p: Any
-    t: Any
     p, t = (part.parts if loss.whole_sequences else part.values for part in given)
+    gradient: Any
     if backward and isinstance(loss, Paired) and type(loss) in LOSSES.values():
-        return loss.both(p, t)
-    rows = _held_to("rows", loss, loss.rows(p, t), (y.layout.count,) if loss.whole_sequences else y.values.shape[:-1])
+        rows, gradient = loss.both(p, t)
+    else:
+        rows, gradient = loss.rows(p, t), loss.rows_derivative(p, t) if backward else None
+    rows = _held_to("rows", loss, rows, (y.layout.count,) if loss.whole_sequences else y.values.shape[:-1])
     if not backward:
         return rows, rows
-    gradient = loss.rows_derivative(p, t)
     if loss.whole_sequences:
         if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
             must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays, one a sequence"

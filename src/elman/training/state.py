@@ -65,8 +65,7 @@ class TrainingState:
 
     def measure(self, validation_loss: float | None) -> None:
         """Makes the record of the epoch whose updates are done."""
-        updates = max(1, self.update)
-        judged = math.nan if validation_loss is None else validation_loss
+        updates, judged = max(1, self.update), math.nan if validation_loss is None else validation_loss
         self.ending = [(self.mean_loss(), judged, self.rate / updates, self.norm / updates, self.seconds)]
 
     def end_epoch(self, seed: int, keep_best: bool) -> None:

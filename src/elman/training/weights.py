@@ -48,10 +48,8 @@ def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Los
     rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
     """
     if not loss.integers or loss.whole_sequences:
-        what = "whole sequences" if loss.whole_sequences else "numbers"
-        raise ValueError(
-            f"class_weight must be left out where targets are {what}, as of {loss!r}. Got {checks.show(value)}."
-        )
+        must = f"class_weight must be left out where targets are numbers or of whole sequences, as of {loss!r}"
+        raise ValueError(f"{must}. Got {checks.show(value)}.")
     weights = np.ones(width)
     if isinstance(value, str):
         checks.choice("class_weight", value, ["balanced"])
