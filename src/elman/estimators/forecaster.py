@@ -95,12 +95,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         `pd.offsets.BMonthEnd()`, or the dates of a trading calendar.
     random_state
         An integer gives the same weights each time.
-    progress
-        Shows how training goes.
-    checkpoint
-        A path or an `elman.Checkpoint`, for one member, as in `elman.fit`. It needs a `random_state`.
-    after_epoch
-        A function that is called after every epoch of each member, and can stop its training; see `elman.fit`.
+    progress, checkpoint, after_epoch
+        As in `elman.fit`. A checkpoint is for one member, and needs a `random_state`; the function is called after
+        every epoch of each member.
 
     Attributes
     ----------
