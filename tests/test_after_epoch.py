@@ -126,6 +126,12 @@ def test_one_call_an_epoch_with_its_numbers_and_the_same_weights_over_any_stops(
     assert_same(net, weights(whole))
 
 
+def test_an_epoch_prints_in_one_line(capsys):
+    train(network(), after_epoch=print, epochs=2, validation=HELD)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", loss=")[0] for line in lines] == ["Epoch(number=1", "Epoch(number=2"]
+
+
 def test_a_function_that_only_looks_changes_nothing():
     net, twin = network(), network()
     train(net, after_epoch=Watch(factor=1.0))

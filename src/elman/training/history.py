@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,8 +136,8 @@ class Epoch:
     number: int
     loss: float
     validation: float | None
-    net: Layer  # live: what is written into its weights stays there
-    history: History
+    net: Layer = field(repr=False)  # live: what is written into its weights stays there
+    history: History = field(repr=False)
 
 
 class Log:
