@@ -16,13 +16,17 @@ import numpy as np
 from elman.checks import Array
 from elman.checks import show as show_value
 from elman.tables.frequency import read_frequency, within
-from elman.tables.lines import Business, Even, Line, Months, adverb
+from elman.tables.lines import Business, Even, Line, Months
 from elman.tables.places import counted
 from elman.tables.rows import Rows, fine, show_stamp
 from elman.tables.stamps import Stamps
 from elman.tables.zones import instants, local, moved, zone_name
 
 _DAY = np.timedelta64(1, "D")
+_ADVERBS = {
+    "1 day": "daily", "7 days": "weekly", "1 hour": "hourly", "1 business day": "in business days",
+    "1 month": "monthly", "3 months": "quarterly", "12 months": "yearly",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Clock:
 
     def adverb(self) -> str:
         """How often there is a step: "daily", "hourly", "every 15 minutes", "in business days"."""
-        return "in equal steps" if self.stamps.kind == "number" else adverb(self.describe())
+        step = self.describe()
+        often = _ADVERBS.get(step, f"every {step.removeprefix('1 ')}").replace("every step", "in steps")
+        return "in equal steps" if self.stamps.kind == "number" else often
 
     def show(self, stamp: Any) -> str:
         """A stamp in words, in the time of its zone; the date alone where it is midnight."""
@@ -139,6 +145,10 @@ class Timeline:
     def at(self, positions: Array) -> Array:
         """The stamps (count,) of steps, by their positions; instants in UTC where there is a zone."""
         return self.clock.at(self.start + np.asarray(positions, np.int64), self.phase, self.dtype)
+
+    def show(self, position: int) -> str:
+        """The stamp of a step in words."""
+        return self.clock.show(self.at(np.array([position]))[0])
 
     def following(self, count: int) -> Array:
         """The `count` stamps after the last."""
@@ -203,11 +213,8 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
     if count > 0:
         ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
         yield from (Months(count, at_end=ends), Months(count, at_end=not ends))
-    whole_days = not walled % _DAY
-    lines = (
-        [Even(step)] if walled <= 0 * _DAY else [Even(walled, wall=True), Even(step)]
-    )  # clocks may go back by a step
-    yield from lines if whole_days else reversed(lines)
+    lines = [Even(walled, wall=True)] if walled > 0 * _DAY else []  # clocks may go back by a step
+    yield from [*lines, Even(step)] if not walled % _DAY else [Even(step), *lines]
 
 
 def _try(clock: Clock, rows: Rows) -> tuple[Array, Array, Array]:

@@ -83,6 +83,11 @@ class Frame:
         """How many rows it has."""
         return int(self.native.shape[0])
 
+    @property
+    def known(self) -> tuple[Hashable, ...]:
+        """The labels of all that can have a role."""
+        return (*self.labels, *self.levels)
+
     @cached_property
     def _places(self) -> dict[Hashable, int]:
         return {label: i for i, label in enumerate(self.labels)}
@@ -101,8 +106,7 @@ class Frame:
         levels = self.levels or _names(self.native)
         found = (label in self._places) + levels.count(label)
         if found == 0:
-            among = [*self.labels, *self.levels]
-            raise ShapeError(f"{self.title} must have the column {few([label])}. Got {few(among)}.")
+            raise ShapeError(f"{self.title} must have the column {few([label])}. Got {few(self.known)}.")
         if found > 1:
             where = "a column and a level of its index" if label in self._places else "two levels of its index"
             raise ValueError(f"{self.title} must have one column {few([label])}. Got {where} of this name.")

@@ -44,7 +44,8 @@ def read_frequency(freq: Any) -> tuple[Line, ...]:
     if isinstance(freq, str):
         found = _from_name(freq)
     elif isinstance(freq, (timedelta, np.timedelta64)):
-        found = _from_size(_duration(freq))
+        nanoseconds = getattr(freq, "to_timedelta64", None)  # of pandas
+        found = _from_size(nanoseconds() if nanoseconds else np.timedelta64(freq))
     elif isinstance(freq, (int, np.integer)) and not isinstance(freq, bool):
         found = (Even(int(freq)),) if freq > 0 else None
     elif isinstance(freq, np.busdaycalendar):
@@ -95,19 +96,12 @@ def _from_name(name: str) -> tuple[Line, ...] | None:
     return None
 
 
-def _duration(size: Any) -> Any:
-    """A timedelta64 from a timedelta of Python, NumPy or pandas, in nanoseconds where it has them."""
-    return size.to_timedelta64() if hasattr(size, "to_timedelta64") else np.timedelta64(size)
-
-
 def _from_size(size: np.timedelta64) -> tuple[Line, ...] | None:
-    if np.isnat(size) or size <= np.timedelta64(0):
-        return None
     unit = np.datetime_data(size.dtype)[0]
+    if np.isnat(size) or size <= np.timedelta64(0) or unit == "generic":
+        return None
     if unit in ("Y", "M"):
         return (Months(int(size.astype("m8[M]").astype(np.int64))),)
-    if unit == "generic":
-        return None
     in_days = not size % np.timedelta64(1, "D")
     return Even(size, wall=in_days), Even(size, wall=not in_days)
 

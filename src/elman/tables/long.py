@@ -67,7 +67,7 @@ class TableForm(Form):
         row = int(rows[own]) if own < len(rows) and positions[own] == step else None
         told += ["no row"] if row is None else [f"row {row}"] if row != step else []
         if self.timelines:
-            told.append(self.timelines[i].clock.show(self.timelines[i].at(np.array([step]))[0]))
+            told.append(self.timelines[i].show(step))
         return at + (f" ({', '.join(told)})" if told else "")
 
     def where(self, role: str, i: int) -> Where:
@@ -168,11 +168,7 @@ def read_table(
 
     The columns beside the target have the categories of `others`, too: the tables of a list that follow.
     """
-    frame = Frame.read(name, table).with_index(said["time"] if like is None else like.said["time"])
-    if not frame.rows:
-        raise ShapeError(f"{name} must have rows. Got none.")
-    if like is not None and like.roles.time is None and not like.frame.levels:
-        frame = frame.part()
+    frame = opened(Frame.read(name, table), said["time"] if like is None else like.said["time"], like)
     roles, columns = _as_said(name, frame, said, others) if like is None else _as_before(name, frame, like)
     groups, labels = series_of(frame, roles)
     form = TableForm(
@@ -184,8 +180,16 @@ def read_table(
     elif freq is not None:
         raise ValueError(f"freq must be left out where {name} has no time. Got {show(freq)}.")
     gaps = replace(gaps, late=gaps.late or form.many or len(roles.target) > 1)
-    parts = {role: _on_steps(name, frame, form, role, gaps) for role in columns}
+    parts = {role: _on_steps(frame, form, role, gaps) for role in columns}
     return Panel(parts["target"], parts["exogenous"], parts["past"], form, gaps.fill)
+
+
+def opened(frame: Frame, time: Hashable, like: TableForm | None) -> Frame:
+    """A frame with the index that the user named as the time, and without one that goes on from that of `like`."""
+    if not frame.rows:
+        raise ShapeError(f"{frame.title} must have rows. Got none.")
+    frame = frame.with_index(time)
+    return frame if like is None or like.roles.time is not None or like.frame.levels else frame.part()
 
 
 def _as_said(
@@ -209,9 +213,7 @@ def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[st
     if said["time"] is None and like.stamps is not None and like.stamps.kind != "number":
         said["time"] = lone_time(frame)
     roles = Roles.read(name, frame, said)
-    if (roles.time is None) != (like.roles.time is None):
-        must = "no time, as before" if like.roles.time is None else "a time, as before"
-        raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
+    roles.check_time(name, like.roles)
     columns = {role: Columns((), some=True) if role in like.joined else like.columns[role] for role in like.columns}
     if free:
         columns["target"] = columns["target"].renamed(roles.target)
@@ -222,7 +224,9 @@ def _on_clock(name: str, frame: Frame, form: TableForm, freq: Any, gaps: bool) -
     """The form with the time of its rows."""
     label = form.roles.time
     stamps = Stamps.read(name, label, frame.column(label), frame.stated(label))
-    groups, unsorted = _in_order(form.rows, stamps.values)
+    orders = [np.argsort(stamps.values[rows], kind="stable") for rows in form.rows]
+    groups = [rows[order] for rows, order in zip(form.rows, orders, strict=True)]
+    unsorted = any((np.diff(order) < 0).any() for order in orders)
     clock, timelines = Clock.read(stamps, groups, freq, gaps, form.name)
     return replace(
         form, stamps=stamps.empty(), clock=clock, timelines=tuple(timelines), rows=tuple(groups), unsorted=unsorted
@@ -258,19 +262,7 @@ def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any,
     return np.split(order, np.cumsum(np.bincount(codes))[:-1]), tuple(numbers)
 
 
-def _in_order(groups: Sequence[Array], stamps: Array) -> tuple[list[Array], bool]:
-    """The rows of each series in the order of time, and whether any had to be moved."""
-    moved = False
-    ordered = []
-    for rows in groups:
-        own = stamps[rows]
-        if (np.diff(own.astype(np.int64)) < 0).any():
-            rows, moved = rows[np.argsort(own, kind="stable")], True
-        ordered.append(rows)
-    return ordered, moved
-
-
-def _on_steps(name: str, frame: Frame, form: TableForm, role: str, gaps: Gaps) -> list[Array]:
+def _on_steps(frame: Frame, form: TableForm, role: str, gaps: Gaps) -> list[Array]:
     """Columns of the table on the steps of each series, (time_i, width); NaN where there is no row."""
     numbers = form.columns[role].numbers(frame)
     parts = []

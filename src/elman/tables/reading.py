@@ -30,10 +30,7 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     one = not isinstance(series, (list, tuple))
     if not one and said["id"] is not None:
         raise ValueError(f"id must be left out of a list of tables, one per series. Got {show(said['id'])}.")
-    given = [
-        ("the table" if one else f"series[{i}]", table, _split(beside, i, len(tables), one))
-        for i, table in enumerate(tables)
-    ]
+    given = _each(tables, beside, one)
     longest = max(range(len(tables)), key=lambda i: len(tables[i]) if has(type(tables[i]), "__len__") else 0)
     rest, gaps = [*given[:longest], *given[longest + 1 :]], Gaps(fill, not one)
     panel = _read_one(*given[longest], said, freq, gaps, None, rest)  # its clock is that of all
@@ -50,15 +47,18 @@ def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | No
         want = "arrays" if like is None else "a table" if isinstance(form, TableForm) else "tables"
         raise TypeError(f"series must be {want}, as in fit. Got {checks.describe(series)}.")
     for role, value in {**again, **({} if like is None else beside)}.items():
-        if value is not None and not _holds_table(value) and (like is None or not _equal(value, like.said[role])):
+        before = None if like is None else like.said[role]
+        same = type(value) is type(before) and not hasattr(value, "shape") and value == before
+        if (
+            value is not None
+            and not same
+            and not any(map(is_table, value if isinstance(value, (list, tuple)) else [value]))
+        ):
             raise ValueError(f"{role} must be left out, or be that of fit. Got {show(value)}.")
     if like is None or tables is None:
         return read_arrays(series, exogenous, past, fill)
     one = not isinstance(series, (list, tuple))
-    panels = []
-    for i, table in enumerate(tables):
-        name, part = "the table" if one else f"series[{i}]", _split(beside, i, len(tables), one)
-        panels.append(_read_one(name, table, part, {}, None, Gaps(fill, not one), like))
+    panels = [_read_one(*part, {}, None, Gaps(fill, not one), like) for part in _each(tables, beside, one)]
     return _together(panels, one, fill)
 
 
@@ -123,15 +123,18 @@ def _tables(series: Any, name: str = "series") -> list[Any] | None:
     return list(series)
 
 
-def _split(beside: Mapping[str, Any], i: int, count: int, one: bool) -> dict[str, Any]:
-    """The columns beside series i: names, or a table of its own, of a list of as many or for all."""
-    parts = {}
+def _each(tables: Sequence[Any], beside: Mapping[str, Any], one: bool) -> list[tuple[str, Any, dict[str, Any]]]:
+    """What errors call each table, the table, and the columns beside it: names, a table of its own, or one for all."""
+    parts = [dict(beside) for _ in tables]
     for role, value in beside.items():
-        tables = isinstance(value, (list, tuple)) and len(value) > 0 and all(is_table(part) for part in value)
-        if tables and (one or len(value) != count):
-            raise ShapeError(f"{role} must be a table, or {count} of them, one per series. Got {len(value)}.")
-        parts[role] = value[i] if tables else value
-    return parts
+        if not isinstance(value, (list, tuple)) or not value or not all(map(is_table, value)):
+            continue
+        if one or len(value) != len(tables):
+            raise ShapeError(f"{role} must be a table, or {len(tables)} of them, one per series. Got {len(value)}.")
+        for part, own in zip(parts, value, strict=True):
+            part[role] = own
+    names = ["the table"] if one else [f"series[{i}]" for i in range(len(tables))]
+    return list(zip(names, tables, parts, strict=True))
 
 
 def _read_one(
@@ -173,11 +176,3 @@ def _together(panels: Sequence[Panel], one: bool, fill: str | None) -> Panel:
         [part for panel in panels for part in getattr(panel, role)] for role in ("values", "known", "past")
     )
     return Panel(values, known, past, TablesForm(forms), fill)
-
-
-def _holds_table(value: Any) -> bool:
-    return is_table(value) or (isinstance(value, (list, tuple)) and any(is_table(part) for part in value))
-
-
-def _equal(value: Any, other: Any) -> bool:
-    return type(value) is type(other) and not hasattr(value, "shape") and bool(value == other)

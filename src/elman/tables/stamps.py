@@ -145,10 +145,10 @@ class Stamps:
         """
         dated = {"instant", "date", "text"}
         same = self.kind == other.kind or {self.kind, other.kind} <= dated
-        if not same or (self.kind == "period" and self.stated != other.stated):
-            raise ValueError(f"{name} must have stamps of the kind of the series, {_told(other)}. Got {_told(self)}.")
-        if (self.zone is None) != (other.zone is None):
-            raise ValueError(f"{name} must have stamps like the series, {_told(other)}. Got {_told(self)}.")
+        same &= self.kind != "period" or self.stated == other.stated
+        if not same or (self.zone is None) != (other.zone is None):
+            must = f"{name} must have stamps {'like' if same else 'of the kind of'} the series, {_told(other)}"
+            raise ValueError(f"{must}. Got {_told(self)}.")
         values = self.values.astype(other.values.dtype)
         wrong = values.astype(self.values.dtype) != self.values
         if wrong.any():
@@ -182,6 +182,11 @@ def time_kind(column: nw.Series[Any]) -> Kind | None:
     first = column.drop_nulls().head(1).to_list()
     kind = _entry_kind(first[0]) if first else None
     return None if kind == "text" and not Iso.fits(first[0]) else kind
+
+
+def is_dated(column: nw.Series[Any]) -> bool:
+    """Whether a column holds time that no other numbers are: dates, periods, durations, text in ISO 8601."""
+    return time_kind(column) not in (None, "number")
 
 
 def _without_categories(column: nw.Series[Any]) -> nw.Series[Any]:
