@@ -18,6 +18,8 @@ def read_texts(X: Any) -> list[str]:
         return [X]
     try:  # a data frame, iterated, is the names of its columns
         texts = None if isinstance(X, (bytes, dict)) or hasattr(X, "columns") else list(X)
+    except MemoryError:
+        raise checks.too_large("X", X) from None
     except checks.FAILURES:  # of what is no list of any kind
         texts = None
     if texts is None:

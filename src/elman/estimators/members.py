@@ -31,6 +31,7 @@ from elman.training.optimizers import Adam
 from elman.training.schedules import CosineSchedule
 
 MANY = 10_000  # steps; of fewer none can be spared for validation, as in scikit-learn's gradient boosting
+MOST_MEMBERS = 10_000
 AT_ONCE = 2048  # windows that a network reads at a time when it forecasts
 
 
@@ -95,6 +96,8 @@ class Recipe:
     def read(cls, settings: dict[str, Any]) -> Recipe:
         """From the parameters of a `Forecaster`, checked."""
         members, checkpoint = checks.size("members", settings["members"]), settings["checkpoint"]
+        if members > MOST_MEMBERS:
+            raise ValueError(f"members must be at most {MOST_MEMBERS:,}. Got {members:,}.")
         options = {
             "epochs": checks.size("epochs", settings["epochs"]),
             "batch_size": checks.size("batch_size", settings["batch_size"]),

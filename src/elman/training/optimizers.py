@@ -63,7 +63,8 @@ class Optimizer:
         state["step"] += 1
         move: Any = self.move
         for name, parameter in parameters.items():
-            arrays = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
+            own = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
+            arrays = [np.asarray(array) for array in own]  # a matrix of NumPy multiplies otherwise
             for theta, g, *moments in _pieces(arrays) if type(self) in BUILT_IN else [arrays]:
                 moved = move(theta, g, tuple(moments), int(state["step"]), learning_rate)
                 if moved is not None:

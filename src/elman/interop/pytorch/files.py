@@ -86,7 +86,7 @@ def _check_module(name: str) -> None:
 
 def array_of(name: str, value: Any) -> Array:
     """A tensor or an array of floating point as an array of its own: float64 where it is, else float32, exactly."""
-    if hasattr(value, "detach"):
+    if hasattr(value, "is_meta"):
         return _from_tensor(name, value)
     array = checks.plain_array(name, value)
     if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
