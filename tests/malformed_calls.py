@@ -490,7 +490,11 @@ LEFT_OUT = {
 
 
 #: Methods that no user calls: what losses and layers of one's own give to the library.
-METHODS_LEFT_OUT = ("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config")
+METHODS_LEFT_OUT = (
+    *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config"),
+    *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
+    *("pack", "pack_state", "unpack_state"),
+)
 
 
 @functools.cache

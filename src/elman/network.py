@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Self
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Gradients, flat_layers
+from elman.layers.layer import Gradients, Noise, State
+from elman.layers.nesting import flat_layers
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names
-from elman.sequences import Sequences
+from elman.sequences import Layout, Sequences
 
 if TYPE_CHECKING:
     import os
-
-    from numpy.random import Generator
 
     from elman.plan import Plan
     from elman.streaming import Stream
@@ -79,7 +78,9 @@ class Network(Layer):
             if "type" not in entry:
                 raise ValueError(f"layers[{i}] of config must hold the 'type' of the layer. Got {checks.show(entry)}.")
             settings = {key: value for key, value in entry.items() if key != "type"}
-            kind = LAYERS[checks.choice("the type of a layer", entry["type"], LAYERS)]
+            kind = entry["type"]
+            if not (isinstance(kind, type) and issubclass(kind, Layer)):  # a class, for layers of one's own
+                kind = LAYERS[checks.choice("the type of a layer", kind, LAYERS)]
             layers.append(kind.from_parameters(settings, parameters, f"{prefix}{i}."))
         return cls(layers)
 
@@ -143,43 +144,51 @@ class Network(Layer):
 
         save(self, path)
 
-    def _take(self, x: Any, lengths: Any, own: bool) -> Sequences:
+    def pack(self, x: Any, lengths: Any, own: bool) -> Sequences:
         if self.takes_tokens:
-            return self.layers[0]._take(x, lengths, own)
-        return super()._take(x, lengths, own)
+            return self.layers[0].pack(x, lengths, own)
+        return super().pack(x, lengths, own)
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
-        states = self._spread_state("state", state)
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        states = self._by_layer(state)
         kept, ends = [], []
         for layer, own in zip(self.layers, states, strict=True):
-            x, end, tape = layer._run(x, own, rng, keep)
+            x, end, tape = layer.run(x, own, rng, keep)
             kept.append(tape)
             if layer.stateful:
                 ends.append(end)
         return x, ends, kept
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, Any, Gradients]:
-        dstates = self._spread_state("dstate", dstate)
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array | None, State, Gradients]:
+        dstates = self._by_layer(dstate)
         gradients: Gradients = {}
         starts: list[Any] = []
         for i in reversed(range(len(self.layers))):
-            dy, start, own = self.layers[i]._run_back(kept[i], dy, dstates[i])
+            dy, start, own = self.layers[i].run_back(kept[i], dy, dstates[i])
             gradients |= {f"{i}.{name}": gradient for name, gradient in own.items()}
             if self.layers[i].stateful:
                 starts.insert(0, start)
         return dy, starts, gradients
 
-    def _spread_state(self, name: str, state: Any) -> list[Any]:
-        """One entry a layer, from one entry a recurrent layer."""
+    def _by_layer(self, state: State) -> list[State]:
+        """One entry a layer, from one entry a layer with states."""
         if state is None:
             return [None] * len(self.layers)
-        count = sum(layer.stateful for layer in self.layers)
-        if not isinstance(state, (list, tuple)) or len(state) != count:
-            raise ShapeError(
-                f"{name} must be a list of {count}, one entry a recurrent layer. Got {checks.describe(state)}."
-            )
         entries = iter(state)
         return [next(entries) if layer.stateful else None for layer in self.layers]
+
+    def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
+        stateful = [layer for layer in self.layers if layer.stateful]
+        if state is None:
+            return None
+        if not isinstance(state, (list, tuple)) or len(state) != len(stateful):
+            must = f"{name} must be a list of {len(stateful)}, one entry a recurrent layer"
+            raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        return [layer.pack_state(name, part, layout, own) for layer, part in zip(stateful, state, strict=True)]
+
+    def unpack_state(self, state: State, layout: Layout) -> Any:
+        stateful = [layer for layer in self.layers if layer.stateful]
+        return [layer.unpack_state(part, layout) for layer, part in zip(stateful, state, strict=True)]
 
     def __repr__(self) -> str:
         names = [

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.layer import computes_otherwise, every_layer, flat_layers, placed_layers
+from elman.layers.nesting import computes_otherwise, every_layer, flat_layers, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -35,9 +34,12 @@ class Plan:
             if inside.layers:
                 check_own(inside)
         self.layers = [layer for layer in every if _changes_steps(layer)]
-        self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
-        self.rows = [layer._ready() for layer in self.layers]  # of those without a state
-        self.first = [_first_state(layer) if isinstance(layer, Recurrent) else () for layer in self.layers]
+        ready = [_ready(layer) for layer in self.layers]
+        # What makes the steppers of those with states, and the functions of those without.
+        self.packed = [one if layer.stateful else None for one, layer in zip(ready, self.layers, strict=True)]
+        self.rows = [None if layer.stateful else one for one, layer in zip(ready, self.layers, strict=True)]
+        self.first = [layer.first_state(1) if layer.stateful else () for layer in self.layers]
+        self.begins_at_0 = not any(array.any() for state in self.first for array in state)
         self._made_of = _facts(net)
         self._key = key or uuid.uuid4().bytes
         _plans[self._key] = self
@@ -70,10 +72,14 @@ def _bits(array: Array) -> Array:
     return array.view(f"u{array.itemsize}")
 
 
-def _first_state(layer: Recurrent) -> Arrays:
-    """The state before the first step, 0 or the learned one, (1, width) each."""
-    learned = layer._first_state(0, 1)
-    return learned or tuple([np.zeros((1, width), layer.dtype) for width in layer._widths])
+def _ready(layer: Layer) -> Any:
+    """What a stream runs of a layer; a step of one's own is run in the place of what it extends."""
+    return layer.ready() if _place(layer, "ready") <= _place(layer, "step") else Layer.ready(layer)
+
+
+def _place(layer: Layer, *names: str) -> int:
+    """How far from the layer's own class the nearest one is that has one of these methods."""
+    return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
 
 
 def check_steps(layers: list[Layer]) -> None:
@@ -89,14 +95,10 @@ def check_steps(layers: list[Layer]) -> None:
 
 
 def check_own(layer: Layer) -> None:
-    """Refuses a layer of one's own that computes whole sequences by a `_run` that its steps would not follow."""
-
-    def place(*names: str) -> int:
-        return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
-
-    if place("_run") < place("_rows", "_ready", "_pack", "stream"):
+    """Refuses a layer of one's own that computes whole sequences by a `run` that its steps would not follow."""
+    if _place(layer, "run") < _place(layer, "step", "ready", "stream"):
         raise ShapeError(
-            f"a layer in a stream must say what it computes of a step, by _rows, where it has a _run of its own. "
+            f"a layer in a stream must say what it computes of a step, by `step`, where it has a `run` of its own. "
             f"Got {checks.show(layer)}."
         )
 

@@ -43,6 +43,11 @@ class Layout:
         """(B,): the first row of each sequence; None for vectors."""
         return None if self.lengths is None else np.cumsum(self.lengths) - self.lengths
 
+    @property
+    def rows(self) -> int:
+        """N, how many packed rows there are."""
+        return self.count if self.lengths is None else int(self.lengths.sum())
+
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row a sequence."""
         return Layout(None, self.count, self.form)

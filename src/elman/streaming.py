@@ -15,8 +15,8 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
-from elman.layers import Layer, Recurrent
-from elman.layers.layer import flat_layers
+from elman.layers.layer import Layer, State
+from elman.layers.nesting import flat_layers
 from elman.missing import LastValues, axes, refuse_missing
 from elman.plan import Plan
 from elman.sequences import Layout
@@ -57,7 +57,6 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_batch",
-        "_layers",
         "_missing",
         "_only",
         "_outer",
@@ -79,16 +78,14 @@ class Stream:
                 f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
             )
         self._outer = () if self._batch is None else (self._batch,)
-        # The layers that change a step; None, in the first place, is where missing values are filled.
-        self._layers = [None, *plan.layers] if missing == "forward" else plan.layers
+        # In the first place, before the layers, missing values are filled.
         self._rows = [None, *plan.rows] if missing == "forward" else plan.rows
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
-        for stepper, first, layer in zip(self._steppers, self._first, self._layers, strict=True):
-            if stepper is not None and isinstance(layer, Recurrent) and layer.learned_state:
-                stepper.set_state(*first)
+        if not plan.begins_at_0:
+            self._put(self._steppers, self._first)
         # A single recurrent layer is one call away.
-        alone = len(self._layers) == 1 and self._steppers[0] is not None and missing == "pass"
+        alone = len(self._rows) == 1 and self._steppers[0] is not None and missing == "pass"
         self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
 
     @property
@@ -215,26 +212,21 @@ class Stream:
     def state(self) -> list[Any]:
         """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
         networks nest. A copy; may be assigned."""
-        pairs = [(s, r) for s, r in zip(self._steppers, self._layers, strict=True) if s and isinstance(r, Recurrent)]
-        return _nested(self.net, (layer._write_state([s.state()], self._layout) for s, layer in pairs))
+        own = self._steppers[self._missing == "forward" :]
+        states = (stepper.state() for stepper in own if stepper is not None)
+        return self.net.unpack_state(_nested(self.net, states), self._layout)
 
     @state.setter
     def state(self, value: list[Any]) -> None:
-        read = iter([*self._collect(self.net, value)])  # all of it is checked before any is taken over
+        # All of it is checked before any is taken over.
+        read = iter([*_flat(self.net, self.net.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
-            for stepper, layer, first in zip(steppers, self._layers, self._first, strict=True):
-                if stepper is not None and layer is not None:
+            for stepper, first in zip(steppers[self._missing == "forward" :], self._plan.first, strict=True):
+                if stepper is not None:
                     stepper.set_state(*(next(read) or first))
 
         self._move(put)
-
-    def _collect(self, net: Any, value: Any) -> Iterator[Arrays | None]:
-        for layer, entry in zip(net.layers, net._spread_state("state", value), strict=True):
-            if layer.layers and layer.stateful:
-                yield from self._collect(layer, entry)
-            elif isinstance(layer, Recurrent):
-                yield from layer._read_state("state", entry, self._layout)
 
     @property
     def _layout(self) -> Layout:
@@ -300,6 +292,16 @@ class Stream:
 def _nested(net: Layer, entries: Iterator[Any]) -> list[Any]:
     """The entries, one for each recurrent layer, in lists that nest as the networks do."""
     return [_nested(layer, entries) if layer.layers else next(entries) for layer in net.layers if layer.stateful]
+
+
+def _flat(net: Layer, state: State) -> Iterator[Arrays | None]:
+    """The entries of the same lists, one for each recurrent layer; None where none are given."""
+    stateful = [layer for layer in net.layers if layer.stateful]
+    for layer, entry in zip(stateful, state or [None] * len(stateful), strict=True):
+        if layer.layers:
+            yield from _flat(layer, entry)
+        else:
+            yield entry
 
 
 def _row_indices(rows: Any, batch: int) -> Array:

@@ -12,7 +12,7 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
 from elman.layers import Dense, Layer, Recurrent
-from elman.layers.layer import computes_otherwise, every_layer, flat_layers
+from elman.layers.nesting import computes_otherwise, every_layer, flat_layers
 from elman.network import Network
 
 

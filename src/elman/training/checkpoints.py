@@ -19,7 +19,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.files import check_path, fixed, replace
-from elman.layers.layer import Layer, placed_layers
+from elman.layers.layer import Layer
+from elman.layers.nesting import placed_layers
 from elman.network import Network
 from elman.saving import described
 from elman.training.examples import Examples
@@ -190,9 +191,14 @@ def named(**groups: Mapping[Any, Array]) -> dict[str, Array]:
 
 
 def flatten(state: Any, found: list[Array]) -> Any:
-    """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null."""
+    """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null.
+
+    Files have a tuple of one array as that array.
+    """
     if state is None:
         return None
+    if isinstance(state, tuple) and len(state) == 1:
+        return flatten(state[0], found)
     if isinstance(state, (tuple, list)):
         return [type(state).__name__, *(flatten(part, found) for part in state)]
     found.append(state)

@@ -73,7 +73,7 @@ def read_examples(
     a network that gives one vector a sequence. What stands behind `lengths`, or where `mask` is false, is never
     read. Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
-    inputs = net._take(x, lengths, own=False)
+    inputs = net.pack(x, lengths, own=False)
     _check_finite("x", inputs)
     layout, width = _output_layout(net, inputs)
     loss.check_width(width)
@@ -102,7 +102,7 @@ def _output_layout(net: Layer, x: Sequences) -> tuple[Layout, int]:
     """How the rows of the network's output belong together, and their width: told from its shortest sequence."""
     shortest = np.array([int(x.lengths.argmin())])
     with np.errstate(all="ignore"):
-        y, _, _ = net._run(x.take(shortest, 0, None if net.drops_steps else 1), None, None, keep=False)
+        y, _, _ = net.run(x.take(shortest, 0, None if net.drops_steps else 1), None, None, keep=False)
     if net.drops_steps and y.layout.lengths is not None:
         raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
     layout = x.layout if y.layout.lengths is not None else x.layout.as_vectors()

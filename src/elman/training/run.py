@@ -200,12 +200,12 @@ class Run:
         x, target, w = cut
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
-            y, end, kept = self.net._run(x, start, state.noise, keep=True)
+            y, end, kept = self.net.run(x, start, state.noise, keep=True)
             losses, dy = _rows_and_derivative(self.loss, y.values, target)
             if w is not None:
                 losses, dy = losses * w, dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
             loss = float(losses.sum(dtype=np.float64)) / weight
-            _, _, gradients = self.net._run_back(kept, dy / weight, None)
+            _, _, gradients = self.net.run_back(kept, dy / weight, None)
             carried = self._carry(state, window, start, end)
         return loss, gradients, carried
 
@@ -217,7 +217,7 @@ class Run:
         if window.onward < window.end:  # windows that overlap: the state is that of the steps between their beginnings
             if window.onward > window.begin:
                 between = self.data.x.take(window.sequences, window.begin, window.onward)
-                _, start, _ = self.net._run(between, start, state.noise, keep=False)
+                _, start, _ = self.net.run(between, start, state.noise, keep=False)
             end = start
         return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
 
@@ -227,7 +227,7 @@ class Run:
         if update == len(updates) or not updates[update][0].begin:
             return None
         first = self.data.x.take(updates[update][0].sequences, 0, 1)
-        return self.net._run(first, None, None, keep=False)[1]
+        return self.net.run(first, None, None, keep=False)[1]
 
     @contextmanager
     def _noise(self, state: TrainingState) -> Iterator[None]:
@@ -262,7 +262,7 @@ class Run:
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
             x, target, w = window.cut(data)
             with np.errstate(all="ignore"):
-                y, end, _ = self.net._run(x, state if window.begin else None, None, keep=False)
+                y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
                 losses = _rows(self.loss, y.values, target)
                 total += float((losses if w is None else losses * w).sum(dtype=np.float64))
             weight += len(target) if w is None else float(w.sum())

@@ -17,7 +17,7 @@ from elman.interop.c.source import Model, Stage, check_name, write
 from elman.interop.chain import layers_of
 from elman.interop.files import named
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
-from elman.layers.layer import flat_layers, placed_layers
+from elman.layers.nesting import flat_layers, placed_layers
 from elman.network import Network
 from elman.plan import check_steps
 
