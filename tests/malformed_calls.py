@@ -482,6 +482,7 @@ def torch_state() -> Any:
 #: Public callables that are not called here, and why.
 LEFT_OUT = {
     "Layer": "the base of layers, which is called through each of them",
+    "Joining": "the base of layers that read several values",
     "Stream": "made by Network.stream",
     "Tape": "made by forward; a wrong one is given to every backward",
     "History": "made by fit",
@@ -493,7 +494,7 @@ LEFT_OUT = {
 METHODS_LEFT_OUT = (
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
-    *("pack", "pack_state", "unpack_state"),
+    *("pack", "pack_state", "unpack_state", "width", "by_input", "join", "join_back"),
 )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.nesting import computes_otherwise, every_layer, flat_layers, placed_layers
+from elman.layers import Dropout, LastStep, Layer
+from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -28,12 +28,25 @@ class Plan:
         self.net = copy.deepcopy(net)
         for array in self.net.parameters.values():
             array.setflags(write=False)
-        every = flat_layers(self.net)
-        check_steps(every)
+        self.inputs = self.net.inputs
+        nodes, outputs = flat_nodes(self.net)
+        check_steps(nodes, len(self.inputs))
         for inside in every_layer(self.net):
             if inside.layers:
                 check_own(inside)
-        self.layers = [layer for layer in every if _changes_steps(layer)]
+        # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
+        places = list(range(len(self.inputs)))
+        self.layers: list[Layer] = []
+        self.reads: list[tuple[int, ...]] = []
+        for node in nodes:
+            if not _changes_steps(node.layer):
+                places.append(places[node.reads[0]])
+                continue
+            places.append(len(self.inputs) + len(self.layers))
+            self.layers.append(node.layer)
+            self.reads.append(tuple([places[j] for j in node.reads]))
+        names = [self.net.names[i] for i in self.net.graph.outputs]
+        self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
         ready = [_ready(layer) for layer in self.layers]
         # What makes the steppers of those with states, and the functions of those without.
         self.packed = [one if layer.stateful else None for one, layer in zip(ready, self.layers, strict=True)]
@@ -65,7 +78,7 @@ def _plan(key: bytes, net: Network) -> Plan:
 
 def _facts(net: Network) -> list[Any]:
     """What a network is made of beside its weights."""
-    return [(place, type(layer), layer.config) for place, layer in placed_layers(net)]
+    return [net.config, *((place, type(layer)) for place, layer in placed_layers(net))]
 
 
 def _bits(array: Array) -> Array:
@@ -82,16 +95,35 @@ def _place(layer: Layer, *names: str) -> int:
     return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
 
 
-def check_steps(layers: list[Layer]) -> None:
-    """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
-    for i, layer in enumerate(layers):
+def check_steps(nodes: list[Flat], inputs: int) -> None:
+    """Refuses layers that cannot go step by step, and those over time where a step has become the whole.
+
+    Where a sequence stands beside the last step of one, the steps before it would have to know it.
+    """
+    # Of each value: "steps", "last" where a LastStep gave it, None for an input that may be one vector per sequence.
+    kinds: list[str | None] = [None] * inputs
+    origins: list[int | None] = list(range(inputs))  # the input of which a value is made step by step
+    for node in nodes:
+        origin = origins[node.reads[0]] if len(node.reads) == 1 else None
+        over_time = node.layer.stateful or isinstance(node.layer, LastStep)
+        if over_time and origin is not None:
+            kinds[origin] = "steps"
+        origins.append(None if over_time else origin)
+    for node in nodes:
+        layer, got = node.layer, checks.show(node.layer) if node.place.isdecimal() else f"node {node.place!r}"
+        read = {kinds[j] for j in node.reads} - {None}
         if layer.needs_whole_sequences:
-            raise ShapeError(f"a stream must have layers that go forward step by step. Got {checks.show(layer)}.")
+            raise ShapeError(f"a stream must have layers that go forward step by step. Got {got}.")
+        if node.starts:
+            raise ShapeError(f"a stream must have nodes that start by themselves. Got {got}, from a last state.")
         if _changes_steps(layer):
             check_own(layer)
-        pooled = any(isinstance(before, LastStep) for before in layers[:i])
-        if pooled and isinstance(layer, (Recurrent, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {checks.show(layer)} behind a LastStep.")
+        if len(read) > 1:
+            raise ShapeError(f"a stream must have no node that reads a sequence and its last step. Got {got}.")
+        if "last" in read and (layer.stateful or isinstance(layer, LastStep)):
+            raise ShapeError(f"a layer over time must be given sequences. Got {got} behind a LastStep.")
+        made = "last" if isinstance(layer, LastStep) else "steps" if layer.stateful else None
+        kinds.append(made or next(iter(read), None))
 
 
 def check_own(layer: Layer) -> None:

@@ -147,11 +147,14 @@ def read_described(content: bytes, key: str, newest: int) -> tuple[Any, dict[str
     return description, tensors
 
 
+_NETWORK = ("layers", "nodes", "outputs")  # the last two of graphs alone
+
+
 def _config(description: Any, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]) -> Any:
     """The network's config in a description, of known form; see `_layers`."""
     _check_fields(description, ("version", "network"), "its description")
     config = field(description, "network", dict, "its description")
-    _check_fields(config, ("layers",), "the network")
+    _check_fields(config, _NETWORK, "the network")
     return _layers(config, "the network", description["version"], cells, kinds)
 
 
@@ -175,6 +178,11 @@ def _layers(
     config: Any, place: str, version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
 ) -> dict[str, Any]:
     """The config of a network, as one of this version and with its cells; refuses one of another form."""
+    for name in [name for name in ("nodes", "outputs") if name in config]:
+        if not all(isinstance(part, dict if name == "nodes" else str) for part in field(config, name, list, place)):
+            raise FormatError(
+                f"{name} of {place} must be a list of nodes, or of their names. Got {show(config[name])}."
+            )
     layers = []
     for i, entry in enumerate(field(config, "layers", list, place)):
         layer = f"layer {i} of {place}"
@@ -182,7 +190,7 @@ def _layers(
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
         kind = _kind(entry.get("type"), kinds)
         if kind is kinds["Network"]:
-            _check_fields(entry, ("type", "layers"), layer)
+            _check_fields(entry, ("type", *_NETWORK), layer)
             entry = _layers(entry, layer, version, cells, kinds)
         elif "cell" in entry:
             cell, of_cell = field(entry, "cell", dict, layer), f"the cell of {layer}"
@@ -192,7 +200,7 @@ def _layers(
         elif version == 1 and "dtype" not in kind._known_options():
             entry = {key: value for key, value in entry.items() if key != "dtype"}
         layers.append({**entry, "type": kind})
-    return {"layers": layers}
+    return {**{name: config[name] for name in _NETWORK if name in config}, "layers": layers}
 
 
 def _kind(name: Any, kinds: Mapping[str, type[Layer]]) -> type[Layer]:

@@ -16,13 +16,12 @@ from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer, State
-from elman.layers.nesting import flat_layers
 from elman.missing import LastValues, axes, refuse_missing
 from elman.plan import Plan
 from elman.sequences import Layout
 
 if TYPE_CHECKING:
-    from elman.network import Network
+    from elman.network import Network, Take
 
 T = TypeVar("T")
 Steppers = tuple[Stepper | None, ...]
@@ -57,11 +56,12 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_batch",
+        "_fills",
+        "_gives",
         "_missing",
         "_only",
         "_outer",
         "_plan",
-        "_rows",
         "_spares",
         "_steppers",
     )
@@ -73,19 +73,21 @@ class Stream:
         self._plan = plan
         self._batch = None if batch is None else checks.size("batch", batch)
         self._missing = checks.choice("missing", missing, ("pass", "raise", "forward"))
-        if missing == "forward" and (net.takes_tokens or net.input_size is None or net.dtype is None):
+        self._fills = [width or 0 for _, width, _ in net.takes] if missing == "forward" else []
+        if 0 in self._fills or (self._fills and net.dtype is None) or (self._fills and any(t[2] for t in net.takes)):
             raise ValueError(
                 f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
             )
         self._outer = () if self._batch is None else (self._batch,)
-        # In the first place, before the layers, missing values are filled.
-        self._rows = [None, *plan.rows] if missing == "forward" else plan.rows
+        self._gives = None if net.graph.named else next(iter(plan.outputs.values()))  # the value that comes out
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
         if not plan.begins_at_0:
             self._put(self._steppers, self._first)
         # A single recurrent layer is one call away.
-        alone = len(self._rows) == 1 and self._steppers[0] is not None and missing == "pass"
+        alone = (
+            len(self._steppers) == 1 and plan.packed[0] is not None and missing == "pass" and self._gives is not None
+        )
         self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
 
     @property
@@ -116,38 +118,52 @@ class Stream:
         return y
 
     def _step(self, x: Any, out: Array | None) -> Any:
-        rows = self._read(x, ())
+        values = self._read(x, ())
         if out is None:
-            return self._move(self._through, rows)
-        self._move(self._through, rows, self._writable(out, rows.dtype if self.net.dtype is None else self.net.dtype))
+            return self._move(self._through, values)
+        if self._gives is None:
+            raise ValueError("out must be left out for a network that gives several outputs. Got an array.")
+        dtype = values[0].dtype if self.net.dtype is None else self.net.dtype
+        self._move(self._through, values, self._writable(out, dtype))
         return out
 
     def run(self, x: Any) -> Any:
         """The outputs of a chunk of steps: x is (time, features), or (batch, time, features), without features for
         tokens. The numbers, and the state afterwards, are those of as many calls of `step`."""
-        rows = self._read(x, ("time",))
-        if rows.shape[len(self._outer)] == 0:
-            raise ShapeError(f"x must have at least one step. Got {rows.shape}.")
-        return self._move(self._through, rows, None, True)
+        values = self._read(x, ("time",))
+        time = values[0].shape[len(self._outer)]
+        if time == 0 or any(rows.shape[len(self._outer)] != time for rows in values):
+            raise ShapeError(f"x must have at least one step, and as many in each input. Got {values[0].shape}.")
+        return self._move(self._through, values, None, True)
 
-    def _through(self, steppers: Steppers, x: Array, out: Array | None = None, chunk: bool = False) -> Array:
+    def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
-        rows = x
-        for stateless, stepper in zip(self._rows, steppers, strict=True):
+        plan, gives, values = self._plan, self._gives, x
+        if self._fills:
+            fills = zip(x, steppers, strict=False)
+            values = [filler.run(rows) if chunk else filler.step(rows) for rows, filler in fills if filler]
+            steppers = steppers[len(values) :]
+        values = [*values]
+        for stateless, stepper, reads in zip(plan.rows, steppers, plan.reads, strict=True):
+            rows: Any = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
             if stepper is None:
-                rows = stateless(rows)  # type: ignore[misc]
+                values.append(stateless(rows))  # type: ignore[misc]
                 continue
-            y = stepper.run(rows) if chunk else stepper.step(rows, out if stepper is steppers[-1] else None)
+            into = out if gives == len(values) else None
+            y = stepper.run(rows) if chunk else stepper.step(rows, into)
             if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
                 rows = np.ascontiguousarray(rows, self.net.dtype)
                 y = stepper.run(rows) if chunk else stepper.step(rows)
                 assert y is not NotImplemented  # the layers fit together
-            rows = y
-        if out is not None and rows is not out:
-            out[...] = rows
-        elif not self.net.stateful and np.may_share_memory(rows, x):  # layers that do nothing hand on what they get
-            rows = rows.copy()
-        return rows
+            values.append(y)
+        if gives is None:
+            return {name: np.array(values[j]) for name, j in plan.outputs.items()}
+        y = values[gives]
+        if out is not None and y is not out:
+            out[...] = y
+        elif not self.net.stateful and any(np.may_share_memory(y, rows) for rows in x):
+            y = y.copy()  # layers that do nothing hand on what they get
+        return y
 
     def _move(self, act: Callable[..., T], *args: Any) -> T:
         """Lets ``act(steppers, *args)`` change the state, wholly or not at all.
@@ -173,8 +189,7 @@ class Stream:
     def _new_steppers(self) -> Steppers:
         try:
             made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
-            if self._missing == "forward":
-                made.insert(0, LastValues(self._batch, self.net.input_size or 0, self.net.dtype))
+            made[:0] = [LastValues(self._batch, width, self.net.dtype) for width in self._fills]
         except (MemoryError, ValueError):  # NumPy's ValueError: of no size that an array can have
             raise MemoryError(f"batch must be small enough for the memory. Got {self._batch or 1}.") from None
         return tuple(made)
@@ -182,8 +197,7 @@ class Stream:
     @property
     def _first(self) -> list[Arrays]:
         """The state of every stepper before the first step, (1, width) each."""
-        last = [LastValues.first(self.net.input_size or 0, self.net.dtype)] if self._missing == "forward" else []
-        return [*last, *self._plan.first]
+        return [*(LastValues.first(width, self.net.dtype) for width in self._fills), *self._plan.first]
 
     def reset(self, rows: Any = None) -> None:
         """Back to the state before the first step, 0 or the learned one.
@@ -212,7 +226,7 @@ class Stream:
     def state(self) -> list[Any]:
         """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
         networks nest. A copy; may be assigned."""
-        own = self._steppers[self._missing == "forward" :]
+        own = self._steppers[len(self._fills) :]
         states = (stepper.state() for stepper in own if stepper is not None)
         return self.net.unpack_state(_nested(self.net, states), self._layout)
 
@@ -222,7 +236,7 @@ class Stream:
         read = iter([*_flat(self.net, self.net.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
-            for stepper, first in zip(steppers[self._missing == "forward" :], self._plan.first, strict=True):
+            for stepper, first in zip(steppers[len(self._fills) :], self._plan.first, strict=True):
                 if stepper is not None:
                     stepper.set_state(*(next(read) or first))
 
@@ -253,18 +267,24 @@ class Stream:
         self.__init__(*saved[:3])  # type: ignore[misc]
         self._put(self._steppers, saved[3])
 
-    def _read(self, x: Any, middle: tuple[str, ...]) -> Array:
-        """x as rows that the first layer takes: (batch, ..., features), or without batch."""
-        net = self.net
-        if net.takes_tokens:
-            tokens = checks.integer_array("x", x, flat_layers(net)[0].config["count"])
-            checks.shape("x", tokens, (*self._outer, *middle))
+    def _read(self, x: Any, middle: tuple[str, ...]) -> list[Array]:
+        """The inputs as rows that the first layers take: (batch, ..., features), or without batch."""
+        takes = self.net.takes
+        if len(takes) == 1:
+            return [self._read_one("x", x, takes[0], middle)]
+        return [self._read_one(take[0], part, take, middle) for take, part in self.net.by_input("x", x)]
+
+    def _read_one(self, name: str, x: Any, take: Take, middle: tuple[str, ...]) -> Array:
+        _, width, count = take
+        if count is not None:
+            tokens = checks.integer_array(name, x, count)
+            checks.shape(name, tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))
-        array = checks.real_array("x", x, net.dtype, names)
-        wanted = (*self._outer, *middle, "features" if net.input_size is None else net.input_size)
+        array = checks.real_array(name, x, self.net.dtype, names)
+        wanted = (*self._outer, *middle, "features" if width is None else width)
         if array.shape != wanted:
-            checks.shape("x", array, wanted)
+            checks.shape(name, array, wanted)
         if self._missing == "raise":
             refuse_missing(array, names)
         return np.ascontiguousarray(array)

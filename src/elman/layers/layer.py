@@ -21,7 +21,7 @@ from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.made import Made
 from elman.options import ReadOnly
-from elman.sequences import Layout, pack_features
+from elman.sequences import Form, Forms, Layout, Several, pack
 
 Gradients = dict[str, Array]
 #: States, packed: of a layer a tuple with one array (batch, width) a state, those of a second direction after those of
@@ -36,10 +36,8 @@ class Tape:
 
     layer: str  # the class of the layer that made it
     config: Mapping[str, Any]
-    x: Layout
-    y: Layout
-    width: int  # features of y
-    dtype: np.dtype[Any]  # of y
+    x: Form | Forms
+    y: Form | Forms
     kept: Any
 
 
@@ -55,11 +53,13 @@ class Layer(Made):
     output_size: int | None = None  #: None: as many as come in
     stateful: bool = False  #: has states that go from step to step
     directions: int = 1  #: in which it walks each sequence; states of both stand one after another
-    takes_tokens: bool = False
+    reads: int | None = 1  #: how many it reads; None: two or more
+    tokens: int | None = None  #: takes whole numbers below this, in the place of features
     narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
     drops_steps: bool = False  #: y may have fewer steps than x
     layers: tuple[Layer, ...] = ()  #: those inside, of a network
+    names: tuple[str, ...] = ()  #: theirs
     _states: Mapping[str, int] = ReadOnly()
 
     # What a subclass says, beside `setup`, `shapes` and `draw`; `step` and `ready` where it can go step by step.
@@ -87,9 +87,9 @@ class Layer(Made):
         """
         raise NotImplementedError
 
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Any, State, Gradients]:
-        """From the gradients by `y.values` and by the last states (None for 0): those by `x.values`, by the first
-        states, and by each parameter."""
+    def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
+        """From the gradients by `y.values` (by name, where y has several) and by the last states (None for 0): those by
+        `x.values`, by the first states, and by each parameter."""
         raise NotImplementedError
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
@@ -113,11 +113,27 @@ class Layer(Made):
     def _rows(self, rows: Array) -> Array:
         return self.step(rows, ())[0]
 
+    def width(self, *read: int | None) -> int | None:
+        """How many features come out of so many, None where that depends on x; refuses what cannot come in."""
+        (taken,) = read
+        if self.output_size is not None or taken is None:
+            return self.output_size
+        if taken % self.narrowing:
+            raise ShapeError(f"must take a multiple of {self.narrowing} features. Got {taken}.")
+        return taken // self.narrowing
+
     # How users' arrays come in and go out.
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Whether x are whole numbers in the place of features."""
+        return self.tokens is not None
 
     def pack(self, x: Any, lengths: Any, own: bool) -> Any:
         """The user's input packed; with `own` its memory is its own, for a tape."""
-        return pack_features("x", x, self.input_size, self.dtype, lengths, own=own)
+        if self.reads != 1:
+            raise ShapeError(f"{type(self).__name__} must stand in a network, where it reads several. Got it alone.")
+        return pack("x", x, self.input_size, self.dtype, lengths, tokens=self.tokens, own=own)
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         """The user's states, packed; refuses what does not fit. `layout` is that of x."""
@@ -162,7 +178,8 @@ class Layer(Made):
         start = None if state is None else self.pack_state("state", state, packed.layout, own=False)
         y, end, _ = self.run(packed, start, None, keep=False)
         # A layer that does nothing, as dropout here, hands its input on: it must not be the caller's array.
-        return y.layout.unpack(y.values, own=y.values is packed.values), self.unpack_state(end, packed.layout)
+        own = type(packed) is Several or type(y) is Several or y.values is packed.values
+        return y.unpack(own), self.unpack_state(end, packed.layout)
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None, rng: Noise = None) -> tuple[Any, Any, Tape]:
         """Computes, and keeps what `backward` needs.
@@ -191,9 +208,8 @@ class Layer(Made):
         packed = self.pack(x, lengths, own=True)
         start = self.pack_state("state", state, packed.layout)
         y, end, kept = self.run(packed, start, rng, keep=True)
-        tape = Tape(type(self).__name__, self.config, packed.layout, y.layout, y.values.shape[1], y.values.dtype, kept)
-        # The tape keeps y too.
-        return y.layout.unpack(y.values, own=True), self.unpack_state(end, packed.layout), tape
+        tape = Tape(type(self).__name__, self.config, packed.form, y.form, kept)
+        return y.unpack(own=True), self.unpack_state(end, packed.layout), tape  # the tape keeps y too
 
     def backward(self, tape: Tape, dy: Any = None, dstate: Any = None) -> tuple[Any, Any, Gradients]:
         """Exact gradients of a forward pass, by backpropagation through time.
@@ -217,16 +233,11 @@ class Layer(Made):
             raise TypeError(f"tape must be what forward returned. Got {checks.describe(tape)}.")
         if (tape.layer, tape.config) != (type(self).__name__, self.config):
             raise ValueError(f"tape must come from this layer, {self!r}. Got one of {tape.layer}, {tape.config}.")
-        dend = self.pack_state("dstate", dstate, tape.x, own=False)
-
-        def read(name: str, value: Any, outer: tuple[int, ...]) -> Array:
-            array = checks.real_array(name, value, tape.dtype)
-            checks.shape(name, array, (*outer, tape.width))
-            return array
-
-        rows = (tape.y.rows, tape.width)
-        packed = np.zeros(rows, tape.dtype) if dy is None else tape.y.pack("dy", dy, read)
+        layout = tape.x.layout
+        dend = self.pack_state("dstate", dstate, layout, own=False)
+        packed = tape.y.gradient("dy", dy)
         dx, dstart, gradients = self.run_back(tape.kept, packed, dend)
         # A layer that did nothing hands dy on: it must not be the caller's array.
-        dx = None if dx is None else tape.x.unpack(dx, own=dx is packed)
-        return dx, self.unpack_state(dstart, tape.x), {name: gradients[name] for name in self.parameters}
+        own = dx is packed or (type(packed) is dict and any(dx is part for part in packed.values()))
+        ordered = {name: gradients[name] for name in self.parameters}
+        return tape.x.unpack(dx, own), self.unpack_state(dstart, layout), ordered

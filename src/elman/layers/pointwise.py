@@ -18,7 +18,7 @@ from elman.checks import Array
 from elman.initializers import glorot
 from elman.layers import noise
 from elman.layers.layer import Gradients, Layer, Noise, State
-from elman.sequences import Sequences, pack_tokens
+from elman.sequences import Sequences
 
 
 class Dense(Layer):
@@ -88,14 +88,13 @@ class Embedding(Layer):
     (2, 3, 8)
     """
 
-    takes_tokens = True
     dtype: np.dtype[Any]
 
     def __init__(self, count: int, size: int, dtype: Any = "float32", seed: int | None = None) -> None:
         super().__init__(seed, count=count, size=size, dtype=dtype)
 
     def setup(self, count: int, size: int, dtype: Any) -> None:
-        self.count = checks.size("count", count)
+        self.count = self.tokens = checks.size("count", count)
         self.size = self.output_size = checks.size("size", size)
         self.dtype = checks.float_dtype(dtype)
 
@@ -104,9 +103,6 @@ class Embedding(Layer):
 
     def draw(self, rng: np.random.Generator) -> None:
         self._parameters["W"][...] = rng.standard_normal(self._parameters["W"].shape)
-
-    def pack(self, x: Any, lengths: Any, own: bool) -> Sequences:
-        return pack_tokens("x", x, self.count, lengths, own=own)
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         return x.with_values(self.step(x.values, ())[0]), None, x.values
