@@ -151,7 +151,7 @@ def read_graph(given: Any, outputs: Any) -> Graph:
                 raise ValueError(f"node {name!r} must read nodes that stand before it. Got {read!r}, which does not.")
     starts = [_start(name, node, nodes) for name, node in nodes.items()]
     named = outputs is not None
-    if named and (isinstance(outputs, str) or not isinstance(outputs, Iterable)):
+    if named and not isinstance(outputs, (list, tuple)):
         raise TypeError(f"outputs must be a tuple of names of nodes. Got {checks.show(outputs)}.")
     gives = tuple(outputs) if named else names[-1:]
     for name in gives:

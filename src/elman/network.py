@@ -87,7 +87,8 @@ class Network(Layer):
         self.tokens = self.takes[0][2] if len(self.inputs) == 1 else None
         self.stateful = bool(self._stateful)
         self._open = None in taken and not graph.is_chain
-        self.needs_whole_sequences = any(layer.needs_whole_sequences for layer in self.layers)
+        from_states = any(start is not None for start in graph.starts)
+        self.needs_whole_sequences = from_states or any(layer.needs_whole_sequences for layer in self.layers)
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
         self.narrowing = math.prod(layer.narrowing for layer in self.layers) if graph.is_chain else 0
         self._parameters = LiveArrays(

@@ -163,7 +163,12 @@ class Sequences(NamedTuple):
         return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
 
     def split(self, parts: int) -> Sequences:
-        """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves."""
+        """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves.
+
+        One vector stands beside each of them.
+        """
+        if self.layout.lengths is None:
+            return Sequences(self.values.repeat(parts, axis=0), Layout(None, parts, "array"))
         steps = int(self.lengths.sum())
         ends = np.arange(1, parts + 1) * steps // parts
         return Sequences(self.values, Layout(np.diff(ends, prepend=0), parts, "list"))
@@ -197,6 +202,10 @@ class Several:
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
         """The chosen sequences; see `Sequences.take`."""
         return Several({name: part.take(indices, begin, end) for name, part in self.parts.items()})
+
+    def split(self, parts: int) -> Several:
+        """One long sequence of each input as shorter ones; see `Sequences.split`."""
+        return Several({name: part.split(parts) for name, part in self.parts.items()})
 
 
 def pack(

@@ -122,8 +122,8 @@ def digest_examples(examples: Examples | None) -> str:
     if examples is None:
         return "none"
     parts: list[bytes | memoryview] = []
-    for part in (examples.x, examples.y, examples.weight):
-        for array in () if part is None else (part.values, part.layout.lengths):
+    for part in examples.parts:
+        for array in (part.values, part.layout.lengths):
             if array is not None:
                 parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
     return digest_of(*parts)

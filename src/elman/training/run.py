@@ -22,6 +22,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer
+from elman.sequences import Sequences
 from elman.training.checkpoints import CheckpointWriter
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples
@@ -43,7 +44,7 @@ class Run:
     """What a call of `fit` asked."""
 
     net: Layer
-    loss: Loss
+    losses: list[Loss]  # of each output
     optimizer: Optimizer
     data: Examples
     validation: Examples | None
@@ -142,12 +143,12 @@ class Run:
     def _update(self, state: TrainingState, passes: list[Window], updates: int, held: HeldInterrupt) -> None:
         """One update, from the gradients of one window or of several together."""
         cuts = [window.cut(self.data) for window in passes]
-        weight = float(sum(len(target) if w is None else w.sum() for _, target, w in cuts))
-        total, carried = 0.0, state.carried
+        # Of each output the weights of its rows; where nothing counts, only the state moves on.
+        each = [float(sum(_weight(*cut[1][k]) for cut in cuts)) for k in range(len(self.losses))]
+        weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
         for window, cut in zip(passes, cuts, strict=True):
-            # Where nothing counts, only the state moves on.
-            loss, found, carried = self._pass(state, window, cut, carried, weight or 1.0)
+            loss, found, carried = self._pass(state, window, cut, carried, each)
             total += loss
             gradients = {name: gradients[name] + g for name, g in found.items()} if gradients else found
         with np.errstate(all="ignore"):
@@ -194,18 +195,23 @@ class Run:
         window: Window,
         cut: Cut,
         carried: object,
-        weight: float,
+        weights: list[float],
     ) -> tuple[float, Gradients, object]:
         """The share of one window in the loss of its update and in the gradients, and the state after it."""
-        x, target, w = cut
+        x, targets = cut
+        loss, dys = 0.0, []
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
             y, end, kept = self.net.run(x, start, state.noise, keep=True)
-            losses, dy = _rows_and_derivative(self.loss, y.values, target)
-            if w is not None:
-                losses, dy = losses * w, dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-            loss = float(losses.sum(dtype=np.float64)) / weight
-            _, _, gradients = self.net.run_back(kept, dy / weight, None)
+            outputs = [y] if isinstance(y, Sequences) else [*y.parts.values()]
+            for of_rows, output, (target, w), weight in zip(self.losses, outputs, targets, weights, strict=True):
+                losses, dy = _rows_and_derivative(of_rows, output.values, target)
+                if w is not None:
+                    losses, dy = losses * w, dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+                loss += float(losses.sum(dtype=np.float64)) / (weight or 1.0)
+                dys.append(dy / (weight or 1.0))
+            by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.parts, dys, strict=True))
+            _, _, gradients = self.net.run_back(kept, by_output, None)
             carried = self._carry(state, window, start, end)
         return loss, gradients, carried
 
@@ -256,20 +262,22 @@ class Run:
         data = self.validation
         if data is None:
             return None
-        total, weight, state = 0.0, 0.0, None
+        totals, weights, state = [0.0] * len(self.losses), [0.0] * len(self.losses), None
         lengths = data.x.lengths
         steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
-            x, target, w = window.cut(data)
+            x, targets = window.cut(data)
             with np.errstate(all="ignore"):
                 y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
-                losses = _rows(self.loss, y.values, target)
-                total += float((losses if w is None else losses * w).sum(dtype=np.float64))
-            weight += len(target) if w is None else float(w.sum())
+                outputs = [y] if isinstance(y, Sequences) else [*y.parts.values()]
+                for k, (output, (target, w)) in enumerate(zip(outputs, targets, strict=True)):
+                    losses = _rows(self.losses[k], output.values, target)
+                    totals[k] += float((losses if w is None else losses * w).sum(dtype=np.float64))
+                    weights[k] += _weight(target, w)
             if window.onward:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.onward))
             held.release()
-        return total / weight
+        return sum(total / weight for total, weight in zip(totals, weights, strict=True))
 
     def _diverged(
         self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
@@ -284,6 +292,11 @@ class Run:
             f"{state.epoch * updates + state.update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of "
             f"{name}.{more} The weights are those from before this batch; a smaller learning rate may help."
         )
+
+
+def _weight(target: Array, w: Array | None) -> float:
+    """The weights of some rows together."""
+    return len(target) if w is None else float(w.sum())
 
 
 def _rows(loss: Loss, prediction: Array, target: Array) -> Array:
