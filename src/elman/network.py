@@ -261,6 +261,7 @@ class Network(Layer):
         begins = iter(state) if state else None
         kept: list[Any] = []
         ends: list[State] = []
+        states: list[State] = []
         for i, layer, reads, start, spent in self.graph.nodes:
             begin = next(begins) if begins and layer.stateful else None
             if start is not None:
@@ -272,14 +273,16 @@ class Network(Layer):
                 raise error if self.graph.is_list else ShapeError(f"{self.graph.called(i)} {error}") from None
             values.append(y)
             ends.append(end)
+            if layer.stateful:
+                states.append(end)
             if keep:
                 kept.append((tape, y.values))
             else:
                 for j in spent:
                     values[j] = None
-        gives = {self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs}
-        states = [end for layer, end in zip(self.layers, ends, strict=True) if layer.stateful]
-        return Several(gives) if self.graph.named else values[-1], states, kept
+        if not self.graph.named:
+            return y, states, kept
+        return Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs}), states, kept
 
     def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
         first = len(self.inputs)
@@ -294,8 +297,7 @@ class Network(Layer):
             dread, dstart, own = layer.run_back(tape, np.zeros_like(y) if dvalue is None else dvalue, dends[i])
             # A value that is read twice has the sum of the gradients.
             for j, part in zip(reads, (dread,) if len(reads) == 1 else dread, strict=True):
-                before = dvalues[j]
-                dvalues[j] = part if before is None else before + part
+                dvalues[j] = part if dvalues[j] is None else dvalues[j] + part
             if start is None:
                 starts[i] = dstart
             else:

@@ -37,14 +37,15 @@ class Plan:
         # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
         places = list(range(len(self.inputs)))
         self.layers: list[Layer] = []
-        self.reads: list[tuple[int, ...]] = []
+        self.reads: list[tuple[int, ...] | None] = []  # None for the value right before
         for node in nodes:
             if not _changes_steps(node.layer):
                 places.append(places[node.reads[0]])
                 continue
-            places.append(len(self.inputs) + len(self.layers))
+            value, reads = len(self.inputs) + len(self.layers), tuple([places[j] for j in node.reads])
+            places.append(value)
             self.layers.append(node.layer)
-            self.reads.append(tuple([places[j] for j in node.reads]))
+            self.reads.append(None if reads == (value - 1,) else reads)
         names = [self.net.names[i] for i in self.net.graph.outputs]
         self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
         ready = [_ready(layer) for layer in self.layers]

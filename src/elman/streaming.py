@@ -21,7 +21,7 @@ from elman.plan import Plan
 from elman.sequences import Layout
 
 if TYPE_CHECKING:
-    from elman.network import Network, Take
+    from elman.network import Network
 
 T = TypeVar("T")
 Steppers = tuple[Stepper | None, ...]
@@ -56,11 +56,13 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_batch",
+        "_dtype",
         "_fills",
         "_gives",
         "_missing",
         "_only",
         "_outer",
+        "_plain",
         "_plan",
         "_spares",
         "_steppers",
@@ -79,6 +81,10 @@ class Stream:
                 f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
             )
         self._outer = () if self._batch is None else (self._batch,)
+        # An input as it is computed with needs no look into it.
+        self._dtype = net.dtype
+        as_is = len(net.takes) == 1 and net.input_size is not None and missing != "raise"
+        self._plain = (*self._outer, net.input_size) if as_is and net.dtype is not None else None
         self._gives = None if net.graph.named else next(iter(plan.outputs.values()))  # the value that comes out
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
@@ -118,7 +124,7 @@ class Stream:
         return y
 
     def _step(self, x: Any, out: Array | None) -> Any:
-        values = self._read(x, ())
+        values = self._read_all(x, ())
         if out is None:
             return self._move(self._through, values)
         if self._gives is None:
@@ -130,7 +136,7 @@ class Stream:
     def run(self, x: Any) -> Any:
         """The outputs of a chunk of steps: x is (time, features), or (batch, time, features), without features for
         tokens. The numbers, and the state afterwards, are those of as many calls of `step`."""
-        values = self._read(x, ("time",))
+        values = self._read_all(x, ("time",))
         time = values[0].shape[len(self._outer)]
         if time == 0 or any(rows.shape[len(self._outer)] != time for rows in values):
             raise ShapeError(f"x must have at least one step, and as many in each input. Got {values[0].shape}.")
@@ -138,30 +144,31 @@ class Stream:
 
     def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
-        plan, gives, values = self._plan, self._gives, x
+        plan, gives, values = self._plan, self._gives, x  # to which each layer adds what it gives
         if self._fills:
-            fills = zip(x, steppers, strict=False)
-            values = [filler.run(rows) if chunk else filler.step(rows) for rows, filler in fills if filler]
-            steppers = steppers[len(values) :]
-        values = [*values]
+            for j, filler in enumerate(steppers[: len(self._fills)]):
+                values[j] = filler.run(values[j]) if chunk else filler.step(values[j])  # type: ignore[union-attr]
+            steppers = steppers[len(self._fills) :]
+        y: Any = values[-1]
         for stateless, stepper, reads in zip(plan.rows, steppers, plan.reads, strict=True):
-            rows: Any = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
+            rows: Any = (
+                y if reads is None else values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
+            )
             if stepper is None:
-                values.append(stateless(rows))  # type: ignore[misc]
-                continue
-            into = out if gives == len(values) else None
-            y = stepper.run(rows) if chunk else stepper.step(rows, into)
-            if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
-                rows = np.ascontiguousarray(rows, self.net.dtype)
-                y = stepper.run(rows) if chunk else stepper.step(rows)
-                assert y is not NotImplemented  # the layers fit together
+                y = stateless(rows)  # type: ignore[misc]
+            else:
+                y = stepper.run(rows) if chunk else stepper.step(rows, out if gives == len(values) else None)
+                if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
+                    rows = np.ascontiguousarray(rows, self.net.dtype)
+                    y = stepper.run(rows) if chunk else stepper.step(rows)
+                    assert y is not NotImplemented  # the layers fit together
             values.append(y)
         if gives is None:
             return {name: np.array(values[j]) for name, j in plan.outputs.items()}
         y = values[gives]
         if out is not None and y is not out:
             out[...] = y
-        elif not self.net.stateful and any(np.may_share_memory(y, rows) for rows in x):
+        elif not plan.net.stateful and any(np.may_share_memory(y, rows) for rows in values[: len(plan.net.inputs)]):
             y = y.copy()  # layers that do nothing hand on what they get
         return y
 
@@ -267,21 +274,23 @@ class Stream:
         self.__init__(*saved[:3])  # type: ignore[misc]
         self._put(self._steppers, saved[3])
 
-    def _read(self, x: Any, middle: tuple[str, ...]) -> list[Array]:
-        """The inputs as rows that the first layers take: (batch, ..., features), or without batch."""
-        takes = self.net.takes
-        if len(takes) == 1:
-            return [self._read_one("x", x, takes[0], middle)]
-        return [self._read_one(take[0], part, take, middle) for take, part in self.net.by_input("x", x)]
+    def _read_all(self, x: Any, middle: tuple[str, ...]) -> list[Array]:
+        """The inputs as rows that the first layers take."""
+        plain = not middle and type(x) is np.ndarray and x.shape == self._plain
+        if plain and x.dtype == self._dtype and x.flags.carray:
+            return [x]
+        if len(self.net.takes) == 1:
+            return [self._read(x, middle, "x", *self.net.takes[0][1:])]
+        return [self._read(part, middle, *take) for take, part in self.net.by_input("x", x)]
 
-    def _read_one(self, name: str, x: Any, take: Take, middle: tuple[str, ...]) -> Array:
-        _, width, count = take
+    def _read(self, x: Any, middle: tuple[str, ...], name: str, width: int | None, count: int | None) -> Array:
+        """One input as rows, (batch, ..., features), or without batch."""
         if count is not None:
             tokens = checks.integer_array(name, x, count)
             checks.shape(name, tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))
-        array = checks.real_array(name, x, self.net.dtype, names)
+        array = checks.real_array(name, x, self._plan.net.dtype, names)
         wanted = (*self._outer, *middle, "features" if width is None else width)
         if array.shape != wanted:
             checks.shape(name, array, wanted)
