@@ -507,7 +507,7 @@ LEFT_OUT = {
 METHODS_LEFT_OUT = (
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
-    *("pack", "pack_state", "unpack_state", "width", "by_input", "join", "join_back"),
+    *("pack", "pack_state", "unpack_state", "width", "join", "join_back"),
 )
 
 

@@ -154,8 +154,8 @@ GOOD = {"series": np.ones((2, 5, 3)), "store": np.ones((2, 2))}
 @pytest.mark.parametrize(
     ("change", "kind", "words"),
     [
-        (np.ones((2, 5, 3)), TypeError, r"x must be a mapping of the inputs \(series, store\) to their values\. Got"),
-        ({"series": GOOD["series"]}, ValueError, r"x must hold the inputs series, store\. Got none for store"),
+        (np.ones((2, 5, 3)), TypeError, r"x must be a mapping of \(series, store\) to their values\. Got"),
+        ({"series": GOOD["series"]}, ValueError, r"x must hold series, store\. Got none for store"),
         ({**GOOD, "stor": 3}, ValueError, "Did you mean 'store'?"),
         ({**GOOD, "store": np.ones((3, 2))}, elman.ShapeError, r"store must hold 2 sequences, as series does\. Got 3"),
         ({**GOOD, "store": np.ones(2)}, elman.ShapeError, r"store must have shape \(batch, features\)"),
@@ -179,7 +179,7 @@ def test_inputs(change, kind, words):
 @pytest.mark.parametrize(
     ("lengths", "words"),
     [
-        ({"seris": [5, 5]}, "an input in lengths must be one of 'series', 'store'"),
+        ({"seris": [5, 5]}, "a name in lengths must be one of 'series', 'store'"),
         ({"store": [1, 1]}, "lengths must be left out for store, which has no steps"),
         ([5, 6], "lengths must be from 1 to 5"),
     ],
@@ -214,11 +214,11 @@ def test_gradients_of_outputs():
         net.backward(tape)
     net = elman.Network({"a": (gru(), "x"), "b": dense()}, outputs=("a", "b"))
     _, _, tape = net.forward(np.ones((2, 5, 3)))
-    with pytest.raises(ValueError, match=r"an output in dy must be one of 'a', 'b'\. Got 'c'"):
+    with pytest.raises(ValueError, match=r"a name in dy must be one of 'a', 'b'\. Got 'c'"):
         net.backward(tape, {"c": 3})
     with pytest.raises(elman.ShapeError, match=r"dy\['b'\] must have shape \(2, 5, 2\)"):
         net.backward(tape, {"b": np.ones((2, 5, 3))})
-    with pytest.raises(TypeError, match="dy must be a mapping of outputs to their gradients"):
+    with pytest.raises(TypeError, match=r"dy must be a mapping of .* to their values"):
         net.backward(tape, np.ones((2, 5, 3)))
 
 
@@ -258,7 +258,7 @@ def test_steps_of_several_inputs():
     good = {"series": np.ones((2, 3)), "store": np.ones((2, 2))}
     stream.step(good)
     for x, words in (
-        (np.ones((2, 3)), "x must be a mapping of the inputs"),
+        (np.ones((2, 3)), "x must be a mapping of "),
         ({"series": np.ones((2, 3))}, "Got none for store"),
         ({**good, "store": np.ones(2)}, r"store must have shape \(2, features\)"),
     ):

@@ -194,6 +194,31 @@ def read_nodes(given: Any) -> dict[str, Node]:
     return {str(i): Node(layer) for i, layer in enumerate(layers)}
 
 
+def placed(places: Iterable[Mapping[str, Any]], layers: Iterable[Layer]) -> dict[str, Node]:
+    """The nodes of layers, each in its place as `Graph.describe` has them."""
+    pairs = zip(places, layers, strict=True)
+    return {place["name"]: Node(layer, *place["reads"], state=place.get("state")) for place, layer in pairs}
+
+
+def read_places(nodes: Any, count: int) -> dict[str, Mapping[str, Any]]:
+    """The nodes of a config by their names, each with what it reads; of a list its numbers."""
+    if nodes is None:
+        return {str(i): {} for i in range(count)}
+    if not isinstance(nodes, (list, tuple)) or len(nodes) != count:
+        raise ValueError(f"nodes of config must be a list of {count}, one entry a layer. Got {checks.show(nodes)}.")
+    found = {}
+    for i, node in enumerate(nodes):
+        names = checks.mapping(f"nodes[{i}] of config", node, "of a name and of what it reads")
+        reads, state = names.get("reads"), names.get("state")
+        listed = isinstance(reads, (list, tuple)) and reads and all(isinstance(name, str) for name in reads)
+        fits = listed and isinstance(names.get("name"), str) and (state is None or isinstance(state, str))
+        if not fits or set(names) - {"name", "reads", "state"} or names["name"] in found:
+            must = f"nodes[{i}] of config must hold its own name, what it reads, and where it starts, if it does"
+            raise ValueError(f"{must}. Got {checks.show(node)}.")
+        found[names["name"]] = names
+    return found
+
+
 def _start(name: str, node: Node, nodes: Mapping[str, Node]) -> int | None:
     """The node from whose last state a node starts."""
     if node.state is None:

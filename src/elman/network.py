@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.graph import Graph, Node, read_graph, read_nodes
+from elman.graph import Graph, Node, placed, read_graph, read_nodes, read_places
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients, Noise, State
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names, frozen
-from elman.sequences import Layout, Sequences, Several, axes_before_features, pack
+from elman.sequences import Layout, Sequences, Several, axes_before_features, by_name, pack
 
 if TYPE_CHECKING:
     import os
@@ -113,7 +113,7 @@ class Network(Layer):
         more = sorted(set(config) - {"layers", "nodes", "outputs"})
         if more:
             raise ValueError(f"config must hold layers, nodes and outputs alone. Got {checks.show(more[0])} too.")
-        nodes = _read_places(config.get("nodes"), len(entries))
+        nodes = read_places(config.get("nodes"), len(entries))
         layers = []
         for i, (place, entry) in enumerate(zip(nodes, entries, strict=True)):
             checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values")
@@ -124,11 +124,7 @@ class Network(Layer):
             if not (isinstance(kind, type) and issubclass(kind, Layer)):  # a class, for layers of one's own
                 kind = LAYERS[checks.choice("the type of a layer", kind, LAYERS)]
             layers.append(kind.from_parameters(settings, parameters, f"{prefix}{place}."))
-        if "nodes" not in config:
-            return cls(layers, config.get("outputs"))
-        pairs = zip(nodes.items(), layers, strict=True)
-        given = {name: Node(layer, *node["reads"], state=node.get("state")) for (name, node), layer in pairs}
-        return cls(given, config.get("outputs"))
+        return cls(placed(config["nodes"], layers) if "nodes" in config else layers, config.get("outputs"))
 
     def replace(self, *, seed: int | None = None, layers: Any = None, **options: Any) -> Self:
         """A new network of copies of these layers, or of copies of `layers`; without arguments a copy.
@@ -162,8 +158,7 @@ class Network(Layer):
             return layers
         if len(layers) != len(self.layers):
             raise ValueError(f"layers must be a mapping, or a list of {len(self.layers)} layers. Got {len(layers)}.")
-        places = zip(self.graph.describe(), layers, strict=True)
-        return {place["name"]: Node(layer, *place["reads"], state=place.get("state")) for place, layer in places}
+        return placed(self.graph.describe(), layers)
 
     def _of(self, nodes: Any, outputs: Any) -> Self:
         """A network of other nodes, with what a subclass keeps besides them."""
@@ -199,8 +194,8 @@ class Network(Layer):
 
         The file is replaced whole or not at all: a crash half way leaves the old one. A file that is there gives the
         new one its mode, and a link stays one; other names of the file (hard links) keep the old network. Raises
-        `ValueError` or `OSError` where `path` cannot be that of a file, and `FormatError` for layers of one's own,
-        before anything is written.
+        `ValueError` or `OSError` where `path` cannot be that of a file, and `FormatError` for what `load` could not
+        bring back, before anything is written.
         """
         from elman.saving import save
 
@@ -216,25 +211,12 @@ class Network(Layer):
             self.graph.widths([None if part.values.ndim == 1 else part.values.shape[1] for part in parts])
         return packed
 
-    def by_input(self, name: str, x: Any) -> Iterator[tuple[Take, Any]]:
-        """What is given for each input by name, with what it takes."""
-        given = checks.mapping(name, x, f"of the inputs {checks.listed(self.inputs)} to their values")
-        for key in given:
-            checks.choice(f"an input in {name}", key, self.inputs)
-        missing = [key for key in self.inputs if key not in given]
-        if missing:
-            raise ValueError(
-                f"{name} must hold the inputs {', '.join(self.inputs)}. Got none for {', '.join(missing)}."
-            )
-        return ((take, given[take[0]]) for take in self.takes)
-
     def _pack_several(self, x: Any, lengths: Any, own: bool) -> Several:
         """The inputs by name: what has an axis less than the others is one vector per sequence."""
         names = self.inputs
-        given = list(self.by_input("x", x))
-        each = lengths if isinstance(lengths, Mapping) else dict.fromkeys(names, lengths)
-        for name in each:
-            checks.choice("an input in lengths", name, names)
+        given = list(zip(self.takes, by_name("x", x, names).values(), strict=True))
+        mapped = isinstance(lengths, Mapping)
+        each = by_name("lengths", lengths, names, every=False) if mapped else dict.fromkeys(names, lengths)
         axes = [axes_before_features(part, tokens is not None) for (_, _, tokens), part in given]
         most, parts = max(1, *axes), {}
         for ((name, width, tokens), part), before in zip(given, axes, strict=True):
@@ -244,7 +226,7 @@ class Network(Layer):
                     f"{name} must have shape {('(batch, features)', '(features,)')[most == 1]}, a vector per sequence"
                 )
                 raise ShapeError(f"{must}. Got {checks.describe(part)}.")
-            steps = None if vectors and not isinstance(lengths, Mapping) else each.get(name)
+            steps = each[name] if mapped or not vectors else None
             if vectors and steps is not None:
                 must = f"lengths must be left out for {name}, which has no steps"
                 raise ValueError(f"{must}. Got {checks.describe(steps)}.")
@@ -352,22 +334,3 @@ class Network(Layer):
 
 
 LAYERS["Network"] = Network  # for files: a network may be a layer of another
-
-
-def _read_places(nodes: Any, count: int) -> dict[str, Mapping[str, Any]]:
-    """The nodes of a config by their names, each with what it reads; of a list its numbers."""
-    if nodes is None:
-        return {str(i): {} for i in range(count)}
-    if not isinstance(nodes, (list, tuple)) or len(nodes) != count:
-        raise ValueError(f"nodes of config must be a list of {count}, one entry a layer. Got {checks.show(nodes)}.")
-    found = {}
-    for i, node in enumerate(nodes):
-        names = checks.mapping(f"nodes[{i}] of config", node, "of a name and of what it reads")
-        reads, state = names.get("reads"), names.get("state")
-        listed = isinstance(reads, (list, tuple)) and reads and all(isinstance(name, str) for name in reads)
-        fits = listed and isinstance(names.get("name"), str) and (state is None or isinstance(state, str))
-        if not fits or set(names) - {"name", "reads", "state"} or names["name"] in found:
-            must = f"nodes[{i}] of config must hold its own name, what it reads, and where it starts, if it does"
-            raise ValueError(f"{must}. Got {checks.show(node)}.")
-        found[names["name"]] = names
-    return found

@@ -13,7 +13,7 @@ another, whatever the layout of the user's array: NumPy's sums over a row depend
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -117,10 +117,8 @@ class Forms(dict[str, Form]):
         return next(iter(self.values())).layout
 
     def gradient(self, name: str, value: Any) -> dict[str, Array]:
-        given = {} if value is None else checks.mapping(name, value, "of outputs to their gradients")
-        for part in given:
-            checks.choice(f"an output in {name}", part, self)
-        return {part: form.gradient(f"{name}[{part!r}]", given.get(part)) for part, form in self.items()}
+        given = dict.fromkeys(self) if value is None else by_name(name, value, self, every=False)
+        return {part: form.gradient(f"{name}[{part!r}]", given[part]) for part, form in self.items()}
 
     def unpack(self, values: Mapping[str, Array | None], own: bool) -> dict[str, Any]:
         return {name: form.unpack(values[name], own=True) for name, form in self.items()}
@@ -251,6 +249,17 @@ def place(index: tuple[int, ...], layout: Layout) -> str:
         sequence = int(np.searchsorted(layout.starts, row, side="right")) - 1
         words = f"sequence {sequence}, step {row - int(layout.starts[sequence])}"
     return f"{words}, feature {feature[0]}" if feature else words
+
+
+def by_name(name: str, given: Any, names: Collection[str], every: bool = True) -> dict[str, Any]:
+    """What a mapping gives for each of some names, None where it gives nothing, which `every` refuses."""
+    found = checks.mapping(name, given, f"of {checks.listed(names)} to their values")
+    for key in found:
+        checks.choice(f"a name in {name}", key, names)
+    missing = [key for key in names if key not in found]
+    if missing and every:
+        raise ValueError(f"{name} must hold {', '.join(names)}. Got none for {', '.join(missing)}.")
+    return {key: found.get(key) for key in names}
 
 
 def axes_before_features(x: Any, tokens: bool) -> int:

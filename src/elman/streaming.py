@@ -18,7 +18,7 @@ from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer, State
 from elman.missing import LastValues, axes, refuse_missing
 from elman.plan import Plan
-from elman.sequences import Layout
+from elman.sequences import Layout, by_name
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -42,8 +42,10 @@ class Stream:
     row by row (a NaN before any value is refused). The last values are no part of `state`, but copies and pickles keep
     them, and `reset` forgets them. Infinity is a value. Tokens are never missing: "forward" is refused.
 
-    A `LastStep` gives the output of each step: that of a sequence which ended there. Raises `ShapeError` for a network
-    that must see a whole sequence first: with a bidirectional layer, another pool over time, `Reverse` or `Masking`.
+    A `LastStep` gives the output of each step: that of a sequence which ended there. A network of several inputs takes
+    them by name, vectors per sequence at every step too, and outputs by name come as a dict. Raises `ShapeError`, which
+    names the node, for a network that must see a whole sequence first: with a bidirectional layer, another pool over
+    time, `Reverse` or `Masking`, a node that starts from another, or a sequence beside its own last step.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])
@@ -281,7 +283,10 @@ class Stream:
             return [x]
         if len(self.net.takes) == 1:
             return [self._read(x, middle, "x", *self.net.takes[0][1:])]
-        return [self._read(part, middle, *take) for take, part in self.net.by_input("x", x)]
+        return [
+            self._read(part, middle, *take)
+            for take, part in zip(self.net.takes, by_name("x", x, self.net.inputs).values(), strict=True)
+        ]
 
     def _read(self, x: Any, middle: tuple[str, ...], name: str, width: int | None, count: int | None) -> Array:
         """One input as rows, (batch, ..., features), or without batch."""

@@ -17,7 +17,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import Layer
 from elman.network import Network
-from elman.sequences import Layout, Sequences, Several, place
+from elman.sequences import Layout, Sequences, Several, by_name, place
 from elman.training.losses import Loss, as_loss
 from elman.training.weights import read_class_weight, read_mask, read_sample_weight
 
@@ -79,10 +79,8 @@ Losses = dict[str, Loss]  # of each output, by name; a network of one output wit
 def read_losses(net: Layer, loss: Any) -> Losses:
     """The loss of each output: one for all, or a mapping of outputs to theirs."""
     outputs = outputs_of(net)
-    given = checks.mapping("loss", loss, "of outputs to losses") if isinstance(loss, Mapping) else None
-    if given is None or "" in outputs:
-        return {name: as_loss(loss) for name in outputs}
-    return {name: as_loss(part) for name, part in _by_output("loss", given, outputs).items()}
+    each = _by_output("loss", loss, outputs) if isinstance(loss, Mapping) else dict.fromkeys(outputs, loss)
+    return {name: as_loss(part) for name, part in each.items()}
 
 
 def outputs_of(net: Layer) -> list[str]:
@@ -95,13 +93,7 @@ def _by_output(name: str, given: Any, outputs: list[str]) -> dict[str, Any]:
     """What is given for each output by name; None where None is given."""
     if given is None or outputs == [""]:
         return dict.fromkeys(outputs, given)
-    found = checks.mapping(name, given, f"of the outputs {checks.listed(outputs)} to theirs")
-    for key in found:
-        checks.choice(f"an output in {name}", key, outputs)
-    missing = [key for key in outputs if key not in found and name in ("y", "loss")]
-    if missing:
-        raise ValueError(f"{name} must hold the outputs {', '.join(outputs)}. Got none for {', '.join(missing)}.")
-    return {key: found.get(key) for key in outputs}
+    return by_name(name, given, outputs, every=name in ("y", "loss"))
 
 
 def read_examples(
@@ -128,10 +120,8 @@ def read_examples(
         _check_finite(name, part)
     outputs = list(losses)
     ys, masks = _by_output("y", y, outputs), _by_output("mask", mask, outputs)
-    weights, classes = (
-        _by_output("sample_weight", sample_weight, outputs),
-        _by_output("class_weight", class_weight, outputs),
-    )
+    weights = _by_output("sample_weight", sample_weight, outputs)
+    classes = _by_output("class_weight", class_weight, outputs)
     targets = []
     for name, (layout, width) in zip(outputs, _output_layouts(net, inputs), strict=True):
         with _named(name):
