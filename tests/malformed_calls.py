@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,15 @@ RNG = np.random.default_rng(5)
 
 @dataclass(frozen=True)
 class Target:
-    """A function, and for each argument how to make a right value; those in `fixed` are never spoiled."""
+    """A function, and for each argument how to make a right value; those in `fixed` are never spoiled.
+
+    Nor is `after_epoch`: what a function of the user's own raises is its own affair; tests/test_after_epoch.py has it.
+    """
 
     name: str
     function: Callable[..., Any]
     arguments: dict[str, Callable[[], Any]]
-    fixed: frozenset[str] = field(default_factory=frozenset)
+    fixed: frozenset[str] = frozenset({"after_epoch"})
 
 
 def array(*shape: int, dtype: Any = float) -> Callable[[], Any]:
@@ -496,6 +499,8 @@ def torch_state() -> Any:
 LEFT_OUT = {
     "Layer": "the base of layers, which is called through each of them",
     **dict.fromkeys(("Joining", "Add", "Concatenate", "Multiply"), "called in a network that branches"),
+    "Loss": "the base of losses, which is called through each of them",
+    "Optimizer": "the base of optimizers",
     "Stream": "made by Network.stream",
     "Tape": "made by forward; a wrong one is given to every backward",
     "History": "made by fit",
@@ -503,9 +508,9 @@ LEFT_OUT = {
 }
 
 
-#: Methods that no user calls: what losses and layers of one's own give to the library.
+#: Methods that no user calls: what losses, optimizers and layers of one's own give to the library.
 METHODS_LEFT_OUT = (
-    *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "to_config"),
+    *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
     *("pack", "pack_state", "unpack_state", "width", "join", "join_back"),
 )

@@ -307,14 +307,16 @@ def test_late_starts_are_left_out():
         assert np.isfinite(forecaster.predict()).all()
         test = Forecaster(3, shared=shared, **settings).backtest(both, 40)
         assert np.isfinite(test["MASE"])
-    with pytest.warns(UserWarning, match="column 0 of .* Got 5 from its first value on; column 0 of .* left out"):
+    with pytest.warns(
+        UserWarning, match="column 0 of .* Got 5 from the first value of column 0 of .*; column 0 of .* left out"
+    ):
         test = Forecaster(3, **settings).backtest([both, both], 20)
     assert np.isnan(test.forecasts[0][:3, :, 0]).all()
     assert np.isfinite(test.forecasts[0][3:]).all()
     both[:60, 0] = np.nan
     for series in (both, [both, both[:, ::-1]]):
         with pytest.warns(
-            UserWarning, match="column 0 of .* Got 0 from its first value on; .* left out of the training"
+            UserWarning, match="column 0 of .* Got 0 from the first value of .*; .* left out of the training"
         ):
             test = Forecaster(3, **settings).backtest(series, 40)
         forecasts = as_list(test.forecasts)[0]
@@ -322,10 +324,32 @@ def test_late_starts_are_left_out():
         assert np.isfinite(forecasts[:, :, 1]).all()
         assert np.isfinite(test["MASE"])
     with pytest.warns(
-        UserWarning, match=r"column 0 of series must have at least 11 steps.*Got 10 from .*is left out of the training"
+        UserWarning,
+        match=r"column 0 of .* at least 11.*Got 10 from the first value of column 0 of series on; .* left",
     ):
         forecaster = Forecaster(3, **settings).fit(both)
     assert np.isfinite(forecaster.predict()).all()
+    with pytest.raises(ValueError, match=r"series must have at least 11.* Got 10 from the first value of column 0 of"):
+        Forecaster(3, shared=False, **settings).fit(both)
+    beside = np.where(np.arange(70) < 64, np.nan, 1.0)
+    with pytest.raises(ValueError, match="Got 6 from the first value of the exogenous columns on"):
+        Forecaster(3, fill="forward", **settings).fit(np.arange(70.0), exogenous=beside)
+
+
+def test_no_forecast_is_nan_without_a_warning():
+    """With the networks of a fit before, variables that begin late are named."""
+    rng = np.random.default_rng(20)
+    y = wave(rng, 70, 2)
+    forecaster = Forecaster(3, window=6, **TINY).fit(y)
+    y[:38, 1] = np.nan
+    with pytest.warns(UserWarning, match="needs 6 steps from the first value on; column 1 of series is too young"):
+        test = forecaster.backtest(y, 40, refit=False)
+    assert np.isnan(test.forecasts[:4, :, 1]).all()
+    assert np.isfinite(test.forecasts[4:]).all()
+    assert np.isfinite(test.forecasts[:, :, 0]).all()
+    with pytest.warns(UserWarning, match="column 1 of series is too young"):
+        forecaster.score(y)
+    assert np.isfinite(forecaster.backtest(y, 44, refit=False).forecasts).all()
 
 
 def test_a_late_column_masks_the_start_too():
@@ -414,6 +438,22 @@ def test_data_in_another_unit_gives_the_same_forecasts(seed):
             )
 
 
+@pytest.mark.parametrize("difference", [None, 1, 7])
+@pytest.mark.parametrize("level", ["last", "mean", None])
+def test_the_rounding_of_another_unit_is_no_signal(level, difference):
+    """Differences that are all alike, or 0 for long: an absolute error must not follow the signs of what is left."""
+    t = np.arange(60)
+    rng = np.random.default_rng(19)
+    y = {"whole": t + 0.0, "line": 3.7 + 0.1 * t, "step": np.where(t < 30, 0.3, 0.7), "spike": 1 + 8.0 * (t == 25)}
+    settings = {**TINY, "epochs": 4, "window": 7, "level": level, "difference": difference, "fill": "interpolate"}
+    for name, whole in y.items():
+        gaps = np.where(np.isin(t, rng.integers(2, 50, size=4)), np.nan, whole)
+        for series in (whole, gaps):
+            found = [Forecaster(3, **settings).fit(unit * series).predict() / unit for unit in (1, 1e-13, 1e13, 3)]
+            for other in found[1:]:
+                np.testing.assert_allclose(other, found[0], rtol=1e-6, err_msg=name)
+
+
 def test_a_part_without_values_is_refused():
     y = wave(np.random.default_rng(15), 60)[:, 0]
     with pytest.raises(ValueError, match="the validation part, see validation_fraction, must hold values"):
@@ -449,10 +489,18 @@ def test_rows_that_a_table_lacks_are_gaps(fill):
         series.append(y)
         heat.append(x)
     roles = {"target": "y", "id": "id", "time": "day", "exogenous": "x"}
-    found = Forecaster(3, **settings).backtest(pd.concat(parts), 50, **roles)
-    plain = Forecaster(3, **settings).backtest(series, 50, exogenous=heat)
+    found = Forecaster(3, **settings).backtest(pd.concat(parts), -20, **roles)
+    plain = Forecaster(3, **settings).backtest(series, -20, exogenous=heat)
     for name in ("forecasts", "actuals", "naive"):
         for a, b in zip(getattr(found, name), getattr(plain, name), strict=True):
             np.testing.assert_array_equal(a, b)
     assert found["MASE"] == plain["MASE"]
     assert np.isnan(found.actuals[0][0, 2])
+
+
+def test_the_variable_of_a_list_of_tables_is_named_without_a_date():
+    pd = pytest.importorskip("pandas")
+    whole = pd.Series(wave(np.random.default_rng(22), 60)[:, 0], pd.date_range("2024-01-01", periods=60), name="y")
+    late = whole.where(np.arange(60) > 54)
+    with pytest.warns(UserWarning, match=r"Got 5 from the first value of column 'y' of series\[1\] on"):
+        Forecaster(3, window=6, **TINY).fit([whole, late])

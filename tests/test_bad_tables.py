@@ -128,6 +128,16 @@ def test_roles_that_are_wrong(library):
     refusal(table, ["time"], **roles(time=["day", "p"]))
 
 
+def test_one_column_where_more_are_known_ahead():
+    table = pd.DataFrame(columns(q=np.ones(30)))
+    model = forecaster().fit(table, **roles(exogenous=["p", "q"]))
+    future = pd.DataFrame({"day": DAYS + pd.Timedelta(days=15), "store": table["store"], "p": 1.0, "q": 1.0})
+    future = future.set_index(["store", "day"])
+    assert len(model.predict(future=future)) == 4
+    with pytest.raises(ValueError, match=r"future must have the columns 'p', 'q'. Got one column"):
+        model.predict(future=future["p"])
+
+
 def test_labels_that_come_twice():
     table = pd.DataFrame(columns())
     refusal(pd.concat([table, table[["p"]]], axis=1), ["'p'"], **roles())
@@ -165,3 +175,140 @@ def test_the_unit_of_the_data_does_not_matter(scale):
     one = forecaster().fit(table, **said).predict()["y"]
     other = forecaster().fit(table.assign(y=table["y"] * scale), **said).predict()["y"]
     np.testing.assert_allclose(other, one * scale, rtol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["polars", "Arrow"])
+def test_dates_beyond_those_of_python(library):
+    far = np.array(["10000-01-01"], "M8[us]") + np.arange(30)
+    refusal(LIBRARIES[library](columns(p=far)), ["'p'", "row 0", "10000"], **roles())
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_whole_numbers_that_float64_rounds(library):
+    y = 2**60 + np.arange(30) * 2**55
+    found = forecaster().fit(LIBRARIES[library](columns(y=y)), **roles(exogenous=None)).predict()
+    wanted = forecaster().fit([y[:15].astype(float), y[15:].astype(float)]).predict()
+    np.testing.assert_array_equal(np.asarray(found["y"]), np.concatenate(wanted))
+
+
+def test_groups_and_mappings_of_tables():
+    table = pd.DataFrame(columns())
+    groups = table.groupby("store")
+    for given in (groups, list(groups), dict(list(groups)), pl.from_pandas(table).group_by("store")):
+        for said in ({}, {"time": "day", "target": "y"}):
+            with pytest.raises(TypeError, match=r"series must be a list of tables. Got a"):
+                forecaster().fit(given, **said)
+        with pytest.raises(TypeError, match=r"X must be a list of tables. Got a"):
+            elman.SequenceClassifier().fit(given, ["a", "b"])
+    with pytest.raises(TypeError, match=r"series must be one series .* Got a generator"):
+        forecaster().fit((group for _, group in groups), time="day")
+    with pytest.raises(TypeError, match=r"exogenous must be the name of a column .*, or a table. Got an array"):
+        forecaster().fit(table, **roles(exogenous=np.ones((30, 1))))
+    found = forecaster().fit([group for _, group in groups], time="day", target="y", exogenous="p")
+    assert "2 series" in found.read_as
+
+
+def test_tables_where_tokens_are_asked_for():
+    table = pa.table({"day": DAYS.to_numpy(), "y": np.arange(30.0)})
+    for X, words in (
+        ([table, table], r"X\[0\] must have shape \(time,\), one token per step. Got \(30, 2\)"),
+        (np.zeros((0, 3), int), r"X must hold at least one sequence. Got an array of shape \(0, 3\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            elman.SequenceClassifier(embedding=3).fit(X, ["a", "b"][: len(X)])
+
+
+def test_a_category_of_text_that_stands_in_no_row():
+    kinds = [pd.Categorical([1, 2, 3], categories=[1, 2, 3, "x"]), pd.Categorical([None] * 3, categories=["x"])]
+    X = [pd.DataFrame({"q": kinds[0], "y": 1.0}), pd.DataFrame({"q": [3, 1, 2], "y": 1.0})]
+    wanted = [np.array([[1.0, 1], [2, 1], [3, 1]]), np.array([[3.0, 1], [1, 1], [2, 1]])]
+    fixed = {"hidden": 2, "epochs": 1, "random_state": 0}
+    found = elman.SequenceClassifier(**fixed).fit(X, ["a", "b"]).predict_proba(X)
+    np.testing.assert_array_equal(
+        found, elman.SequenceClassifier(**fixed).fit(wanted, ["a", "b"]).predict_proba(wanted)
+    )
+    with pytest.raises(ValueError, match=r"must be finite. Got NaN at sequence 1, step 0, column 'q'"):
+        elman.SequenceClassifier(**fixed).fit([X[0], pd.DataFrame({"q": kinds[1], "y": 1.0})], ["a", "b"])
+
+
+ENTRIES = [  # 14 of them each
+    lambda rng: pd.date_range("2024-03-25", periods=14, tz=rng.choice(["UTC", "Europe/Berlin", "America/Sao_Paulo"])),
+    lambda rng: pd.date_range("2024-03-30", periods=14, freq=rng.choice(["h", "D", "ME", "15min"]))[
+        :: rng.choice([1, -1])
+    ],
+    lambda rng: pd.date_range("2024-03-25", periods=14).strftime(["%Y-%m-%d", "%d.%m.%Y", "%Y-%m"][rng.integers(3)]),
+    lambda rng: [day.date() for day in pd.date_range("2024-03-25", periods=14)],
+    lambda rng: pd.period_range("2024-01", periods=14, freq=rng.choice(["M", "W", "h"])),
+    lambda rng: pd.timedelta_range("1h", periods=14, freq="h"),
+    lambda rng: np.repeat(pd.date_range("2024-03-25", periods=7), 2),
+    lambda rng: np.array(["9999-12-20"], "M8[s]") + np.arange(14) * np.timedelta64(1, "D"),
+    lambda rng: rng.permutation(14) if rng.integers(2) else np.arange(14) * 2 + 5,
+    lambda rng: rng.normal(size=14).astype(rng.choice(["float64", "float32", "float16"])),
+    lambda rng: np.where(rng.random(14) < 0.3, rng.choice([np.nan, np.inf]), rng.normal(size=14)),
+    lambda rng: rng.random(14) < 0.5,
+    lambda rng: pd.array([rng.choice([1, 0]), None] * 7, dtype=rng.choice(["boolean", "Int64", "Float32"])),
+    lambda rng: list(rng.choice(["a", "b"], 14)),
+    lambda rng: pd.Categorical([["x", "y"], [1, 2], [None, "y"]][rng.integers(3)] * 7),
+    lambda rng: [[None], ["a", 1], [[1, 2]], [{"a": 1}], [b"a"], [1j], [pd.NaT], [""], [10**30]][rng.integers(9)] * 7,
+    lambda rng: pd.Series(range(14)).astype(pd.ArrowDtype(pa.int64())),
+    lambda rng: pd.arrays.SparseArray(np.zeros(14)),
+    lambda rng: pd.interval_range(0, 14),
+]
+NAMES = ["y", "when", "id", "p", 0, 1, ("a", "b"), None, True, "index", 1.5, ""]
+
+
+def some_entries(rng):
+    entries = ENTRIES[rng.integers(len(ENTRIES))](rng)
+    return list(entries) * 2 if len(entries) == 7 else entries
+
+
+def some_table(rng):
+    """A table of anything, its index too, and what is said of it."""
+    names = [NAMES[i] for i in rng.choice(len(NAMES), int(rng.integers(1, 5)), replace=False)]
+    table = pd.concat([pd.Series(some_entries(rng)).reset_index(drop=True) for _ in names], axis=1)
+    table.columns = pd.Index(names, dtype=object, tupleize_cols=False)
+    kind = rng.integers(4)
+    try:
+        if kind == 1:
+            table.index = pd.Index(some_entries(rng))
+        if kind == 2:
+            table.index = pd.MultiIndex.from_arrays([some_entries(rng), some_entries(rng)], names=["u", None])
+    except (TypeError, ValueError, NotImplementedError):  # lists and halves are no index of pandas
+        kind = 0
+    if kind == 3:
+        try:
+            table = pa.Table.from_pandas(table.rename(columns=str), preserve_index=False)
+            table = table if rng.integers(2) else pl.from_arrow(table)
+        except (ValueError, TypeError, ArithmeticError, NotImplementedError, pl.exceptions.PolarsError):
+            kind = 0
+    said = {role: names[rng.integers(len(names))] for role in ("time", "id", "target", "past") if rng.random() < 0.35}
+    return table, {role: str(name) for role, name in said.items()} if kind == 3 else said
+
+
+def words_of(call):
+    """What a call raises, in words, if it does."""
+    try:
+        call()
+    except (ValueError, TypeError) as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.filterwarnings("ignore:start must leave:UserWarning", "ignore:series. the column:UserWarning")
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_a_table_holds_it_is_read_or_refused_in_words(seed):
+    rng = np.random.default_rng(600 + seed)
+    told = []
+    for _ in range(30):
+        table, said = some_table(rng)
+        settings = {"fill": [None, "forward"][rng.integers(2)], "freq": [None, None, "D", "B", 1][rng.integers(5)]}
+        model = forecaster(**settings)
+        told.append(words_of(lambda model=model, table=table, said=said: model.fit(table, **said)))
+        if told[-1] is None:
+            assert model.read_as
+            told.append(words_of(model.predict))
+            told.append(words_of(lambda model=model, table=table, said=said: model.backtest(table, -3, **said)))
+    for words in filter(None, told):
+        assert " must " in words
+        assert "Got " in words
+    assert any(told)

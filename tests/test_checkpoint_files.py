@@ -101,7 +101,7 @@ WHOLE = [*NONE, 1.5, 1.0, -2, 10**30, 999]
 NUMBERS = {
     "epoch": [*WHOLE, 0, 2], "update": WHOLE, "best_epoch": [*WHOLE, 1, 5],
     "loss": [value for value in NONE if value != -1], "weight": NONE, "rate": NONE, "norm": NONE, "seconds": NONE,
-    "best_loss": [*NONE, 0.0, 1e9],
+    "best_loss": [*NONE, 0.0, 1e9], "stopped": [*NONE, 1.5, -2],
 }  # fmt: skip
 
 
@@ -119,7 +119,7 @@ def changed_headers(header):
     """Headers that no run writes, each with the change of one place."""
     state = header["noise"]["state"]["state"]
     places = {
-        ("version",): [None, True, "2", 2.0, 0, 3, -1, HUGE],
+        ("version",): [None, True, "2", 2.0, 0, 4, -1, HUGE],
         ("seed",): [None, -1, 4.0, "4", True],
         ("identity",): [None, [], "x", {"net": 3}, [["net", ""]]],
         ("first_weights",): [None, 3, []],
@@ -237,7 +237,7 @@ def test_equal_runs_write_equal_bytes_but_for_the_seconds(tmp_path, monkeypatch)
 # Files of earlier versions.
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_checkpoint_of_an_earlier_version_goes_on(version, tmp_path):
     """Written by plain equations, in the second epoch; they finish it to the bit, kernels nearly so.
 

@@ -285,7 +285,7 @@ class Sign(Optimizer):
     def __init__(self, power=1.0):
         self.power = power
 
-    def _move(self, theta, g, moments, t, eta):
+    def move(self, theta, g, moments, t, eta):
         theta -= eta * np.sign(g) * np.abs(g) ** self.power
 
 
@@ -378,7 +378,7 @@ SCRIPT = """
     class Own(elman.SGD.__mro__[1]):
         moments = ("m",)
         def __init__(self, rate, factor): self.learning_rate, self.factor = rate, factor
-        def _move(self, theta, g, moments, t, eta):
+        def move(self, theta, g, moments, t, eta):
             moments[0][...] = self.factor * moments[0] + g
             theta -= eta * moments[0]
     class Doubled(elman.SquaredError):

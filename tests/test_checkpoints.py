@@ -138,10 +138,10 @@ def test_ctrl_c_leaves_a_checkpoint(whole, tmp_path):
     sent = []
 
     class Interrupting(SGD):
-        def _move(self, theta, g, moments, t, eta):
+        def move(self, theta, g, moments, t, eta):
             if t == 5 and not sent:
                 sent.append(os.kill(os.getpid(), signal.SIGINT))
-            super()._move(theta, g, moments, t, eta)
+            super().move(theta, g, moments, t, eta)
 
     Interrupting.__qualname__ = Interrupting.__name__ = "SGD"  # the run that goes on has the plain one
     Interrupting.__module__ = SGD.__module__

@@ -375,10 +375,11 @@ def test_a_later_table_is_read_by_the_clock_of_fit():
     clock, _ = read(DAYS)
     sparse = DAYS[::2] + pd.Timedelta(days=100)
     assert read(sparse)[0].describe() == "2 days"
-    with pytest.raises(ValueError, match=r"equal steps, of 1 day here. .* 1 step missing"):
+    with pytest.raises(ValueError, match=r"equal steps, of 1 day here. .* 1 step missing; fill=.*fills gaps.$"):
         read(sparse, clock)
     with pytest.raises(
-        ValueError, match=r"must keep to the steps of fit, of 1 day. Got 2024-01-01 at row 0, and 9 more"
+        ValueError,
+        match=r"must go on in steps of 1 day, as those before. Got 2024-01-01 12:00 at row 1 after .*, and 9 more",
     ):
         read(pd.date_range("2024-01-01", periods=20, freq="12h"), clock)
     other = (DAYS + pd.Timedelta(days=50)).as_unit("ns")
@@ -400,7 +401,23 @@ def test_steps_of_hours_that_are_even_on_the_wall_alone():
     assert [str(stamp.time()) for stamp in twice] == ["02:00:00", "02:00:00"]
     assert read(twice)[0].describe() == "1 hour"
     by_instant = pd.date_range("2024-03-20", periods=60, freq="24h", tz=BERLIN)
-    found, right = follows(by_instant, 12)
+    for freq in (None, "24h", "D", dt.timedelta(days=1)):
+        found, right = follows(by_instant, 12, frequency=freq)
+        assert found.equals(right)
+    found, right = follows(index, 12, frequency="12h")  # at 8 and at 20
+    assert found.equals(right)
+
+
+def test_both_stamps_of_an_hour_that_comes_twice_are_not_one_step():
+    index = pd.date_range("2024-10-20 02:30", periods=20).tz_localize(BERLIN, ambiguous=np.ones(20, bool))
+    twice = index.insert(8, index[7] + pd.Timedelta(hours=1))
+    with pytest.raises(
+        ValueError, match=r"Got 2024-10-27 02:30 \(the second of two\) at row 8 after 2024-10-27 02:30 at"
+    ):
+        read(twice)
+    found, right = follows(index, 5)
+    assert found.equals(right)
+    found, _ = follows(twice.delete(7), 5)  # the second of both alone is as good
     assert found.equals(right)
 
 

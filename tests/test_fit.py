@@ -399,11 +399,11 @@ class Interrupting(SGD):
         super().__init__(rate)
         self.__dict__.update(at=at, signals=signals, moved=0)
 
-    def _move(self, theta, g, moments, t, eta):
+    def move(self, theta, g, moments, t, eta):
         if t == self.at and self.moved == 0:
             for _ in range(self.signals):
                 os.kill(os.getpid(), signal.SIGINT)
-        super()._move(theta, g, moments, t, eta)
+        super().move(theta, g, moments, t, eta)
         if t >= self.at:
             self.__dict__["moved"] += 1
 

@@ -176,7 +176,7 @@ def test_other_refusals():
     frame = table()
     with pytest.raises(ValueError, match=r"the table must have the column 'loaf'. Got 'date', 'load', 'temp'"):
         small().fit(frame, target="loaf", time="date")
-    with pytest.raises(TypeError, match=r"numbers, truth values or categories in the column 'load'. Got 'a' at row 0"):
+    with pytest.raises(TypeError, match=r"target must be numbers. Got 'a' at row 0 in the column 'load'"):
         small().fit(frame.assign(load="a"), time="date", target="load")
     with pytest.raises(TypeError, match=r"the column 'date' of the table must hold dates, times, .* Got 0.5 at row 0"):
         small().fit(frame.assign(date=0.5), target="load", time="date")

@@ -39,7 +39,7 @@ def weights(net):
 class Own(SGD):
     """An optimizer whose class the library does not know; slow, so that signals come while weights move."""
 
-    def _move(self, theta, g, moments, t, eta):
+    def move(self, theta, g, moments, t, eta):
         theta -= eta * g / 2
         for _ in range(300):
             pass
@@ -63,23 +63,36 @@ def alarm():
 
 
 def whole_weights(options):
-    """The weights after each update of a run that nobody stops, those it begins with, and those it ends with."""
+    """The weights after each update and epoch of a run that nobody stops, those it begins with, and ends with."""
     net, seen = network(), []
-    update = run_module.Run._update
 
-    def watch_updates(*args):
-        update(*args)
-        seen.append(weights(net))
+    def watched(function):
+        def watch(*args, **options):
+            function(*args, **options)
+            seen.append(weights(net))
+
+        return watch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module.Run, "_update", watch_updates)
+        patch.setattr(run_module.Run, "_update", watched(run_module.Run._update))
+        patch.setattr(TrainingState, "end_epoch", watched(TrainingState.end_epoch))
         begin = time.perf_counter()
         train(net, **options)
     return [weights(network()), *seen, weights(net)], time.perf_counter() - begin
 
 
+def shrink(epoch):
+    for array in epoch.net.parameters.values():
+        array *= 0.75
+        for _ in range(300):
+            pass
+        array *= 1.25
+
+
 KINDS = {
     "plain": {},
+    "after epoch": {"after_epoch": shrink, "batch_size": 9},
+    "after epoch, best weights": {"after_epoch": shrink, **HELD_OUT},
     "noise": {"weight_noise": 0.1, "accumulate": 2},
     "windows": {"truncate": (5, 8), "clip_norm": 0.1, "batch_size": 9},
     "own optimizer": {"optimizer": Own(0.05)},
@@ -181,8 +194,8 @@ def failing(place, at, error, patch):
     if place == "rate":
         patch.setattr(SGD, "rate", Failing(Own(0.05).rate, at, error))
     if place == "move":
-        function = Own(0.05)._move
-        patch.setattr(Own, "_move", Failing(function, at, error, after))
+        function = Own(0.05).move
+        patch.setattr(Own, "move", Failing(function, at, error, after))
     if place == "state":
         patch.setattr(TrainingState, "history", Failing(lambda validated: None, 1, error))
     if place == "log":

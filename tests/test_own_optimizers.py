@@ -112,8 +112,8 @@ REFUSED = {
     ),
     "no array": (updates(lambda p, s: p.update({"0.b": None})), "0.b after update of Updates must"),
     "a result in place of a change": (
-        type("Returns", (SGD,), {"_move": lambda self, theta, g, moments, t, eta: theta - eta * g}),
-        "_move of Returns must change its arrays in place and return None. Got an array of shape (2, 12).",
+        type("Returns", (SGD,), {"move": lambda self, theta, g, moments, t, eta: theta - eta * g}),
+        "move of Returns must change its arrays in place and return None. Got an array of shape (2, 12).",
     ),
 }  # fmt: skip
 
@@ -147,7 +147,7 @@ def bad_at(kind, number, at):
     if kind == "own":
 
         class Bad(SGD):
-            def _move(self, theta, g, moments, t, eta):
+            def move(self, theta, g, moments, t, eta):
                 theta -= eta * g
                 if t == at:
                     theta[...] = number

@@ -155,6 +155,8 @@ WRONG = {
     "lengths": (["2024-01-31", "2024-02"], ValueError, FORMAT + "'2024-02' at row 1 after '2024-01-31'"),
     "T beside a space": (["2024-01-31T00:00", "2024-01-31 00:00"], ValueError, FORMAT + ".* at row 1"),
     "offsets": (["2024-01-31T00:00+01:00", "2024-01-31T00:00+02:00"], ValueError, FORMAT + ".* at row 1"),
+    "a long one": (["2024-01-31", "x" * 10**6], ValueError, FORMAT + "'x.*at row 1 after '2024-01-31'"),
+    "no offset": (["2024-01-31T00:00+25:00"], DtypeError, "must hold .* at row 0"),
     "another format": (["31/01/2024", "01/02/2024"], DtypeError, "must hold .* ISO 8601 .* Got '31/01/2024' at row 0"),
     "no dates": (["2024-02-28", "2024-02-30"], ValueError, "must hold dates that exist. Got '2024-02-30' at row 1"),
     "no year": (["1066", "1067"], DtypeError, "must hold .* Got '1066' at row 0"),

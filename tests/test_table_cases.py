@@ -6,6 +6,7 @@ A panel that became one series, gaps that closed up, stamps an hour off, columns
 from __future__ import annotations
 
 import datetime as dt
+import pickle
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("pandas")
 
 import pandas as pd
+from sklearn.base import clone
 
 import elman
 
@@ -122,12 +124,48 @@ def test_an_index_from_0_on_is_no_time():
     np.testing.assert_array_equal(found, small().fit(series().to_numpy()).predict())
 
 
+def test_part_of_a_numbered_table_is_taken_where_fit_had_numbers_from_0_on():
+    table = pd.DataFrame({"y": series().to_numpy(), "p": rng.normal(size=40)})
+    forecaster = small().fit(table[:30], target="y", exogenous="p")
+    found = forecaster.predict(table[10:37], future=table[["p"]][37:])
+    again = table[10:].reset_index(drop=True)
+    np.testing.assert_array_equal(found["y"], forecaster.predict(again[:27], future=again[["p"]][27:])["y"])
+    for later in (table[10:37:2], table[36:9:-1], table[10:37].drop(20)):
+        with pytest.raises(ValueError, match="the index of the table must"):
+            forecaster.predict(later, future=table[["p"]][37:])
+    with pytest.raises(ValueError, match="the index of future must"):
+        forecaster.predict(table[10:34], future=table[["p"]][34::2])
+
+
+def test_gaps_in_columns_beside_are_said():
+    p = pd.DataFrame({"p": [1.0, 2.0]}, index=[DAYS[0], DAYS[30]])
+    assert (
+        "p known up to the present, 2 gaps of 9 to 29 days filled forward"
+        in small(fill="forward").fit(series(), past=p).read_as
+    )
+    with pytest.raises(ValueError, match=r"past of the table must be finite. Got NaN at step 1, column 'p'"):
+        small().fit(series(), past=p)
+
+
 def test_a_list_of_dated_series_keeps_its_dates():
     parts = [series(), series(pd.date_range("2024-01-05", periods=30))]
     found = small().fit(parts).predict()
     assert [texts(part.index)[0] for part in found] == ["2024-02-10 00:00:00", "2024-02-04 00:00:00"]
     with pytest.raises(ValueError, match="equal steps"):
         small().fit([parts[0], parts[1].drop(parts[1].index[10:15])])
+
+
+def test_series_of_a_list_keep_their_own_zones():
+    zones = (BERLIN, "America/New_York")  # where clocks change three weeks apart
+    parts = [series(pd.date_range("2024-02-20", periods=25, tz=zone)) for zone in zones]
+    right = [pd.date_range("2024-03-16", periods=3, tz=zone) for zone in zones]
+    forecaster = small().fit(parts)
+    assert [texts(part.index) for part in forecaster.predict()] == list(map(texts, right))
+    assert "Europe/Berlin and America/New_York" in forecaster.read_as
+    for part, stamps in zip(parts, right, strict=True):
+        for fitted in (forecaster, small().fit(parts[0])):
+            found = fitted.predict([part])[0] if fitted is forecaster else fitted.predict(part)
+            assert texts(found.index) == texts(stamps)
 
 
 # Local days over changes of the clock.
@@ -379,3 +417,11 @@ def test_late_starts_of_single_series_need_no_fill():
         found = small().fit(table).predict()
     want = small().fit([np.arange(40.0), 100.0 + np.arange(5, 40), 200.0 + np.arange(40)]).predict()
     np.testing.assert_array_equal(found["sales"], np.concatenate(want))
+
+
+def test_a_forecaster_with_a_calendar_is_cloned_and_kept():
+    calendar = np.busdaycalendar("1111110", ["2024-01-08"])
+    forecaster = small(freq=calendar)
+    for copy in (clone(forecaster), pickle.loads(pickle.dumps(forecaster))):
+        assert copy.freq.weekmask.tolist() == calendar.weekmask.tolist()
+        assert copy.freq.holidays.tolist() == calendar.holidays.tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -23,14 +25,14 @@ def entries_of(column):
     return column.to_pylist() if hasattr(column, "to_pylist") else column.to_list()
 
 
-def draw_panel(rng, horizon):
+def draw_panel(rng, horizon, early=4, fills=(None, "forward", "interpolate")):
     """Series that start late and end early, with missing rows: columns by name, and the same as arrays."""
     series, count = int(rng.integers(1, 4)), int(rng.integers(18, 30))
     stamps, _ = calendar(rng, count + horizon)
     stamps = stamps.as_unit("us")
-    starts, ends = rng.integers(0, 6, series), count - rng.integers(0, 4, series)
+    starts, ends = rng.integers(0, 6, series), count - rng.integers(0, early, series)
     where = [np.arange(a, b) for a, b in zip(starts, ends, strict=True)]
-    fill = [None, "forward", "interpolate"][rng.integers(3)]
+    fill = fills[rng.integers(len(fills))]
     if fill is not None:
         where = [np.delete(part, rng.choice(np.arange(2, len(part) - 2), 2, replace=False)) for part in where]
     names = [["ash", "beech", "yew"], [7, 3, 5]][rng.integers(2)][:series]
@@ -105,7 +107,7 @@ def test_panels_as_an_index_and_as_a_list(seed):
 @pytest.mark.parametrize("seed", range(30))
 def test_back_tests(seed):
     rng = np.random.default_rng(7000 + seed)
-    names, columns, arrays, *_, fill = draw_panel(rng, 2)
+    names, columns, arrays, *_, fill = draw_panel(rng, 2, early=1)
     role = str(rng.choice(["past", "exogenous"]))
     beside = {role: [part[:, 1:] for part in arrays]}
     wanted = forecaster(2, fill=fill).backtest([part[:, 0] for part in arrays], -4, **beside)
@@ -114,6 +116,67 @@ def test_back_tests(seed):
     for i in range(len(names)):
         np.testing.assert_array_equal(found.forecasts[i], wanted.forecasts[i])
         np.testing.assert_array_equal(found.actuals[i], wanted.actuals[i])
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_back_tests_cut_all_series_at_one_time(seed):
+    rng = np.random.default_rng(7500 + seed)
+    names, columns, *_ = draw_panel(rng, 2, fills=(None,))
+    table = pd.DataFrame({name: columns[name][1] for name in ("tree", "when", "y")})
+    model = forecaster(2)
+    as_list = seed % 2
+
+    def back_test(rows):
+        parts = [rows[rows["tree"] == name].set_index("when")["y"] for name in names]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of series that end before there is anything to judge
+            return model.backtest(parts, -5) if as_list else model.backtest(rows, -5, id="tree", time="when")
+
+    told = back_test(table)
+    judged = [i for i in range(len(names)) if len(told.origins[i])]
+    assert judged
+    for i in judged:
+        origin = table["when"][table["tree"] == names[i]].iloc[told.origins[i][0]]
+        later = table["when"] >= origin  # of the other series, too
+        changed = table.assign(y=table["y"].where(~later, 1000 * rng.normal(size=len(table))))
+        assert later.sum() > 4
+        np.testing.assert_array_equal(back_test(changed).forecasts[i][0], told.forecasts[i][0])
+
+
+@pytest.mark.parametrize("library", THREE)
+@pytest.mark.parametrize("role", ["past", "exogenous"])
+def test_a_category_that_comes_after_the_origin_changes_no_forecast_from_it(library, role):
+    rng = np.random.default_rng(7700)
+    stamps, values = pd.date_range("2024-01-01", periods=30), values_of(rng, 30)
+    kinds = rng.choice(["beech", "yew"], 30)
+
+    def back_test(entries):
+        columns = {"when": ("stamps", stamps), "y": ("number", values), "kind": ("category", np.array(entries))}
+        return forecaster(2).backtest(table_of(library, columns), -6, time="when", target="y", **{role: "kind"})
+
+    told = back_test(kinds)
+    with pytest.warns(UserWarning, match=r"categories must come before start to be learned. Got kind=ash after it"):
+        other = back_test([*kinds[:27], "ash", "ash", "ash"])
+    np.testing.assert_array_equal(other.forecasts[:2], told.forecasts[:2])
+    assert not (other.forecasts == told.forecasts).all()
+
+
+def test_tables_of_a_list_have_the_categories_of_all():
+    rng = np.random.default_rng(7800)
+    days, values = pd.date_range("2024-01-01", periods=20, name="day"), values_of(rng, 20)
+    kinds = [["ash", "yew"] * 10, ["beech", "ash"] * 10]
+    beside = [pd.DataFrame({"kind": pd.Categorical(own)}, index=days) for own in kinds]
+    series = [pd.Series(values, index=days, name="y")] * 2
+    numbers = [np.stack([np.array(own) == kind for kind in ("ash", "beech", "yew")], 1) * 1.0 for own in kinds]
+    wanted = forecaster(2).fit([values] * 2, past=numbers).predict()
+    apart = forecaster(2).fit(series, past=beside)
+    one = forecaster(2).fit(
+        [y.to_frame().join(x) for y, x in zip(series, beside, strict=True)], target="y", past="kind"
+    )
+    for model in (apart, one):
+        assert "kind (3 categories)" in model.read_as
+        for found, want in zip(model.predict(), wanted, strict=True):
+            np.testing.assert_array_equal(np.ravel(found), want)
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -45,7 +45,8 @@ _NAMES = {
     "streaming": "Stream",
     "training": """
         SGD AbsoluteError Adam AdamW BinaryCrossEntropy Checkpoint CosineSchedule CrossEntropy History Huber
-        LinearSchedule Quantile RMSprop SquaredError StepSchedule clip_by_norm clip_by_value cross_entropy fit
+        LinearSchedule Loss Optimizer Quantile RMSprop SquaredError StepSchedule clip_by_norm clip_by_value
+        cross_entropy fit
     """,
 }
 _MODULES = {name: f"elman.{module}" for module, names in _NAMES.items() for name in names.split()}

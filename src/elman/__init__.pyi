@@ -77,6 +77,8 @@ from elman.training import CrossEntropy as CrossEntropy
 from elman.training import History as History
 from elman.training import Huber as Huber
 from elman.training import LinearSchedule as LinearSchedule
+from elman.training import Loss as Loss
+from elman.training import Optimizer as Optimizer
 from elman.training import Quantile as Quantile
 from elman.training import RMSprop as RMSprop
 from elman.training import SquaredError as SquaredError

@@ -207,7 +207,7 @@ class Network(Layer):
     def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:
         packed = super().pack(x, lengths, own) if len(self.inputs) == 1 else self._pack_several(x, lengths, own)
         if self._open:  # widths that depend on x
-            parts = [packed] if isinstance(packed, Sequences) else packed.parts.values()
+            parts = [packed] if isinstance(packed, Sequences) else packed.named.values()
             self.graph.widths([None if part.values.ndim == 1 else part.values.shape[1] for part in parts])
         return packed
 
@@ -239,7 +239,7 @@ class Network(Layer):
         return Several(parts)
 
     def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
-        values: list[Any] = [x] if isinstance(x, Sequences) else [*x.parts.values()]
+        values: list[Any] = [x] if isinstance(x, Sequences) else [*x.named.values()]
         begins = iter(state) if state else None
         kept: list[Any] = []
         ends: list[State] = []

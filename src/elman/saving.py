@@ -93,7 +93,7 @@ def _read_cells(cells: Any) -> Mapping[str, Cell]:
 
 def _read_kinds(layers: Any) -> dict[str, type[Layer]]:
     """The classes of layers by their names: those of the library, and one's own."""
-    own = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else [layers]
+    own = list(layers) if isinstance(layers, (list, tuple, set)) else [layers]
     for kind in own:
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise TypeError(f"layers must be a list of classes of layers. Got {show(layers)}.")

@@ -71,7 +71,7 @@ class Layout:
         With `own` the result has memory of its own in any form.
         """
         if self.lengths is not None and self.form == "list":
-            return [part.copy() for part in np.split(values, np.cumsum(self.lengths)[:-1])]
+            return [part.copy() for part in Sequences(values, self).parts]
         if self.real is not None:
             padded = np.zeros((self.count * self.time, *values.shape[1:]), values.dtype)
             padded[self.real] = values
@@ -145,6 +145,11 @@ class Sequences(NamedTuple):
         """The values in the user's form; see `Layout.unpack`."""
         return self.layout.unpack(self.values, own)
 
+    @property
+    def parts(self) -> list[Array]:
+        """The rows of each sequence, as views."""
+        return np.split(self.values, np.cumsum(self.lengths)[:-1])
+
     def with_values(self, values: Array) -> Sequences:
         """Other values a step, the same sequences."""
         return Sequences(values, self.layout)
@@ -176,12 +181,12 @@ class Sequences(NamedTuple):
 class Several:
     """Values of one batch by name: the inputs of a network that reads several, or its outputs."""
 
-    parts: Mapping[str, Sequences]
+    named: Mapping[str, Sequences]
 
     @functools.cached_property
     def layout(self) -> Layout:
         """That of the first part over time, or of the first one where all are vectors."""
-        layouts = [part.layout for part in self.parts.values()]
+        layouts = [part.layout for part in self.named.values()]
         return next((layout for layout in layouts if layout.lengths is not None), layouts[0])
 
     @property
@@ -191,19 +196,19 @@ class Several:
 
     @property
     def form(self) -> Forms:
-        return Forms({name: part.form for name, part in self.parts.items()})
+        return Forms({name: part.form for name, part in self.named.items()})
 
     def unpack(self, own: bool = False) -> dict[str, Any]:
         """The values of each in the user's form, by name."""
-        return {name: part.unpack(own) for name, part in self.parts.items()}
+        return {name: part.unpack(own) for name, part in self.named.items()}
 
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
         """The chosen sequences; see `Sequences.take`."""
-        return Several({name: part.take(indices, begin, end) for name, part in self.parts.items()})
+        return Several({name: part.take(indices, begin, end) for name, part in self.named.items()})
 
     def split(self, parts: int) -> Several:
         """One long sequence of each input as shorter ones; see `Sequences.split`."""
-        return Several({name: part.split(parts) for name, part in self.parts.items()})
+        return Several({name: part.split(parts) for name, part in self.named.items()})
 
 
 def pack(

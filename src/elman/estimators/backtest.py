@@ -13,7 +13,6 @@ quantile to the highest.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.estimators import windows
+from elman.estimators.members import warn_left_out
 from elman.estimators.windows import Plan
 from elman.files import replace_figure
 from elman.tables.panel import Filled, Panel
@@ -121,33 +121,45 @@ class Backtest:
         return figure
 
 
-def origins(panel: Panel, plan: Plan, start: Any, step: int, season: int) -> tuple[list[int], list[Array]]:
+def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int) -> tuple[list[int], list[Array]]:
     """Of each series its first origin, and the ends of its windows from there on, every `step` steps.
 
-    `start` None is the first that a series allows. Series that are too short have no ends; all of them are refused.
+    `start` None is the first that a series allows. Else it is one time for all series with a clock: a network must not
+    be trained on what came later in another series. Series that are too short have no ends; all of them are refused.
     """
-    if start is not None and (isinstance(start, bool) or not isinstance(start, (int, np.integer))):
-        raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
-    firsts, ends, errors = [], [], []
+    begins, steps = panel.form.span([len(values) for values in panel.values])
+    firsts, ends, names, errors = [], [], [], []
     for i, values in enumerate(panel.values):
-        count = len(values)
+        count, name = len(values), panel.form.name(i)
         least = int(windows.begins(panel, plan, i).min()) + max(plan.first_end, season + 1)
         most = count - plan.horizon
-        first = least if start is None else int(start) + (count if start < 0 else 0)
+        first = least if start is None else int(start) + (int(steps[i]) if start < 0 else 0) - int(begins[i])
         able = least <= first <= most
         if not able:
-            errors.append(
-                f"start must leave {least} steps before it and {plan.horizon} after it in {panel.form.name(i)}. "
-                f"Got {checks.show(start)} of {count} steps."
-            )
+            own = f", step {first}," if steps[i] != count and first != start else ""
+            must = f"start must leave {least} steps before it and {plan.horizon} after it in {name}"
+            if start is None:
+                must = f"{name} must have at least {least + plan.horizon} steps"
+            errors.append(f"{must}. Got {'' if start is None else f'{checks.show(start)}{own} of '}{count} steps")
+            names.append(name)
         firsts.append(min(max(first, 0), count))
         ends.append(np.arange(first, most + 1, step) if able else np.arange(0))
     if len(errors) == len(ends):
-        raise ValueError(errors[0])
+        raise ValueError(f"{errors[0]}.")
     if errors:
-        more = f" So with {len(errors) - 1} more." if errors[1:] else ""
-        warnings.warn(f"{errors[0]} It is left out of the back-test.{more}", UserWarning, stacklevel=3)
+        warn_left_out(errors[0], names, "left out of the back-test" if start is not None else "not judged", 4)
     return firsts, ends
+
+
+def warn_of_young(panel: Panel, plan: Plan, firsts: Sequence[int], ends: Sequence[Array]) -> None:
+    """Warns of variables that begin too late for a forecast from the first origin of their series: theirs are NaN."""
+    young = []
+    for i, (first, own) in enumerate(zip(firsts, ends, strict=True)):
+        late = windows.begins(panel, plan, i) > first - plan.first_end
+        young += [panel.form.variable(i, int(v)) for v in np.flatnonzero(late & (len(own) > 0))]
+    if young:
+        must = f"a forecast needs {plan.first_end} steps from the first value on"
+        warn_left_out(must, young, "too young for one from the first origins", 4)
 
 
 def _cell(value: Any) -> str:

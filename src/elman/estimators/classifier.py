@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Self
 
 from elman.cells.activations import softmax
@@ -13,6 +14,7 @@ from elman.estimators.inputs import Inputs
 from elman.estimators.training import SequenceEstimator, read_weight
 from elman.tables.places import words
 from elman.training.checkpoints import Checkpoint
+from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 
 
@@ -63,6 +65,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         `elman.fit`. One for each fit: leave it out in a search. It needs a `random_state`.
     log
         A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
+    after_epoch
+        A function that is called after every epoch, and can stop the training; see `elman.fit`.
     progress
         Shows how training goes on stderr.
     random_state
@@ -99,7 +103,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     its rows are steps (an id, a time, text, names that are not those of steps, an index of dates) is asked about. See
     docs/tables.md.
 
-    A `UserWarning` names columns that look like an id (constant in every sequence, and not the same in all) or a time
+    A `UserWarning` names columns that look like an id (constant in every sequence, with three values or more) or a time
     (counting up in equal steps in every sequence): training takes them as features.
 
     Raises, before any training, `ShapeError`, `DtypeError`, `TypeError` or `ValueError` where an argument, X or y does
@@ -141,6 +145,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         dtype: Any = "float32",
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         log: str | os.PathLike[str] | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -164,6 +169,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         self.dtype = dtype
         self.checkpoint = checkpoint
         self.log = log
+        self.after_epoch = after_epoch
         self.progress = progress
         self.random_state = random_state
 

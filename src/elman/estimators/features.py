@@ -1,14 +1,16 @@
 """Columns that are no features: ids and times that a network would learn from, and tables whose rows are steps.
 
-In sequences, an id is a column that is constant inside every sequence and differs between them; a time is one that
-holds numbers of equal distance inside every sequence. Where steps are the rows of one long table, an id stands in
-blocks of equal whole numbers, and a time counts up in equal steps over the rows, or again and again from a lower one.
+In sequences, an id is a column that is constant inside every sequence and differs between them, in three values or
+more, or in two of two sequences; a time is one that holds numbers of equal distance inside every sequence. Where steps
+are the rows of one long table, an id stands in blocks of equal whole numbers, and a time counts up in equal steps over
+the rows, or again and again from a lower one.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Hashable, Sequence
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -16,42 +18,68 @@ import numpy as np
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
 from elman.tables.frames import Frame, is_table
-from elman.tables.places import has, show
+from elman.tables.long import tables_of
+from elman.tables.panel import Panel
+from elman.tables.places import few, has, show
 from elman.tables.stamps import Stamps, time_kind
 
 _EVIDENCE = 4  #: steps that must repeat a value, or go on as the two before: fewer do so by chance
 
 
-def warn_of_ids_and_times(parts: list[Array], names: Sequence[str], judged: Array) -> None:
-    """Warns of columns of sequences (time_i, columns) that look like ids and times, among those that are `judged`.
+def warn_of_ids_and_times(parts: list[Array], names: Sequence[str]) -> None:
+    """Warns of columns of sequences (time_i, columns) that look like ids and times."""
+    if facts := _ids_and_times(parts, names, "sequence"):
+        _warn(f"X: {few(facts, 3, str, '; ')}. Training takes it as a feature; leave it out where it is none.")
 
-    Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like.
+
+def warn_of_variables(panel: Panel) -> None:
+    """Warns of variables that look like ids and times, in tables of which nobody said what is forecast."""
+    form = next(iter(tables_of(panel.form)), None)
+    if form is None or form.said["target"] is not None or (form.timelines and form is panel.form):
+        return
+    names = [form.frame.called(label) for label in form.roles.target]
+    facts = _ids_and_times(panel.values, names, "series", times=not form.timelines)
+    if form is panel.form and not form.roles.id:
+        ids, _ = steps_as_rows(panel.values[0])
+        facts += [f"{names[j]} stands in blocks, as an id" for j in map(int, np.flatnonzero(ids))]
+    if 0 < len(facts) < len(names):
+        told = few(facts, 3, str, "; ")
+        _warn(f"series: {told}. It is forecast like the others; id=, time= or target= says what it is.", 4)
+
+
+def _ids_and_times(parts: list[Array], names: Sequence[str], word: str, times: bool = True) -> list[str]:
+    """The columns of sequences (time_i, columns) that look like ids, and those that look like times, in words.
+
+    Columns of one name stand for the categories of one column. One column alone is data, whatever it looks like. So is
+    a fact that is true or false of each of more than two sequences.
     """
     if len(set(names)) == 1:
-        return
-    constant, even, ordered = judged.copy(), judged.copy(), np.ones(len(names), bool)
+        return []
+    constant, even, ordered = np.ones((3, len(names)), bool)
     for part in parts:
         maybe = np.flatnonzero(constant | even)
         if not len(maybe):
-            return
+            return []
         rows = part[:, maybe].astype(np.float64)
         constant[maybe] &= (rows == rows[0]).all(axis=0)
         even[maybe] &= _counts(rows)
         ordered[maybe] &= (np.diff(rows, axis=0) > 0).all(axis=0)
     lengths = np.array([len(part) for part in parts])
     first = np.stack([part[0] for part in parts])
-    changing = {name for name, whole in zip(names, constant, strict=True) if not whole}
-    differ = (first != first[0]).any(axis=0) & ((lengths - 1).sum() >= _EVIDENCE)
-    even &= np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
-    ids = dict.fromkeys(name for name, one in zip(names, differ, strict=True) if one and name not in changing)
-    facts = [f"{name} is constant in every sequence and differs between them, as an id" for name in ids]
+    places: dict[str, list[int]] = {}
+    for j, name in enumerate(names):
+        places.setdefault(name, []).append(j)
+    ids, least = [], min(3, max(2, len(parts)))
+    if (lengths - 1).sum() >= _EVIDENCE:
+        same = [name for name, own in places.items() if constant[own].all()]
+        ids = [name for name in same if len(np.unique(first[:, places[name]], axis=0)) >= least]
+    even &= times and np.maximum(lengths - 2, 0).sum() >= _EVIDENCE
+    facts = [f"{name} is constant in every {word} and differs between them, as an id" for name in ids]
     facts += [
-        f"{names[j]} counts up in equal steps in every sequence, as a time{'' if ordered[j] else ', but out of order'}"
+        f"{names[j]} counts up in equal steps in every {word}, as a time{'' if ordered[j] else ', but out of order'}"
         for j in map(int, np.flatnonzero(even))
     ]
-    if facts:
-        more = f"; and {len(facts) - 3} more" if len(facts) > 3 else ""
-        _warn(f"X: {'; '.join(facts[:3])}{more}. Training takes it as a feature; leave it out where it is none.")
+    return facts
 
 
 def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) -> None:
@@ -80,8 +108,8 @@ def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) 
     if not doubts:
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like an id" for j in np.flatnonzero(ids)]
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like a time" for j in np.flatnonzero(times)]
-    words = [label for label in columns.labels if isinstance(label, str) and len(label) > 1 and not _numbered(label)]
-    if not doubts and words:
+    words = [label for label in columns.labels if isinstance(label, str) and not _numbered(label)]
+    if not doubts and words and "".join(words).lower() != ascii_lowercase[: len(columns.labels)]:
         doubts.append(f"{frame.called(words[0])} is not named like a step, by a number or a date")
     if doubts:
         raise ShapeError(
@@ -161,6 +189,7 @@ def steps_as_rows(values: Array) -> tuple[Array, Array]:
     again = changes < 0
     like_first = np.abs(changes - changes[0]) <= _rounding(rows, changes[0])
     times = (changes[0] > 0) & (again | like_first).all(axis=0) & (again.sum(axis=0) <= len(rows) / 3)
+    ids &= (blocks > 2) | times.any()  # two blocks alone may be any fact of sorted rows
     return ids, times
 
 

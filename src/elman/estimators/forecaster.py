@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -18,17 +18,18 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
-from elman.estimators.backtest import Backtest, judge, origins
+from elman.estimators.backtest import Backtest, judge, origins, warn_of_young
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
+from elman.estimators.features import warn_of_variables
 from elman.estimators.members import Recipe, check_ready
 from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
 from elman.network import Network
 from elman.tables.panel import Panel
 from elman.tables.places import check_no_y
-from elman.tables.reading import read, read_future, read_like
+from elman.tables.reading import known_before, read, read_future, read_like
 from elman.tables.words import describe
 from elman.training.checkpoints import Checkpoint
-from elman.training.history import History
+from elman.training.history import Epoch, History
 from elman.training.losses import Loss
 
 
@@ -90,14 +91,13 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         begins with its first value. None refuses gaps; late starts among several series are masked even so.
     freq
         The step of a table's time, where it is not to be found out: "h", "15min", "D", "W-MON", "MS", "QE", "B" for
-        business days and other names of pandas; a whole number, a duration, a `numpy.busdaycalendar`, an offset of
-        pandas, or the dates of a trading calendar.
+        business days; a whole number, a duration, a `numpy.busdaycalendar`, an offset of pandas, as
+        `pd.offsets.BMonthEnd()`, or the dates of a trading calendar.
     random_state
         An integer gives the same weights each time.
-    progress
-        Shows how training goes.
-    checkpoint
-        A path or an `elman.Checkpoint`, for one member, as in `elman.fit`. It needs a `random_state`.
+    progress, checkpoint, after_epoch
+        As in `elman.fit`. A checkpoint is for one member, and needs a `random_state`; the function is called after
+        every epoch of each member.
 
     Attributes
     ----------
@@ -167,6 +167,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         random_state: Any = None,
         progress: bool = False,
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
     ) -> None:
         self.horizon = horizon
         self.season = season
@@ -195,6 +196,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.random_state = random_state
         self.progress = progress
         self.checkpoint = checkpoint
+        self.after_epoch = after_epoch
 
     def fit(
         self,
@@ -234,6 +236,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
         plan = Plan.read(settings, panel.widths)
         panel.form.check_ahead(plan.horizon)
+        warn_of_variables(panel)
         self._train(recipe, panel, plan)
         return self
 
@@ -288,13 +291,16 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             As for `fit`; exogenous columns are taken as known over each horizon. Without `refit` the columns of a
             table are those of `fit`.
         start
-            The first step to forecast, counted from the end of each series where it is under 0.
+            The first step to forecast, counted from the end where it is under 0: from the start or the end of each
+            series, or of the clock of all where they have time stamps, so that all are cut at one time.
         step
             Steps from one origin to the next; the last horizon ends with the series or before.
         refit
             True trains on what stands before `start`, and leaves this forecaster as it is. False takes this
             forecaster, which must have been trained on nothing from `start` on.
         """
+        if not checks.is_whole(start):
+            raise ValueError(f"start must be a whole number. Got {checks.show(start)}.")
         model = self
         if checks.flag("refit", refit):
             settings = self.get_params(deep=False)
@@ -307,7 +313,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         step, season = checks.size("step", step), naive_season(self.season)
         firsts, ends = origins(panel, plan, start, step, season)
         if refit:
-            model._train(recipe, panel.cut(firsts), plan)
+            panel = known_before(panel, firsts)
+            model._train(recipe, panel.cut(firsts), Plan.read(settings, panel.widths))
+        else:
+            warn_of_young(panel, plan, firsts, ends)
         return model._judge(panel, firsts, ends)
 
     def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:
@@ -318,7 +327,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_no_y(y)
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
-        test = self._judge(panel, *origins(panel, self._plan, None, 1, naive_season(self.season)))
+        firsts, ends = origins(panel, self._plan, None, 1, naive_season(self.season))
+        warn_of_young(panel, self._plan, firsts, ends)
+        test = self._judge(panel, firsts, ends)
         if not test["naive MAE"] > 0:  # NaN where no value came
             raise ValueError(
                 "series must not repeat itself exactly, or there is no error to compare with. "
@@ -349,7 +360,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self.networks_, self.network_ = trained.networks, trained.networks[0]
         self.histories_, self.history_ = trained.histories, trained.histories[0]
         self.window_ = plan.window
-        self._end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        self._end = replace(end, form=panel.form.ended())
         self.read_as = describe(panel, trained.short)
 
     def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:

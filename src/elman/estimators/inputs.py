@@ -20,8 +20,8 @@ from elman.estimators import tokens
 from elman.estimators.extra import BaseEstimator, check_array, validate_data
 from elman.estimators.features import QUESTION, ask_about_rows, check_order, warn_of_ids_and_times
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, few, is_table, to_numpy
-from elman.tables.places import Where, check_finite, entries, has, is_number, real_numbers, show, words
+from elman.tables.frames import Frame, check_no_groups, is_table, to_numpy
+from elman.tables.places import Where, check_finite, counted, entries, few, has, is_number, real_numbers, show, words
 
 Form = Literal["list", "array", "table"]
 
@@ -89,11 +89,6 @@ class Inputs:
 _ROWS = {"list": "", "array": "", "table": "the rows of a table, "}
 
 
-def counted(count: int, noun: str) -> str:
-    """1 sequence, 2 sequences."""
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 _FORMS = (
     "X must be a list of sequences, arrays or frames (time, features) or (time,); an array (n, time, features); or a "
     "table (n, time), whose rows are sequences."
@@ -108,6 +103,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
     scikit-learn for tables: its columns are the features, and their number and names must be the same again.
     """
     known = None if reset else estimator.tokens_
+    check_no_groups("X", X)
     nested = isinstance(X, (list, tuple))
     X = _unwrap(X)
     rank = checks.rank(X)
@@ -125,6 +121,8 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
             if not nested or inputs.features != estimator.network_.input_size or (len(X) > 1 and X.shape[1] == 1):
                 raise _one_sequence(X, estimator.network_.input_size)
             inputs = replace(inputs, form="list")  # lists of equal length
+    elif rank == 1 and not reset and estimator._form != "table" and np.asarray(X).dtype.kind in "biuf":
+        raise _one_sequence(X, estimator.network_.input_size)
     else:
         raise _no_form(X)
     if alike and inputs.form != "table":
@@ -134,9 +132,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
             f"X must have {estimator.network_.input_size} features a step, as in fit. Got {inputs.features}."
         )
     if reset and inputs.form != "table":
-        kinds = [] if inputs.columns is None else [c.kind for c in inputs.columns.columns for _ in c.names]
-        judged = np.array([kind != "truth" for kind in kinds] or [True] * inputs.features)
-        warn_of_ids_and_times(inputs.parts, inputs.names, judged)
+        warn_of_ids_and_times(inputs.parts, inputs.names)
         inputs.kept.update(_names_to_keep(inputs))
     inputs.kept.update(_form=inputs.form, _columns=inputs.columns, tokens_=None)
     return inputs
@@ -172,7 +168,7 @@ def _compare_names(estimator: Any, fitted: Columns | None, columns: Columns | No
 
 def _one_sequence(X: Any, features: int) -> ShapeError:
     """The error of one bare array or table where fit had several sequences."""
-    rows = ", list(x) where each row is a sequence" if features == 1 else ""
+    rows = ", list(x) where each row is a sequence" if features == 1 and checks.rank(X) == 2 else ""
     return ShapeError(
         f"X must be a list of sequences, or an array (n, time, {features}), as in fit. Got {checks.describe(X)}: "
         f"pass [x] for one sequence{rows}."
@@ -193,6 +189,8 @@ def _no_form(X: Any) -> Exception:
 def _unwrap(X: Any) -> Any:
     """A list or column of sequences as a list, anything else as it is, nested lists of equal length as an array."""
     X = to_numpy(X) if is_table(X) and checks.rank(X) == 1 else X
+    if has(X, "__array__") and not has(X, "shape"):
+        X = checks.plain_array("X", X)
     if (
         isinstance(X, np.ndarray)
         and X.dtype == object
@@ -201,7 +199,7 @@ def _unwrap(X: Any) -> Any:
     ):
         X = [part.tolist() if getattr(part, "dtype", None) == np.dtype(object) else part for part in X]
     if not isinstance(X, (list, tuple)):
-        return checks.plain_array("X", X) if has(X, "__array__") and not has(X, "shape") else X
+        return X
     if len(X) == 0:
         raise ShapeError("X must hold at least one sequence. Got an empty list.")
     if any(not isinstance(part, (list, tuple)) and checks.rank(part) for part in X):
@@ -234,7 +232,7 @@ def _read_list(X: list[Any], columns: Columns | None, reset: bool) -> Inputs:
     names = _names(columns, columns.width)
     for i, part in enumerate(parts):
         if part.size == 0:
-            raise ShapeError(f"X[{i}] must have at least one step and one feature. Got {part.shape}.")
+            raise ShapeError(f"X[{i}] must have at least one step and one feature. Got {tables[i].native.shape}.")
         check_finite("X", part, _in_sequence(i, names))
     return Inputs(parts, "list", columns, indexes)
 
@@ -256,7 +254,9 @@ def _read_parts(X: list[Any], reset: bool) -> list[Array]:
         try:
             part = real_numbers(name, given, words("step", "feature"))
         except DtypeError as error:
-            raise DtypeError(f"{error}{' Tokens need embedding=16.' if given.ndim == 1 else ''}") from None
+            raise DtypeError(
+                f"{error}{' Tokens need embedding=16.' if given.ndim == 1 and given.dtype.kind in 'OU' else ''}"
+            ) from None
         part = part[:, None] if part.ndim == 1 else part
         if part.ndim != 2:
             raise ShapeError(f"{name} must have shape (time, features) or (time,). Got {part.shape}.")
@@ -285,7 +285,13 @@ def _read_tokens(X: Any, known: Array | None) -> Inputs:
     form: Form = "list" if isinstance(X, list) else "array"
     if not isinstance(X, list) and not (isinstance(X, np.ndarray) and X.ndim == 2):
         must = "X must be a list of sequences of tokens, (time,) each, or an array (n, time), where embedding is given."
-        raise ShapeError(f"{must} Got {checks.describe(X)}.")
+        hint = ": pass [x] for one sequence" if checks.rank(X) == 1 else ""
+        raise ShapeError(f"{must} Got {checks.describe(X)}{hint}.")
+    if not len(X):
+        raise ShapeError(f"X must hold at least one sequence. Got {checks.describe(X)}.")
+    for i, part in enumerate(X):
+        if is_table(part) and len(part.shape) == 2:  # columns of several kinds are no array
+            raise ShapeError(f"X[{i}] must have shape (time,), one token per step. Got {tuple(part.shape)}.")
     parts, known = tokens.encode([_plain(f"X[{i}]", part) for i, part in enumerate(X)], known)
     return Inputs(parts, form, kept={"n_features_in_": 1, "_form": form, "_columns": None, "tokens_": known})
 

@@ -22,7 +22,8 @@ from elman.estimators.windows import Plan, Scaled
 from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
-from elman.tables.panel import Panel
+from elman.tables.panel import Panel, first_values
+from elman.tables.places import few
 from elman.training.fitting import fit
 from elman.training.history import History
 from elman.training.losses import Loss, Quantile, as_loss
@@ -98,14 +99,16 @@ class Recipe:
             "epochs": checks.size("epochs", settings["epochs"]),
             "batch_size": checks.size("batch_size", settings["batch_size"]),
             "progress": checks.flag("progress", settings["progress"]),
+            "after_epoch": settings["after_epoch"],
         }
         if checkpoint is not None:
             if members > 1:
                 raise ValueError(f"checkpoint must be left out where members is over 1. Got {checks.show(checkpoint)}.")
             options["checkpoint"] = checkpoint
         loss = as_loss(settings["loss"])
-        if loss.integers:
-            raise ValueError(f"loss must be one of numbers, not of labels. Got {checks.show(settings['loss'])}.")
+        if loss.integers or loss.whole_sequences:
+            what = "labels" if loss.integers else "whole sequences"
+            raise ValueError(f"loss must be one of numbers, not of {what}. Got {checks.show(settings['loss'])}.")
         fraction, patience = settings["validation_fraction"], settings["patience"]
         rate = settings["learning_rate"]
         return cls(
@@ -203,7 +206,7 @@ class Recipe:
                 parts = [f"a window of {plan.window}", f"a horizon of {plan.horizon}"]
                 parts += [f"a difference of {plan.difference}"] if plan.difference else []
                 parts += [f"a validation part of {held}"] if held else []
-                got = _count(len(values), starts[v])
+                got = _count(panel, plan, i, v)
                 errors.append(f"{name} must have at least {needed + held} steps, for {', '.join(parts)}. Got {got}")
                 names.append(name)
             splits.append(0 if short.all() else split)
@@ -211,7 +214,7 @@ class Recipe:
         if not any(splits):
             raise ShapeError(f"{errors[0]}.")
         if names:
-            _warn(errors[0], names, "left out of the training", 6)
+            warn_left_out(errors[0], names, "left out of the training", 6)
         return splits, ends, names
 
     def forecast(
@@ -254,13 +257,13 @@ def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
         known = windows.ready(part, plan, np.array([len(values)]))[0]
         able |= bool(known.any())
         for name, v in _named(panel, i, ~known):
-            got = _count(len(values), windows.begins(panel, plan, i)[v])
+            got = _count(panel, plan, i, v)
             errors.append(f"{name} must have at least {plan.first_end} steps. Got {got}")
             names.append(name)
     if not able:
         raise ShapeError(f"{errors[0]}.")
     if names:
-        _warn(errors[0], names, "not forecast", 5)
+        warn_left_out(errors[0], names, "not forecast", 5)
 
 
 def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
@@ -270,15 +273,24 @@ def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
     return [(panel.form.variable(i, int(v)), int(v)) for v in np.flatnonzero(wrong)]
 
 
-def _count(steps: int, begin: int) -> str:
-    return f"{steps - begin} from its first value on" if begin else str(steps)
+def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
+    """The steps of variable v of series i from where all that is read with it has values."""
+    steps, begin = len(panel.values[i]), int(windows.begins(panel, plan, i)[v])
+    columns = {"target": panel.values[i], "exogenous": panel.known[i], "past": panel.past[i]}
+    for role, part in columns.items() if begin else ():
+        late = first_values(part) == begin
+        if role == "target" and plan.shared:
+            late &= np.arange(len(late)) == v
+        if late.any():
+            what = panel.form.variable(i, int(late.argmax())) if role == "target" else f"the {role} columns"
+            return f"{steps - begin} from the first value of {what} on"
+    return str(steps)
 
 
-def _warn(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
+def warn_left_out(first: str, names: Sequence[str], what: str, stacklevel: int) -> None:
     """Warns of series that are too short; names the first of them."""
-    shown = [*names[:4], *([f"{len(names) - 4} more"] if len(names) > 4 else [])]
     be = "are" if len(names) > 1 else "is"
-    warnings.warn(f"{first}; {', '.join(shown)} {be} {what}.", UserWarning, stacklevel=stacklevel)
+    warnings.warn(f"{first}; {few(names, 4, str)} {be} {what}.", UserWarning, stacklevel=stacklevel)
 
 
 def _levels(given: Any) -> tuple[float, ...]:

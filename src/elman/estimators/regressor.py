@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from elman.estimators.training import SequenceEstimator, check_count, read_weigh
 from elman.tables.frames import to_numpy
 from elman.tables.places import check_finite, is_collection, real_numbers, show, words
 from elman.training.checkpoints import Checkpoint
+from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 
 LOSSES = ("squared_error", "absolute_error", "huber")
@@ -65,6 +67,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         dtype: Any = "float32",
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         log: str | os.PathLike[str] | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -88,6 +91,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self.dtype = dtype
         self.checkpoint = checkpoint
         self.log = log
+        self.after_epoch = after_epoch
         self.progress = progress
         self.random_state = random_state
 
@@ -103,7 +107,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         targets = _read_targets(y, inputs)
         weight = read_weight(sample_weight, inputs)
         columns = targets.reshape(len(targets), -1)
-        scaler = standard_scaler(columns, weight)
+        scaler = standard_scaler(columns, weight, own=True)  # so that a constant is told alike in any unit
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
         self.target_scaler_, self._one_number = scaler, targets.ndim == 1
         return self

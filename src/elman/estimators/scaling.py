@@ -40,10 +40,11 @@ def _mean(rows: Array, weight: Array | None) -> Array:
     return rows.mean(axis=0) if weight is None else np.average(rows, axis=0, weights=weight)
 
 
-def standard_scaler(rows: Array, weight: Array | None = None) -> StandardScaler:
-    """scikit-learn's scaler, fitted with the `moments` of these rows."""
+def standard_scaler(rows: Array, weight: Array | None = None, *, own: bool = False) -> StandardScaler:
+    """scikit-learn's scaler with the `moments` of these rows; with `own` the scale of a constant is its own size."""
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_, constant = moments(rows, weight)
+    scaler.scale_ = np.where(own & constant & (scaler.mean_ != 0), np.abs(scaler.mean_), scaler.scale_)
     scaler.var_ = np.where(constant, 0.0, np.square(scaler.scale_))
     scaler.n_features_in_, scaler.n_samples_seen_ = rows.shape[1], len(rows)
     return scaler

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from elman.estimators.training import SequenceEstimator, check_count, read_weigh
 from elman.tables.frames import to_numpy
 from elman.tables.places import Where, entries, has, is_collection, listed, show
 from elman.training.checkpoints import Checkpoint
+from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 
 
@@ -65,6 +67,7 @@ class SequenceTagger(SequenceEstimator):
         truncate: int | tuple[int, int] | None = None,
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         log: str | os.PathLike[str] | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -88,6 +91,7 @@ class SequenceTagger(SequenceEstimator):
         self.truncate = truncate
         self.checkpoint = checkpoint
         self.log = log
+        self.after_epoch = after_epoch
         self.progress = progress
         self.random_state = random_state
 

@@ -10,7 +10,7 @@ a mark around it, so that the network learns how texts begin and where they end:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +26,7 @@ from elman.network import Network
 from elman.tables.places import check_no_y
 from elman.training import CrossEntropy, History, LinearSchedule, fit
 from elman.training.checkpoints import Checkpoint
+from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 from elman.training.windows import read_truncate
 
@@ -72,6 +73,8 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         `elman.fit`. It needs a `random_state`.
     log
         A path: the history as JSON lines, one per epoch, written as the run goes; see `elman.History.read`.
+    after_epoch
+        A function that is called after every epoch, and can stop the training; see `elman.fit`.
     progress
         Shows how training goes on stderr.
     random_state
@@ -125,6 +128,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         dtype: Any = "float32",
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         log: str | os.PathLike[str] | None = None,
+        after_epoch: Callable[[Epoch], object] | None = None,
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -144,6 +148,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.dtype = dtype
         self.checkpoint = checkpoint
         self.log = log
+        self.after_epoch = after_epoch
         self.progress = progress
         self.random_state = random_state
 
@@ -182,6 +187,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             truncate=self.truncate,
             checkpoint=self.checkpoint,
             log=self.log,
+            after_epoch=self.after_epoch,
             seed=next(stack.draw_seeds(rng)),
             progress=self.progress,
         )

@@ -55,7 +55,8 @@ def _tokens(name: str, part: Array) -> Array:
     if part.dtype.kind == "u" and part.max() < 2**63:
         part = part.astype(np.int64)
     if part.dtype.kind not in _KINDS:
-        wrong = [i for i, entry in enumerate(part.tolist()) if not _is_token(entry)]
+        kind = str if isinstance(part[0], str) else int  # text beside whole numbers is neither
+        wrong = [i for i, entry in enumerate(part.tolist()) if type(entry) is not kind or not _is_token(entry)]
         step = next((i for i in wrong if is_missing(part[i])), (wrong or [0])[0])
         must = "tokens, whole numbers of 64 bits or text"
         raise DtypeError(f"{name} must hold {must}. Got {show(part[step])} at step {step}.")
@@ -63,4 +64,4 @@ def _tokens(name: str, part: Array) -> Array:
 
 
 def _is_token(entry: Any) -> bool:
-    return type(entry) is int and abs(entry) < 2**63
+    return isinstance(entry, str) or (type(entry) is int and abs(entry) < 2**63)

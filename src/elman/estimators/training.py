@@ -63,6 +63,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
     truncate: Any = None
     checkpoint: Any
     log: Any
+    after_epoch: Any
     progress: bool
     random_state: Any
 
@@ -176,6 +177,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             clip_norm=self.clip_norm,
             checkpoint=self.checkpoint,
             log=self.log,
+            after_epoch=self.after_epoch,
             seed=next(stack.draw_seeds(rng)),
             progress=bool(self.progress),
             **options,

@@ -27,6 +27,8 @@ from elman.checks import Array
 from elman.estimators.scaling import moments
 from elman.tables.panel import Filled, Panel, first_values
 
+_ROUNDING = 1e-10  # in deviations: less tells nothing, and the sign of an absolute error must not hang on it
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -258,9 +260,11 @@ def _track(panel: Panel, i: int, role: str, v: Filled, own: Moments, lag: int = 
 
 
 def _units(rows: Array, own: Moments) -> Array:
-    """(rows - mean) / scale in float32."""
+    """(rows - mean) / scale in float32; 0 where the rounding of numbers alone is left, which depends on their unit."""
     with np.errstate(over="ignore"):
-        return np.asarray(((rows - own.mean) / own.scale).astype(np.float32))
+        u = (rows - own.mean) / own.scale
+        u[np.abs(u) < _ROUNDING * own.left] = 0
+        return u.astype(np.float32)
 
 
 def ready(part: Scaled, plan: Plan, ends: Array) -> Array:

@@ -5,45 +5,36 @@ They are columns beside the series, or the rows of the future after their ends.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from elman.checks import Array, ShapeError
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame, few
-from elman.tables.long import TableForm, series_of
+from elman.tables.frames import Frame, Level
+from elman.tables.long import TableForm, opened, series_of
 from elman.tables.panel import Gaps
-from elman.tables.places import Where, show
-from elman.tables.roles import Roles
+from elman.tables.places import Where, few
+from elman.tables.roles import Label, Roles, lone_time
 from elman.tables.stamps import Stamps
 
 
 def read_beside(
-    form: TableForm, name: str, table: Any, columns: Columns | None, gaps: Gaps, ahead: int | None = None
-) -> tuple[list[Array], Columns, int]:
+    form: TableForm, frame: Frame, columns: Columns | None, gaps: Gaps, ahead: int | None = None,
+    others: Sequence[Frame] = (),
+) -> tuple[list[Array], Columns, int]:  # fmt: skip
     """Columns of another table on the steps of each series, or on the `ahead` steps after their ends.
 
     The rows are joined by time, and by the id where the other table has it; else they are those of every series. Also
-    returns what the columns hold, and how many rows stand on none of these steps.
+    returns what the columns hold, here or in `others`, and how many rows stand on none of these steps.
     """
-    frame = Frame.read(name, table)
-    known = {*frame.labels, *frame.levels}
-    time = form.said["time"] if form.said["time"] in known else form.roles.time if form.roles.time in known else None
-    ids = [label for label in form.roles.id if label in known] or None
-    target = None if columns is None else [column.label for column in columns.columns]
+    name, frame = frame.title, opened(frame, form.said["time"], None if columns is None else form)
+    roles = _roles(form, frame, None if columns is None or frame.single else list(columns.labels))
+    if columns is None:
+        columns = Columns.read([frame, *([] if frame.single else others)], roles.target)
     if frame.single:
-        target = None
-    said = {"target": target, "time": time, "id": ids, "exogenous": None, "past": None}
-    roles = Roles.read(name, frame, said)
-    if (roles.time is None) != (form.roles.time is None):
-        must = "no time, as the series have none" if form.roles.time is None else "a time, as the series have"
-        raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
-    if roles.id and len(roles.id) != len(form.roles.id):
-        must = f"{name} must have the id of the series, {few(form.roles.id)}"
-        raise ValueError(f"{must}. Got {few(roles.id)}.")
-    columns = Columns.read([frame], roles.target) if columns is None else columns
-    if frame.single:
+        if len(columns.columns) != 1:
+            raise ShapeError(f"{name} must have the columns {few(columns.labels)}. Got one column.")
         columns = columns.renamed(roles.target)
     numbers = columns.numbers(frame)
     groups, labels = series_of(frame, roles)
@@ -62,6 +53,23 @@ def read_beside(
         parts.append(gaps.read(f"{name} of {form.name(i)}", part, _place(form, columns, i, ahead)))
         extra += more
     return parts, columns, extra
+
+
+def _roles(form: TableForm, frame: Frame, target: list[Label] | None) -> Roles:
+    """The roles of its columns: time and id are those of the series where it has columns of their names."""
+    known = set(frame.known)
+    named = (label for label in (form.said["time"], form.roles.time) if not isinstance(label, Level))
+    time = next((label for label in named if label in known), None)
+    if time is None and form.roles.time is not None:
+        time = lone_time(frame)
+    ids = [label for label in form.roles.id if label in known] or None
+    said = {"target": target, "time": time, "id": ids, "exogenous": None, "past": None}
+    roles = Roles.read(frame.title, frame, said, beside=True)
+    roles.check_time(frame.title, form.roles)
+    if roles.id and len(roles.id) != len(form.roles.id):
+        must = f"{frame.title} must have the id of the series, {few(form.roles.id)}"
+        raise ValueError(f"{must}. Got {few(roles.id)}.")
+    return roles
 
 
 def _by_rows(form: TableForm, name: str, i: int, numbers: Array, ahead: int | None) -> tuple[Array, int]:
@@ -87,14 +95,15 @@ def _by_time(form: TableForm, name: str, i: int, numbers: Array, stamps: Array, 
     at, rows = at[inside], np.flatnonzero(inside)
     where, counts = np.unique(at, return_counts=True)
     if (counts > 1).any():
-        twice = timeline.at(np.array([where[counts.argmax()] + first]))[0]
         must = f"{name} must have one row per step of {form.name(i)}"
-        raise ValueError(f"{must}. Got {timeline.clock.show(twice)} twice.")
+        raise ValueError(f"{must}. Got {timeline.show(where[counts.argmax()] + first)} twice.")
+    if not len(where) and ahead is None:
+        start, end = (timeline.clock.show(stamp) for stamp in (timeline.first, timeline.last))
+        raise ShapeError(f"{name} must have rows from {start} to {end}, as {form.name(i)}. Got none there.")
     if len(where) < count and ahead is not None:
         missing = np.setdiff1d(np.arange(count), where)[0]
-        start, lacks = (timeline.clock.show(stamp) for stamp in timeline.at(np.array([first, first + missing])))
-        must = f"{name} must go on where {form.name(i)} ends, at {start}, and hold {count} steps"
-        raise ShapeError(f"{must}. Got {len(where)} of them, and none at {lacks}.")
+        must = f"{name} must go on where {form.name(i)} ends, at {timeline.show(first)}, and hold {count} steps"
+        raise ShapeError(f"{must}. Got {len(where)} of them, and none at {timeline.show(first + missing)}.")
     part = np.full((count, numbers.shape[1]), np.nan)
     part[at] = numbers[rows]
     return part, len(stamps) - len(rows)
@@ -108,7 +117,6 @@ def _place(form: TableForm, columns: Columns, i: int, ahead: int | None) -> Wher
         if not form.timelines:
             return at
         timeline = form.timelines[i]
-        step = index[0] + (0 if ahead is None else int(timeline.positions[-1]) + 1)
-        return f"{at} ({timeline.clock.show(timeline.at(np.array([step]))[0])})"
+        return f"{at} ({timeline.show(index[0] + (0 if ahead is None else int(timeline.positions[-1]) + 1))})"
 
     return where

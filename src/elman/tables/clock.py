@@ -16,12 +16,17 @@ import numpy as np
 from elman.checks import Array
 from elman.checks import show as show_value
 from elman.tables.frequency import read_frequency, within
-from elman.tables.lines import Business, Even, Line, Months, adverb, counted
+from elman.tables.lines import Business, Even, Line, Months
+from elman.tables.places import counted
 from elman.tables.rows import Rows, fine, show_stamp
 from elman.tables.stamps import Stamps
 from elman.tables.zones import instants, local, moved, zone_name
 
 _DAY = np.timedelta64(1, "D")
+_ADVERBS = {
+    "1 day": "daily", "7 days": "weekly", "1 hour": "hourly", "1 business day": "in business days",
+    "1 month": "monthly", "3 months": "quarterly", "12 months": "yearly",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class Clock:
                 break
         clock, numbers, phases, keeps = max(tried, key=lambda found: found[-1].sum())  # of several the first
         _check_odd(rows, clock, keeps, frequency)
-        _check_gaps(rows, clock, numbers, gaps)
+        _check_gaps(rows, clock, numbers, gaps, frequency)
         return clock, _timelines(rows, clock, stamps.values, numbers, phases)
 
     def describe(self) -> str:
@@ -81,7 +86,9 @@ class Clock:
 
     def adverb(self) -> str:
         """How often there is a step: "daily", "hourly", "every 15 minutes", "in business days"."""
-        return "in equal steps" if self.stamps.kind == "number" else adverb(self.describe())
+        step = self.describe()
+        often = _ADVERBS.get(step, f"every {step.removeprefix('1 ')}").replace("every step", "in steps")
+        return "in equal steps" if self.stamps.kind == "number" else often
 
     def show(self, stamp: Any) -> str:
         """A stamp in words, in the time of its zone; the date alone where it is midnight."""
@@ -139,12 +146,18 @@ class Timeline:
         """The stamps (count,) of steps, by their positions; instants in UTC where there is a zone."""
         return self.clock.at(self.start + np.asarray(positions, np.int64), self.phase, self.dtype)
 
+    def show(self, position: int) -> str:
+        """The stamp of a step in words."""
+        return self.clock.show(self.at(np.array([position]))[0])
+
     def following(self, count: int) -> Array:
         """The `count` stamps after the last."""
         found = self.at(self.positions[-1] + np.arange(1, count + 1))
-        if self.clock.zone is not None and (found[1:] <= found[:-1]).any():  # a day was left out at the date line
-            raise ValueError(f"stamps must exist in {zone_name(self.clock.zone)}. Got a day that it left out.")
-        return found
+        if (np.append(np.asarray(self.last, self.dtype), found)[:-1] < found).all():
+            return found
+        if self.clock.zone is None:  # so large that they begin again
+            raise ValueError(self.clock.line.end(self.dtype))
+        raise ValueError(f"stamps must exist in {zone_name(self.clock.zone)}. Got a day that it left out.")
 
     def locate(self, stamps: Array) -> tuple[Array, Array]:
         """The position (rows,) of the step at or before each of other stamps, and whether it stands on that step."""
@@ -164,7 +177,7 @@ def _timelines(rows: Rows, clock: Clock, values: Array, numbers: Array, phases: 
 def _candidates(rows: Rows, plain: Clock, stated: Any, frequency: Any) -> Iterator[Clock]:
     """The clocks that it may be, the likelier first."""
     if isinstance(frequency, Clock):
-        yield frequency
+        yield replace(frequency, stamps=plain.stamps)  # days are those of its own zone
     elif frequency is not None:
         yield from (_stated(rows, plain, line) for line in read_frequency(frequency))
     else:
@@ -200,17 +213,14 @@ def _guess(rows: Rows, plain: Clock) -> Iterator[Line]:
     if count > 0:
         ends = bool((wall.astype("M8[D]") + 1 == (months + 1).astype("M8[D]")).all())
         yield from (Months(count, at_end=ends), Months(count, at_end=not ends))
-    whole_days = not walled % _DAY
-    lines = (
-        [Even(step)] if walled <= 0 * _DAY else [Even(walled, wall=True), Even(step)]
-    )  # clocks may go back by a step
-    yield from lines if whole_days else reversed(lines)
+    lines = [Even(walled, wall=True)] if walled > 0 * _DAY else []  # clocks may go back by a step
+    yield from [*lines, Even(step)] if not walled % _DAY else [Even(step), *lines]
 
 
 def _try(clock: Clock, rows: Rows) -> tuple[Array, Array, Array]:
     """The number (rows,) of each stamp's step on a clock, the phases (series,), and which stamps keep to it."""
     on_line = clock.on_line(rows.utc)
-    phases = rows.phases(clock.line.split(on_line)[1])
+    phases = rows.phases(clock.line.split(on_line)[1], clock.line.shortens)
     numbers, keeps = clock.stand(rows.utc, phases[rows.series], on_line)
     keeps[1:] &= ~rows.same | (np.diff(numbers) > 0)
     return numbers, phases, keeps
@@ -225,19 +235,19 @@ def _check_odd(rows: Rows, clock: Clock, keeps: Array, frequency: Any) -> None:
     if frequency is not None:
         must, hint = f"keep to freq={show_value(frequency)}", ""
     if isinstance(frequency, Clock):
-        must = f"keep to the steps of fit, of {step}"
+        must = f"go on in steps of {step}, as those before"
     before = f" after {rows.stamp(at - 1)}" if at and rows.same[at - 1] else ""
     others = f", and {counted(count - 1, 'more row')} off the clock" if count > 1 else ""
     raise ValueError(f"{rows.where(at)} must {must}. Got {rows.stamp(at)}{before}{others}{hint}.")
 
 
-def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
+def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool, frequency: Any) -> None:
     """Refuses missing steps, or with `gaps` so many of them that most values would be invented."""
     missing = np.where(rows.same, np.diff(numbers) - 1, 0)
     if not missing.any():
         return
     at = int((missing > 0).argmax()) + 1
-    hint = _hint(rows, clock, at)
+    hint = "" if isinstance(frequency, Clock) else _hint(rows, clock, at, frequency is not None)
     if not gaps:
         raise ValueError(
             f"{rows.where(at)} must go on in equal steps, of {clock.describe()} here. "
@@ -254,8 +264,8 @@ def _check_gaps(rows: Rows, clock: Clock, numbers: Array, gaps: bool) -> None:
         )
 
 
-def _hint(rows: Rows, clock: Clock, at: int) -> str:
-    """What may be meant where there is a gap before a row."""
+def _hint(rows: Rows, clock: Clock, at: int, stated: bool) -> str:
+    """What may be meant where there is a gap before a row, of a clock that is found or `stated`."""
     line, days = clock.line, clock.on_line(rows.utc)
     if isinstance(line, Business):
         return "; np.busdaycalendar or a list of all days as freq= leaves out holidays"
@@ -263,7 +273,7 @@ def _hint(rows: Rows, clock: Clock, at: int) -> str:
         return '; freq="B" counts business days, np.busdaycalendar or a list of days those of a calendar'
     if rows.naive(at) and isinstance(line, Even) and days[at] - days[at - 1] - line.size == np.timedelta64(1, "h"):
         return "; where clocks went forward, give the time zone (pandas: tz_localize), or UTC"
-    return "; freq= states another step"
+    return "" if stated else "; freq= states another step"
 
 
 def _or_none(stated: Any) -> tuple[Line, ...]:

@@ -5,7 +5,7 @@ A column of text categories becomes one column of 0 and 1 per category; categori
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -14,8 +14,8 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Frame, few, is_category, library
-from elman.tables.places import Where, has, is_missing, is_number, real_numbers, show, words
+from elman.tables.frames import Frame, entries_of, first_entry, is_category, library
+from elman.tables.places import Where, few, has, is_missing, is_number, real_numbers, show, words
 
 MOST_CATEGORIES = 1000  #: of a column
 
@@ -90,6 +90,20 @@ class Columns:
         return replace(self, columns=tuple(replace(column, label=label) for column, label in pairs))
 
     @property
+    def of_categories(self) -> Array:
+        """Which columns of numbers (width,) are those of a category."""
+        return np.array([column.kind == "category" for column in self.columns for _ in column.names], bool)
+
+    def chosen(self, kept: Array) -> Columns:
+        """Without the categories whose columns of numbers are not among those `kept` (width,)."""
+        ends = np.cumsum([len(column.names) for column in self.columns])
+        columns = []
+        for column, own in zip(self.columns, np.split(kept, ends[:-1]), strict=True):
+            left = tuple(category for category, stays in zip(column.categories, own, strict=False) if stays)
+            columns.append(replace(column, categories=left))
+        return replace(self, columns=tuple(columns))
+
+    @property
     def width(self) -> int:
         """How many columns of numbers there are."""
         return len(self.names)
@@ -106,13 +120,10 @@ class Columns:
             return np.array([places.get(label, -1) for label in self.labels], np.int64)
         missing = [label for label in self.labels if label not in places]
         unknown = [label for label in frame.labels if label not in known]
-        if missing or unknown:
-            lacks = [f"lacks {few(missing)}"] if missing else []
-            has_too = [f"has {few(unknown)} too"] if unknown else []
-            raise ValueError(
-                f"{frame.title} must have the columns {few(self.labels)}. "
-                f"Got {few(frame.labels)}: it {' and '.join(lacks + has_too)}."
-            )
+        told = [f"lacks {few(missing)}"] * bool(missing) + [f"has {few(unknown)} too"] * bool(unknown)
+        if told:
+            must = f"{frame.title} must have the columns {few(self.labels)}"
+            raise ValueError(f"{must}. Got {few(frame.labels)}: it {' and '.join(told)}.")
         return np.array([places[label] for label in self.labels], np.int64)
 
     def numbers(self, frame: Frame, where: Where = _ROW) -> Array:
@@ -139,8 +150,7 @@ class Columns:
         """The columns in words: those of numbers first."""
         plain = [column.label for column in self.columns if column.kind == "number"]
         rest = [column.describe() for column in self.columns if column.kind != "number"]
-        told = ", ".join(map(str, plain[:5])) + (f" and {len(plain) - 5} more" if len(plain) > 5 else "")
-        return "; ".join([*([told] if plain else []), *rest[:5], *([f"{len(rest) - 5} more"] if len(rest) > 5 else [])])
+        return "; ".join(few(part, write=str, between=by) for part, by in ((plain, ", "), (rest, "; ")) if part)
 
 
 def codes(column: nw.Series[Any]) -> tuple[Array, list[Any]]:
@@ -167,28 +177,23 @@ def _look(frame: Frame, label: Hashable, where: Where) -> Column:
     column = frame.column(label)
     if column.dtype.is_numeric() or column.dtype == nw.Boolean:
         return Column(label, "truth" if column.dtype == nw.Boolean else "number")
-    if is_category(column):
-        rows, entries = codes(column)
-        used = [entries[code] for code in np.unique(rows[rows >= 0]) if not is_missing(entries[code])]
-        if used and all(isinstance(entry, str) for entry in used):
-            return _category(frame, label, set(used))
-        kind = _kind(used)
-        if kind is None:
-            entry = next(entry for entry in used if not is_number(entry))
-            raise _refused(frame, label, entry, where((int((rows == entries.index(entry)).argmax()),)))
-        return Column(label, kind)
-    entries = _objects(column)
-    kind = _kind(entry for entry in entries if not is_missing(entry))
-    if kind is None:
-        row = next(i for i, entry in enumerate(entries) if not is_missing(entry) and not is_number(entry))
-        raise _refused(frame, label, entries[row], where((row,)))
-    return Column(label, kind)
+    rows, entries = codes(column) if is_category(column) else (None, _objects(column))
+    places = range(len(entries)) if rows is None else np.unique(rows[rows >= 0])
+    used = [(place, entry) for place in places if not is_missing(entry := entries[place])]
+    if rows is not None and used and all(isinstance(entry, str) for _, entry in used):
+        return _category(frame, label, {entry for _, entry in used})
+    wrong = next(((place, entry) for place, entry in used if not is_number(entry)), None)
+    if wrong is not None:
+        place, entry = wrong
+        raise _refused(frame, column, label, entry, where((place if rows is None else int((rows == place).argmax()),)))
+    truth = all(isinstance(entry, (bool, np.bool_)) for _, entry in used)
+    return Column(label, "nothing" if not used else "truth" if truth else "number")
 
 
 def _objects(column: nw.Series[Any]) -> Any:
     """The entries of a column whose dtype does not tell that they are numbers."""
     array = column.to_numpy() if column.dtype == nw.Unknown else None  # sparse columns of pandas, say
-    return column.to_list() if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
+    return entries_of(column) if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
 
 
 def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
@@ -198,16 +203,6 @@ def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
             f"each becomes a column. Got {len(categories):,}."
         )
     return Column(label, "category", tuple(sorted(categories)))
-
-
-def _kind(entries: Iterable[Any]) -> Kind | None:
-    """Of entries none of which is missing: None where one is no number."""
-    entries = list(entries)
-    if not entries:
-        return "nothing"
-    if all(isinstance(entry, (bool, np.bool_)) for entry in entries):
-        return "truth"
-    return "number" if all(map(is_number, entries)) else None
 
 
 def _both(frame: Frame, before: Column, found: Column, where: Where) -> Column:
@@ -232,7 +227,8 @@ def _as_numbers(frame: Frame, column: Column, where: Where) -> Array:
         raise _changed(frame, column, where)
     elif is_category(series):
         rows, entries = codes(series)
-        array = np.array([*(np.nan if is_missing(entry) else float(entry) for entry in entries), np.nan])[rows]
+        numbers = [float(entry) if is_number(entry) else np.nan for entry in entries]  # text stands in no row
+        array = np.array([*numbers, np.nan])[rows]
     else:
         array = real_numbers(frame.called(column.label), np.asarray(_objects(series)), where)
     return np.asarray(array, np.float64)[:, None]
@@ -259,21 +255,17 @@ def _as_categories(frame: Frame, column: Column, where: Where) -> Array:
 
 def _changed(frame: Frame, before: Column, where: Where) -> DtypeError:
     """The error of a column that holds something else than before."""
-    series = frame.column(before.label)
-    row = int(np.argmin(np.asarray(series.is_null().to_numpy(), bool)))
     must = f"categories: {few(before.categories)}" if before.kind == "category" else "numbers"
     return DtypeError(
         f"{frame.title} must hold {must} in {frame.called(before.label)}, as before. "
-        f"Got {show(series.to_list()[row])} at {where((row,))}."
+        f"Got {first_entry(frame.column(before.label), where)}."
     )
 
 
-def _refused(frame: Frame, label: Hashable, entry: Any, place: str) -> DtypeError:
+def _refused(frame: Frame, column: nw.Series[Any], label: Hashable, entry: Any, place: str) -> DtypeError:
     ways = {"pandas": 'astype("category")', "polars": "cast(pl.Categorical)", "pyarrow": "dictionary_encode()"}
     way = ways.get(library(frame.native).__name__, "a cast")
-    hint = (
-        f"; {way} makes categories of text" if isinstance(entry, str) and not is_category(frame.column(label)) else ""
-    )
+    hint = f"; {way} makes categories of text" if isinstance(entry, str) and not is_category(column) else ""
     return DtypeError(
         f"{frame.title} must hold numbers, truth values or categories in {frame.called(label)}. "
         f"Got {show(entry)} at {place}{hint}."

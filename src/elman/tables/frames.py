@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, ShapeError, missing_extra, shorten
-from elman.tables.places import has
+from elman.checks import Array, ShapeError, describe, missing_extra
+from elman.tables.places import Where, few, has, show
 
 try:
     import narwhals as nw
@@ -56,8 +56,8 @@ class Frame:
         Raises `TypeError` where narwhals does not read it as a table in memory, `ValueError` where two columns have
         one label, and `ShapeError` where there are more columns than `MOST_COLUMNS`.
         """
-        shape: tuple[int, ...] = value.shape if has(type(value), "shape") else ()
-        if len(shape) == 2 and shape[1] > MOST_COLUMNS:
+        shape = value.shape if has(value, "shape") else ()
+        if isinstance(shape, tuple) and len(shape) == 2 and shape[1] > MOST_COLUMNS:
             raise ShapeError(f"{title} must have at most {MOST_COLUMNS:,} columns. Got {shape[1]:,}.")
         _check_different(title, value)
         table = nw.from_native(value, pass_through=True, eager_only=True, allow_series=True)
@@ -72,10 +72,21 @@ class Frame:
         native = table.alias(label if isinstance(label, str) else "value").to_frame().to_native()
         return cls(title, native, (label,), _levels(native), True, table.name)
 
+    def with_index(self, label: Hashable) -> Frame:
+        """The frame with a level more, where this is the name of an index that counts 0, 1, 2, ..."""
+        if label is None or self.levels or not isinstance(label, Hashable) or label in self.labels:
+            return self
+        return replace(self, levels=(label,)) if label in _names(self.native) else self
+
     @property
     def rows(self) -> int:
         """How many rows it has."""
         return int(self.native.shape[0])
+
+    @property
+    def known(self) -> tuple[Hashable, ...]:
+        """The labels of all that can have a role."""
+        return (*self.labels, *self.levels)
 
     @cached_property
     def _places(self) -> dict[Hashable, int]:
@@ -84,8 +95,8 @@ class Frame:
     def called(self, label: Hashable) -> str:
         """A column or level in an error."""
         if label in self._places:
-            return f"the column {_short(label)}"
-        return str(label) if isinstance(label, Level) else f"the level {_short(label)} of the index"
+            return f"the column {few([label])}"
+        return str(label) if isinstance(label, Level) else f"the level {few([label])} of the index"
 
     def column(self, label: Hashable) -> nw.Series[Any]:
         """A column, or a level of the index.
@@ -95,11 +106,10 @@ class Frame:
         levels = self.levels or _names(self.native)
         found = (label in self._places) + levels.count(label)
         if found == 0:
-            among = [*self.labels, *self.levels]
-            raise ShapeError(f"{self.title} must have the column {_short(label)}. Got {few(among)}.")
+            raise ShapeError(f"{self.title} must have the column {few([label])}. Got {few(self.known)}.")
         if found > 1:
             where = "a column and a level of its index" if label in self._places else "two levels of its index"
-            raise ValueError(f"{self.title} must have one column {_short(label)}. Got {where} of this name.")
+            raise ValueError(f"{self.title} must have one column {few([label])}. Got {where} of this name.")
         if label in self._places:
             return self._at(self._places[label])
         level = self.native.index.get_level_values(levels.index(label))
@@ -126,6 +136,10 @@ class Frame:
         schema = nw.from_native(self.native, eager_only=True).schema
         return np.array([dtype.is_numeric() for dtype in schema.values()], bool)
 
+    def is_plain(self, label: Hashable) -> bool:
+        """Whether it is the label of such a column."""
+        return label in self._places and bool(self.plain[self._places[label]])
+
     def numbers(self, places: Array) -> Array:
         """Plain columns by their places (rows, places) in float64, NaN where a value is missing."""
         if not len(places):
@@ -133,18 +147,22 @@ class Frame:
         every = len(places) == len(self.labels) and (places == np.arange(len(places))).all()
         if has(self.native, "iloc"):
             return np.asarray((self.native if every else self.native.iloc[:, places]).to_numpy(), np.float64)
+        if has(self.native, "column_names"):  # Arrow refuses whole numbers that float64 rounds, if it is not told
+            parts = [self.native.column(int(place)).cast("float64", safe=False) for place in places]
+            return np.stack([part.to_numpy() for part in parts], axis=1)
         table = nw.from_native(self.native, eager_only=True)
         chosen = table if every else table[:, places.tolist()]  # by place: polars takes some names for patterns
         return np.asarray(chosen.select(nw.all().cast(nw.Float64)).to_numpy(), np.float64)
 
     def empty(self) -> Frame:
         """The frame without its rows: what `write` needs of it, to be kept with a fitted estimator."""
-        native = self.native
-        if has(native, "iloc"):
-            native = native.iloc[:0].copy()
-        else:
-            native = native.clear() if has(native, "clear") else native.schema.empty_table()
-        return replace(self, native=native)
+        return replace(self, native=emptied(self.native))
+
+    def part(self) -> Frame:
+        """The frame without an index that numbers its rows as those of a longer table: 20, 21, 22, ..."""
+        if len(self.levels) != 1 or getattr(self.native.index.dtype, "kind", "O") not in "iu":
+            return self
+        return replace(self, levels=()) if (np.diff(self.native.index.to_numpy()) == 1).all() else self
 
     def write(self, columns: Mapping[Any, Any], index: Sequence[Hashable] = (), single: bool = False) -> Any:
         """A table of the user's library, or with `single` its one column that is not in `index`.
@@ -192,6 +210,23 @@ def is_table(value: Any) -> bool:
     return isinstance(nw.from_native(value, pass_through=True, allow_series=True), nw.Series)
 
 
+def check_no_groups(name: str, value: Any) -> None:
+    """Refuses groups of a table, pairs of a name and a table, and mappings to tables: what they say would be lost."""
+    if type(value).__name__.endswith("GroupBy"):
+        hint = "[group for _, group in ...] makes one of groups"
+    elif isinstance(value, Mapping) and any(map(is_table, value.values())):
+        hint = "list(....values()) makes one"
+    elif (
+        isinstance(value, (list, tuple))
+        and value
+        and all(isinstance(part, tuple) and [is_table(entry) for entry in part] == [False, True] for part in value)
+    ):
+        hint = "[group for _, group in ...] leaves out their names"
+    else:
+        return
+    raise TypeError(f"{name} must be a list of tables. Got {describe(value)}; {hint}.")
+
+
 def is_category(column: nw.Series[Any]) -> bool:
     """Whether the entries of a column are some of a few: categories of pandas and polars, dictionaries of Arrow."""
     return isinstance(column.dtype, (nw.Categorical, nw.Enum))
@@ -200,6 +235,15 @@ def is_category(column: nw.Series[Any]) -> bool:
 def library(native: Any) -> Any:
     """The module that a table or column of the user comes from."""
     return nw.from_native(native, allow_series=True).implementation.to_native_namespace()
+
+
+def emptied(native: Any) -> Any:
+    """A table or column without its rows, which keeps nothing of them in memory."""
+    if has(native, "iloc"):
+        return native.iloc[:0].copy()
+    if has(native, "clear"):
+        return native.clear()
+    return native.schema.empty_table() if has(native, "schema") else like(native, [])
 
 
 def like(native: Any, values: list[Any] | Array) -> Any:
@@ -211,17 +255,6 @@ def like(native: Any, values: list[Any] | Array) -> Any:
         return home.chunked_array([home.array(values, type=native.type)])
     values = np.ascontiguousarray(values)
     return home.Series(values) if has(home, "Series") else home.chunked_array([values])
-
-
-def few(labels: Iterable[Hashable], most: int = 5) -> str:
-    """Labels in an error, the first of many."""
-    labels = list(labels)
-    left = len(labels) - most
-    return ", ".join([*map(_short, labels[:most]), *([f"and {left} more"] if left > 0 else [])]) or "none"
-
-
-def _short(label: Hashable) -> str:
-    return shorten(repr(label))
 
 
 def _names(native: Any) -> tuple[Hashable, ...]:
@@ -245,16 +278,26 @@ def _check_different(title: str, table: Any) -> None:
     labels = table.columns if has(table, "iloc") and has(table, "columns") else getattr(table, "column_names", ())
     double = next((label for label, count in Counter(labels).items() if count > 1), None)
     if double is not None:
-        raise ValueError(f"{title} must have columns of different names. Got {_short(double)} more than once.")
+        raise ValueError(f"{title} must have columns of different names. Got {few([double])} more than once.")
 
 
-#: What tables and columns of pandas, polars and Arrow have, one of them each.
-_TABLES = ("to_numpy", "columns", "column_names")
+def first_entry(column: nw.Series[Any], where: Where) -> str:
+    """The first entry of a column that is there, and its place, in an error."""
+    row = int(np.argmin(np.asarray(column.is_null().to_numpy(), bool)))
+    return f"{show(entries_of(column)[row])} at {where((row,))}"
+
+
+def entries_of(column: nw.Series[Any]) -> list[Any]:
+    """The entries of a column as objects of Python; dates beyond those of Python as NumPy has them."""
+    try:
+        return column.to_list()
+    except (OverflowError, ValueError):
+        return list(column.to_numpy())
 
 
 def to_numpy(value: Any) -> Any:
     """The array of a Series of pandas, polars or Arrow, or of a frame; anything else as it is."""
-    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, *_TABLES):
+    if isinstance(value, (np.ndarray, list, tuple)) or not has(value, "to_numpy", "columns", "column_names"):
         return value
     native = nw.from_native(value, pass_through=True, allow_series=True)
     if isinstance(native, nw.Series) and has(value, "unify_dictionaries") and native.dtype == nw.Categorical:

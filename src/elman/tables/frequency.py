@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -16,8 +17,11 @@ from elman.tables.stamps import Stamps
 
 FORMS = (
     'a step such as "15min", "h", "D", "W-MON", "MS", "ME", "QS", "YE" or "B", a timedelta, a whole number for '
-    "numbered steps, np.busdaycalendar, an offset of pandas, or the list of all stamps"
+    "numbered steps, np.busdaycalendar, an offset such as pd.offsets.BMonthEnd(), or the list of all stamps"
 )
+# NumPy's calendars cannot be copied or pickled, and an estimator that has one as `freq` could not be cloned or kept.
+copyreg.pickle(np.busdaycalendar, lambda own: (np.busdaycalendar, (own.weekmask.astype(int).tolist(), own.holidays)))
+
 _WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SIZES: dict[str, Any] = {
@@ -40,7 +44,8 @@ def read_frequency(freq: Any) -> tuple[Line, ...]:
     if isinstance(freq, str):
         found = _from_name(freq)
     elif isinstance(freq, (timedelta, np.timedelta64)):
-        found = _from_size(_duration(freq))
+        nanoseconds = getattr(freq, "to_timedelta64", None)  # of pandas
+        found = _from_size(nanoseconds() if nanoseconds else np.timedelta64(freq))
     elif isinstance(freq, (int, np.integer)) and not isinstance(freq, bool):
         found = (Even(int(freq)),) if freq > 0 else None
     elif isinstance(freq, np.busdaycalendar):
@@ -82,7 +87,7 @@ def _from_name(name: str) -> tuple[Line, ...] | None:
         return (Months(months * count, end, edge=True, month=month),)
     if anchor:
         return None
-    if base in ("B", "b"):
+    if base in ("B", "b", "C"):
         return (Business(count),)
     if base in _SIZES:
         size = np.timedelta64(count, _SIZES[base])
@@ -91,19 +96,12 @@ def _from_name(name: str) -> tuple[Line, ...] | None:
     return None
 
 
-def _duration(size: Any) -> Any:
-    """A timedelta64 from a timedelta of Python, NumPy or pandas, in nanoseconds where it has them."""
-    return size.to_timedelta64() if hasattr(size, "to_timedelta64") else np.timedelta64(size)
-
-
 def _from_size(size: np.timedelta64) -> tuple[Line, ...] | None:
-    if np.isnat(size) or size <= np.timedelta64(0):
-        return None
     unit = np.datetime_data(size.dtype)[0]
+    if np.isnat(size) or size <= np.timedelta64(0) or unit == "generic":
+        return None
     if unit in ("Y", "M"):
         return (Months(int(size.astype("m8[M]").astype(np.int64))),)
-    if unit == "generic":
-        return None
     in_days = not size % np.timedelta64(1, "D")
     return Even(size, wall=in_days), Even(size, wall=not in_days)
 

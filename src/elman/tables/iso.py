@@ -15,7 +15,7 @@ from elman.tables.places import show
 _FORMAT = re.compile(
     r"(?P<date>(?:1[89]|2[01])\d\d|\d{4}-\d\d(?:-\d\d)?)"  # a number of four digits is a year from 1800 to 2199
     r"(?:(?<=-\d\d-\d\d)(?P<sep>[T ])\d\d:\d\d(?P<seconds>:\d\d(?:\.(?P<rest>\d{1,9}))?)?"
-    r"(?P<zone>Z|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(?P<zone>Z|[+-](?:[01]\d|2[0-3])(?::?[0-5]\d)?)?)?",
     re.ASCII,
 )
 _MUST = "text in ISO 8601, such as 2024-01-31 or 2024-01-31T09:30:00+01:00, all in one format"
@@ -50,14 +50,14 @@ class Iso:
 
     def parse(self, called: str, texts: list[Any]) -> Array:
         """The stamps (rows,) of texts in this format, in UTC where they have an offset."""
-        array = np.array(texts, np.str_)
-        letters = array.view(np.uint32).reshape(len(texts), -1)
         own = np.array([self.text]).view(np.uint32)
-        same = np.zeros(len(texts), bool)
-        if letters.shape[1] == len(own):
+        same = set(map(len, texts)) == {len(own)}
+        array = np.array(texts if same else [], np.str_)
+        if same:
+            letters = array.view(np.uint32).reshape(len(texts), -1)
             digits = np.isin(np.arange(len(own)), [i for i in range(self.end) if self.text[i].isdigit()])
-            same = ((letters == own) | (digits & (letters >= ord("0")) & (letters <= ord("9")))).all(1)
-        if not same.all():
+            same = bool(((letters == own) | (digits & (letters >= ord("0")) & (letters <= ord("9")))).all())
+        if not same:
             row = next(i for i, text in enumerate(texts) if not self._is_like(text))
             raise ValueError(
                 f"{called} must hold {_MUST}. Got {show(texts[row])} at row {row} after {show(self.text)}."

@@ -7,26 +7,24 @@ rest is one number for all stamps of a series that keeps to the line: its phase.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from elman.checks import Array
+from elman.tables.places import counted
 
 _UNITS: dict[str, Any] = {
     "day": "D", "hour": "h", "minute": "m", "second": "s", "millisecond": "ms", "microsecond": "us", "nanosecond": "ns",
 }  # fmt: skip
 _MOST = 1_000_000  #: steps that an offset of pandas is followed
-_ADVERBS = {
-    "1 day": "daily", "7 days": "weekly", "1 hour": "hourly", "1 business day": "in business days",
-    "1 month": "monthly", "3 months": "quarterly", "12 months": "yearly",
-}  # fmt: skip
 
 
 class Line:
     """A grid; `wall` tells whether stamps with a zone stand on it by the time on the wall, not by the instant."""
 
     wall: bool
+    shortens: ClassVar[bool] = False  #: whether a rest is less where it finds no room, as the 31st in a month of 30
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
         """The whole numbers and the rests (rows,) int64 of stamps (rows,)."""
@@ -46,18 +44,8 @@ class Line:
 
     def end(self, dtype: Any) -> str:
         """What must hold where stamps of a dtype go no further, and what was got."""
-        return (
-            f"stamps must lie within the range of {dtype}, up to the year 9999. Got steps of {self.words()} beyond it."
-        )
-
-
-def counted(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"
-
-
-def adverb(words: str) -> str:
-    """How often there is a step, from the step in words."""
-    return _ADVERBS.get(words, f"every {words.removeprefix('1 ')}").replace("every step", "in steps")
+        must = f"stamps must lie within the range of {dtype}, up to the year 9999"
+        return f"{must}. Got steps of {self.words()} beyond it."
 
 
 @dataclass(frozen=True)
@@ -107,6 +95,7 @@ class Months(Line):
     count: int
     at_end: bool = False  # counted from the end of the month, so that ends stay ends
     edge: bool = False  # on the first day of the month alone, or on the last
+    shortens: ClassVar[bool] = True
     month: tuple[int, int] | None = None  # a month of the year, 0 is January, and every how many months one is as good
     wall: bool = True
 

@@ -7,20 +7,20 @@ Columns known ahead in a table of their own, and the rows of the future, are put
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, ShapeError
+from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Columns
-from elman.tables.frames import Frame
+from elman.tables.frames import Frame, entries_of, first_entry
 from elman.tables.panel import Form, Gaps, Panel
-from elman.tables.places import Where, is_missing, show
-from elman.tables.roles import Label, Roles
-from elman.tables.stamps import Stamps
+from elman.tables.places import Where, is_missing, show, words
+from elman.tables.roles import Label, Roles, holds_names, lone_time
+from elman.tables.stamps import Stamps, time_kind
 
 BESIDE = ("exogenous", "past")  # the roles of columns beside the target
 
@@ -67,7 +67,7 @@ class TableForm(Form):
         row = int(rows[own]) if own < len(rows) and positions[own] == step else None
         told += ["no row"] if row is None else [f"row {row}"] if row != step else []
         if self.timelines:
-            told.append(self.timelines[i].clock.show(self.timelines[i].at(np.array([step]))[0]))
+            told.append(self.timelines[i].show(step))
         return at + (f" ({', '.join(told)})" if told else "")
 
     def where(self, role: str, i: int) -> Where:
@@ -76,6 +76,13 @@ class TableForm(Form):
 
     def variable(self, i: int, v: int) -> str:
         return f"column {self.columns['target'].names[v]!r} of {self.name(i)}"
+
+    def ended(self) -> TableForm:
+        timelines = tuple(replace(timeline, positions=timeline.positions[-1:]) for timeline in self.timelines)
+        return replace(self, timelines=timelines, rows=tuple(rows[-1:] for rows in self.rows))
+
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        return _span(self.timelines, counts) if self.timelines else super().span(counts)
 
     def check_ahead(self, horizon: int) -> None:
         for timeline in self.timelines:
@@ -113,8 +120,18 @@ class TablesForm(Form):
     def name(self, i: int) -> str:
         return self.forms[i].name(0)
 
+    def variable(self, i: int, v: int) -> str:
+        return self.forms[i].variable(0, v)
+
     def place(self, role: str, step: int, column: int, i: int = 0) -> str:
         return self.forms[i].place(role, step, column)
+
+    def ended(self) -> TablesForm:
+        return replace(self, forms=tuple(form.ended() for form in self.forms))
+
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        timelines = [timeline for form in self.forms for timeline in form.timelines]
+        return _span(timelines, counts) if timelines else super().span(counts)
 
     def check_ahead(self, horizon: int) -> None:
         for form in self.forms:
@@ -122,6 +139,18 @@ class TablesForm(Form):
 
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         return [form.write([part], levels) for form, part in zip(self.forms, forecasts, strict=True)]
+
+
+def tables_of(form: Form) -> tuple[TableForm, ...]:
+    """The tables of a form; none where it is one of arrays."""
+    return form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
+
+
+def _span(timelines: Sequence[Timeline], counts: Sequence[int]) -> tuple[Array, Array]:
+    """Where series begin on the clock of all, and how many steps it has."""
+    starts = np.array([timeline.start for timeline in timelines], np.int64)
+    begins = starts - starts.min()
+    return begins, np.full(len(counts), (begins + np.array(counts)).max())
 
 
 def _with_level(label: Label, level: float) -> Label:
@@ -132,13 +161,15 @@ def _with_level(label: Label, level: float) -> Label:
 
 
 def read_table(
-    name: str, table: Any, said: dict[str, Any], freq: Any, gaps: Gaps, like: TableForm | None = None
-) -> Panel:
-    """A panel from a table; of the form `like`, that of an earlier table, come its clock, columns and categories."""
-    frame = Frame.read(name, table)
-    if not frame.rows:
-        raise ShapeError(f"{name} must have rows. Got none.")
-    roles, columns = _as_said(name, frame, said) if like is None else _as_before(name, frame, like)
+    name: str, table: Any, said: dict[str, Any], freq: Any, gaps: Gaps, like: TableForm | None = None,
+    others: Sequence[Frame] = (),
+) -> Panel:  # fmt: skip
+    """A panel from a table; of the form `like`, that of an earlier table, come its clock, columns and categories.
+
+    The columns beside the target have the categories of `others`, too: the tables of a list that follow.
+    """
+    frame = opened(Frame.read(name, table), said["time"] if like is None else like.said["time"], like)
+    roles, columns = _as_said(name, frame, said, others) if like is None else _as_before(name, frame, like)
     groups, labels = series_of(frame, roles)
     form = TableForm(
         frame=frame.empty(), said=said if like is None else like.said, roles=roles, labels=labels, columns=columns,
@@ -149,28 +180,40 @@ def read_table(
     elif freq is not None:
         raise ValueError(f"freq must be left out where {name} has no time. Got {show(freq)}.")
     gaps = replace(gaps, late=gaps.late or form.many or len(roles.target) > 1)
-    parts = {role: _on_steps(name, frame, form, role, gaps) for role in columns}
+    parts = {role: _on_steps(frame, form, role, gaps) for role in columns}
     return Panel(parts["target"], parts["exogenous"], parts["past"], form, gaps.fill)
 
 
-def _as_said(name: str, frame: Frame, said: dict[str, Any]) -> tuple[Roles, dict[str, Columns]]:
+def opened(frame: Frame, time: Hashable, like: TableForm | None) -> Frame:
+    """A frame with the index that the user named as the time, and without one that goes on from that of `like`."""
+    if not frame.rows:
+        raise ShapeError(f"{frame.title} must have rows. Got none.")
+    frame = frame.with_index(time)
+    return frame if like is None or like.roles.time is not None or like.frame.levels else frame.part()
+
+
+def _as_said(
+    name: str, frame: Frame, said: dict[str, Any], others: Sequence[Frame]
+) -> tuple[Roles, dict[str, Columns]]:
     """The roles that the user gives, and what the columns hold."""
     roles = Roles.read(name, frame, said)
-    columns = {role: Columns.read([frame], getattr(roles, role)) for role in ("target", *BESIDE)}
-    for column in columns["target"].columns:
-        if column.kind == "category":
-            got = f"{len(column.categories)} categories in {frame.called(column.label)}"
-            raise TypeError(f"target must be numbers. Got {got}.")
-    return roles, columns
+    for label in roles.target:
+        if not frame.is_plain(label) and holds_names(column := frame.column(label)) and time_kind(column) != "number":
+            got = f"{first_entry(column, words('row'))} in {frame.called(label)}"
+            hint = "" if frame.single or said["target"] is not None else "; target= names the columns to forecast"
+            raise DtypeError(f"target must be numbers. Got {got}{hint}.")
+    columns = {role: Columns.read([frame, *others], getattr(roles, role)) for role in BESIDE}
+    return roles, {"target": Columns.read([frame], roles.target), **columns}
 
 
 def _as_before(name: str, frame: Frame, like: TableForm) -> tuple[Roles, dict[str, Columns]]:
     """The roles and columns of an earlier table; an index, and a Series, may have another name."""
     free = frame.single and like.frame.single
-    roles = Roles.read(name, frame, {**like.said, "target": None if free else list(like.roles.target)})
-    if (roles.time is None) != (like.roles.time is None):
-        must = "no time, as in fit" if like.roles.time is None else "a time, as in fit"
-        raise ValueError(f"{name} must have {must}. Got {'none' if roles.time is None else show(roles.time)}.")
+    said = {**like.said, "target": None if free else list(like.roles.target)}
+    if said["time"] is None and like.stamps is not None and like.stamps.kind != "number":
+        said["time"] = lone_time(frame)
+    roles = Roles.read(name, frame, said)
+    roles.check_time(name, like.roles)
     columns = {role: Columns((), some=True) if role in like.joined else like.columns[role] for role in like.columns}
     if free:
         columns["target"] = columns["target"].renamed(roles.target)
@@ -181,7 +224,9 @@ def _on_clock(name: str, frame: Frame, form: TableForm, freq: Any, gaps: bool) -
     """The form with the time of its rows."""
     label = form.roles.time
     stamps = Stamps.read(name, label, frame.column(label), frame.stated(label))
-    groups, unsorted = _in_order(form.rows, stamps.values)
+    orders = [np.argsort(stamps.values[rows], kind="stable") for rows in form.rows]
+    groups = [rows[order] for rows, order in zip(form.rows, orders, strict=True)]
+    unsorted = any((np.diff(order) < 0).any() for order in orders)
     clock, timelines = Clock.read(stamps, groups, freq, gaps, form.name)
     return replace(
         form, stamps=stamps.empty(), clock=clock, timelines=tuple(timelines), rows=tuple(groups), unsorted=unsorted
@@ -194,42 +239,30 @@ def series_of(frame: Frame, roles: Roles) -> tuple[list[Array], tuple[tuple[Any,
         return [np.arange(frame.rows)], ((),)
     parts = []
     for label in roles.id:
-        entries = frame.column(label).to_list()
+        entries = entries_of(frame.column(label))
         kinds: dict[type, int] = {}
         for row, entry in enumerate(entries):
             if is_missing(entry):
-                must = f"column {show(label)} must name a series in every row"
+                must = f"{frame.called(label)} must name a series in every row"
                 raise ValueError(f"{must}. Got {show(entry)} at row {row}.")
-            kinds.setdefault(type(entry), row)
+            kinds.setdefault(type(entry.item() if isinstance(entry, np.generic) else entry), row)
         if len(kinds) > 1:
             first, other = list(kinds.values())[:2]
             raise TypeError(
-                f"column {show(label)} must name the series by entries of one kind. Got {show(entries[first])} at row "
+                f"{frame.called(label)} must name the series by entries of one kind. Got {show(entries[first])} at row "
                 f"{first} and {show(entries[other])} at row {other}."
             )
+        if not isinstance(entries[0], Hashable):
+            must = f"{frame.called(label)} must name the series by text, numbers or dates"
+            raise TypeError(f"{must}. Got {show(entries[0])} at row 0.")
         parts.append(entries)
     numbers: dict[tuple[Any, ...], int] = {}
-    try:
-        codes = np.array([numbers.setdefault(label, len(numbers)) for label in zip(*parts, strict=True)])
-    except TypeError:
-        raise TypeError(f"id must name series by text, numbers or dates. Got {show(parts[0][0])}.") from None
+    codes = np.array([numbers.setdefault(label, len(numbers)) for label in zip(*parts, strict=True)])
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(np.bincount(codes))[:-1]), tuple(numbers)
 
 
-def _in_order(groups: Sequence[Array], stamps: Array) -> tuple[list[Array], bool]:
-    """The rows of each series in the order of time, and whether any had to be moved."""
-    moved = False
-    ordered = []
-    for rows in groups:
-        own = stamps[rows]
-        if (np.diff(own.astype(np.int64)) < 0).any():
-            rows, moved = rows[np.argsort(own, kind="stable")], True
-        ordered.append(rows)
-    return ordered, moved
-
-
-def _on_steps(name: str, frame: Frame, form: TableForm, role: str, gaps: Gaps) -> list[Array]:
+def _on_steps(frame: Frame, form: TableForm, role: str, gaps: Gaps) -> list[Array]:
     """Columns of the table on the steps of each series, (time_i, width); NaN where there is no row."""
     numbers = form.columns[role].numbers(frame)
     parts = []

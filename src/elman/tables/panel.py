@@ -18,6 +18,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.tables.frames import Frame, is_table
 from elman.tables.places import Where, check_finite, is_collection, real_numbers, show, words
 
 FILLS = ("forward", "interpolate")
@@ -45,6 +46,17 @@ class Form:
     def write(self, forecasts: Sequence[Array], levels: tuple[float, ...] = ()) -> Any:
         """The forecasts of each series, (horizon, V), or (horizon, V, Q) for Q `levels`, in the user's form."""
         raise NotImplementedError
+
+    def ended(self) -> Form:
+        """The form without what tells the rows that were read: as much as is needed to go on from their end."""
+        return self
+
+    def span(self, counts: Sequence[int]) -> tuple[Array, Array]:
+        """Where series of so many steps begin on the clock of all, and how many steps that has; both (series,).
+
+        Series without a clock in common begin at 0 and have their own steps.
+        """
+        return np.zeros(len(counts), np.int64), np.array(counts, np.int64)
 
     def check_ahead(self, horizon: int) -> None:
         """Refuses series whose clock has no stamps so many steps ahead: a calendar that ends."""
@@ -207,12 +219,23 @@ def read_columns(name: str, given: Any, counts: Sequence[int], many: bool, gaps:
     parts: list[Array] = []
     for i, (part, count) in enumerate(zip(given if many else [given], counts, strict=True)):
         label = f"{name}[{i}]" if many else name
+        _check_no_names(label, part)
         array = real_numbers(label, part, words("step", "column"))
         array = array[:, None] if array.ndim == 1 else array
         width = parts[0].shape[1] if parts else "columns"
         checks.shape(label, array, (count, width))
         parts.append(gaps.read(label, array))
     return parts
+
+
+def _check_no_names(name: str, part: Any) -> None:
+    """Refuses a table beside arrays that says which column is which, or when: there is nothing to hold it against."""
+    if not is_table(part):
+        return
+    frame = Frame.read(name, part)
+    if len(frame.labels) > 1 or frame.levels:
+        must = f"{name} must be an array where series is one: its columns and its index would not be read"
+        raise TypeError(f"{must}. Got {checks.describe(part)}; a table of the series is joined with it.")
 
 
 @dataclass(frozen=True)

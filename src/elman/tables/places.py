@@ -5,7 +5,7 @@ A place is words for an index, "sequence 7, step 3"; whoever knows what the axes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from numbers import Real
@@ -59,6 +59,8 @@ def show(entry: Any) -> str:
     """An entry in an error, without the name of NumPy's type."""
     if is_missing(entry):
         return "NaN" if is_number(entry) else str(entry)
+    if isinstance(entry, (np.datetime64, np.timedelta64)):
+        return str(entry)  # as an object of Python it may be a number of nanoseconds
     return checks.show(entry.item() if isinstance(entry, np.generic) else entry)
 
 
@@ -68,6 +70,18 @@ def has(value: Any, *names: str) -> bool:
         return any(hasattr(value, name) for name in names)
     except checks.FAILURES:
         return False
+
+
+def few(entries: Iterable[Any], most: int = 5, write: Callable[[Any], str] = repr, between: str = ", ") -> str:
+    """Entries in words, the first of many."""
+    entries = list(entries)
+    more = [f"and {len(entries) - most:,} more"] if len(entries) > most else []
+    return between.join([*(checks.shorten(write(entry)) for entry in entries[:most]), *more]) or "none"
+
+
+def counted(count: int, noun: str) -> str:
+    """1 gap, 2 gaps, 2 series."""
+    return f"{count:,} {noun}{'' if count == 1 or noun.endswith('s') else 's'}"
 
 
 def is_collection(value: Any) -> bool:

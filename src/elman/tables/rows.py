@@ -10,7 +10,7 @@ import numpy as np
 from elman.checks import Array
 from elman.tables.lines import Even
 from elman.tables.stamps import Stamps
-from elman.tables.zones import local
+from elman.tables.zones import instants, local
 
 
 class Rows:
@@ -37,6 +37,8 @@ class Rows:
         if self.utc[at] != self.utc[at - 1]:
             raise ValueError(f"{self.where(at)} must ascend. Got {self.stamp(at)} after {self.stamp(at - 1)}.")
         hint = "; where clocks went back, give the time zone (pandas: tz_localize), or UTC" if self.naive(at) else ""
+        if len(self.firsts) == 1 and 4 * wrong.sum() > len(self.utc):
+            hint = "; id= tells series apart where there are several"
         first, second = sorted((self.rows[at - 1], self.rows[at]))
         raise ValueError(
             f"{self.where(at)} must ascend, each stamp once. "
@@ -48,8 +50,8 @@ class Rows:
         found, counts = np.unique(np.diff(values)[self.same], return_counts=True)
         return found[counts.argmax()]
 
-    def phases(self, rests: Array) -> Array:
-        """The commonest rest (series,) of each series; of several the largest: the 31st where months lack it."""
+    def phases(self, rests: Array, largest: bool) -> Array:
+        """The commonest rest (series,) of each series; of several the largest, or the first that comes."""
         phases = rests[self.firsts]
         if (rests == phases[self.series]).all():
             return phases
@@ -57,7 +59,8 @@ class Rows:
         series, rests = self.series[order], rests[order]
         begins = np.flatnonzero(np.r_[True, (np.diff(series) != 0) | (np.diff(rests) != 0)])
         counts = np.diff(np.r_[begins, len(rests)])
-        last = np.lexsort((rests[begins], counts, series[begins]))  # by series, then by how often, then by size
+        size = rests[begins] if largest else -order[begins]
+        last = np.lexsort((size, counts, series[begins]))  # by series, then by how often
         phases[series[begins][last]] = rests[begins][last]  # the last one written stays
         return phases
 
@@ -90,5 +93,8 @@ def show_stamp(stamp: Any, stamps: Stamps) -> str:
         return str(stamp)
     if stamps.kind in ("period", "text"):
         return str(next(iter(stamps.native(np.array([stamp])))))
-    wall = np.array([stamp]) if stamps.zone is None else local(np.array([stamp]), stamps.zone)
-    return str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")
+    utc = np.array([stamp])
+    wall = utc if stamps.zone is None else local(utc, stamps.zone)
+    text = str(np.datetime_as_string(wall[0], "auto")).replace("T", " ")
+    again = stamps.zone is not None and (instants(wall, stamps.zone) != utc).any()
+    return f"{text} (the second of two)" if again else text

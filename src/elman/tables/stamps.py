@@ -18,9 +18,10 @@ import narwhals as nw
 import numpy as np
 
 from elman.checks import Array, DtypeError
-from elman.tables.frames import Level, is_category, library, like
+from elman.tables.frames import Level, emptied, is_category, library, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
+from elman.tables.zones import zone_name
 
 Kind = Literal["instant", "date", "period", "duration", "number", "text"]
 
@@ -56,7 +57,7 @@ class Stamps:
             raise DtypeError(f"{called} must hold {_MUST}. Got {_first(column)}.")
         column = _without_categories(column)
         native = column.to_native()
-        found = cls(np.empty(0), stated=stated, kind=kind, column=_emptied(native))
+        found = cls(np.empty(0), stated=stated, kind=kind, column=emptied(native))
         if _is_object(column):
             return found._of_entries(called, column.to_list())
         if kind == "period":
@@ -81,10 +82,11 @@ class Stamps:
             iso = Iso.read(called, entries[0])
             return replace(self, values=iso.parse(called, entries), zone=iso.zone, entry=str(entries[0]))
         zones = [entry.tzinfo for entry in entries] if kind == "instant" else [None]
-        names = {id(zone): _zone_key(zone) for zone in zones}
+        distinct = {id(zone): zone for zone in zones}  # pytz has many objects for one
+        names = {i: "no time zone" if zone is None else zone_name(zone) for i, zone in distinct.items()}
         if len(set(names.values())) > 1:
             row = next(i for i, zone in enumerate(zones) if names[id(zone)] != names[id(zones[0])])
-            told = [f"{show(str(entries[i]))} at row {i} ({names[id(zones[i])] or 'no time zone'})" for i in (row, 0)]
+            told = [f"{show(str(entries[i]))} at row {i} ({names[id(zones[i])]})" for i in (row, 0)]
             raise ValueError(f"{called} must have one time zone. Got {told[0]} after {told[1]}.")
         values = _values(kind, entries)
         values = _whole(called, values) if kind == "number" else values
@@ -143,10 +145,10 @@ class Stamps:
         """
         dated = {"instant", "date", "text"}
         same = self.kind == other.kind or {self.kind, other.kind} <= dated
-        if not same or (self.kind == "period" and self.stated != other.stated):
-            raise ValueError(f"{name} must have stamps of the kind of the series, {_told(other)}. Got {_told(self)}.")
-        if (self.zone is None) != (other.zone is None):
-            raise ValueError(f"{name} must have stamps like the series, {_told(other)}. Got {_told(self)}.")
+        same &= self.kind != "period" or self.stated == other.stated
+        if not same or (self.zone is None) != (other.zone is None):
+            must = f"{name} must have stamps {'like' if same else 'of the kind of'} the series, {_told(other)}"
+            raise ValueError(f"{must}. Got {_told(self)}.")
         values = self.values.astype(other.values.dtype)
         wrong = values.astype(self.values.dtype) != self.values
         if wrong.any():
@@ -180,6 +182,11 @@ def time_kind(column: nw.Series[Any]) -> Kind | None:
     first = column.drop_nulls().head(1).to_list()
     kind = _entry_kind(first[0]) if first else None
     return None if kind == "text" and not Iso.fits(first[0]) else kind
+
+
+def is_dated(column: nw.Series[Any]) -> bool:
+    """Whether a column holds time that no other numbers are: dates, periods, durations, text in ISO 8601."""
+    return time_kind(column) not in (None, "number")
 
 
 def _without_categories(column: nw.Series[Any]) -> nw.Series[Any]:
@@ -240,25 +247,12 @@ def named_zone(called: str, name: str) -> tzinfo:
     """The time zone of a name, "Europe/Berlin", or of an offset, "+01:00"."""
     from zoneinfo import ZoneInfo
 
-    if name[:1] in "+-":
-        return offset(name)
     try:
-        return ZoneInfo(name)
+        return offset(name) if name[:1] in ("+", "-") else ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(
             f"{called} must be in a time zone that Python knows; on Windows the package tzdata has them. Got {name!r}."
         ) from None
-
-
-def _zone_key(zone: tzinfo | None) -> str | None:
-    """What tells one time zone from another; pytz has many objects for one."""
-    return None if zone is None else str(getattr(zone, "zone", None) or getattr(zone, "key", None) or zone)
-
-
-def _emptied(native: Any) -> Any:
-    if has(native, "iloc"):
-        return native.iloc[:0].reset_index(drop=True).copy()
-    return native.clear() if has(native, "clear") else like(native, [])
 
 
 def _whole(called: str, values: Array) -> Array:
@@ -285,7 +279,7 @@ def _first(column: nw.Series[Any]) -> str:
 def _told(stamps: Stamps) -> str:
     """The kind of stamps in words."""
     kind = {"instant": "times", "text": "times", "number": "whole numbers"}.get(stamps.kind, f"{stamps.kind}s")
-    zone = f" in {_zone_key(stamps.zone)}" if stamps.zone is not None else ""
+    zone = f" in {zone_name(stamps.zone)}" if stamps.zone is not None else ""
     dated = stamps.kind in ("instant", "date", "text") and stamps.zone is None
     stated = f" of {getattr(stamps.stated, 'freqstr', stamps.stated)}" if stamps.kind == "period" else ""
     return f"{kind}{zone}{' without a time zone' if dated else ''}{stated}"

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from elman.checks import Array
 from elman.tables.clock import Clock
-from elman.tables.long import TableForm, TablesForm
+from elman.tables.long import TableForm, tables_of
 from elman.tables.panel import Panel
-from elman.tables.roles import Label
+from elman.tables.places import counted, few
 from elman.tables.zones import zone_name
 
 FILLED = {"forward": "filled forward", "interpolate": "filled by interpolation"}
@@ -18,46 +19,36 @@ FILLED = {"forward": "filled forward", "interpolate": "filled by interpolation"}
 
 def describe(panel: Panel, left_out: Sequence[str] = ()) -> str:
     """One line: the series and their id, the clock, gaps and how they are filled, the columns beside, what was left."""
-    form = panel.form
-    tables = form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
+    tables = tables_of(panel.form)
     clock = tables[0].clock if tables else None
     told = [", ".join([_count(panel, tables), *_time(panel, tables)])]
-    told += _gaps(panel, clock)
-    if tables:
-        roles, columns = tables[0].roles, tables[0].columns
-        words = {"exogenous": "known ahead", "past": "known up to the present"}
-        told += [f"{columns[role].describe()} {word}" for role, word in words.items() if columns[role].width]
-        told += [f"{_names(roles.unread)} not read"] if roles.unread else []
-    else:
-        told += _widths(panel)
+    told += _gaps(panel.values, panel.fill, clock, "series" if panel.widths[0] == 1 else "column")
+    for role, parts, word in (
+        ("exogenous", panel.known, "known ahead"),
+        ("past", panel.past, "known up to the present"),
+    ):
+        if width := parts[0].shape[1]:
+            held = tables[0].columns[role].describe() if tables else counted(width, "column")
+            told.append(", ".join([f"{held} {word}", *_gaps(parts, panel.fill, clock, "column")]))
+    if tables and tables[0].roles.unread:
+        told.append(f"{few(tables[0].roles.unread, 6, str)} not read")
     if any(table.unsorted for table in tables):
         told.append("rows put in the order of time")
     if extra := sum(table.extra for table in tables):
-        told.append(f"{_number(extra, 'row')} beside the series on none of their steps, not read")
+        told.append(f"{counted(extra, 'row')} beside the series on none of their steps, not read")
     told += [f"left out, too short: {', '.join(left_out)}"] if left_out else []
     return "; ".join(told)
 
 
-def _number(count: int, noun: str) -> str:
-    plural = noun if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
-def _names(labels: Sequence[Label], most: int = 6) -> str:
-    """Names of columns, the first of many."""
-    more = len(labels) - most
-    return ", ".join(map(str, labels[:most])) + (f" and {more:,} more" if more > 0 else "")
-
-
 def _count(panel: Panel, tables: Sequence[TableForm]) -> str:
     count, variables = len(panel.values), panel.values[0].shape[1]
-    text = _number(count, "series")
+    text = counted(count, "series")
     if tables and tables[0].roles.id:
         text += f" by {', '.join(map(str, tables[0].roles.id))}"
     if tables and not tables[0].frame.single:
-        text += f" of {_names(tables[0].roles.target)}"
+        text += f" of {few(tables[0].roles.target, 6, str)}"
     elif variables > 1:
-        text += f" of {_number(variables, 'variable')}"
+        text += f" of {counted(variables, 'variable')}"
     return text
 
 
@@ -69,31 +60,33 @@ def _time(panel: Panel, tables: Sequence[TableForm]) -> list[str]:
         low, high = min(lengths), max(lengths)
         return [f"{low:,} steps" if low == high else f"{low:,} to {high:,} steps"]
     clock = timelines[0].clock
-    firsts = [timeline.at(np.array([0]))[0] for timeline in timelines]
-    lasts = [timeline.at(timeline.positions[-1:])[0] for timeline in timelines]
-    told = [f"{clock.adverb()} from {clock.show(min(firsts))} to {clock.show(max(lasts))}"]
-    told += [zone_name(clock.zone)] if clock.zone is not None else []
-    late = sum(first > min(firsts) for first in firsts)
-    return [*told, f"{_number(late, 'series')} starting later"] if late else told
+    firsts, lasts = [timeline.first for timeline in timelines], [timeline.last for timeline in timelines]
+    first = min(firsts)
+    told = [f"{clock.adverb()} from {clock.show(first)} to {clock.show(max(lasts))}"]
+    zones = [table.clock.zone for table in tables if table.clock is not None and table.clock.zone is not None]
+    told += [" and ".join(dict.fromkeys(map(zone_name, zones)))] if zones else []
+    late = sum(other > first for other in firsts)
+    return [*told, f"{counted(late, 'series')} starting later"] if late else told
 
 
-def _gaps(panel: Panel, clock: Clock | None) -> list[str]:
+def _gaps(parts: Sequence[Array], fill: str | None, clock: Clock | None, noun: str) -> list[str]:
+    """How long gaps in some columns of each series are, and what stands before their first values."""
     runs: list[int] = []
     leading: list[int] = []
-    for values in panel.values:
-        missing = np.isnan(values)
+    for part in parts:
+        missing = np.isnan(part)
         if not missing.any():
             continue
-        begins = np.where(missing.all(axis=0), len(values), missing.argmin(axis=0))
+        begins = np.where(missing.all(axis=0), len(missing), missing.argmin(axis=0))
         leading += [int(begin) for begin in begins if begin]
-        inside = (missing & (np.arange(len(values))[:, None] >= begins)).any(axis=1)
+        inside = (missing & (np.arange(len(missing))[:, None] >= begins)).any(axis=1)
         runs += _runs(inside)
     told = []
     if runs:
-        verb = FILLED.get(panel.fill or "", "")
-        told.append(f"{_number(len(runs), 'gap')} of {_steps(runs, clock)} {verb}".rstrip())
+        verb = FILLED.get(fill or "", "")
+        told.append(f"{counted(len(runs), 'gap')} of {_steps(runs, clock)} {verb}".rstrip())
     if leading:
-        told.append(f"{_steps(leading, clock)} before the first value of {_number(len(leading), 'series')} masked")
+        told.append(f"{_steps(leading, clock)} before the first value of {counted(len(leading), noun)} masked")
     return told
 
 
@@ -108,10 +101,4 @@ def _steps(lengths: Sequence[int], clock: Clock | None) -> str:
     low, high = min(lengths), max(lengths)
     step = "1 step" if clock is None else clock.describe()
     unit = step[2:] if step.startswith("1 ") else "step"
-    return _number(low, unit) if low == high else f"{low:,} to {_number(high, unit)}"
-
-
-def _widths(panel: Panel) -> list[str]:
-    _, known, past = panel.widths
-    told = [f"{_number(known, 'column')} known ahead"] if known else []
-    return [*told, f"{_number(past, 'column')} known up to the present"] if past else told
+    return counted(low, unit) if low == high else f"{low:,} to {counted(high, unit)}"

@@ -5,6 +5,7 @@ A zone is anything with `utcoffset` and `fromutc`: of zoneinfo, pytz, dateutil o
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
@@ -115,8 +116,5 @@ def _offset(instant: datetime, zone: tzinfo) -> timedelta:
 
 def _change(start: datetime, before: timedelta, zone: tzinfo) -> datetime:
     """The second at which the offset is no longer `before`, on the day that begins at `start`."""
-    low, high = 0, _DAY
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _offset(start + timedelta(seconds=middle), zone) == before else (low, middle)
-    return start + timedelta(seconds=high)
+    second = bisect_left(range(_DAY), True, key=lambda i: _offset(start + timedelta(seconds=i), zone) != before)
+    return start + timedelta(seconds=second)

@@ -29,7 +29,8 @@ from elman.training.identity import digest_of, identify
 from elman.training.state import TrainingState
 from elman.training.user_code import name_of
 
-VERSION = 2  #: of the files; 1 had no checksum, no first weights, and told functions by their names alone
+#: Of the files; 1 had no checksum, no first weights, and told functions by their names alone, 2 no `stopped`.
+VERSION = 3
 Identity = dict[str, str]  # what a run was asked, argument -> a text that differs where the argument does
 
 #: The arguments that may differ where a run goes on: none of them changes the shape or the order of what is trained.
@@ -182,7 +183,7 @@ class CheckpointWriter:
 
 #: The fields of a state that are plain numbers.
 NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": float, "norm": float,
-           "seconds": float, "best_epoch": int, "best_loss": float}  # fmt: skip
+           "seconds": float, "best_epoch": int, "best_loss": float, "stopped": int}  # fmt: skip
 
 
 def named(**groups: Mapping[Any, Array]) -> dict[str, Array]:

@@ -26,8 +26,8 @@ class Target(NamedTuple):
     """What an output should be: y with one row a row of the output, and the weights of these rows.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
-    or (B,) and (B, values) for targets that belong to whole sequences. weight is (N,) or (B,), at least one over 0,
-    or None where all count alike.
+    or (B,) and (B, values) for targets that belong to whole sequences. A loss of whole sequences has targets of lengths
+    of their own. weight is (N,) or (B,), at least one over 0, or None where all count alike.
     """
 
     y: Sequences
@@ -41,18 +41,10 @@ class Examples:
     x: Sequences | Several
     targets: tuple[Target, ...]
 
-    def __len__(self) -> int:
-        return self.x.layout.count
-
-    @property
-    def a_value_a_step(self) -> bool:
-        """Whether targets belong to steps, not to whole sequences."""
-        return all(target.y.layout.lengths is not None for target in self.targets)
-
     @property
     def parts(self) -> list[Sequences]:
         """All arrays of the examples, with their layouts."""
-        inputs = [self.x] if isinstance(self.x, Sequences) else self.x.parts.values()
+        inputs = [self.x] if isinstance(self.x, Sequences) else self.x.named.values()
         return [*inputs, *(part for target in self.targets for part in target if part is not None)]
 
     def scaled(self) -> Examples:
@@ -107,16 +99,12 @@ def read_examples(
     sample_weight: Any = None,
     class_weight: Any = None,
 ) -> Examples:
-    """x and y in the user's form as examples, everything about them checked; neither is modified.
+    """x and y in the forms that `fit` takes as examples, everything about them checked; neither is modified.
 
-    x is (batch, time, features), one sequence (time, features), or a list of (time_i, features), tokens without
-    the last axis. y is (batch, time) or (batch, time, values) in the form of x, or (batch,) or (batch, values) for
-    a network that gives one vector a sequence. What stands behind `lengths`, or where `mask` is false, is never
-    read. For several inputs, or several outputs, they are mappings. Raises `ShapeError`, `DtypeError` or `ValueError`,
-    which says where the first wrong value stands.
+    Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
     inputs = net.pack(x, lengths, own=False)
-    for name, part in [("x", inputs)] if isinstance(inputs, Sequences) else inputs.parts.items():
+    for name, part in [("x", inputs)] if isinstance(inputs, Sequences) else inputs.named.items():
         _check_finite(name, part)
     outputs = list(losses)
     ys, masks = _by_output("y", y, outputs), _by_output("mask", mask, outputs)
@@ -148,10 +136,19 @@ def _read_target(
     """The targets of one output."""
     loss.check_width(width)
     counts = None if mask is None else read_mask(mask, layout)
-    targets = Sequences(_pack_targets(y, layout, loss, width, dtype, counts), layout)
-    _check_finite("y", targets)
-    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], layout)}")
+    if loss.whole_sequences and (layout.lengths is None or counts is not None):
+        what = "mask" if counts is not None else "a pool"
+        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
+    if loss.targets_by_step:
+        targets = Sequences(_pack_targets(y, layout, loss, width, dtype, counts), layout)
+    else:
+        targets = _pack_sequences(y, layout, loss, width, dtype)
     weight = None if counts is None else counts.astype(np.float64)
+    if loss.whole_sequences:
+        layout = layout.as_vectors()
+        weight = np.ones(layout.count)
+    _check_finite("y", targets)
+    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], targets.layout)}")
     for more in (
         None if sample_weight is None else read_sample_weight(sample_weight, layout),
         None if class_weight is None else read_class_weight(class_weight, targets.values, counts, loss, width),
@@ -173,7 +170,7 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
 
     Where inputs differ in their lengths, all sequences are run: the lengths of an output may be those of any input.
     """
-    parts = [x] if isinstance(x, Sequences) else [*x.parts.values()]
+    parts = [x] if isinstance(x, Sequences) else [*x.named.values()]
     over_time = [part.layout.lengths for part in parts if part.layout.lengths is not None]
     alike = all(np.array_equal(lengths, x.lengths) for lengths in over_time)
     shortest = np.array([int(x.lengths.argmin())])
@@ -181,7 +178,7 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
     with np.errstate(all="ignore"):
         y, _, _ = net.run(some, None, None, keep=False)
     found = []
-    for output in [y] if isinstance(y, Sequences) else y.parts.values():
+    for output in [y] if isinstance(y, Sequences) else y.named.values():
         if net.drops_steps and output.layout.lengths is not None:
             raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
         layout = x.layout if output.layout.lengths is not None else x.layout.as_vectors()
@@ -214,6 +211,21 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
     if loss.integers:
         _check_whole(rows, layout, counts is not None)
     return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
+
+
+def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Sequences:
+    """Targets that are arrays of any length, one a sequence."""
+    entries = [y] if layout.form == "single" else y
+    if not checks.rank(entries) or len(entries) != layout.count:
+        raise ShapeError(f"y must hold {layout.count} targets, one a sequence. Got {checks.describe(y)}.")
+    parts = [_numbers(f"y[{i}]", entry, ("place",), f"sequence {i}, ") for i, entry in enumerate(entries)]
+    for i, part in enumerate(parts):
+        checks.shape(f"y[{i}]", part, *loss.tails(width))
+    own = Layout(np.array([part.size and len(np.atleast_1d(part)) for part in parts]), layout.count, "list")
+    rows = np.concatenate([np.atleast_1d(part) for part in parts if part.size] or [np.zeros(0, np.int64)])
+    if loss.integers:
+        _check_whole(rows, own, False)
+    return Sequences(checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda i: place(i, own)), own)
 
 
 def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Array:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,9 @@ from elman.plan import check_steps
 from elman.sequences import Sequences
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
 from elman.training.examples import Examples, Losses, read_examples, read_losses
-from elman.training.history import History, Log
+from elman.training.history import Epoch, History, Log
 from elman.training.losses import Loss
-from elman.training.optimizers import Adam, Optimizer
+from elman.training.optimizers import Optimizer, as_optimizer
 from elman.training.progress import reporter
 from elman.training.resuming import check_content, compare, read_checkpoint, resume
 from elman.training.run import Run
@@ -50,10 +51,11 @@ def fit(
     class_weight: Any = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     log: str | os.PathLike[str] | None = None,
+    after_epoch: Callable[[Epoch], object] | None = None,
     seed: int | None = 0,
     progress: bool = True,
 ) -> History:
-    """Trains `net` in place, and returns how it went.
+    """Trains `net` in place, and returns how it went. Runnable pages: docs/training.md, docs/own.md.
 
     Parameters
     ----------
@@ -71,10 +73,10 @@ def fit(
         its axis may be left out.
     loss
         A name of `LOSSES` ("cross_entropy", "binary_cross_entropy", "squared_error", "absolute_error", "huber",
-        "quantile") or a loss. The loss of a batch is the mean over its real rows: steps, or vectors. The first two
+        "quantile") or a `Loss`. The loss of a batch is the mean over its real rows: steps, or vectors. The first two
         take logits: the network ends in a `Dense` without activation.
     optimizer
-        `Adam(1e-3)` if left out. Its learning rate may be a schedule.
+        An `Optimizer`, `Adam(1e-3)` if left out. Its learning rate may be a schedule.
     epochs, batch_size
         Rounds over the data, and examples an update; the last batch of an epoch may be smaller.
     lengths
@@ -82,24 +84,21 @@ def fit(
     validation
         (x, y), (x, y, lengths) or (x, y, lengths, mask): its loss is measured after every epoch.
     clip_norm, clip_value
-        Limits for the norm of all gradients together and for each number of them, None for no limit; values are
-        clipped first.
+        Limits for the norm of all gradients together and for each number of them (clipped first), None for no limit.
     patience
         Stops after so many epochs without a lower validation loss. The network ends with the weights of its best
         epoch, whether it stopped early or not.
     truncate
-        Truncated backpropagation through time, for sequences too long to keep whole: k, or (k1, k2) for an update
-        every k1 steps through the last k2. The state goes on from window to window of each sequence; memory depends
-        on the window alone. One long sequence x (time, features), or (time,) of tokens, is laid out as `batch_size`
-        parallel streams. Source: Williams and Peng 1990. The network must give a value a step, and have no layer
-        of both directions.
+        Truncated backpropagation through time (Williams and Peng 1990), for sequences too long to keep whole: k, or
+        (k1, k2) for an update every k1 steps through the last k2. The state goes on from window to window of each
+        sequence. One long sequence x (time, features), or (time,) of tokens, is laid out as `batch_size` parallel
+        streams. The network must give a value a step, and have no layer of both directions.
     accumulate
         Batches, or windows of them, whose gradients are added up for one update: a larger batch in less memory.
     group_by_length
         Puts sequences of similar length into a batch. Batches still come in random order.
     weight_noise
-        Deviation of the normal noise that is added to all matrices of weights while a gradient is computed, anew for
-        each (Graves 2011, section 3.2).
+        Deviation of the normal noise on matrices of weights while a gradient is computed (Graves 2011, section 3.2).
     mask
         Booleans, one a target, in the form of y without its last axis of values: where false, y is never read (NaN
         and -1 may stand there) and does not count.
@@ -109,47 +108,41 @@ def fit(
         For labels: a mapping class -> weight, 1 where none is named, or "balanced", as if all classes were equally
         many. The loss is the mean weighted by all of these.
     checkpoint
-        A path, or an `elman.Checkpoint`: the run is written there every minute and at its end. Where the file
-        exists, the run goes on from it, and ends with the same weights, bit by bit, as one that was never stopped.
-        A finished run gives its weights and history at once, or trains on where `epochs` has grown. The file belongs
-        to these arguments and first weights; see `Checkpoint` for what may change.
+        A path, or an `elman.Checkpoint`: the run is written there every minute and at its end, and goes on from there
+        to the same weights, bit by bit, as one that was never stopped. A finished run gives its weights and history at
+        once, or trains on where `epochs` has grown.
     log
         A path: the history as JSON lines, one an epoch, written as it runs; see `History.read`. A file that is
         there is replaced.
+    after_epoch
+        A function of one argument, called after every epoch: `number` (from 1), `loss`, `validation` (the loss on it,
+        or None), the `net` and the `history` so far. True finishes the run. What it writes into the weights stays
+        there. Its errors are raised as they are; the weights are those from before the call, and a run that goes on
+        from a checkpoint calls it again for that epoch.
     seed
-        Of the order of the examples, of dropout and of noise: the same seed gives the same weights, bit by bit.
-        None draws one.
+        Of the order of the examples, of dropout and noise: one seed gives the same weights, bit by bit. None draws one.
     progress
-        Shows how the run goes on stderr: a bar in a terminal or notebook (where rich is installed), else about ten
-        lines.
-
-    Returns
-    -------
-    History
-        Losses, learning rate, gradient norm and seconds of each epoch.
+        Shows how the run goes on stderr: a bar in a terminal or notebook (where rich is installed), else ten lines.
 
     Raises
     ------
     ShapeError, DtypeError, ValueError, TypeError
         Before any weight is changed, where an argument does not fit; the message says where the first wrong value
-        stands. Also for a checkpoint of another run, with the arguments that differ, and for losses or schedules of
-        one's own that cannot be told apart from others.
+        stands. Also for a checkpoint of another run, and for what cannot be told apart from others in one.
     FormatError
         For a checkpoint that is cut short or damaged, or is none.
     FloatingPointError
         Where the loss, a gradient or a weight stops being finite. The weights are left as they were before that batch.
     OSError
-        Where the last checkpoint cannot be written, once the weights are in place. An earlier one, or a log, that
-        cannot be written is told by a `RuntimeWarning`.
+        Where the last checkpoint cannot be written, once the weights are in place; a `RuntimeWarning` for earlier ones.
     KeyboardInterrupt
-        On Ctrl-C, once the batch is finished and, with `patience`, the best weights are back. A second Ctrl-C acts
-        at once.
+        On Ctrl-C, once the batch is finished and, with `patience`, the best weights are back. A second acts at once.
 
     >>> import elman
     >>> x = np.random.default_rng(0).standard_normal((64, 9, 1))
     >>> y = (x.sum(axis=(1, 2)) > 0).astype(int)  # (64,): is the sum of the sequence over 0?
     >>> net = elman.Network([elman.GRU(1, 8, seed=0), elman.LastStep(), elman.Dense(8, 2, seed=1)])
-    >>> history = fit(net, x, y, optimizer=Adam(0.03), epochs=20, progress=False)
+    >>> history = fit(net, x, y, optimizer=elman.Adam(0.03), epochs=20, progress=False)
     >>> bool(history.loss[-1] < 0.2 < history.loss[0])
     True
     """
@@ -163,18 +156,19 @@ def fit(
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
         "loss": losses if isinstance(loss, Mapping) else next(iter(losses.values())),
-        "optimizer": _optimizer(optimizer),
+        "optimizer": as_optimizer(optimizer),
         "epochs": checks.size("epochs", epochs),
         "batch_size": checks.size("batch_size", batch_size),
         "clip_norm": None if clip_norm is None else checks.number("clip_norm", clip_norm, 0, open_low=True),
         "clip_value": None if clip_value is None else checks.number("clip_value", clip_value, 0, open_low=True),
         "patience": None if patience is None else checks.size("patience", patience),
-        "truncate": _truncate(truncate, net, data),
+        "truncate": _truncate(truncate, net, data, losses),
         "accumulate": checks.size("accumulate", accumulate),
         "group_by_length": checks.flag("group_by_length", group_by_length),
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
     checks.flag("progress", progress)
+    _check_after_epoch(after_epoch)
     if patience is not None and held_out is None:
         raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
@@ -192,7 +186,7 @@ def fit(
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
     settings["losses"] = [*losses.values()]
     del settings["loss"]
-    run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, **settings)
+    run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, after_epoch=after_epoch, **settings)
     state = TrainingState.start(dict(net.parameters), run.optimizer, drawn)
     content: dict[str, Any] = {}
     if saved is not None:
@@ -217,27 +211,31 @@ def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
             raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
 
 
-def _optimizer(value: Any) -> Optimizer:
-    if value is None:
-        return Adam()
-    if not isinstance(value, Optimizer):
-        raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {checks.show(value)}.")
-    rate = getattr(value, "learning_rate", None)
-    if not callable(rate):
-        checks.number(f"learning_rate of {type(value).__name__}", rate, 0)
-    return value
+def _check_after_epoch(function: Any) -> None:
+    """Refuses what cannot be called with an epoch, before one is trained."""
+    try:
+        fits = callable(function) and inspect.signature(function).bind(None) is not None
+    except ValueError:  # it does not tell its arguments
+        fits = True
+    except TypeError:
+        fits = False
+    if function is not None and not fits:
+        raise TypeError(f"after_epoch must be a function of one argument, the epoch. Got {checks.show(function)}.")
 
 
-def _truncate(value: Any, net: Layer, data: Examples) -> Truncate | None:
+def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncate | None:
     truncate = read_truncate(value)
-    if truncate is not None and (net.needs_whole_sequences or not data.a_value_a_step):
+    if truncate is not None and any(loss.whole_sequences for loss in losses.values()):
+        raise ValueError(f"truncate must be left out for a loss of whole sequences. Got {checks.show(value)}.")
+    pooled = any(target.y.layout.lengths is None for target in data.targets)
+    if truncate is not None and (net.needs_whole_sequences or pooled):
         raise ValueError(
             f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
             f"Got {checks.show(value)} for {net!r}."
         )
     if truncate is not None and isinstance(net, Network) and not net.graph.is_chain:
         check_steps(flat_nodes(net)[0], len(net.inputs))
-        parts = [data.x] if isinstance(data.x, Sequences) else data.x.parts.values()
+        parts = [data.x] if isinstance(data.x, Sequences) else data.x.named.values()
         if not all(np.array_equal(part.lengths, data.x.lengths) for part in parts if part.layout.lengths is not None):
             raise ValueError("truncate must be left out where inputs have steps of different numbers. Got some.")
     return truncate

@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from elman.layers.layer import Layer
 
 #: What is kept of each epoch, in the order of a record.
 COLUMNS = ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds")
@@ -126,6 +127,17 @@ class History:
         if path is not None:
             replace_figure(path, figure)
         return ax
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """What `after_epoch` of `fit` is given: the epoch that ended, counted from 1, and the run so far."""
+
+    number: int
+    loss: float
+    validation: float | None
+    net: Layer = field(repr=False)  # live: what is written into its weights stays there
+    history: History = field(repr=False)
 
 
 class Log:

@@ -7,7 +7,7 @@ real rows of a batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import sigmoid
-from elman.checks import Array
+from elman.checks import Array, ShapeError
 
 
 class Loss:
@@ -23,25 +23,27 @@ class Loss:
 
     Called as ``loss(prediction, target, mask=None)`` it gives the loss of each row, and
     ``loss.derivative(prediction, target, mask=None)`` the gradient of their sum by the prediction. Rows where the
-    mask is false have loss 0 and gradient 0, whatever stands in them.
+    mask is false have loss 0 and gradient 0, whatever stands in them. `elman.fit` minimizes the mean over the rows.
+
+    With ``whole_sequences = True`` a row is a sequence: both get lists of predictions (time_i, K) and of targets, and
+    give losses (sequences,) and a list of gradients. With ``targets_by_step = False`` besides, y has one array a
+    sequence, of any length. See docs/own.md.
     """
 
     integers: ClassVar[bool] = False  #: targets are whole numbers
+    whole_sequences: ClassVar[bool] = False  #: a row is a whole sequence, not a step of one
+    targets_by_step: ClassVar[bool] = True  #: of whole sequences too; else `tails` gives the shapes of a sequence's own
 
-    def rows(self, prediction: Array, target: Array) -> Array:
-        """The loss of each row (...,), for arrays that are known to fit; a real target has rank as prediction."""
+    def rows(self, prediction: Any, target: Any) -> Array:
+        """The loss of each row (...,), for read-only arrays that fit; a real target has rank as prediction."""
         raise NotImplementedError
 
-    def rows_derivative(self, prediction: Array, target: Array) -> Array:
+    def rows_derivative(self, prediction: Any, target: Any) -> Any:
         """The gradient (..., K) of the sum of `rows` by the prediction."""
         raise NotImplementedError
 
-    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        """`rows` and `rows_derivative` together, as training asks for them; never anything else than the two give."""
-        return self.rows(prediction, target), self.rows_derivative(prediction, target)
-
-    def tails(self, width: int) -> list[tuple[int, ...]]:
-        """The shapes that the target of a row may have, for a prediction of `width` values."""
+    def tails(self, width: int) -> Sequence[tuple[int | str, ...]]:
+        """The shapes that the target of a row may have; of a sequence's own a word is any number: [("labels",)]."""
         return [(), (1,)] if width == 1 else [(width,)]
 
     def bounds(self, width: int) -> tuple[float, float] | None:
@@ -65,9 +67,11 @@ class Loss:
 
     def _read(self, prediction: Any, target: Any, mask: Any) -> tuple[Array, Array, Array | None]:
         """The arguments as arrays that fit each other; masked rows hold zeros."""
+        if self.whole_sequences:
+            raise TypeError(f"a loss of whole sequences must be asked by its rows and rows_derivative. Got {self!r}.")
         prediction = checks.real_array("prediction", prediction)
         if prediction.ndim == 0 or prediction.shape[-1] == 0:
-            raise checks.ShapeError(f"prediction must have shape (..., K), K from 1 up. Got {prediction.shape}.")
+            raise ShapeError(f"prediction must have shape (..., K), K from 1 up. Got {prediction.shape}.")
         *outer, width = prediction.shape
         self.check_width(width)
         target = self._numbers(target, prediction.dtype, mask is not None)
@@ -108,27 +112,23 @@ class Loss:
             raise ValueError(f"{must}. Got {target[index]}{where(index)}.")
 
 
-class _Paired(Loss):
-    """A loss whose rows and derivative share their work, done by `_pair`."""
+class Paired(Loss):
+    """A loss whose rows and derivative share their work, done by `both`."""
 
-    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+        """`rows` and `rows_derivative` together, as training asks for them."""
         raise NotImplementedError
 
     def rows(self, prediction: Array, target: Array) -> Array:
-        return self._pair(prediction, target)[0]
+        return self.both(prediction, target)[0]
 
     def rows_derivative(self, prediction: Array, target: Array) -> Array:
         with np.errstate(over="ignore"):  # of the loss, which is not asked for
-            return self._pair(prediction, target)[1]
-
-    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        methods = (getattr(self.rows, "__func__", None), getattr(self.rows_derivative, "__func__", None))
-        shared = methods == (_Paired.rows, _Paired.rows_derivative)  # else one of them is a user's own
-        return self._pair(prediction, target) if shared else super().both(prediction, target)
+            return self.both(prediction, target)[1]
 
 
 @dataclass(frozen=True)
-class CrossEntropy(_Paired):
+class CrossEntropy(Paired):
     """L = log(sum_k exp(p_k)) - p_t, for logits p (..., K) and integer labels t (...,) from 0 to K - 1.
 
     The cross-entropy between the label and softmax(p), never negative, finite for logits of any ordinary size.
@@ -143,7 +143,7 @@ class CrossEntropy(_Paired):
 
     integers: ClassVar[bool] = True
 
-    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         p = prediction.reshape(-1, prediction.shape[-1])
         label = np.arange(len(p)), target.reshape(-1)
         e = p - p.max(axis=-1, keepdims=True)  # (N, K), at most 0; what follows goes on in its memory
@@ -162,14 +162,14 @@ class CrossEntropy(_Paired):
         return 0, width - 1
 
 
-class _Elementwise(_Paired):
+class _Elementwise(Paired):
     """A loss of each element, averaged over the last axis."""
 
     def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
         """The loss of each element, and its derivative by p."""
         raise NotImplementedError
 
-    def _pair(self, prediction: Array, target: Array) -> tuple[Array, Array]:
+    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         loss, derivative = self._elements(prediction, target)
         return np.asarray(loss.mean(axis=-1)), derivative / prediction.shape[-1]
 
@@ -290,7 +290,7 @@ class Quantile(_Elementwise):
 
     def check_width(self, width: int) -> None:
         if width != len(self._all):
-            raise checks.ShapeError(
+            raise ShapeError(
                 f"prediction must have {len(self._all)} values a row, one a level of Quantile. Got {width}."
             )
 
@@ -324,14 +324,6 @@ def as_loss(value: str | Loss) -> Loss:
     for name in ("rows", "rows_derivative"):
         if getattr(kind, name) is getattr(Loss, name) and name not in own:
             raise TypeError(f"{kind.__name__} must have a method {name}, see Loss. Got none.")
-        if own.get("both") or not _of_one_class(kind, name, own):
-            raise TypeError(
-                f"{kind.__name__} must give both in the class that gives {name}, or leave it out. Got them apart."
-            )
+    if not (value.targets_by_step or value.whole_sequences):
+        raise TypeError(f"{kind.__name__} must have whole_sequences where targets_by_step is False. Got False.")
     return value
-
-
-def _of_one_class(kind: type[Loss], name: str, own: Mapping[str, Any]) -> bool:
-    """Whether `both`, where it is a user's own, was written beside the method that it stands for."""
-    givers = [next(base for base in kind.__mro__ if given in vars(base)) for given in ("both", name)]
-    return givers[0] in (Loss, _Paired) or (givers[0] is givers[1] and name not in own)

@@ -23,7 +23,11 @@ State: TypeAlias = dict[str, Array]
 
 
 class Optimizer:
-    """The base of optimizers: a subclass names its moments and moves one parameter."""
+    """The base of optimizers: a subclass names its moments, and moves one parameter by `move`. See docs/own.md.
+
+    It needs a `learning_rate`, a number or a schedule; each update is given its own. A state of another kind than
+    arrays in the shapes of their parameters is made by `start` and changed by `update` of the subclass.
+    """
 
     learning_rate: float | Schedule
     moments: ClassVar[tuple[str, ...]] = ()  #: the arrays of the state, each in the shape of its parameter
@@ -57,14 +61,14 @@ class Optimizer:
         _check_gradients(parameters, gradients)
         self._check_state(parameters, state)
         state["step"] += 1
-        move: Any = self._move
+        move: Any = self.move
         for name, parameter in parameters.items():
             arrays = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
-            for theta, g, *moments in _pieces(arrays):
+            for theta, g, *moments in _pieces(arrays) if type(self) in BUILT_IN else [arrays]:
                 moved = move(theta, g, tuple(moments), int(state["step"]), learning_rate)
                 if moved is not None:
                     raise TypeError(
-                        f"_move of {type(self).__name__} must change its arrays in place and return None. "
+                        f"move of {type(self).__name__} must change its arrays in place and return None. "
                         f"Got {checks.describe(moved)}."
                     )
 
@@ -90,9 +94,28 @@ class Optimizer:
                 raise ValueError(f"{error} It came from {name}, with {done:.6g} of the run done.") from None
         return self.learning_rate
 
-    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
-        """Moves `theta` and its `moments` in place: a parameter, or some rows of a large one."""
+    def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+        """Moves a parameter `theta` and its `moments` in place, by its gradient g, in update t with the rate eta."""
         raise NotImplementedError
+
+
+def as_optimizer(value: Any) -> Optimizer:
+    """An optimizer, `Adam` for None; refuses one of a user's own that could not move anything as it is written."""
+    if value is None:
+        return Adam()
+    if not isinstance(value, Optimizer):
+        raise TypeError(f"optimizer must be an optimizer such as Adam(1e-3). Got {checks.show(value)}.")
+    name, methods = type(value).__name__, [getattr(part, "__func__", None) for part in (value.move, value.update)]
+    old = hasattr(value, "_move") and methods[0] in [kind.move for kind in BUILT_IN]
+    if old or methods == [Optimizer.move, Optimizer.update]:
+        raise TypeError(f"{name} must have a method move (which was _move), see Optimizer. Got none.")
+    moments = value.moments
+    if not isinstance(moments, tuple) or not all(isinstance(part, str) and part.isidentifier() for part in moments):
+        raise TypeError(f"moments of {name} must be a tuple of names, such as ('m', 'v'). Got {checks.show(moments)}.")
+    rate = getattr(value, "learning_rate", None)
+    if not callable(rate):
+        checks.number(f"learning_rate of {name}", rate, 0)
+    return value
 
 
 def started(optimizer: Optimizer, parameters: Mapping[str, Array]) -> State:
@@ -212,7 +235,7 @@ class SGD(_BuiltIn):
     def moments(self) -> tuple[str, ...]:  # type: ignore[override]  # read only, as that of a class
         return ("v",) if self.momentum else ()
 
-    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+    def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         if not moments:
             theta -= eta * g
             return
@@ -247,7 +270,7 @@ class RMSprop(_BuiltIn):
     epsilon: float = 1e-8
     moments: ClassVar[tuple[str, ...]] = ("v",)
 
-    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+    def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         (v,) = moments
         v *= self.decay
         v += (1 - self.decay) * g * g
@@ -280,7 +303,7 @@ class Adam(_BuiltIn):
     epsilon: float = 1e-8
     moments: ClassVar[tuple[str, ...]] = ("m", "v")
 
-    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+    def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         m, v = moments
         part = np.empty_like(m)  # one array for all terms: fresh memory for each costs more than the arithmetic
         m *= self.beta1
@@ -318,10 +341,10 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    def _move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
+    def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         if theta.ndim >= 2:
             theta *= 1 - eta * self.weight_decay
-        super()._move(theta, g, moments, t, eta)
+        super().move(theta, g, moments, t, eta)
 
 
 BUILT_IN = (SGD, RMSprop, Adam, AdamW)  #: their updates are short, and cannot fail half way

@@ -77,6 +77,8 @@ def _check_header(header: Mapping[str, Any]) -> None:
         if not isinstance(text, str):
             raise ValueError(f"its identity and its optimizer must be told by texts. Got {checks.show(text)}")
     _whole("its seed", header["seed"], 0)
+    if header["version"] < 3:
+        header["numbers"].setdefault("stopped", 0)
     if header["numbers"].keys() != NUMBERS.keys():
         raise ValueError(f"its numbers must be {', '.join(NUMBERS)}. Got {', '.join(header['numbers'])}")
 
@@ -228,6 +230,7 @@ def _check_numbers(saved: Saved, updates: Callable[[int], list[Any]]) -> dict[st
     _whole("epoch", numbers["epoch"], epoch, epoch)
     _whole("update", numbers["update"], 0, len(updates(epoch)))
     _whole("best_epoch, that of the lowest validation loss,", numbers["best_epoch"], best, best)
+    _whole("stopped", numbers["stopped"], epoch if numbers["stopped"] else 0, 1 << 53)
     found = {
         name: kind(numbers[name]) if kind is int else measured(name, numbers[name]) for name, kind in NUMBERS.items()
     }

@@ -26,9 +26,9 @@ from elman.sequences import Sequences
 from elman.training.checkpoints import CheckpointWriter
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples
-from elman.training.history import History, Log
+from elman.training.history import Epoch, History, Log
 from elman.training.interrupt import HeldInterrupt
-from elman.training.losses import LOSSES, Loss
+from elman.training.losses import LOSSES, Loss, Paired
 from elman.training.optimizers import BUILT_IN, Optimizer, update_copied
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
@@ -58,6 +58,7 @@ class Run:
     group_by_length: bool
     weight_noise: float
     seed: int
+    after_epoch: Callable[[Epoch], object] | None
 
     def train(
         self,
@@ -100,6 +101,8 @@ class Run:
                 held.holding = True
                 error.add_note(f"The checkpoint was not written: {failed!r}")
             held.holding = True
+        if state.ending:  # the epoch whose `after_epoch` failed may be the best one
+            state.end_epoch(self.seed, keep_best=self.patience is not None)
         state.restore_best()
 
     def _epochs(
@@ -107,19 +110,41 @@ class Run:
     ) -> None:
         if state.epoch or state.update:
             show.note(f"goes on after epoch {state.epoch}, update {state.update} of the next")
-        while state.epoch < self.epochs and not self._has_waited_enough(state):
+        if state.stopped < self.epochs:  # else it is finished
+            state.stopped = 0
+        while state.epoch < self.epochs and not self._is_stopped(state):
             self._epoch(state, writer, held, show)
             validation_loss = self._validation_loss(held)
+            state.measure(validation_loss)
             show.epoch(state.epoch, state.mean_loss(), validation_loss)
+            stop = self._ask(state, validation_loss)
             with held.whole:
-                state.end_epoch(validation_loss, self.seed, keep_best=self.patience is not None)
+                state.end_epoch(self.seed, keep_best=self.patience is not None)
+                state.stopped = self.epochs if stop else 0
             log.write(state.records)
-        if self._has_waited_enough(state):
+            if self.after_epoch is not None:  # which may have taken long
+                held.release()
+        if self._is_stopped(state):
             kept = f"; the weights are those after {state.best_epoch + 1}" if state.best else ""
             show.note(f"stopped after {state.epoch} epochs{kept}")
 
-    def _has_waited_enough(self, state: TrainingState) -> bool:
-        return self.patience is not None and state.epoch - 1 - state.best_epoch >= self.patience
+    def _ask(self, state: TrainingState, validation_loss: float | None) -> bool:
+        """Whether `after_epoch` stops the run. Where it fails, `_recover` puts the weights back that it may change."""
+        if self.after_epoch is None:
+            return False
+        state.hold(list(state.parameters.values()))
+        history = state.history(self.validation is not None)
+        stop = self.after_epoch(Epoch(state.epoch + 1, state.mean_loss(), validation_loss, self.net, history))
+        if stop is not None and not isinstance(stop, (bool, np.bool_)):
+            raise TypeError(f"after_epoch must return True to stop, False or None to go on. Got {checks.show(stop)}.")
+        wrong = [name for name, array in state.parameters.items() if not np.isfinite(array).all()]
+        if wrong:
+            raise FloatingPointError(f"after_epoch must leave weights finite. Got {wrong[0]} infinite or NaN.")
+        return bool(stop)
+
+    def _is_stopped(self, state: TrainingState) -> bool:
+        waited = self.patience is not None and state.epoch - 1 - state.best_epoch >= self.patience
+        return waited or state.stopped > 0
 
     def _epoch(self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, show: Progress) -> None:
         """The updates of an epoch that are left."""
@@ -203,14 +228,15 @@ class Run:
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
             y, end, kept = self.net.run(x, start, state.noise, keep=True)
-            outputs = [y] if isinstance(y, Sequences) else [*y.parts.values()]
+            outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
             for of_rows, output, (target, w), weight in zip(self.losses, outputs, targets, weights, strict=True):
-                losses, dy = _rows_and_derivative(of_rows, output.values, target)
+                losses, dy = _losses(of_rows, output, target, backward=True)
                 if w is not None:
-                    losses, dy = losses * w, dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+                    losses, w = losses * w, np.repeat(w, output.lengths) if of_rows.whole_sequences else w
+                    dy = dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
                 loss += float(losses.sum(dtype=np.float64)) / (weight or 1.0)
                 dys.append(dy / (weight or 1.0))
-            by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.parts, dys, strict=True))
+            by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
             _, _, gradients = self.net.run_back(kept, by_output, None)
             carried = self._carry(state, window, start, end)
         return loss, gradients, carried
@@ -269,9 +295,9 @@ class Run:
             x, targets = window.cut(data)
             with np.errstate(all="ignore"):
                 y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
-                outputs = [y] if isinstance(y, Sequences) else [*y.parts.values()]
+                outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
                 for k, (output, (target, w)) in enumerate(zip(outputs, targets, strict=True)):
-                    losses = _rows(self.losses[k], output.values, target)
+                    losses, _ = _losses(self.losses[k], output, target, backward=False)
                     totals[k] += float((losses if w is None else losses * w).sum(dtype=np.float64))
                     weights[k] += _weight(target, w)
             if window.onward:
@@ -294,30 +320,33 @@ class Run:
         )
 
 
-def _weight(target: Array, w: Array | None) -> float:
+def _weight(target: Sequences, w: Array | None) -> float:
     """The weights of some rows together."""
-    return len(target) if w is None else float(w.sum())
+    return len(target.values) if w is None else float(w.sum())
 
 
-def _rows(loss: Loss, prediction: Array, target: Array) -> Array:
-    """The loss of each row of a prediction (N, K), held to its shape (N,)."""
-    return _held_to("rows", loss, loss.rows(_read_only(prediction), _read_only(target)), prediction.shape[:-1])
-
-
-def _rows_and_derivative(loss: Loss, prediction: Array, target: Array) -> tuple[Array, Array]:
-    """The loss of each row of a prediction (N, K), and the gradient of their sum (N, K) in its dtype."""
-    if type(loss) not in LOSSES.values():  # code of a user's own may write into what it is given
-        prediction, target = _read_only(prediction), _read_only(target)
-    rows, gradient = loss.both(prediction, target)
-    rows = _held_to("rows", loss, rows, prediction.shape[:-1])
-    gradient = _held_to("rows_derivative", loss, gradient, prediction.shape)
-    return rows, gradient.astype(prediction.dtype, copy=False)
-
-
-def _read_only(array: Array) -> Array:
-    view = array.view()
-    view.flags.writeable = False
-    return view
+def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:
+    """The loss of each row of a prediction (N, K), or sequence; with `backward` also the gradient of their sum."""
+    given: list[Any] = [part.with_values(part.values.view()) for part in (y, target)]
+    for part in given:
+        part.values.flags.writeable = False  # code of a user's own may write into what it is given
+    p, t = (part.parts if loss.whole_sequences else part.values for part in given)
+    gradient: Any
+    if backward and isinstance(loss, Paired) and type(loss) in LOSSES.values():
+        rows, gradient = loss.both(p, t)
+    else:
+        rows, gradient = loss.rows(p, t), loss.rows_derivative(p, t) if backward else None
+    rows = _held_to("rows", loss, rows, (y.layout.count,) if loss.whole_sequences else y.values.shape[:-1])
+    if not backward:
+        return rows, rows
+    if loss.whole_sequences:
+        if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
+            must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays, one a sequence"
+            raise checks.ShapeError(f"{must}. Got {checks.describe(gradient)}.")
+        pairs = zip(gradient, p, strict=True)
+        gradient = np.concatenate([_held_to("rows_derivative", loss, part, one.shape) for part, one in pairs])
+    gradient = _held_to("rows_derivative", loss, gradient, y.values.shape)
+    return rows, gradient.astype(y.values.dtype, copy=False)
 
 
 def _held_to(name: str, loss: Loss, value: Any, shape: tuple[int, ...]) -> Array:

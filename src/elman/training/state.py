@@ -35,6 +35,8 @@ class TrainingState:
     seconds: float = 0.0  # spent on this epoch
     carried: Any = None  # the recurrent state before the next window
     records: list[tuple[float, ...]] = field(default_factory=list)  # a row of `History` for each whole epoch
+    ending: list[tuple[float, ...]] = field(default_factory=list)  # that of the epoch whose updates are done, if any
+    stopped: int = 0  # the epochs of a run that `after_epoch` stopped; it is finished unless more are asked
     best_epoch: int = -1
     best_loss: float = math.inf
     best: dict[str, Array] = field(default_factory=dict)  # the weights of that epoch, where they are to be kept
@@ -61,18 +63,21 @@ class TrainingState:
         """Of the rows of this epoch so far."""
         return self.loss / self.weight if self.weight else math.nan
 
-    def end_epoch(self, validation_loss: float | None, seed: int, keep_best: bool) -> None:
+    def measure(self, validation_loss: float | None) -> None:
+        """Makes the record of the epoch whose updates are done."""
+        updates, judged = max(1, self.update), math.nan if validation_loss is None else validation_loss
+        self.ending = [(self.mean_loss(), judged, self.rate / updates, self.norm / updates, self.seconds)]
+
+    def end_epoch(self, seed: int, keep_best: bool) -> None:
         """Puts the epoch on record and begins the next one."""
-        updates = max(1, self.update)
-        judged = math.nan if validation_loss is None else validation_loss
-        record = (self.mean_loss(), judged, self.rate / updates, self.norm / updates, self.seconds)
-        better = judged < self.best_loss
+        record = self.ending.pop()
+        better = record[1] < self.best_loss
         best = {name: array.copy() for name, array in self.parameters.items()} if better and keep_best else self.best
         noise = generators(seed, self.epoch + 1)[1]
-        self.sound = False
+        self.sound, self.before = False, []
         self.records.append(record)
         if better:
-            self.best_epoch, self.best_loss, self.best = self.epoch, judged, best
+            self.best_epoch, self.best_loss, self.best = self.epoch, record[1], best
         self.epoch += 1
         self.update, self.carried = 0, None
         self.loss = self.weight = self.rate = self.norm = self.seconds = 0.0
@@ -85,8 +90,8 @@ class TrainingState:
             self.parameters[name][...] = copy
 
     def history(self, validated: bool) -> History:
-        """The epochs on record."""
-        return History.of_records(self.records, validated)
+        """The epochs on record, and the one that is ending."""
+        return History.of_records([*self.records, *self.ending], validated)
 
 
 def generators(seed: int, epoch: int) -> list[np.random.Generator]:

@@ -47,10 +47,9 @@ def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Los
     `value` is a mapping class -> weight (1 for a class that is not named), or "balanced": a class with n of the N
     rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
     """
-    if not loss.integers:
-        raise ValueError(
-            f"class_weight must be left out where targets are numbers, as of {loss!r}. Got {checks.show(value)}."
-        )
+    if not loss.integers or loss.whole_sequences:
+        must = f"class_weight must be left out where targets are numbers or of whole sequences, as of {loss!r}"
+        raise ValueError(f"{must}. Got {checks.show(value)}.")
     weights = np.ones(width)
     if isinstance(value, str):
         checks.choice("class_weight", value, ["balanced"])

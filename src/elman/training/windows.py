@@ -21,8 +21,8 @@ from elman.sequences import Sequences, Several
 from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
-#: Inputs, and of each output its packed targets and their weights (None: 1 each).
-Cut = tuple[Sequences | Several, list[tuple[Array, Array | None]]]
+#: Inputs, and of each output its targets and the weights of their rows (None: 1 each).
+Cut = tuple[Sequences | Several, list[tuple[Sequences, Array | None]]]
 
 POOL = 50  #: batches among which sequences are sorted by length
 
@@ -49,7 +49,7 @@ class Window(NamedTuple):
                 step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
                 fresh = (step >= self.fresh).astype(np.float64)
                 weight = fresh if weight is None else weight * fresh
-            targets.append((y.values, weight))
+            targets.append((y, weight))
         return x, targets
 
 
