@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import elman
+from drawn_graphs import Drawn
 from elman.files import read_safetensors, write_safetensors
+from test_saving import ANYTHING, changed, sealed
 
 Node = elman.Node
 
@@ -350,3 +352,19 @@ def test_thousands_of_nodes():
     assert np.isfinite(dx).all()
     stream = net.stream(1)
     np.testing.assert_array_equal(stream.step(np.ones((1, 2))), y[:, 0])
+
+
+@pytest.mark.parametrize("value", ANYTHING, ids=str)
+def test_descriptions_of_any_form_are_refused_in_words(value):
+    words = []
+    for seed in (3, 8):
+        net = Drawn(seed).network()
+        parameters = dict(net.parameters)
+        whole = {"version": 2, "network": json.loads(json.dumps(elman.saving.describe_config(net)))}
+        for description in changed(whole, value):
+            try:
+                elman.load(write_safetensors(parameters, sealed(description, parameters)))
+            except elman.FormatError as error:
+                words.append(str(error))
+    assert len(words) > 50
+    assert not [text for text in words if " must " not in text]
