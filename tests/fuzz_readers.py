@@ -48,6 +48,7 @@ def networks() -> list[elman.Network]:
         ),
         elman.Network([elman.LSTM(2, 3, peepholes=True, clip=2.0, seed=1), elman.Dropout(0.5)]),
         elman.Network([elman.LSTM(2, 4, projection=3, learned_state=True, zoneout=0.1, seed=1)]),
+        elman.Network({"a": (elman.GRU(2, 3, seed=0), "x"), "b": (elman.Concatenate(), "a", "x")}, outputs=("b", "a")),
         elman.Network([elman.Reverse(), elman.GRU(2, 3, reset_after=False, dtype="float64", seed=1)]),
     ]
 
@@ -107,7 +108,7 @@ def runs(net: elman.Network) -> None:
         return
     x = np.zeros((1, 3), int) if net.takes_tokens else np.ones((1, 3, net.input_size or 2))
     with np.errstate(all="ignore"), contextlib.suppress(ValueError):
-        net(x)
+        net(x if len(net.inputs) == 1 else dict.fromkeys(net.inputs, x))
 
 
 def failure(path: Path) -> str | None:

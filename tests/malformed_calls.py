@@ -202,6 +202,15 @@ def tokens() -> elman.Network:
     return elman.Network([elman.Embedding(7, 3, seed=0), elman.GRU(3, 4, seed=0)])
 
 
+def branching() -> elman.Network:
+    join = (elman.Concatenate(), "rnn", "store")
+    return elman.Network({"rnn": (elman.GRU(3, 4, seed=0), "series"), "join": join, "out": elman.Dense(6, 2, seed=0)})
+
+
+def several() -> dict[str, Any]:
+    return {"series": array(2, 5, 3)(), "store": array(2, 2)()}
+
+
 def states(net: elman.Network) -> Any:
     return net(array(2, 5, 3)())[1]
 
@@ -213,6 +222,10 @@ def networks() -> list[Target]:
     config = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in stack]}
     return [
         made("Network", elman.Network, layers=value(stack)),
+        made("Network, named", elman.Network, layers=lambda: {"a": (stack[0], "x"), "b": stack[1]}, outputs=("a", "b")),
+        made("Network(), several", branching().__call__, x=several, lengths=lambda: {"series": [5, 3]}),
+        made("Network.forward, several", branching().forward, x=several),
+        Target("Node", elman.Node, {"layer": lambda: stack[0], "state": value(None)}),
         made("Network()", net.__call__, x=array(2, 5, 3), state=value(state), lengths=[5, 3]),
         made("Network(), ragged", net.__call__, x=lambda: [array(4, 3)(), array(2, 3)()]),
         made("Network(), one", net.__call__, x=array(5, 3)),
@@ -485,6 +498,7 @@ def torch_state() -> Any:
 #: Public callables that are not called here, and why.
 LEFT_OUT = {
     "Layer": "the base of layers, which is called through each of them",
+    **dict.fromkeys(("Joining", "Add", "Concatenate", "Multiply"), "called in a network that branches"),
     "Loss": "the base of losses, which is called through each of them",
     "Optimizer": "the base of optimizers",
     "Stream": "made by Network.stream",
@@ -495,7 +509,11 @@ LEFT_OUT = {
 
 
 #: Methods that no user calls: what losses, optimizers and layers of one's own give to the library.
-METHODS_LEFT_OUT = ("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config")
+METHODS_LEFT_OUT = (
+    *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
+    *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
+    *("pack", "pack_state", "unpack_state", "width", "join", "join_back"),
+)
 
 
 @functools.cache

@@ -266,14 +266,14 @@ def test_prediction_in_parts_gives_the_same_numbers(kind, y, monkeypatch):
     estimator = kind(**{**TINY, "dtype": "float64"}).fit(X, y)
     whole = estimator.predict(X)
     seen = []
-    run = type(estimator.network_)._run
+    run = type(estimator.network_).run
 
     def spy(self, x, *args, **kwargs):
         seen.append(len(x.values))
         return run(self, x, *args, **kwargs)
 
     monkeypatch.setattr(training, "STEPS", 12)
-    monkeypatch.setattr(type(estimator.network_), "_run", spy)
+    monkeypatch.setattr(type(estimator.network_), "run", spy)
     parts = estimator.predict(X)
     assert len(seen) > 5
     assert max(seen) <= 12

@@ -116,7 +116,8 @@ class TestRandomNetworks:
             return {type(net).__name__}
 
         found = {kind for seed in range(COUNT) for kind in kinds(random_network(seed))}
-        assert found == set(LAYERS) - {"Masking", "Network", "Recurrent"}
+        joining = {"Add", "Concatenate", "Multiply"}  # of graphs
+        assert found == set(LAYERS) - {"Masking", "Network", "Recurrent"} - joining
 
 
 class TestStates:

@@ -117,7 +117,7 @@ def assert_same(a, b):
 
 
 def test_every_class_and_every_option_is_tried_here():
-    assert {*KINDS, "Network"} == set(LAYERS)
+    assert {*KINDS, "Network", "Add", "Concatenate", "Multiply"} == set(LAYERS)  # the last three have no options
     for kind, (_, others) in KINDS.items():
         assert set(inspect.signature(LAYERS[kind]).parameters) - STARTING == set(others)
 
@@ -297,7 +297,7 @@ def test_the_layers_of_a_network_cannot_be_changed():
     np.testing.assert_array_equal(made.layers[1].W, other.W)
     assert not np.shares_memory(made.layers[1].W, other.W)
     assert not np.shares_memory(made.layers[0].Wx, net.layers[0].Wx)
-    with pytest.raises(ValueError, match=r"options of Network must be among layers\. Got 'layer'"):
+    with pytest.raises(ValueError, match=r"options of Network must be among layers, outputs\. Got 'layer'"):
         net.replace(layer=[])
     with pytest.raises(elman.ShapeError):
         net.replace(layers=[net.layers[0], elman.Dense(4, 2)])

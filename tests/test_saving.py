@@ -279,14 +279,15 @@ def test_descriptions_of_any_form_are_refused_in_words(value):
 
 
 class Twice(elman.GRU):
-    def _run(self, x, state, rng, keep):
-        y, state, kept = super()._run(x, state, rng, keep)
+    def run(self, x, state, rng, keep):
+        y, state, kept = super().run(x, state, rng, keep)
         return y.with_values(2 * y.values), state, kept
 
 
 class Doubled(elman.Dense):
-    def _rows(self, rows):
-        return 2 * super()._rows(rows)
+    def step(self, x, state):
+        y, state = super().step(x, state)
+        return 2 * y, state
 
 
 class Named(elman.Network):
@@ -294,20 +295,21 @@ class Named(elman.Network):
 
 
 class Changed(elman.Network):
-    _run = Twice._run
+    run = Twice.run
 
 
 @pytest.mark.parametrize("write", ["save", "to_c", "to_onnx", "to_torch", "to_keras", "to_rtneural"])
 def test_layers_of_ones_own_are_not_written_as_what_they_extend(write, tmp_path):
-    """Neither into a file that nobody could load, nor into one that computes something else."""
+    """Into no file that computes something else."""
     if write in ("to_onnx", "to_torch", "to_keras"):
         pytest.importorskip({"to_onnx": "onnx", "to_torch": "torch", "to_keras": "h5py"}[write])
     call = elman.Network.save if write == "save" else getattr(elman, write)
     path = tmp_path / ("net.c" if write == "to_c" else "net.keras" if write == "to_keras" else "net.onnx")
     rest = [] if write == "to_torch" else [path]
     gru, dense = elman.GRU(2, 3, seed=0), elman.Dense(3, 4, seed=1)
-    owns = [[Twice(2, 3), dense], [gru, Doubled(3, 4)], [elman.Network([Twice(2, 3)]), dense], [Changed([gru]), dense]]
-    owns += [[Named([gru]), dense]] if write == "save" else []
+    owns = [[Changed([gru]), dense], [Named([gru]), dense]]  # layers are saved: load(path, layers=[Twice, Doubled])
+    if write != "save":
+        owns[1:] = [[Twice(2, 3), dense], [gru, Doubled(3, 4)], [elman.Network([Twice(2, 3)]), dense]]
     for net in [*map(elman.Network, owns), Changed([gru.replace(), dense.replace()])]:
         with pytest.raises((elman.FormatError, elman.ShapeError), match=r"must .*Got"):
             call(net, *rest)

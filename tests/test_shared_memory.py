@@ -83,7 +83,7 @@ def test_a_chunk_written_over_its_input(seed):
     rng, layer, inputs, hidden, dtype = case(seed)
     time, batch = int(rng.integers(1, 7)), int(rng.integers(1, 5))
     outer = (time,) if batch == 1 else (batch, time)
-    packed = layer._pack()
+    packed = layer.ready()
     walker, apart = [packed.stream(None if batch == 1 else batch) for _ in range(2)]
     first_state(rng, walker)
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_results_that_share_memory_with_one_another_are_refused():
     ):
         with pytest.raises(ValueError, match="y must have rows that share no memory"):
             call(y=rows)
-    stream = layer._pack().stream(6)
+    stream = layer.ready().stream(6)
     with pytest.raises(ValueError, match="out must have rows that share no memory"):
         stream.step(x, np.lib.stride_tricks.as_strided(memory, (6, 4), (4, 4)))
     assert not memory.any()

@@ -800,11 +800,12 @@ def test_attributes_of_a_stream():
 @pytest.mark.parametrize("base", [elman.Dense, elman.Dropout])
 def test_a_layer_that_extends_another_streams_as_it_computes(base):
     class Own(base):
-        def _rows(self, rows):
-            return 2 * super()._rows(rows)
+        def step(self, x, state):
+            y, state = super().step(x, state)
+            return 2 * y, state
 
-        def _run(self, x, state, rng, keep):
-            return x.with_values(self._rows(x.values)), None, None
+        def run(self, x, state, rng, keep):
+            return x.with_values(self.step(x.values, ())[0]), None, None
 
     net = elman.Network([elman.GRU(2, 3, seed=0), Own(3, 3, seed=1) if base is elman.Dense else Own(0.5)])
     x = np.random.default_rng(0).standard_normal((5, 2))
@@ -850,8 +851,8 @@ def test_a_cell_is_given_arrays_in_the_order_of_c_alone(batch):
 @pytest.mark.parametrize("base", [elman.GRU, elman.Dense, elman.Dropout, elman.LastStep, elman.Layer, elman.Network])
 def test_a_layer_whose_steps_would_not_follow_what_it_computes_is_refused(base):
     class Own(base):
-        def _run(self, x, state, rng, keep):
-            y, state, kept = super()._run(x, state, rng, keep)
+        def run(self, x, state, rng, keep):
+            y, state, kept = super().run(x, state, rng, keep)
             return y.with_values(2 * y.values), state, kept
 
     made = {elman.GRU: (3, 3), elman.Dense: (3, 3), elman.Dropout: (0.5,), elman.Network: ([elman.GRU(3, 3)],)}

@@ -23,6 +23,14 @@ def lines() -> Iterator[str]:
             yield f"{name}: {type(value).__name__}"
 
 
+def _is_the_same(member: str, cls: type, base: type) -> bool:
+    """Whether a class fills in a method of its base, or inherits it from the same other one."""
+    own, of_base = (inspect.getattr_static(kind, member, None) for kind in (cls, base))
+    if not (inspect.isfunction(own) and inspect.isfunction(of_base)):
+        return own is of_base
+    return member == "setup" or _signature(own) == _signature(of_base)
+
+
 def _members(name: str, cls: type) -> Iterator[str]:
     for member in sorted(dir(cls)):
         value = inspect.getattr_static(cls, member)
@@ -31,6 +39,8 @@ def _members(name: str, cls: type) -> Iterator[str]:
         home = next(base for base in cls.__mro__ if member in vars(base))
         if not home.__module__.startswith("elman") or (home is not cls and home.__name__ in elman.__all__):
             continue  # a base has it: one of another library, or one that stands in this list
+        if any(_is_the_same(member, cls, base) for base in cls.__mro__[1:] if base is elman.Layer):
+            continue  # what a layer computes itself: `elman.Layer` says what it is; options stand in the constructor
         if isinstance(value, (staticmethod, classmethod)):
             value = value.__func__
         if inspect.isfunction(value):

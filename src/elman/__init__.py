@@ -35,9 +35,10 @@ _NAMES = {
         CONVENTIONS Convention convert from_arrays from_keras from_onnx from_rtneural from_torch inspect to_arrays to_c
         to_keras to_onnx to_rtneural to_torch
     """,
+    "graph": "Node",
     "layers": """
-        GRU LSTM RNN Activate Dense Dropout Embedding LastStep Layer LayerNorm Masking MaxOverTime MeanOverTime
-        MergeDirections Recurrent Reverse Tape
+        GRU LSTM RNN Activate Add Concatenate Dense Dropout Embedding Joining LastStep Layer LayerNorm Masking
+        MaxOverTime MeanOverTime MergeDirections Multiply Recurrent Reverse Tape
     """,
     "network": "Network",
     "saving": "load",

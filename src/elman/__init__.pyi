@@ -26,6 +26,7 @@ from elman.estimators import SequenceClassifier as SequenceClassifier
 from elman.estimators import SequenceRegressor as SequenceRegressor
 from elman.estimators import SequenceTagger as SequenceTagger
 from elman.estimators import TextGenerator as TextGenerator
+from elman.graph import Node as Node
 from elman.interop import CONVENTIONS as CONVENTIONS
 from elman.interop import Convention as Convention
 from elman.interop import convert as convert
@@ -45,9 +46,12 @@ from elman.layers import GRU as GRU
 from elman.layers import LSTM as LSTM
 from elman.layers import RNN as RNN
 from elman.layers import Activate as Activate
+from elman.layers import Add as Add
+from elman.layers import Concatenate as Concatenate
 from elman.layers import Dense as Dense
 from elman.layers import Dropout as Dropout
 from elman.layers import Embedding as Embedding
+from elman.layers import Joining as Joining
 from elman.layers import LastStep as LastStep
 from elman.layers import Layer as Layer
 from elman.layers import LayerNorm as LayerNorm
@@ -55,6 +59,7 @@ from elman.layers import Masking as Masking
 from elman.layers import MaxOverTime as MaxOverTime
 from elman.layers import MeanOverTime as MeanOverTime
 from elman.layers import MergeDirections as MergeDirections
+from elman.layers import Multiply as Multiply
 from elman.layers import Recurrent as Recurrent
 from elman.layers import Reverse as Reverse
 from elman.layers import Tape as Tape

@@ -18,7 +18,7 @@ import numpy as np
 from elman import checks, kernels
 from elman.cells import dense, stepping, unroll
 from elman.cells.activations import Activation
-from elman.cells.calling import Zones, locked
+from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
@@ -156,11 +156,9 @@ def forward(
     return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
 
 
-def pack(cell: Cell, weights: Arrays, input_size: int, hidden_size: int, zones: Zones | None = None) -> stepping.Packed:
-    """A cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
-    if compiled(cell):
-        return kernels.pack(cell, weights, zones)
-    return stepping.PlainPacked(cell, locked(tuple(w.copy() for w in weights)), input_size, hidden_size, zones)
+def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> stepping.Packed:
+    """A compiled cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
+    return kernels.pack(cell, weights, zones)
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

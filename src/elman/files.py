@@ -45,7 +45,7 @@ def path_text(name: str, path: Any) -> str:
         raise TypeError(f"{name} must be a path, as text or a pathlib.Path. Got {show(path)}.")
     try:
         text = os.fsdecode(path)
-    except (TypeError, ValueError, AttributeError):  # of an object whose __fspath__ gives no path
+    except (TypeError, ValueError, AttributeError, RuntimeError):  # of an object whose __fspath__ gives no path
         raise TypeError(f"{name} must be a path that can be written as text. Got {show(path)}.") from None
     if "\0" in text:
         raise PathError(f"{name} must be a path without null bytes. Got {show(text)}.")

@@ -1,4 +1,4 @@
-"""A stack of layers: parameters by name, forward, backward."""
+"""A graph of layers, a list being the chain: parameters by name, forward, backward."""
 
 from __future__ import annotations
 
@@ -6,34 +6,50 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.graph import Graph, Node, placed, read_graph, read_nodes, read_places
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Gradients, flat_layers
-from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names
-from elman.sequences import Sequences
+from elman.layers.layer import Gradients, Noise, State
+from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names, frozen
+from elman.sequences import Layout, Sequences, Several, axes_before_features, by_name, pack
 
 if TYPE_CHECKING:
     import os
-
-    from numpy.random import Generator
 
     from elman.plan import Plan
     from elman.streaming import Stream
 
 
-class Network(Layer):
-    """Layers one after another.
+Take = tuple[str, int | None, int | None]  # an input: name, features, and the number that its tokens are under
 
-    It is called like a layer: ``y, state = net(x)``. The state is a list with one entry a recurrent layer.
-    Parameters are named by the place of their layer: "1.Wx", "3.W".
+
+class Network(Layer):
+    """Layers by name, each with what it reads; a list is the chain, its layers called "0", "1", ...
+
+    Parameters
+    ----------
+    layers
+        A list of layers, or a mapping of names to nodes, in order. A node is a layer, which reads the node before it
+        (the first one the input "x"); a tuple ``(layer, *names)`` of what it reads; or an `elman.Node`, which may also
+        start from the last state of another node. A name that no node has is an input.
+    outputs
+        The names of the nodes whose values come out, as a dict by name; left out, the last node's value comes out.
+
+    It is called like a layer: ``y, state = net(x)``, with several inputs ``net({"series": x, "store": s})``. Beside a
+    batch an input without an axis of time, (batch, features), is one vector per sequence. `lengths` is one array for
+    all padded inputs, or a dict by input. The state is a list with one entry a recurrent layer; in what goes in, the
+    entry of a node that starts from another is None. `dy` of several outputs is a dict, and so is dx of several inputs.
+    Parameters are named by their nodes: "1.Wx", "encoder.Wx".
 
     Layers without weights compute in the dtype of the others; `dtype` is None where no layer has weights, and such a
     network computes in float32 where x is float32, else in float64. Neither the layers nor their options can be
     assigned, see `replace`; weights can, ``net.layers[0].Wx = ...``.
 
-    Raises `ShapeError` where a layer does not take what the one before it gives, `ValueError` where the dtypes of their
-    weights differ.
+    Raises `ShapeError` where a layer does not take what it reads, `ValueError` where the dtypes of weights differ, for
+    names that cannot be, and for nodes that read what stands after them or that nobody reads.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.LSTM(2, 8, seed=0), elman.Dense(8, 1, seed=1)])
@@ -44,26 +60,47 @@ class Network(Layer):
     Network of 2 layers, 361 parameters, float32
       0  LSTM(input_size=2, hidden_size=8, bidirectional=False)    352
       1  Dense(input_size=8, output_size=1, activation='identity')   9
+    >>> net = elman.Network({
+    ...     "left": (elman.GRU(2, 4, seed=0), "series"),
+    ...     "both": (elman.Concatenate(), "left", "store"),
+    ...     "out": elman.Dense(7, 1, seed=1),
+    ... })
+    >>> net({"series": np.ones((4, 7, 2)), "store": np.ones((4, 3))})[0].shape
+    (4, 7, 1)
     """
 
     layers: tuple[Layer, ...]
+    inputs: tuple[str, ...]  #: the names of the inputs
+    graph: Graph
+    takes: tuple[Take, ...]  #: the inputs, with what each one takes
     _plan: Plan | None = None  # the weights as the streams made of late use them
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        self.layers = _read_layers(layers)
-        self.input_size, self.output_size = _check_stack(self.layers)
+    def __init__(self, layers: Sequence[Layer] | Mapping[str, Any], outputs: Sequence[str] | None = None) -> None:
+        self.graph = graph = read_graph(layers, outputs)
+        self.layers, self.names, self.inputs = graph.layers, graph.names, graph.inputs
+        self._stateful = tuple([layer for layer in self.layers if layer.stateful])
+        taken, widths = graph.widths([None] * len(graph.inputs))
+        self.takes = tuple(zip(self.inputs, taken, graph.tokens(), strict=True))
+        self.input_size = taken[0] if len(self.inputs) == 1 else None
+        self.output_size = widths[graph.outputs[0]] if len(graph.outputs) == 1 else None
         self.dtype = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
-        self.takes_tokens = self.layers[0].takes_tokens
-        self.stateful = any(layer.stateful for layer in self.layers)
-        self.needs_whole_sequences = any(layer.needs_whole_sequences for layer in self.layers)
+        self.tokens = self.takes[0][2] if len(self.inputs) == 1 else None
+        self.stateful = bool(self._stateful)
+        self._open = None in taken and not graph.is_chain
+        from_states = any(start is not None for start in graph.starts)
+        self.needs_whole_sequences = from_states or any(layer.needs_whole_sequences for layer in self.layers)
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
-        self.narrowing = math.prod(layer.narrowing for layer in self.layers)
+        self.narrowing = math.prod(layer.narrowing for layer in self.layers) if graph.is_chain else 0
         self._parameters = LiveArrays(
-            {f"{i}.{name}": array for i, layer in enumerate(self.layers) for name, array in layer.parameters.items()}
-        )
-        self._config = ReadOnly(
-            layers=tuple(ReadOnly({"type": type(layer).__name__, **layer.config}) for layer in self.layers)
-        )
+            {f"{node}.{name}": array for node, layer in zip(self.names, self.layers, strict=True)
+             for name, array in layer.parameters.items()}
+        )  # fmt: skip
+        config: dict[str, Any] = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}
+        if not graph.is_list:
+            config["nodes"] = graph.describe()
+        if graph.named:
+            config["outputs"] = [self.names[i] for i in graph.outputs]
+        self._config = ReadOnly(frozen(config))
 
     @classmethod
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Self:
@@ -73,21 +110,28 @@ class Network(Layer):
             raise TypeError(f"config must hold a list 'layers'. Got {checks.show(config)}.")
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a text. Got {checks.show(prefix)}.")
+        more = sorted(set(config) - {"layers", "nodes", "outputs"})
+        if more:
+            raise ValueError(f"config must hold layers, nodes and outputs alone. Got {checks.show(more[0])} too.")
+        nodes = read_places(config.get("nodes"), len(entries))
         layers = []
-        for i, entry in enumerate(entries):
+        for i, (place, entry) in enumerate(zip(nodes, entries, strict=True)):
             checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values")
             if "type" not in entry:
                 raise ValueError(f"layers[{i}] of config must hold the 'type' of the layer. Got {checks.show(entry)}.")
             settings = {key: value for key, value in entry.items() if key != "type"}
-            kind = LAYERS[checks.choice("the type of a layer", entry["type"], LAYERS)]
-            layers.append(kind.from_parameters(settings, parameters, f"{prefix}{i}."))
-        return cls(layers)
+            kind = entry["type"]
+            if not (isinstance(kind, type) and issubclass(kind, Layer)):  # a class, for layers of one's own
+                kind = LAYERS[checks.choice("the type of a layer", kind, LAYERS)]
+            layers.append(kind.from_parameters(settings, parameters, f"{prefix}{place}."))
+        return cls(placed(config["nodes"], layers) if "nodes" in config else layers, config.get("outputs"))
 
-    def replace(self, *, seed: int | None = None, layers: Sequence[Layer] | None = None, **options: Any) -> Self:
+    def replace(self, *, seed: int | None = None, layers: Any = None, **options: Any) -> Self:
         """A new network of copies of these layers, or of copies of `layers`; without arguments a copy.
 
-        Its only option are its layers. A layer is changed by its own `replace`:
-        ``net.replace(layers=[net.layers[0].replace(zoneout=0.1), *net.layers[1:]])``. No weights are drawn.
+        Its options are those of its constructor. A layer is changed by its own `replace`:
+        ``net.replace(layers=[net.layers[0].replace(zoneout=0.1), *net.layers[1:]])``. A list of as many layers takes
+        the places of those that a network by names has. No weights are drawn.
 
         >>> import elman
         >>> net = elman.Network([elman.GRU(3, 5, seed=0), elman.Dense(5, 2, seed=1)])
@@ -96,17 +140,31 @@ class Network(Layer):
         """
         checks.seed("seed", seed)
         check_names("Network", {"layers": None, **options}, self._known_options())
-        return self._of([layer.replace() for layer in (self.layers if layers is None else _read_layers(layers))])
+        nodes = read_nodes(self.layers if layers is None else layers)
+        copies = [node.layer.replace() for node in nodes.values()]
+        if isinstance(layers, Mapping):
+            outputs = options.get("outputs")
+            return self._of({name: Node(copy, *node.reads, state=node.state)
+                             for (name, node), copy in zip(nodes.items(), copies, strict=True)}, outputs)  # fmt: skip
+        return self._of(self._placed(copies), options.get("outputs", self.config.get("outputs")))
 
     def astype(self, dtype: Any) -> Self:
         """A copy with all weights, those of nested networks too, in "float32" or "float64"."""
-        return self._of([layer.astype(dtype) for layer in self.layers])
+        return self._of(self._placed([layer.astype(dtype) for layer in self.layers]), self.config.get("outputs"))
 
-    def _of(self, layers: list[Layer]) -> Self:
-        """A network of other layers, with what a subclass keeps besides them."""
+    def _placed(self, layers: list[Layer]) -> list[Layer] | dict[str, Node]:
+        """Layers in the places of those of this network."""
+        if self.graph.is_list:
+            return layers
+        if len(layers) != len(self.layers):
+            raise ValueError(f"layers must be a mapping, or a list of {len(self.layers)} layers. Got {len(layers)}.")
+        return placed(self.graph.describe(), layers)
+
+    def _of(self, nodes: Any, outputs: Any) -> Self:
+        """A network of other nodes, with what a subclass keeps besides them."""
         new = type(self).__new__(type(self))
         new.__dict__.update({name: value for name, value in self.__getstate__().items() if name != "_config"})
-        Network.__init__(new, layers)
+        Network.__init__(new, nodes, outputs)
         return new
 
     def _instead(self, name: str) -> str:
@@ -114,7 +172,7 @@ class Network(Layer):
 
     @classmethod
     def _known_options(cls) -> Mapping[str, Any]:
-        return {"layers": REQUIRED}
+        return {"layers": REQUIRED, "outputs": None}
 
     def stream(self, batch: int | None = None, missing: str = "pass") -> Stream:
         """The network one step at a time, over one sequence or `batch` of them; see `elman.Stream`.
@@ -136,50 +194,125 @@ class Network(Layer):
 
         The file is replaced whole or not at all: a crash half way leaves the old one. A file that is there gives the
         new one its mode, and a link stays one; other names of the file (hard links) keep the old network. Raises
-        `ValueError` or `OSError` where `path` cannot be that of a file, and `FormatError` for layers of one's own,
-        before anything is written.
+        `ValueError` or `OSError` where `path` cannot be that of a file, and `FormatError` for what `load` could not
+        bring back, before anything is written.
         """
         from elman.saving import save
 
         save(self, path)
 
-    def _take(self, x: Any, lengths: Any, own: bool) -> Sequences:
-        if self.takes_tokens:
-            return self.layers[0]._take(x, lengths, own)
-        return super()._take(x, lengths, own)
+    def width(self, *read: int | None) -> int | None:
+        return self.graph.widths(read)[1][self.graph.outputs[0]]
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
-        states = self._spread_state("state", state)
-        kept, ends = [], []
-        for layer, own in zip(self.layers, states, strict=True):
-            x, end, tape = layer._run(x, own, rng, keep)
-            kept.append(tape)
+    def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:
+        packed = super().pack(x, lengths, own) if len(self.inputs) == 1 else self._pack_several(x, lengths, own)
+        if self._open:  # widths that depend on x
+            parts = [packed] if isinstance(packed, Sequences) else packed.named.values()
+            self.graph.widths([None if part.values.ndim == 1 else part.values.shape[1] for part in parts])
+        return packed
+
+    def _pack_several(self, x: Any, lengths: Any, own: bool) -> Several:
+        """The inputs by name: what has an axis less than the others is one vector per sequence."""
+        names = self.inputs
+        given = list(zip(self.takes, by_name("x", x, names).values(), strict=True))
+        mapped = isinstance(lengths, Mapping)
+        each = by_name("lengths", lengths, names, every=False) if mapped else dict.fromkeys(names, lengths)
+        axes = [axes_before_features(part, tokens is not None) for (_, _, tokens), part in given]
+        most, parts = max(1, *axes), {}
+        for ((name, width, tokens), part), before in zip(given, axes, strict=True):
+            vectors = before < most
+            if before < most - 1:
+                must = (
+                    f"{name} must have shape {('(batch, features)', '(features,)')[most == 1]}, a vector per sequence"
+                )
+                raise ShapeError(f"{must}. Got {checks.describe(part)}.")
+            steps = each[name] if mapped or not vectors else None
+            if vectors and steps is not None:
+                must = f"lengths must be left out for {name}, which has no steps"
+                raise ValueError(f"{must}. Got {checks.describe(steps)}.")
+            parts[name] = pack(name, part, width, self.dtype, steps, tokens=tokens, vectors=vectors, own=own)
+        counts = {name: part.layout.count for name, part in parts.items()}
+        other = next((name for name in names if counts[name] != counts[names[0]]), None)
+        if other is not None:
+            must = f"{other} must hold {counts[names[0]]} sequences, as {names[0]} does"
+            raise ShapeError(f"{must}. Got {counts[other]}.")
+        return Several(parts)
+
+    def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
+        values: list[Any] = [x] if isinstance(x, Sequences) else [*x.named.values()]
+        begins = iter(state) if state else None
+        kept: list[Any] = []
+        ends: list[State] = []
+        states: list[State] = []
+        for i, layer, reads, start, spent in self.graph.nodes:
+            begin = next(begins) if begins and layer.stateful else None
+            if start is not None:
+                begin = tuple([array.copy() for array in ends[start]])
+            try:
+                read = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
+                y, end, tape = layer.run(read, begin, rng, keep)
+            except ShapeError as error:
+                raise error if self.graph.is_list else ShapeError(f"{self.graph.called(i)} {error}") from None
+            values.append(y)
+            ends.append(end)
             if layer.stateful:
-                ends.append(end)
-        return x, ends, kept
+                states.append(end)
+            if keep:
+                kept.append((tape, y.values))
+            else:
+                for j in spent:
+                    values[j] = None
+        if not self.graph.named:
+            return y, states, kept
+        return Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs}), states, kept
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, Any, Gradients]:
-        dstates = self._spread_state("dstate", dstate)
+    def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
+        first = len(self.inputs)
+        dvalues: list[Array | None] = [None] * (first + len(self.layers))
+        for i in self.graph.outputs:
+            dvalues[first + i] = dy[self.names[i]] if self.graph.named else dy
+        dends, starts = self._by_layer(dstate), [None] * len(self.layers)
         gradients: Gradients = {}
-        starts: list[Any] = []
-        for i in reversed(range(len(self.layers))):
-            dy, start, own = self.layers[i]._run_back(kept[i], dy, dstates[i])
-            gradients |= {f"{i}.{name}": gradient for name, gradient in own.items()}
-            if self.layers[i].stateful:
-                starts.insert(0, start)
-        return dy, starts, gradients
+        for i, layer, reads, start, _ in reversed(self.graph.nodes):
+            tape, y = kept[i]
+            dvalue = dvalues[first + i]
+            dread, dstart, own = layer.run_back(tape, np.zeros_like(y) if dvalue is None else dvalue, dends[i])
+            # A value that is read twice has the sum of the gradients.
+            for j, part in zip(reads, (dread,) if len(reads) == 1 else dread, strict=True):
+                dvalues[j] = part if dvalues[j] is None else dvalues[j] + part
+            if start is None:
+                starts[i] = dstart
+            else:
+                past = dends[start]
+                dends[start] = dstart if past is None else tuple([a + b for a, b in zip(past, dstart, strict=True)])
+            for name, gradient in own.items():
+                gradients[f"{self.names[i]}.{name}"] = gradient
+        dx = dvalues[0] if first == 1 else dict(zip(self.inputs, dvalues, strict=False))
+        return dx, [one for layer, one in zip(self.layers, starts, strict=True) if layer.stateful], gradients
 
-    def _spread_state(self, name: str, state: Any) -> list[Any]:
-        """One entry a layer, from one entry a recurrent layer."""
+    def _by_layer(self, state: State) -> list[State]:
+        """One entry a layer, from one entry a layer with states."""
         if state is None:
             return [None] * len(self.layers)
-        count = sum(layer.stateful for layer in self.layers)
-        if not isinstance(state, (list, tuple)) or len(state) != count:
-            raise ShapeError(
-                f"{name} must be a list of {count}, one entry a recurrent layer. Got {checks.describe(state)}."
-            )
         entries = iter(state)
         return [next(entries) if layer.stateful else None for layer in self.layers]
+
+    def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
+        if state is None:
+            return None
+        if not isinstance(state, (list, tuple)) or len(state) != len(self._stateful):
+            must = f"{name} must be a list of {len(self._stateful)}, one entry a recurrent layer"
+            raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        entries = self._by_layer(state)
+        for i, start in enumerate(self.graph.starts):
+            if name == "state" and start is not None and entries[i] is not None:
+                what = f"{name} of {self.graph.called(i)} must be None, as it starts from node {self.names[start]!r}"
+                raise ShapeError(f"{what}. Got {checks.describe(entries[i])}.")
+        return [layer.pack_state(name, part, layout, own) for layer, part in zip(self._stateful, state, strict=True)]
+
+    def unpack_state(self, state: State, layout: Layout) -> Any:
+        pairs = zip(self._stateful, state, strict=True)
+        return [None if part is None else layer.unpack_state(part, layout) for layer, part in pairs]
 
     def __repr__(self) -> str:
         names = [
@@ -188,65 +321,16 @@ class Network(Layer):
         ]
         counts = [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, counts))
+        values = (*self.inputs, *self.names)
+        reads = [", ".join(values[j] for j in each) for each in self.graph.reads]
+        places = self.names if self.graph.is_list else [f"{a} <- {b}" for a, b in zip(self.names, reads, strict=True)]
+        begin = max(map(len, places)) if not self.graph.is_list else 0
         rows = [
-            f"  {i}  {name:<{left}} {count:>{right}}" for i, (name, count) in enumerate(zip(names, counts, strict=True))
+            f"  {place:<{begin}}  {name:<{left}} {count:>{right}}"
+            for place, name, count in zip(places, names, counts, strict=True)
         ]
         kind = "" if self.dtype is None else f", {self.dtype}"
         return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters{kind}", *rows])
 
 
 LAYERS["Network"] = Network  # for files: a network may be a layer of another
-
-
-def _read_layers(given: Any) -> tuple[Layer, ...]:
-    """The layers of a list or of anything else that gives them one after another."""
-    try:
-        layers = None if isinstance(given, (Layer, str)) else tuple(given)
-    except checks.FAILURES:  # of what is no list of any kind
-        layers = None
-    if layers is None:
-        raise TypeError(f"layers must be a list of layers. Got {checks.show(given)}.")
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
-    return layers
-
-
-def _check_stack(layers: tuple[Layer, ...]) -> tuple[int | None, int | None]:
-    """How many features the stack takes and gives, None where that depends on x; refuses layers that do not fit."""
-    if not layers:
-        raise ShapeError("layers must hold at least one layer. Got an empty list.")
-    taken: int | None = None
-    width: int | None = None
-    narrowed = 1
-    seen: set[int] = set()
-    for i, layer in enumerate(layers):
-        name = f"layer {i}, {type(layer).__name__},"
-        if layer.takes_tokens and i > 0:
-            raise ShapeError(
-                f"{name} must stand first, as it takes tokens. Got it behind {type(layers[i - 1]).__name__}."
-            )
-        if layer.input_size is not None and width not in (None, layer.input_size):
-            raise ShapeError(
-                f"{name} must take {width} features, as the layers before it give. Got input_size {layer.input_size}."
-            )
-        j, first = next(((j, other) for j, other in enumerate(layers) if other.dtype is not None), (i, layer))
-        if layer.dtype is not None and layer.dtype != first.dtype:
-            raise ValueError(
-                f"{name} must have dtype {first.dtype}, as layer {j}, {type(first).__name__}, has; astype gives it. "
-                f"Got {layer.dtype}."
-            )
-        own = {id(part) for part in flat_layers(layer)}
-        if own & seen:
-            raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")
-        seen |= own
-        if layer.output_size is not None or width is None:
-            width = layer.output_size
-        elif width % layer.narrowing:
-            raise ShapeError(f"{name} must take a multiple of {layer.narrowing} features. Got {width}.")
-        else:
-            width //= layer.narrowing
-        if taken is None and layer.input_size is not None:
-            taken = layer.input_size * narrowed
-        narrowed *= layer.narrowing
-    return taken, width

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
-from elman.layers import Dropout, LastStep, Layer, Recurrent
-from elman.layers.layer import computes_otherwise, every_layer, flat_layers, placed_layers
+from elman.layers import Dropout, LastStep, Layer
+from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -29,15 +28,32 @@ class Plan:
         self.net = copy.deepcopy(net)
         for array in self.net.parameters.values():
             array.setflags(write=False)
-        every = flat_layers(self.net)
-        check_steps(every)
+        self.inputs = self.net.inputs
+        nodes, outputs = flat_nodes(self.net)
+        check_steps(nodes, len(self.inputs))
         for inside in every_layer(self.net):
             if inside.layers:
                 check_own(inside)
-        self.layers = [layer for layer in every if _changes_steps(layer)]
-        self.packed = [layer._pack() if isinstance(layer, Recurrent) else None for layer in self.layers]
-        self.rows = [layer._ready() for layer in self.layers]  # of those without a state
-        self.first = [_first_state(layer) if isinstance(layer, Recurrent) else () for layer in self.layers]
+        # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
+        places = list(range(len(self.inputs)))
+        self.layers: list[Layer] = []
+        self.reads: list[tuple[int, ...] | None] = []  # None for the value right before
+        for node in nodes:
+            if not _changes_steps(node.layer):
+                places.append(places[node.reads[0]])
+                continue
+            value, reads = len(self.inputs) + len(self.layers), tuple([places[j] for j in node.reads])
+            places.append(value)
+            self.layers.append(node.layer)
+            self.reads.append(None if reads == (value - 1,) else reads)
+        names = [self.net.names[i] for i in self.net.graph.outputs]
+        self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
+        ready = [_ready(layer) for layer in self.layers]
+        # What makes the steppers of those with states, and the functions of those without.
+        self.packed = [one if layer.stateful else None for one, layer in zip(ready, self.layers, strict=True)]
+        self.rows = [None if layer.stateful else one for one, layer in zip(ready, self.layers, strict=True)]
+        self.first = [layer.first_state(1) if layer.stateful else () for layer in self.layers]
+        self.begins_at_0 = not any(array.any() for state in self.first for array in state)
         self._made_of = _facts(net)
         self._key = key or uuid.uuid4().bytes
         _plans[self._key] = self
@@ -63,40 +79,59 @@ def _plan(key: bytes, net: Network) -> Plan:
 
 def _facts(net: Network) -> list[Any]:
     """What a network is made of beside its weights."""
-    return [(place, type(layer), layer.config) for place, layer in placed_layers(net)]
+    return [net.config, *((place, type(layer)) for place, layer in placed_layers(net))]
 
 
 def _bits(array: Array) -> Array:
     return array.view(f"u{array.itemsize}")
 
 
-def _first_state(layer: Recurrent) -> Arrays:
-    """The state before the first step, 0 or the learned one, (1, width) each."""
-    learned = layer._first_state(0, 1)
-    return learned or tuple([np.zeros((1, width), layer.dtype) for width in layer._widths])
+def _ready(layer: Layer) -> Any:
+    """What a stream runs of a layer; a step of one's own is run in the place of what it extends."""
+    return layer.ready() if _place(layer, "ready") <= _place(layer, "step") else Layer.ready(layer)
 
 
-def check_steps(layers: list[Layer]) -> None:
-    """Refuses layers that cannot go step by step, and those over time where a step has become the whole."""
-    for i, layer in enumerate(layers):
+def _place(layer: Layer, *names: str) -> int:
+    """How far from the layer's own class the nearest one is that has one of these methods."""
+    return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
+
+
+def check_steps(nodes: list[Flat], inputs: int) -> None:
+    """Refuses layers that cannot go step by step, and those over time where a step has become the whole.
+
+    Where a sequence stands beside the last step of one, the steps before it would have to know it.
+    """
+    # Of each value: "steps", "last" where a LastStep gave it, None for an input that may be one vector per sequence.
+    kinds: list[str | None] = [None] * inputs
+    origins: list[int | None] = list(range(inputs))  # the input of which a value is made step by step
+    for node in nodes:
+        origin = origins[node.reads[0]] if len(node.reads) == 1 else None
+        over_time = node.layer.stateful or isinstance(node.layer, LastStep)
+        if over_time and origin is not None:
+            kinds[origin] = "steps"
+        origins.append(None if over_time else origin)
+    for node in nodes:
+        layer, got = node.layer, checks.show(node.layer) if node.place.isdecimal() else f"node {node.place!r}"
+        read = {kinds[j] for j in node.reads} - {None}
         if layer.needs_whole_sequences:
-            raise ShapeError(f"a stream must have layers that go forward step by step. Got {checks.show(layer)}.")
+            raise ShapeError(f"a stream must have layers that go forward step by step. Got {got}.")
+        if node.starts:
+            raise ShapeError(f"a stream must have nodes that start by themselves. Got {got}, from a last state.")
         if _changes_steps(layer):
             check_own(layer)
-        pooled = any(isinstance(before, LastStep) for before in layers[:i])
-        if pooled and isinstance(layer, (Recurrent, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {checks.show(layer)} behind a LastStep.")
+        if len(read) > 1:
+            raise ShapeError(f"a stream must have no node that reads a sequence and its last step. Got {got}.")
+        if "last" in read and (layer.stateful or isinstance(layer, LastStep)):
+            raise ShapeError(f"a layer over time must be given sequences. Got {got} behind a LastStep.")
+        made = "last" if isinstance(layer, LastStep) else "steps" if layer.stateful else None
+        kinds.append(made or next(iter(read), None))
 
 
 def check_own(layer: Layer) -> None:
-    """Refuses a layer of one's own that computes whole sequences by a `_run` that its steps would not follow."""
-
-    def place(*names: str) -> int:
-        return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
-
-    if place("_run") < place("_rows", "_ready", "_pack", "stream"):
+    """Refuses a layer of one's own that computes whole sequences by a `run` that its steps would not follow."""
+    if _place(layer, "run") < _place(layer, "step", "ready", "stream"):
         raise ShapeError(
-            f"a layer in a stream must say what it computes of a step, by _rows, where it has a _run of its own. "
+            f"a layer in a stream must say what it computes of a step, by `step`, where it has a `run` of its own. "
             f"Got {checks.show(layer)}."
         )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from elman.cells import CELLS, Cell
-from elman.checks import Array, FormatError, choice, show
+from elman.checks import Array, FormatError, choice, hint, show
 from elman.files import check_source, checksum, read_safetensors, replace, write_safetensors
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import computes_otherwise, every_layer
+from elman.layers.nesting import computes_otherwise, every_layer
 from elman.options import check_names, defaults, frozen
 
 if TYPE_CHECKING:
@@ -32,11 +32,21 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
 
 def _check_kinds(net: Layer) -> None:
-    """Refuses layers of one's own, which nobody could load; a network of one's own is loaded as a `Network`."""
+    """Refuses what `load` would not bring back as it is; a network of one's own is loaded as a `Network`."""
     for layer in every_layer(net):
         kind = LAYERS["Network"] if layer is net else type(layer)
-        if LAYERS.get(kind.__name__) is not kind or computes_otherwise(layer):
-            raise FormatError(f"a saved network must hold layers of elman alone: load makes no others. Got {layer!r}.")
+        if LAYERS.get(kind.__name__) is kind and not computes_otherwise(layer):
+            continue
+        if layer.layers or kind.__name__ in LAYERS:
+            raise FormatError(
+                f"a saved network must hold networks of elman alone, and layers of one's own by names that elman has "
+                f"not. Got {layer!r}."
+            )
+        twin = kind.from_parameters(layer.config, layer.parameters)
+        lost = [name for name in vars(layer) if name not in vars(twin) and not name.startswith("_")]
+        if lost:
+            must = f"{kind.__name__} must set in setup all that it keeps, of its options alone"
+            raise FormatError(f"{must}. Got {', '.join(lost)} from elsewhere.")
 
 
 def describe_config(net: Layer) -> Any:
@@ -44,13 +54,17 @@ def describe_config(net: Layer) -> Any:
     return json.loads(json.dumps(net.config, default=_cell_config))
 
 
-def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None = None) -> Network:
+def load(
+    path: str | os.PathLike[str] | bytes,
+    cells: Mapping[str, Cell] | None = None,
+    layers: Iterable[type[Layer]] = (),
+) -> Network:
     """Reads a network that `Network.save` wrote; its outputs are the same to the last bit.
 
     `path` is that of the file, or its content as bytes. `cells` gives the cells of your own that the file names,
-    name -> `elman.Cell`. Raises `FormatError`, naming the file and the field, for a file that is cut short or changed,
-    of another kind or version, or whose shapes do not fit; `FileNotFoundError` where there is none. Nothing in a file
-    is ever executed.
+    name -> `elman.Cell`, and `layers` the classes of your own layers, ``[MyLayer]``. Raises `FormatError`, naming the
+    file and the field, for a file that is cut short or changed, of another kind or version, or whose shapes do not fit;
+    `FileNotFoundError` where there is none. Nothing in a file is ever executed.
 
     >>> import elman, tempfile, numpy as np
     >>> net = elman.Network([elman.RNN(2, 3, seed=0)])
@@ -60,11 +74,11 @@ def load(path: str | os.PathLike[str] | bytes, cells: Mapping[str, Cell] | None 
     >>> np.array_equal(net.layers[0].Wx, same.layers[0].Wx)
     True
     """
-    cells = _read_cells(cells)
+    cells, kinds = _read_cells(cells), _read_kinds(layers)
     name, content = _content(path)
     try:
         description, tensors = read_described(content, "elman", VERSION)
-        return _build(_config(description, cells), tensors)
+        return _build(_config(description, cells, kinds), tensors)
     except (ValueError, RecursionError) as error:  # what a file can cause; all else is a fault of the library
         raise FormatError(f"{name} cannot be loaded: {error}") from error
 
@@ -75,6 +89,17 @@ def _read_cells(cells: Any) -> Mapping[str, Cell]:
     if not isinstance(cells, Mapping) or not all(isinstance(cell, Cell) for cell in cells.values()):
         raise TypeError(f"cells must be a mapping of names to cells, elman.Cell. Got {show(cells)}.")
     return cells
+
+
+def _read_kinds(layers: Any) -> dict[str, type[Layer]]:
+    """The classes of layers by their names: those of the library, and one's own."""
+    own = list(layers) if isinstance(layers, (list, tuple, set)) else [layers]
+    for kind in own:
+        if not (isinstance(kind, type) and issubclass(kind, Layer)):
+            raise TypeError(f"layers must be a list of classes of layers. Got {show(layers)}.")
+        if LAYERS.get(kind.__name__, kind) is not kind:
+            raise ValueError(f"a layer of one's own must have a name that elman has not. Got {kind.__name__!r}.")
+    return {**LAYERS, **{kind.__name__: kind for kind in own}}
 
 
 def _content(path: Any) -> tuple[str, bytes]:
@@ -122,12 +147,15 @@ def read_described(content: bytes, key: str, newest: int) -> tuple[Any, dict[str
     return description, tensors
 
 
-def _config(description: Any, cells: Mapping[str, Cell]) -> Any:
+_NETWORK = ("layers", "nodes", "outputs")  # the last two of graphs alone
+
+
+def _config(description: Any, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]) -> Any:
     """The network's config in a description, of known form; see `_layers`."""
     _check_fields(description, ("version", "network"), "its description")
     config = field(description, "network", dict, "its description")
-    _check_fields(config, ("layers",), "the network")
-    return _layers(config, "the network", description["version"], cells)
+    _check_fields(config, _NETWORK, "the network")
+    return _layers(config, "the network", description["version"], cells, kinds)
 
 
 def field(value: Any, name: str, kind: type, place: str) -> Any:
@@ -146,26 +174,43 @@ def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) 
         raise FormatError(f"{place} must have the fields {', '.join(known)} alone. Got {show(more[0])} too.")
 
 
-def _layers(config: Any, place: str, version: int, cells: Mapping[str, Cell]) -> dict[str, Any]:
+def _layers(
+    config: Any, place: str, version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
+) -> dict[str, Any]:
     """The config of a network, as one of this version and with its cells; refuses one of another form."""
+    for name in [name for name in ("nodes", "outputs") if name in config]:
+        if not all(isinstance(part, dict if name == "nodes" else str) for part in field(config, name, list, place)):
+            raise FormatError(
+                f"{name} of {place} must be a list of nodes, or of their names. Got {show(config[name])}."
+            )
     layers = []
     for i, entry in enumerate(field(config, "layers", list, place)):
         layer = f"layer {i} of {place}"
         if not isinstance(entry, dict):
             raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
-        kind = choice("the type of a layer", entry.get("type"), LAYERS)
-        if kind == "Network":
-            _check_fields(entry, ("type", "layers"), layer)
-            entry = {"type": kind, **_layers(entry, layer, version, cells)}
+        kind = _kind(entry.get("type"), kinds)
+        if kind is kinds["Network"]:
+            _check_fields(entry, ("type", *_NETWORK), layer)
+            entry = _layers(entry, layer, version, cells, kinds)
         elif "cell" in entry:
             cell, of_cell = field(entry, "cell", dict, layer), f"the cell of {layer}"
             _check_fields(cell, ("name", "options"), of_cell)
             name, options = field(cell, "name", str, of_cell), field(cell, "options", dict, of_cell)
             entry = {**entry, "cell": _find_cell(name, options, cells)}
-        elif version == 1 and "dtype" not in LAYERS[kind]._known_options():
+        elif version == 1 and "dtype" not in kind._known_options():
             entry = {key: value for key, value in entry.items() if key != "dtype"}
-        layers.append(entry)
-    return {"layers": layers}
+        layers.append({**entry, "type": kind})
+    return {**{name: config[name] for name in _NETWORK if name in config}, "layers": layers}
+
+
+def _kind(name: Any, kinds: Mapping[str, type[Layer]]) -> type[Layer]:
+    """The class of a layer, by its name."""
+    if isinstance(name, str) and name.isidentifier() and name not in kinds:
+        raise FormatError(
+            f"the layer {show(name)} must be given where it is one of your own: elman.load(path, layers=[...]). "
+            f"Got none of that name.{hint(name, kinds)}"
+        )
+    return kinds[choice("the type of a layer", name, kinds)]
 
 
 def _build(config: Any, tensors: Mapping[str, Array]) -> Network:

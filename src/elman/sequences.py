@@ -13,7 +13,7 @@ another, whatever the layout of the user's array: NumPy's sums over a row depend
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -22,7 +22,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 
-Form = Literal["array", "single", "list"]
+Kind = Literal["array", "single", "list"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Layout:
 
     lengths: Array | None
     count: int  # B
-    form: Form
+    form: Kind
     time: int = 0  # T of an array
     real: Array | None = None  # (N,) of a padded array: the rows of (B*T, ...) that are real steps
 
@@ -88,6 +88,42 @@ class Layout:
         return (self.time,) if self.form == "single" else (self.count, self.time)
 
 
+class Form(NamedTuple):
+    """What a tape knows of an input or an output, beside its values."""
+
+    layout: Layout
+    shape: tuple[int, ...]  # (N, features)
+    dtype: np.dtype[Any]
+
+    def gradient(self, name: str, value: Any) -> Array:
+        """The packed rows of a gradient in the user's form; None stands for 0."""
+        return np.zeros(self.shape, self.dtype) if value is None else self.layout.pack(name, value, self._read)
+
+    def _read(self, name: str, value: Any, outer: tuple[int, ...]) -> Array:
+        array = checks.real_array(name, value, self.dtype)
+        checks.shape(name, array, (*outer, *self.shape[1:]))
+        return array
+
+    def unpack(self, values: Array | None, own: bool) -> Any:
+        """Packed gradients in the user's form; None, of tokens, stays None."""
+        return None if values is None else self.layout.unpack(values, own)
+
+
+class Forms(dict[str, Form]):
+    """The same of several inputs or outputs."""
+
+    @property
+    def layout(self) -> Layout:
+        return next(iter(self.values())).layout
+
+    def gradient(self, name: str, value: Any) -> dict[str, Array]:
+        given = dict.fromkeys(self) if value is None else by_name(name, value, self, every=False)
+        return {part: form.gradient(f"{name}[{part!r}]", given[part]) for part, form in self.items()}
+
+    def unpack(self, values: Mapping[str, Array | None], own: bool) -> dict[str, Any]:
+        return {name: form.unpack(values[name], own=True) for name, form in self.items()}
+
+
 class Sequences(NamedTuple):
     """A batch: packed rows `values` (N, features), or (N,) for tokens, and their layout."""
 
@@ -100,6 +136,14 @@ class Sequences(NamedTuple):
         if self.layout.lengths is None:
             raise ShapeError("a layer over time must be given sequences. Got vectors, one an example.")
         return self.layout.lengths
+
+    @property
+    def form(self) -> Form:
+        return Form(self.layout, self.values.shape, self.values.dtype)
+
+    def unpack(self, own: bool = False) -> Any:
+        """The values in the user's form; see `Layout.unpack`."""
+        return self.layout.unpack(self.values, own)
 
     @property
     def parts(self) -> list[Array]:
@@ -122,30 +166,84 @@ class Sequences(NamedTuple):
         return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
 
     def split(self, parts: int) -> Sequences:
-        """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves."""
+        """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves.
+
+        One vector stands beside each of them.
+        """
+        if self.layout.lengths is None:
+            return Sequences(self.values.repeat(parts, axis=0), Layout(None, parts, "array"))
         steps = int(self.lengths.sum())
         ends = np.arange(1, parts + 1) * steps // parts
         return Sequences(self.values, Layout(np.diff(ends, prepend=0), parts, "list"))
 
 
-def pack_features(
-    name: str, x: Any, width: int | None, dtype: Any, lengths: Any = None, *, own: bool = False
+@dataclass(frozen=True)
+class Several:
+    """Values of one batch by name: the inputs of a network that reads several, or its outputs."""
+
+    named: Mapping[str, Sequences]
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """That of the first part over time, or of the first one where all are vectors."""
+        layouts = [part.layout for part in self.named.values()]
+        return next((layout for layout in layouts if layout.lengths is not None), layouts[0])
+
+    @property
+    def lengths(self) -> Array:
+        """(B,): the number of steps of each sequence of the first part over time."""
+        return Sequences(np.empty(0), self.layout).lengths
+
+    @property
+    def form(self) -> Forms:
+        return Forms({name: part.form for name, part in self.named.items()})
+
+    def unpack(self, own: bool = False) -> dict[str, Any]:
+        """The values of each in the user's form, by name."""
+        return {name: part.unpack(own) for name, part in self.named.items()}
+
+    def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
+        """The chosen sequences; see `Sequences.take`."""
+        return Several({name: part.take(indices, begin, end) for name, part in self.named.items()})
+
+    def split(self, parts: int) -> Several:
+        """One long sequence of each input as shorter ones; see `Sequences.split`."""
+        return Several({name: part.split(parts) for name, part in self.named.items()})
+
+
+def pack(
+    name: str,
+    x: Any,
+    width: int | None,
+    dtype: Any,
+    lengths: Any = None,
+    *,
+    tokens: int | None = None,
+    vectors: bool = False,
+    own: bool = False,
 ) -> Sequences:
-    """Real features as packed sequences.
+    """Real features as packed sequences, or tokens: whole numbers below `tokens`.
 
-    `x` is (batch, time, width), one sequence (time, width), or a list of (time_i, width). With `own` the values
-    are a copy, for a tape that must outlive the caller's array.
+    `x` is (batch, time, width), one sequence (time, width), or a list of (time_i, width); tokens have no last axis,
+    and what stands in their padding is not looked at. With `vectors` it has no axis of time. With `own` the values are
+    a copy, for a tape that must outlive the caller's array.
     """
-    step = (width if width is not None else "features",)
-    return _pack(name, x, step, lambda rows, where: checks.converted(name, rows, dtype, where), lengths, own)
+    step = () if tokens is not None else (width if width is not None else "features",)
+    read: Callable[..., Array] = checks.number_array if step else checks.whole_numbers
+    if vectors:
+        rows, layout = _pack_vectors(name, x, step, read)
+    else:
+        form = _pack_list if _is_ragged_list(x, len(step)) else _pack_array
+        rows, layout = form(name, x, step, read, lengths)
 
+    def where(index: tuple[int, ...]) -> str:
+        return place(index, layout)
 
-def pack_tokens(name: str, x: Any, count: int, lengths: Any = None, *, own: bool = False) -> Sequences:
-    """Tokens, whole numbers below `count`, as packed sequences: (batch, time), (time,), or a list of (time_i,).
-
-    What stands in the padding is not looked at.
-    """
-    return _pack(name, x, (), lambda rows, where: checks.indices(name, rows, count, where), lengths, own)
+    found = checks.converted(name, rows, dtype, where) if step else checks.indices(name, rows, tokens or 0, where)
+    values = np.ascontiguousarray(found)
+    if own and values is rows and layout.form != "list" and layout.real is None:  # else they are a copy already
+        values = rows.copy()
+    return Sequences(values, layout)
 
 
 def place(index: tuple[int, ...], layout: Layout) -> str:
@@ -158,13 +256,32 @@ def place(index: tuple[int, ...], layout: Layout) -> str:
     return f"{words}, feature {feature[0]}" if feature else words
 
 
-def _pack(name: str, x: Any, step: tuple[int | str, ...], convert: Any, lengths: Any, own: bool) -> Sequences:
-    read = checks.number_array if step else checks.whole_numbers
-    rows, layout = (_pack_list if _is_ragged_list(x, len(step)) else _pack_array)(name, x, step, read, lengths)
-    values = np.ascontiguousarray(convert(rows, lambda index: place(index, layout)))
-    if own and values is rows and layout.form != "list" and layout.real is None:  # else they are a copy already
-        values = rows.copy()
-    return Sequences(values, layout)
+def by_name(name: str, given: Any, names: Collection[str], every: bool = True) -> dict[str, Any]:
+    """What a mapping gives for each of some names, None where it gives nothing, which `every` refuses."""
+    found = checks.mapping(name, given, f"of {checks.listed(names)} to their values")
+    for key in found:
+        checks.choice(f"a name in {name}", key, names)
+    missing = [key for key in names if key not in found]
+    if missing and every:
+        raise ValueError(f"{name} must hold {', '.join(names)}. Got none for {', '.join(missing)}.")
+    return {key: found.get(key) for key in names}
+
+
+def axes_before_features(x: Any, tokens: bool) -> int:
+    """2 for a batch, an array or a list; 1 for one sequence, or one vector per sequence; 0 for a vector alone."""
+    rank = 0 if tokens else 1
+    return 2 if _is_ragged_list(x, rank) else checks.rank(x) - rank
+
+
+def _pack_vectors(name: str, x: Any, step: tuple[int | str, ...], read: Any) -> tuple[Array, Layout]:
+    """One vector per sequence, (batch, width), or the vector of the only one, (width,)."""
+    array = read(name, x)
+    checks.shape(name, array, ("batch", *step), step)
+    if array.size == 0:
+        raise ShapeError(f"{name} must have at least one sequence and one feature. Got {array.shape}.")
+    if array.ndim == len(step):
+        return array[None], Layout(None, 1, "single")
+    return array, Layout(None, len(array), "array")
 
 
 def _pack_list(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengths: Any) -> tuple[Array, Layout]:
@@ -207,7 +324,7 @@ def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengt
 
 
 @functools.lru_cache(maxsize=256)
-def _dense_layout(batch: int, time: int, form: Form) -> Layout:
+def _dense_layout(batch: int, time: int, form: Kind) -> Layout:
     """The layout of a batch without padding; all batches of one shape share it, so its lengths cannot be written."""
     lengths = np.full(batch, time, np.int64)
     lengths.flags.writeable = False

@@ -15,11 +15,10 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
-from elman.layers import Layer, Recurrent
-from elman.layers.layer import flat_layers
+from elman.layers.layer import Layer, State
 from elman.missing import LastValues, axes, refuse_missing
 from elman.plan import Plan
-from elman.sequences import Layout
+from elman.sequences import Layout, by_name
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -43,8 +42,10 @@ class Stream:
     row by row (a NaN before any value is refused). The last values are no part of `state`, but copies and pickles keep
     them, and `reset` forgets them. Infinity is a value. Tokens are never missing: "forward" is refused.
 
-    A `LastStep` gives the output of each step: that of a sequence which ended there. Raises `ShapeError` for a network
-    that must see a whole sequence first: with a bidirectional layer, another pool over time, `Reverse` or `Masking`.
+    A `LastStep` gives the output of each step: that of a sequence which ended there. A network of several inputs takes
+    them by name, vectors per sequence at every step too, and outputs by name come as a dict. Raises `ShapeError`, which
+    names the node, for a network that must see a whole sequence first: with a bidirectional layer, another pool over
+    time, `Reverse` or `Masking`, a node that starts from another, or a sequence beside its own last step.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])
@@ -57,12 +58,14 @@ class Stream:
     __slots__ = (
         "__weakref__",
         "_batch",
-        "_layers",
+        "_dtype",
+        "_fills",
+        "_gives",
         "_missing",
         "_only",
         "_outer",
+        "_plain",
         "_plan",
-        "_rows",
         "_spares",
         "_steppers",
     )
@@ -74,21 +77,25 @@ class Stream:
         self._plan = plan
         self._batch = None if batch is None else checks.size("batch", batch)
         self._missing = checks.choice("missing", missing, ("pass", "raise", "forward"))
-        if missing == "forward" and (net.takes_tokens or net.input_size is None or net.dtype is None):
+        self._fills = [width or 0 for _, width, _ in net.takes] if missing == "forward" else []
+        if 0 in self._fills or (self._fills and net.dtype is None) or (self._fills and any(t[2] for t in net.takes)):
             raise ValueError(
                 f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
             )
         self._outer = () if self._batch is None else (self._batch,)
-        # The layers that change a step; None, in the first place, is where missing values are filled.
-        self._layers = [None, *plan.layers] if missing == "forward" else plan.layers
-        self._rows = [None, *plan.rows] if missing == "forward" else plan.rows
+        # An input as it is computed with needs no look into it.
+        self._dtype = net.dtype
+        as_is = len(net.takes) == 1 and net.input_size is not None and missing != "raise"
+        self._plain = (*self._outer, net.input_size) if as_is and net.dtype is not None else None
+        self._gives = None if net.graph.named else next(iter(plan.outputs.values()))  # the value that comes out
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
-        for stepper, first, layer in zip(self._steppers, self._first, self._layers, strict=True):
-            if stepper is not None and isinstance(layer, Recurrent) and layer.learned_state:
-                stepper.set_state(*first)
+        if not plan.begins_at_0:
+            self._put(self._steppers, self._first)
         # A single recurrent layer is one call away.
-        alone = len(self._layers) == 1 and self._steppers[0] is not None and missing == "pass"
+        alone = (
+            len(self._steppers) == 1 and plan.packed[0] is not None and missing == "pass" and self._gives is not None
+        )
         self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
 
     @property
@@ -119,38 +126,53 @@ class Stream:
         return y
 
     def _step(self, x: Any, out: Array | None) -> Any:
-        rows = self._read(x, ())
+        values = self._read_all(x, ())
         if out is None:
-            return self._move(self._through, rows)
-        self._move(self._through, rows, self._writable(out, rows.dtype if self.net.dtype is None else self.net.dtype))
+            return self._move(self._through, values)
+        if self._gives is None:
+            raise ValueError("out must be left out for a network that gives several outputs. Got an array.")
+        dtype = values[0].dtype if self.net.dtype is None else self.net.dtype
+        self._move(self._through, values, self._writable(out, dtype))
         return out
 
     def run(self, x: Any) -> Any:
         """The outputs of a chunk of steps: x is (time, features), or (batch, time, features), without features for
         tokens. The numbers, and the state afterwards, are those of as many calls of `step`."""
-        rows = self._read(x, ("time",))
-        if rows.shape[len(self._outer)] == 0:
-            raise ShapeError(f"x must have at least one step. Got {rows.shape}.")
-        return self._move(self._through, rows, None, True)
+        values = self._read_all(x, ("time",))
+        time = values[0].shape[len(self._outer)]
+        if time == 0 or any(rows.shape[len(self._outer)] != time for rows in values):
+            raise ShapeError(f"x must have at least one step, and as many in each input. Got {values[0].shape}.")
+        return self._move(self._through, values, None, True)
 
-    def _through(self, steppers: Steppers, x: Array, out: Array | None = None, chunk: bool = False) -> Array:
+    def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
-        rows = x
-        for stateless, stepper in zip(self._rows, steppers, strict=True):
+        plan, gives, values = self._plan, self._gives, x  # to which each layer adds what it gives
+        if self._fills:
+            for j, filler in enumerate(steppers[: len(self._fills)]):
+                values[j] = filler.run(values[j]) if chunk else filler.step(values[j])  # type: ignore[union-attr]
+            steppers = steppers[len(self._fills) :]
+        y: Any = values[-1]
+        for stateless, stepper, reads in zip(plan.rows, steppers, plan.reads, strict=True):
+            rows: Any = (
+                y if reads is None else values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
+            )
             if stepper is None:
-                rows = stateless(rows)  # type: ignore[misc]
-                continue
-            y = stepper.run(rows) if chunk else stepper.step(rows, out if stepper is steppers[-1] else None)
-            if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
-                rows = np.ascontiguousarray(rows, self.net.dtype)
-                y = stepper.run(rows) if chunk else stepper.step(rows)
-                assert y is not NotImplemented  # the layers fit together
-            rows = y
-        if out is not None and rows is not out:
-            out[...] = rows
-        elif not self.net.stateful and np.may_share_memory(rows, x):  # layers that do nothing hand on what they get
-            rows = rows.copy()
-        return rows
+                y = stateless(rows)  # type: ignore[misc]
+            else:
+                y = stepper.run(rows) if chunk else stepper.step(rows, out if gives == len(values) else None)
+                if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
+                    rows = np.ascontiguousarray(rows, self.net.dtype)
+                    y = stepper.run(rows) if chunk else stepper.step(rows)
+                    assert y is not NotImplemented  # the layers fit together
+            values.append(y)
+        if gives is None:
+            return {name: np.array(values[j]) for name, j in plan.outputs.items()}
+        y = values[gives]
+        if out is not None and y is not out:
+            out[...] = y
+        elif not plan.net.stateful and any(np.may_share_memory(y, rows) for rows in values[: len(plan.net.inputs)]):
+            y = y.copy()  # layers that do nothing hand on what they get
+        return y
 
     def _move(self, act: Callable[..., T], *args: Any) -> T:
         """Lets ``act(steppers, *args)`` change the state, wholly or not at all.
@@ -176,8 +198,7 @@ class Stream:
     def _new_steppers(self) -> Steppers:
         try:
             made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
-            if self._missing == "forward":
-                made.insert(0, LastValues(self._batch, self.net.input_size or 0, self.net.dtype))
+            made[:0] = [LastValues(self._batch, width, self.net.dtype) for width in self._fills]
         except (MemoryError, ValueError):  # NumPy's ValueError: of no size that an array can have
             raise MemoryError(f"batch must be small enough for the memory. Got {self._batch or 1}.") from None
         return tuple(made)
@@ -185,8 +206,7 @@ class Stream:
     @property
     def _first(self) -> list[Arrays]:
         """The state of every stepper before the first step, (1, width) each."""
-        last = [LastValues.first(self.net.input_size or 0, self.net.dtype)] if self._missing == "forward" else []
-        return [*last, *self._plan.first]
+        return [*(LastValues.first(width, self.net.dtype) for width in self._fills), *self._plan.first]
 
     def reset(self, rows: Any = None) -> None:
         """Back to the state before the first step, 0 or the learned one.
@@ -215,26 +235,21 @@ class Stream:
     def state(self) -> list[Any]:
         """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
         networks nest. A copy; may be assigned."""
-        pairs = [(s, r) for s, r in zip(self._steppers, self._layers, strict=True) if s and isinstance(r, Recurrent)]
-        return _nested(self.net, (layer._write_state([s.state()], self._layout) for s, layer in pairs))
+        own = self._steppers[len(self._fills) :]
+        states = (stepper.state() for stepper in own if stepper is not None)
+        return self.net.unpack_state(_nested(self.net, states), self._layout)
 
     @state.setter
     def state(self, value: list[Any]) -> None:
-        read = iter([*self._collect(self.net, value)])  # all of it is checked before any is taken over
+        # All of it is checked before any is taken over.
+        read = iter([*_flat(self.net, self.net.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
-            for stepper, layer, first in zip(steppers, self._layers, self._first, strict=True):
-                if stepper is not None and layer is not None:
+            for stepper, first in zip(steppers[len(self._fills) :], self._plan.first, strict=True):
+                if stepper is not None:
                     stepper.set_state(*(next(read) or first))
 
         self._move(put)
-
-    def _collect(self, net: Any, value: Any) -> Iterator[Arrays | None]:
-        for layer, entry in zip(net.layers, net._spread_state("state", value), strict=True):
-            if layer.layers and layer.stateful:
-                yield from self._collect(layer, entry)
-            elif isinstance(layer, Recurrent):
-                yield from layer._read_state("state", entry, self._layout)
 
     @property
     def _layout(self) -> Layout:
@@ -261,18 +276,29 @@ class Stream:
         self.__init__(*saved[:3])  # type: ignore[misc]
         self._put(self._steppers, saved[3])
 
-    def _read(self, x: Any, middle: tuple[str, ...]) -> Array:
-        """x as rows that the first layer takes: (batch, ..., features), or without batch."""
-        net = self.net
-        if net.takes_tokens:
-            tokens = checks.integer_array("x", x, flat_layers(net)[0].config["count"])
-            checks.shape("x", tokens, (*self._outer, *middle))
+    def _read_all(self, x: Any, middle: tuple[str, ...]) -> list[Array]:
+        """The inputs as rows that the first layers take."""
+        plain = not middle and type(x) is np.ndarray and x.shape == self._plain
+        if plain and x.dtype == self._dtype and x.flags.carray:
+            return [x]
+        if len(self.net.takes) == 1:
+            return [self._read(x, middle, "x", *self.net.takes[0][1:])]
+        return [
+            self._read(part, middle, *take)
+            for take, part in zip(self.net.takes, by_name("x", x, self.net.inputs).values(), strict=True)
+        ]
+
+    def _read(self, x: Any, middle: tuple[str, ...], name: str, width: int | None, count: int | None) -> Array:
+        """One input as rows, (batch, ..., features), or without batch."""
+        if count is not None:
+            tokens = checks.integer_array(name, x, count)
+            checks.shape(name, tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))
-        array = checks.real_array("x", x, net.dtype, names)
-        wanted = (*self._outer, *middle, "features" if net.input_size is None else net.input_size)
+        array = checks.real_array(name, x, self._plan.net.dtype, names)
+        wanted = (*self._outer, *middle, "features" if width is None else width)
         if array.shape != wanted:
-            checks.shape("x", array, wanted)
+            checks.shape(name, array, wanted)
         if self._missing == "raise":
             refuse_missing(array, names)
         return np.ascontiguousarray(array)
@@ -300,6 +326,16 @@ class Stream:
 def _nested(net: Layer, entries: Iterator[Any]) -> list[Any]:
     """The entries, one for each recurrent layer, in lists that nest as the networks do."""
     return [_nested(layer, entries) if layer.layers else next(entries) for layer in net.layers if layer.stateful]
+
+
+def _flat(net: Layer, state: State) -> Iterator[Arrays | None]:
+    """The entries of the same lists, one for each recurrent layer; None where none are given."""
+    stateful = [layer for layer in net.layers if layer.stateful]
+    for layer, entry in zip(stateful, state or [None] * len(stateful), strict=True):
+        if layer.layers:
+            yield from _flat(layer, entry)
+        else:
+            yield entry
 
 
 def _row_indices(rows: Any, batch: int) -> Array:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from elman.cells.calling import Zones, advance
-from elman.cells.cell import Arrays, Cell
+from elman.cells.cell import Arrays
 from elman.checks import Array
 
 
 class Stepper(Protocol):
-    """The recurrent state of one sequence, or of a batch of them side by side, advanced one step at a time.
+    """The state of one sequence, or of a batch of them side by side, advanced one step at a time.
 
     What the compiled steppers and the plain ones keep alike, so that a stream need not know which it has:
 
@@ -43,7 +43,7 @@ class Stepper(Protocol):
 
 
 class Packed(Protocol):
-    """A cell with its weights, shared by any number of streams."""
+    """A layer with its weights, shared by any number of streams."""
 
     def stream(self, batch: int | None = None, /) -> Stepper:
         """A stepper in the state 0: of one sequence, or with an axis for a batch of so many."""
@@ -56,13 +56,13 @@ def two_at_once() -> RuntimeError:
 
 @dataclass(frozen=True)
 class PlainPacked:
-    """A cell without a kernel, with its weights, which cannot be written into."""
+    """What streams without a kernel share: ``step(x, state) -> y, next_state`` for x (B, I), and what it takes."""
 
-    cell: Cell
-    weights: Arrays
+    step: Callable[[Array, Arrays], tuple[Array, Arrays]]
     input_size: int
-    hidden_size: int
-    zones: Zones | None = None  # the rates of zoneout: a stream gives its expectation
+    output_size: int
+    widths: tuple[int, ...]  # of the states
+    dtype: np.dtype[Any]
 
     def stream(self, batch: int | None = None) -> PlainStepper:
         return PlainStepper(self, batch)
@@ -74,19 +74,18 @@ class PlainStepper:
     def __init__(self, packed: PlainPacked, batch: int | None) -> None:
         self._packed = packed
         self._outer = () if batch is None else (batch,)
-        self._dtype = packed.weights[0].dtype
-        widths = packed.cell.widths(packed.hidden_size)
-        self._x_shape, self._y_shape = (*self._outer, packed.input_size), (*self._outer, widths[0])
+        self._dtype = packed.dtype
+        self._x_shape, self._y_shape = (*self._outer, packed.input_size), (*self._outer, packed.output_size)
         # Replaced as a whole by every change, also where arrays are written into: so another call can tell.
-        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in widths])
+        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in packed.widths])
 
     def step(self, x: Array, out: Array | None = None) -> Any:
         if not self._takes(x, self._x_shape) or (out is not None and not self._takes(out, self._y_shape, True)):
             return NotImplemented
         before = self._state
         # A view: the step locks what it is given, and the caller's array stays as it is.
-        after = self._next(x[:] if self._outer else x[None], before)
-        y = after[0] if self._outer else after[0][0]
+        y, after = self._next(x[:] if self._outer else x[None], before)
+        y = y if self._outer else y[0]
         if out is None:
             out = y.copy()
         else:
@@ -100,10 +99,9 @@ class PlainStepper:
             return NotImplemented
         before = after = self._state
         rows = x if self._outer else x[None]
-        y = np.empty((len(rows), steps, before[0].shape[1]), self._dtype)
+        y = np.empty((len(rows), steps, self._packed.output_size), self._dtype)
         for t in range(steps):
-            after = self._next(rows[:, t], after)
-            y[:, t] = after[0]
+            y[:, t], after = self._next(rows[:, t], after)
         self._commit(before, after)
         return y if self._outer else y[0]
 
@@ -130,10 +128,8 @@ class PlainStepper:
             return False
         return array.flags.carray if writable else array.flags.aligned
 
-    def _next(self, x: Array, state: Arrays) -> Arrays:
-        packed = self._packed
-        x = x if x.flags.c_contiguous else np.ascontiguousarray(x)
-        return advance(packed.cell, x, state, packed.weights, (), packed.zones)[0]
+    def _next(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return self._packed.step(x if x.flags.c_contiguous else np.ascontiguousarray(x), state)
 
     def _commit(self, before: Arrays, after: Arrays) -> None:
         own = tuple([s.copy() for s in after])  # whatever the cell keeps of them

@@ -239,7 +239,7 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         for parts in inputs.chunks(STEPS):
             lengths = np.array([len(part) for part in parts], np.int64)
             x = Sequences(self._scaled(parts, self.scaler_, inputs.names, start), Layout(lengths, len(parts), "list"))
-            y, _, _ = self.network_._run(x, None, None, keep=False)
+            y, _, _ = self.network_.run(x, None, None, keep=False)
             if not np.isfinite(y.values).all():
                 row, _ = checks.first(~np.isfinite(y.values))
                 at = f"sequence {start + row}" if y.layout.lengths is None else place(parts, start, row)

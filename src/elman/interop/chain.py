@@ -12,7 +12,7 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
 from elman.layers import Dense, Layer, Recurrent
-from elman.layers.layer import computes_otherwise, every_layer, flat_layers
+from elman.layers.nesting import computes_otherwise, every_layer, flat_layers
 from elman.network import Network
 
 
@@ -23,7 +23,19 @@ def layers_of(net: Any) -> list[Layer]:
     for layer in every_layer(net):
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
+        if isinstance(layer, Network) and not layer.graph.is_chain:
+            raise FormatError(f"net must be a chain for this format, one layer after another. Got {branch(layer)}.")
     return flat_layers(net)
+
+
+def branch(net: Network) -> str:
+    """The first node of a graph that makes it no chain, in words."""
+    graph = net.graph
+    for i, _, reads, start, _ in graph.nodes:
+        if reads != (i,) or start is not None:
+            names = " and ".join(repr((*graph.inputs, *graph.names)[j]) for j in reads)
+            return f"{graph.called(i)} which reads {names}" + (", and starts from a state" if start is not None else "")
+    return f"outputs {', '.join(map(repr, net.config['outputs']))}"
 
 
 def network_of(layers: Iterable[Layer], source: str) -> Network:

@@ -12,11 +12,11 @@ import numpy as np
 from elman import engine
 from elman.checks import FormatError, MissingExtraError, ShapeError
 from elman.interop import formats
-from elman.interop.chain import layers_of
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.formats import Format, Where
 from elman.interop.outlines import Outline, outline_of
 from elman.layers import Layer, Recurrent
+from elman.layers.nesting import flat_layers, placed_layers
 from elman.network import Network
 
 
@@ -60,15 +60,19 @@ class Inspection:
         return "\n".join([*lines, *self._network_lines(self.network)])
 
     def _network_lines(self, net: Network) -> list[str]:
-        first = layers_of(net)[0]
-        takes = "tokens (batch, time)" if first.takes_tokens else f"(batch, time, {net.input_size or 'features'})"
+        takes = ", ".join(
+            f"{name + ' ' if len(net.inputs) > 1 else ''}"
+            + ("tokens (batch, time)" if tokens else f"(batch, time, {width or 'features'})")
+            for name, width, tokens in net.takes
+        )
+        places = [str(i) if net.graph.is_chain else place for i, (place, _) in enumerate(placed_layers(net))]
         count = len(self.layers)
         kind = "" if net.dtype is None else f", {net.dtype}"
         lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters{kind}; takes {takes}"]
         names, sizes = [str(layer) for layer in self.layers], [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, sizes))
         for i, layer in enumerate(self.layers):
-            lines.append(f"  {i}  {names[i]:<{left}} {sizes[i]:>{right}}")
+            lines.append(f"  {places[i]}  {names[i]:<{left}} {sizes[i]:>{right}}")
             if layer.code:
                 gates = f"gates {', '.join(layer.gates)} in the file; " if layer.gates else ""
                 lines.append(f"     {gates}run by the {layer.code}")
@@ -116,7 +120,7 @@ def inspect(path: Where) -> Inspection:
         network=net,
         refused=reason if net is None else "",
         contents=outline.contents,
-        layers=tuple(_layer_report(layer, form) for layer in layers_of(net)) if net else (),
+        layers=tuple(_layer_report(layer, form) for layer in flat_layers(net)) if net else (),
         not_finite=not_finite(net) if net else {},
         streams=_cannot_stream(net) if net else "",
         states=_states(net) if net else (),
@@ -165,8 +169,8 @@ def _cannot_stream(net: Network) -> str:
 def _states(net: Network) -> tuple[str, ...]:
     """The states of each recurrent layer, with their shapes for one sequence."""
     return tuple(
-        f"{i}.{name} {(2, width) if layer.bidirectional else (width,)}"
-        for i, layer in enumerate(layers_of(net))
+        f"{i if net.graph.is_chain else place}.{name} {(2, width) if layer.bidirectional else (width,)}"
+        for i, (place, layer) in enumerate(placed_layers(net))
         if isinstance(layer, Recurrent)
         for name, width in zip(layer.cell.states, layer.cell.widths(layer.hidden_size), strict=True)
     )

@@ -3,6 +3,7 @@
 from elman.layers.activate import Activate
 from elman.layers.built_in import GRU, LSTM, RNN
 from elman.layers.directions import MergeDirections, Reverse
+from elman.layers.joining import Add, Concatenate, Joining, Multiply
 from elman.layers.layer import Layer, Tape
 from elman.layers.masking import Masking
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
@@ -13,7 +14,7 @@ from elman.layers.recurrent import Recurrent
 LAYERS: dict[str, type[Layer]] = {
     name: cls
     for name, cls in sorted(globals().items())
-    if isinstance(cls, type) and issubclass(cls, Layer) and cls is not Layer
+    if isinstance(cls, type) and issubclass(cls, Layer) and cls not in (Layer, Joining)
 }
 
 __all__ = [
@@ -22,9 +23,12 @@ __all__ = [
     "LSTM",
     "RNN",
     "Activate",
+    "Add",
+    "Concatenate",
     "Dense",
     "Dropout",
     "Embedding",
+    "Joining",
     "LastStep",
     "LastSteps",
     "Layer",
@@ -33,6 +37,7 @@ __all__ = [
     "MaxOverTime",
     "MeanOverTime",
     "MergeDirections",
+    "Multiply",
     "Recurrent",
     "Reverse",
     "Tape",

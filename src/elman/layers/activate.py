@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks, engine
 from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of, softmax
+from elman.cells.cell import Arrays
 from elman.checks import Array
-from elman.layers.layer import Gradients, Layer
+from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 def softmax_derivative(y: Array, dy: Array) -> Array:
@@ -59,25 +57,23 @@ class Activate(Layer):
     def __init__(self, activation: str | Activation) -> None:
         super().__init__(activation=activation)
 
-    def _setup(self, activation: Any) -> None:
+    def setup(self, activation: Any) -> None:
         activation = name_of(activation)
         if isinstance(activation, str):
             activation = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES])
         over_features = isinstance(activation, str) and activation in OVER_FEATURES
         self.activation = activation if over_features else as_activation(activation)
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        y = self._rows(x.values)
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
+        y, _ = self.step(x.values, ())
         return x.with_values(y), None, y if keep else None
 
-    def _rows(self, rows: Array) -> Array:
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         if isinstance(self.activation, str):
-            return _FUNCTIONS[self.activation][0](rows)
-        return engine.activate(rows, self.activation)
+            return _FUNCTIONS[self.activation][0](x), ()
+        return engine.activate(x, self.activation), ()
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
-        if dy is None:
-            return np.zeros_like(kept), None, {}
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         if isinstance(self.activation, str):
             return _FUNCTIONS[self.activation][1](kept, dy), None, {}
         return dy * self.activation.derivative(kept), None, {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,26 +16,23 @@ from elman.cells.rnn import rnn_cell
 from elman.layers.recurrent import Recurrent
 from elman.options import defaults
 
-if TYPE_CHECKING:
-    from numpy.random import Generator
-
 
 class _BuiltIn(Recurrent):
     """A recurrent layer whose cell is made from options of its own; they are in its config in the cell's place."""
 
     _cell: Callable[..., Cell]
 
-    def _setup(self, **options: Any) -> None:  # type: ignore[override]
+    def setup(self, **options: Any) -> None:  # type: ignore[override]
         of_cell = {name: options.pop(name) for name in defaults(self._cell) if name in options}
-        super()._setup(cell=self._cell(**of_cell), **options)
+        super().setup(cell=self._cell(**of_cell), **options)
 
     @classmethod
     def _known_options(cls) -> Mapping[str, Any]:
-        known = {**defaults(Recurrent._setup), **defaults(cls._cell)}
+        known = {**defaults(Recurrent.setup), **defaults(cls._cell)}
         return {name: default for name, default in known.items() if name != "cell"}
 
     def _describe(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        found = super()._describe(defaults(Recurrent._setup))
+        found = super()._describe(defaults(Recurrent.setup))
         del found["cell"]
         sizes = {name: found.pop(name) for name in ("input_size", "hidden_size")}
         return {**sizes, **self.cell.options, **found}
@@ -158,8 +155,8 @@ class LSTM(_BuiltIn):
         self._forget_bias = None if forget_bias is None else checks.number("forget_bias", forget_bias)
         self._begin(locals())
 
-    def _draw(self, rng: Generator) -> None:
-        super()._draw(rng)
+    def draw(self, rng: np.random.Generator) -> None:
+        super().draw(rng)
         if self._forget_bias is None or "f" not in self.cell.gates:
             return
         for suffix in self._suffixes():

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks
+from elman.cells.cell import Arrays
 from elman.checks import Array
-from elman.layers.layer import Gradients, Layer
+from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 class Reverse(Layer):
@@ -31,16 +29,15 @@ class Reverse(Layer):
     def __init__(self) -> None:
         super().__init__()
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         lengths = x.lengths
         ends = np.cumsum(lengths)
         # Row i of a sequence comes from its row (first + last) - i.
         rows = np.repeat(2 * ends - lengths - 1, lengths) - np.arange(len(x.values))
-        return x.with_values(x.values[rows]), None, (rows, x.values.shape, x.values.dtype)
+        return x.with_values(x.values[rows]), None, rows
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
-        rows, shape, dtype = kept
-        return np.zeros(shape, dtype) if dy is None else dy[rows], None, {}
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
+        return dy[kept], None, {}
 
 
 class MergeDirections(Layer):
@@ -63,26 +60,24 @@ class MergeDirections(Layer):
     def __init__(self, mode: str) -> None:
         super().__init__(mode=mode)
 
-    def _setup(self, mode: str) -> None:
+    def setup(self, mode: str) -> None:
         self.mode = checks.choice("mode", mode, ("sum", "mul", "ave"))
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        return x.with_values(self._rows(x.values)), None, halves(x.values) if keep else None
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
+        return x.with_values(self.step(x.values, ())[0]), None, halves(x.values) if keep else None
 
-    def _rows(self, rows: Array) -> Array:
-        a, b = halves(rows)
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        a, b = halves(x)
         if self.mode == "mul":
-            return np.asarray(a * b)
+            return a * b, ()
         y = a + b
         if self.mode == "ave":
             y *= 0.5
-        return np.asarray(y)
+        return y, ()
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         a, b = kept
-        if dy is None:
-            da = db = np.zeros_like(a)
-        elif self.mode == "mul":
+        if self.mode == "mul":
             da, db = dy * b, dy * a
         else:
             da = db = dy if self.mode == "sum" else dy * dy.dtype.type(0.5)

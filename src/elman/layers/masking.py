@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.layers.layer import Gradients, Layer
+from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Layout, Sequences
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 class Masking(Layer):
@@ -39,10 +36,10 @@ class Masking(Layer):
     def __init__(self, value: float = 0.0) -> None:
         super().__init__(value=value)
 
-    def _setup(self, value: float) -> None:
+    def setup(self, value: float) -> None:
         self.value = checks.number("value", value)
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         lengths = x.lengths
         remain = (x.values != x.values.dtype.type(self.value)).any(-1)  # (N,)
         if remain.all():
@@ -56,8 +53,8 @@ class Masking(Layer):
             )
         return Sequences(x.values[remain], _shortened(x.layout, counts)), None, remain
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
-        if kept is None or dy is None:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array | None, None, Gradients]:
+        if kept is None:
             return dy, None, {}
         dx = np.zeros((len(kept), dy.shape[1]), dy.dtype)
         dx[kept] = dy

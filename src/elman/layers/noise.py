@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 def dropout_rate(name: str, value: Any, at_one: str = "nothing is left") -> float:
@@ -22,12 +19,12 @@ def dropout_rate(name: str, value: Any, at_one: str = "nothing is left") -> floa
     return rate
 
 
-def dropout_mask(rng: Generator, rate: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def dropout_mask(rng: np.random.Generator, rate: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1."""
     return np.multiply(~_happens(rng, rate, shape), dtype.type(1 / (1 - rate)), dtype=dtype)
 
 
-def _happens(rng: Generator, rate: float, shape: tuple[int, ...]) -> Array:
+def _happens(rng: np.random.Generator, rate: float, shape: tuple[int, ...]) -> Array:
     """True with probability `rate`, to within 2^-32: twice as fast as drawing a float for each."""
     count = math.prod(shape)
     halves = rng.integers(0, 2**64, -(-count // 2), np.uint64).view(np.uint32)[:count]
@@ -49,7 +46,7 @@ def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
 
 
 def zones(
-    rng: Generator | None, rates: tuple[float, ...], rows: int, widths: tuple[int, ...], dtype: np.dtype[Any]
+    rng: np.random.Generator | None, rates: tuple[float, ...], rows: int, widths: tuple[int, ...], dtype: np.dtype[Any]
 ) -> tuple[Array | float, ...]:
     """For each state 1 where a unit keeps its value in a step, else 0; without a generator the rates, their mean."""
     if rng is None:

@@ -6,21 +6,19 @@ They work on packed rows (N, features), so they never see padding, and serve seq
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks, engine
 from elman.cells.activations import Activation, as_activation
+from elman.cells.cell import Arrays
 from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
 from elman.initializers import glorot
 from elman.layers import noise
-from elman.layers.layer import Gradients, Layer
-from elman.sequences import Sequences, pack_tokens
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.sequences import Sequences
 
 
 class Dense(Layer):
@@ -48,39 +46,33 @@ class Dense(Layer):
     ) -> None:
         super().__init__(seed, input_size=input_size, output_size=output_size, activation=activation, dtype=dtype)
 
-    def _setup(self, input_size: int, output_size: int, activation: Any, dtype: Any) -> None:
+    def setup(self, input_size: int, output_size: int, activation: Any, dtype: Any) -> None:
         self.input_size = checks.size("input_size", input_size)
         self.output_size = checks.size("output_size", output_size)
         self.activation = as_activation(activation)
         self.dtype = checks.float_dtype(dtype)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"W": (self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
 
-    def _draw(self, rng: Generator) -> None:
+    def draw(self, rng: np.random.Generator) -> None:
         self._parameters["W"][...] = glorot(rng, self._parameters["W"].shape)
         self._parameters["b"][...] = 0
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         rows = np.ascontiguousarray(x.values, self.dtype)
-        y = self._rows(rows)  # (N, output)
+        y, _ = self.step(rows, ())  # (N, output)
         return x.with_values(y), None, (rows, self._parameters["W"].copy(), y) if keep else None
 
-    def _rows(self, rows: Array) -> Array:
-        return self._packed()(rows)
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return Dense.ready(self)(x), ()
 
-    def _ready(self) -> Callable[[Array], Array]:
-        if type(self)._rows is not Dense._rows:  # a subclass with rows of its own
-            return self._rows
-        return self._packed()
-
-    def _packed(self) -> Callable[[Array], Array]:
+    def ready(self) -> Callable[[Array], Array]:
         return engine.pack_dense(self._parameters["W"], self._parameters["b"], self.activation)
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         x, W, y = kept
-        dy = np.zeros_like(y) if dy is None else np.ascontiguousarray(dy, self.dtype)
-        dx, dW, db = engine.dense_derivative(x, W, y, dy, self.activation)
+        dx, dW, db = engine.dense_derivative(x, W, y, np.ascontiguousarray(dy, self.dtype), self.activation)
         return dx, None, {"W": dW, "b": db}
 
 
@@ -96,40 +88,35 @@ class Embedding(Layer):
     (2, 3, 8)
     """
 
-    takes_tokens = True
     dtype: np.dtype[Any]
 
     def __init__(self, count: int, size: int, dtype: Any = "float32", seed: int | None = None) -> None:
         super().__init__(seed, count=count, size=size, dtype=dtype)
 
-    def _setup(self, count: int, size: int, dtype: Any) -> None:
-        self.count = checks.size("count", count)
+    def setup(self, count: int, size: int, dtype: Any) -> None:
+        self.count = self.tokens = checks.size("count", count)
         self.size = self.output_size = checks.size("size", size)
         self.dtype = checks.float_dtype(dtype)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"W": (self.count, self.size)}
 
-    def _draw(self, rng: Generator) -> None:
+    def draw(self, rng: np.random.Generator) -> None:
         self._parameters["W"][...] = rng.standard_normal(self._parameters["W"].shape)
 
-    def _take(self, x: Any, lengths: Any, own: bool) -> Sequences:
-        return pack_tokens("x", x, self.count, lengths, own=own)
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
+        return x.with_values(self.step(x.values, ())[0]), None, x.values
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
-        return x.with_values(self._rows(x.values)), None, x.values
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return self._parameters["W"][x], ()
 
-    def _rows(self, rows: Array) -> Array:
-        return self._parameters["W"][rows]
-
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[None, None, Gradients]:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[None, None, Gradients]:
         dW = np.zeros_like(self._parameters["W"])
-        if dy is not None:
-            # A token that comes twice counts twice: the rows are sorted by token, and those of each summed.
-            order = kept.argsort(kind="stable")
-            tokens = kept[order]
-            first = np.flatnonzero(np.diff(tokens, prepend=-1))
-            dW[tokens[first]] = np.add.reduceat(dy[order], first, axis=0)
+        # A token that comes twice counts twice: the rows are sorted by token, and those of each summed.
+        order = kept.argsort(kind="stable")
+        tokens = kept[order]
+        first = np.flatnonzero(np.diff(tokens, prepend=-1))
+        dW[tokens[first]] = np.add.reduceat(dy[order], first, axis=0)
         return None, None, {"W": dW}
 
 
@@ -153,11 +140,11 @@ class Dropout(Layer):
     def __init__(self, rate: float, *, per_sequence: bool = False) -> None:
         super().__init__(rate=rate, per_sequence=per_sequence)
 
-    def _setup(self, rate: float, per_sequence: bool = False) -> None:
+    def setup(self, rate: float, per_sequence: bool = False) -> None:
         self.rate = noise.dropout_rate("rate", rate)
         self.per_sequence = checks.flag("per_sequence", per_sequence)
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         if rng is None or self.rate == 0:
             return x, None, None
         repeated = self.per_sequence and x.layout.lengths is not None
@@ -167,11 +154,11 @@ class Dropout(Layer):
             scale = scale.repeat(x.lengths, axis=0)
         return x.with_values(x.values * scale), None, scale
 
-    def _rows(self, rows: Array) -> Array:
-        return rows
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return x, ()
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array | None, None, Gradients]:
-        return dy if dy is None or kept is None else dy * kept, None, {}
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array | None, None, Gradients]:
+        return dy if kept is None else dy * kept, None, {}
 
 
 class LayerNorm(Layer):
@@ -190,29 +177,28 @@ class LayerNorm(Layer):
     def __init__(self, size: int, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
         super().__init__(size=size, epsilon=epsilon, dtype=dtype)
 
-    def _setup(self, size: int, epsilon: float, dtype: Any) -> None:
+    def setup(self, size: int, epsilon: float, dtype: Any) -> None:
         self.size = self.input_size = self.output_size = checks.size("size", size)
         self.epsilon = checks.number("epsilon", epsilon, 0, open_low=True)
         self.dtype = checks.float_dtype(dtype)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"gain": (self.size,), "bias": (self.size,)}
 
-    def _draw(self, rng: Generator) -> None:
+    def draw(self, rng: np.random.Generator) -> None:
         self._parameters["gain"][...] = 1
         self._parameters["bias"][...] = 0
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         normal, scale = normalize(x.values, self.epsilon)
         gain = self._parameters["gain"]
         y = gain * normal + self._parameters["bias"]
         return x.with_values(y), None, (normal, scale, gain.copy()) if keep else None
 
-    def _rows(self, rows: Array) -> Array:
-        return self._parameters["gain"] * normalize(rows, self.epsilon)[0] + self._parameters["bias"]
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return self._parameters["gain"] * normalize(x, self.epsilon)[0] + self._parameters["bias"], ()
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         normal, scale, gain = kept
-        dy = np.zeros_like(normal) if dy is None else dy
         dx = normalize_derivative(normal, scale, dy * gain)
         return dx, None, {"gain": (dy * normal).sum(0), "bias": dy.sum(0)}

@@ -5,18 +5,15 @@ With packed rows, sequence b owns the rows from starts[b] on, so each pool is on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
 from elman.layers.directions import halves
-from elman.layers.layer import Gradients, Layer
+from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 
 class _Pool(Layer):
@@ -24,15 +21,14 @@ class _Pool(Layer):
 
     needs_whole_sequences = True
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, None, Any]:
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         y, kept = self._pool(x.values, x.lengths)
         return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, x.values.dtype, kept)
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, None, Gradients]:
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         shape, dtype, inner = kept
         dx = np.zeros(shape, dtype)
-        if dy is not None:
-            self._spread(dx, inner, dy)
+        self._spread(dx, inner, dy)
         return dx, None, {}
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
@@ -63,7 +59,7 @@ class LastStep(_Pool):
     def __init__(self, *, bidirectional: bool = False) -> None:
         super().__init__(bidirectional=bidirectional)
 
-    def _setup(self, bidirectional: bool = False) -> None:
+    def setup(self, bidirectional: bool = False) -> None:
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
@@ -97,7 +93,7 @@ class LastSteps(_Pool):
     def __init__(self, input_size: int, count: int) -> None:
         super().__init__(input_size=input_size, count=count)
 
-    def _setup(self, input_size: int, count: int) -> None:
+    def setup(self, input_size: int, count: int) -> None:
         self.input_size = checks.size("input_size", input_size)
         self.count = checks.size("count", count)
         self.output_size = self.input_size * self.count

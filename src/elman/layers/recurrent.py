@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from elman import checks, engine
 from elman.cells import Cell, stepping
+from elman.cells.calling import advance, locked
 from elman.cells.cell import Arrays
-from elman.checks import Array, ShapeError
+from elman.checks import Array
 from elman.initializers import RECURRENT, recurrent
 from elman.layers import noise
-from elman.layers.layer import Gradients, Layer
-from elman.sequences import Layout, Sequences
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.sequences import Sequences
 
 
 class Recurrent(Layer):
@@ -64,7 +62,6 @@ class Recurrent(Layer):
     Example: see `elman.Cell`.
     """
 
-    stateful = True
     dtype: np.dtype[Any]
     cell: Cell
     hidden_size: int
@@ -93,7 +90,7 @@ class Recurrent(Layer):
         self._initializer = checks.choice("initializer", given["initializer"], RECURRENT)
         Layer.__init__(self, given["seed"], **{name: given[name] for name in self._known_options() if name in given})
 
-    def _setup(
+    def setup(
         self,
         cell: Cell,
         input_size: int,
@@ -110,6 +107,8 @@ class Recurrent(Layer):
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
+        self.directions = 2 if self.bidirectional else 1
+        self._widths = cell.widths(self.hidden_size)  # of the states; the first is that of one direction's output
         self.output_size = self._widths[0] * self.directions
         self.dtype = checks.float_dtype(dtype)
         self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
@@ -124,8 +123,8 @@ class Recurrent(Layer):
         for name in cell.states if learned_state else ():
             if {f"{name}0", f"{name}0_reverse"} & set(cell.weights):
                 raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
-        for name in self._shapes():
-            if name in self.__dict__ or hasattr(type(self), name) or name in Layer.__annotations__:
+        for name in self.shapes():
+            if name in self.__dict__ or hasattr(type(self), name):
                 raise ValueError(f"a weight of {cell!r} must have a name that no layer has. Got {name!r}.")
 
     @property
@@ -133,17 +132,10 @@ class Recurrent(Layer):
         """The rate of zoneout of each state."""
         return noise.zone_rates(self.zoneout, self.cell.states)
 
-    @property
-    def directions(self) -> int:
-        """2 if bidirectional, else 1."""
-        return 2 if self.bidirectional else 1
+    def states(self) -> dict[str, int]:
+        return dict(zip(self.cell.states, self._widths, strict=True))
 
-    @property
-    def _widths(self) -> tuple[int, ...]:
-        """The width of each state; the first is that of one direction's output."""
-        return self.cell.widths(self.hidden_size)
-
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = self.cell.shapes(self.input_size or 0, self.hidden_size)
         shapes |= {name: (width,) for name, width in zip(self._learned_names(), self._widths, strict=False)}
         return {name + suffix: shape for suffix in self._suffixes() for name, shape in shapes.items()}
@@ -155,7 +147,7 @@ class Recurrent(Layer):
     def _suffixes(self) -> tuple[str, ...]:
         return ("", "_reverse")[: self.directions]
 
-    def _draw(self, rng: Generator) -> None:
+    def draw(self, rng: np.random.Generator) -> None:
         for suffix in self._suffixes():
             weights = {name: self._parameters[name + suffix] for name in self.cell.weights}
             recurrent(weights, self.cell, self._initializer, rng)
@@ -170,83 +162,63 @@ class Recurrent(Layer):
         ]
         self._zones = self.zone_rates if self.zoneout else None  # None: no zoneout
 
-    def _run(self, x: Sequences, state: Any, rng: Generator | None, keep: bool) -> tuple[Sequences, Any, Any]:
-        starts = self._read_state("state", state, x.layout)
-        width, rate = self._widths[0], self.recurrent_dropout
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        starts = self._learned_state(x.layout.count) if state is None else state
+        width, rate, count = self._widths[0], self.recurrent_dropout, len(self.cell.states)
         y = np.empty((len(x.values), width * self.directions), self.dtype)
-        ends: list[Arrays] = []
+        ends: Arrays = ()
         tapes: list[engine.Tape | None] = []
         for d, weights in enumerate(self._by_direction):
-            out = y[:, d * width : (d + 1) * width] if self.bidirectional else y
             end, tape = engine.forward(
                 self.cell,
                 weights,
                 x.values,
                 x.lengths,
-                self._first_state(d, x.layout.count) if starts[d] is None else starts[d],
-                out,
+                starts and starts[d * count : (d + 1) * count],
+                y[:, d * width : (d + 1) * width] if self.bidirectional else y,
                 reverse=d == 1,
                 keep=keep,
                 mask=noise.dropout_mask(rng, rate, (x.layout.count, width), self.dtype) if rng and rate else None,
                 zones=self._zones and noise.zones(rng, self._zones, len(y), self._widths, self.dtype),
             )
-            ends.append(end)
+            ends += end
             tapes.append(tape)
-        return x.with_values(y), self._write_state(ends, x.layout), (x.layout, tapes, state is None)
+        return x.with_values(y), ends, (tapes, state is None)
 
-    def _first_state(self, direction: int, count: int) -> Arrays | None:
+    def _learned_state(self, count: int) -> Arrays | None:
         """The learned state of `count` sequences before their first step, (count, width) each; None for 0."""
-        names = [name + self._suffixes()[direction] for name in self._learned_names()]
-        return tuple([np.tile(self._parameters[name], (count, 1)) for name in names]) or None
+        if not self.learned_state:
+            return None
+        names = [name + suffix for suffix in self._suffixes() for name in self._learned_names()]
+        return tuple([np.tile(self._parameters[name], (count, 1)) for name in names])
 
-    def _run_back(self, kept: Any, dy: Array | None, dstate: Any) -> tuple[Array, Any, Gradients]:
-        layout, tapes, from_learned = kept
-        dends = self._read_state("dstate", dstate, layout)
-        width = self._widths[0]
+    def first_state(self, count: int) -> Arrays:
+        return self._learned_state(count) or super().first_state(count)
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        tapes, from_learned = kept
+        width, count = self._widths[0], len(self.cell.states)
         dx: Array | None = None
-        dstarts: list[Arrays] = []
+        dstarts: Arrays = ()
         gradients: Gradients = {}
         for d, suffix in enumerate(self._suffixes()):
-            part = dy[:, d * width : (d + 1) * width] if dy is not None and self.bidirectional else dy
-            dvalues, dstart, dweights = engine.backward(tapes[d], part, dends[d])
+            part = dy[:, d * width : (d + 1) * width] if self.bidirectional else dy
+            dvalues, dstart, dweights = engine.backward(tapes[d], part, dstate and dstate[d * count : (d + 1) * count])
             dx = dvalues if dx is None else dx + dvalues
-            dstarts.append(dstart)
+            dstarts += dstart
             gradients |= {name + suffix: dweight for name, dweight in zip(self.cell.weights, dweights, strict=True)}
             for name, d0 in zip(self._learned_names(), dstart, strict=False):
                 gradients[name + suffix] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
         assert dx is not None
-        return dx, self._write_state(dstarts, layout), gradients
+        return dx, dstarts, gradients
 
-    def _pack(self) -> stepping.Packed:
-        """The weights made ready for streams."""
-        return engine.pack(self.cell, self._by_direction[0], self.input_size or 0, self.hidden_size, self._zones)
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        weights = self._by_direction[0]
+        weights = locked(weights) if weights[0].flags.writeable else weights
+        after, _ = advance(self.cell, x, state, weights, (), self._zones)
+        return after[0], after
 
-    def _read_state(self, name: str, state: Any, layout: Layout) -> list[Arrays | None]:
-        """For each direction the states of the cell, (batch, width) each, or None where none are given."""
-        if state is None:
-            return [None] * self.directions
-        names = self.cell.states
-        given = (state,) if len(names) == 1 else state
-        if not isinstance(given, (tuple, list)) or len(given) != len(names):
-            raise ShapeError(
-                f"{name} must be a tuple of {len(names)} arrays, ({', '.join(names)}). Got {checks.describe(state)}."
-            )
-        arrays = []
-        for part, width, value in zip(names, self._widths, given, strict=True):
-            full = (self.directions, layout.count, width)
-            want = full[not self.bidirectional :]
-            want = want if layout.form != "single" else (*want[:-2], width)
-            array = checks.real_array(f"{part} of {name}", value, self.dtype)
-            checks.shape(f"{part} of {name}", array, want)
-            arrays.append(np.array(array, order="C").reshape(full))  # its own: a tape outlives the caller's array
-        return [tuple([array[d] for array in arrays]) for d in range(self.directions)]
-
-    def _write_state(self, directions: list[Arrays], layout: Layout) -> Any:
-        """The states of each direction in the user's form."""
-        if self.bidirectional:
-            arrays = tuple([np.stack(parts) for parts in zip(*directions, strict=True)])
-        else:
-            (arrays,) = directions
-        if layout.form == "single":
-            arrays = tuple([a[..., 0, :] for a in arrays])
-        return arrays[0] if len(arrays) == 1 else arrays
+    def ready(self) -> stepping.Packed:
+        if not engine.compiled(self.cell):
+            return super().ready()
+        return engine.pack(self.cell, self._by_direction[0], self._zones)

@@ -19,7 +19,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.files import check_path, fixed, replace
-from elman.layers.layer import Layer, placed_layers
+from elman.layers.layer import Layer
+from elman.layers.nesting import placed_layers
 from elman.network import Network
 from elman.saving import described
 from elman.training.examples import Examples
@@ -122,8 +123,8 @@ def digest_examples(examples: Examples | None) -> str:
     if examples is None:
         return "none"
     parts: list[bytes | memoryview] = []
-    for part in (examples.x, examples.y, examples.weight):
-        for array in () if part is None else (part.values, part.layout.lengths):
+    for part in examples.parts:
+        for array in (part.values, part.layout.lengths):
             if array is not None:
                 parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
     return digest_of(*parts)
@@ -191,9 +192,14 @@ def named(**groups: Mapping[Any, Array]) -> dict[str, Array]:
 
 
 def flatten(state: Any, found: list[Array]) -> Any:
-    """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null."""
+    """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null.
+
+    Files have a tuple of one array as that array.
+    """
     if state is None:
         return None
+    if isinstance(state, tuple) and len(state) == 1:
+        return flatten(state[0], found)
     if isinstance(state, (tuple, list)):
         return [type(state).__name__, *(flatten(part, found) for part in state)]
     found.append(state)

@@ -6,45 +6,86 @@ it ends in a pool. Targets are packed as inputs are, so no loss is computed for 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.layers.layer import Layer
-from elman.sequences import Layout, Sequences, place
-from elman.training.losses import Loss
+from elman.layers import Layer
+from elman.network import Network
+from elman.sequences import Layout, Sequences, Several, by_name, place
+from elman.training.losses import Loss, as_loss
 from elman.training.weights import read_class_weight, read_mask, read_sample_weight
 
 
-@dataclass(frozen=True)
-class Examples:
-    """B examples: inputs x, targets y with one row a row of the network's output, and the weights of these rows.
+class Target(NamedTuple):
+    """What an output should be: y with one row a row of the output, and the weights of these rows.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
     or (B,) and (B, values) for targets that belong to whole sequences. A loss of whole sequences has targets of lengths
     of their own. weight is (N,) or (B,), at least one over 0, or None where all count alike.
     """
 
-    x: Sequences
     y: Sequences
-    weight: Sequences | None = None
+    weight: Sequences | None
+
+
+@dataclass(frozen=True)
+class Examples:
+    """B examples: inputs x, and the targets of each output."""
+
+    x: Sequences | Several
+    targets: tuple[Target, ...]
+
+    @property
+    def parts(self) -> list[Sequences]:
+        """All arrays of the examples, with their layouts."""
+        inputs = [self.x] if isinstance(self.x, Sequences) else self.x.named.values()
+        return [*inputs, *(part for target in self.targets for part in target if part is not None)]
 
     def scaled(self) -> Examples:
         """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
 
         The loss is the weighted mean, so it stays as it is, to the bit.
         """
-        if self.weight is None:
-            return self
-        exponent = np.frexp(self.weight.values.max())[1]
-        return Examples(self.x, self.y, self.weight.with_values(np.ldexp(self.weight.values, 1 - exponent)))
+        targets = []
+        for y, weight in self.targets:
+            if weight is not None:
+                weight = weight.with_values(np.ldexp(weight.values, 1 - np.frexp(weight.values.max())[1]))
+            targets.append(Target(y, weight))
+        return Examples(self.x, tuple(targets))
 
     def split(self, parts: int) -> Examples:
         """One long sequence as `parts` shorter ones."""
-        return Examples(*(None if part is None else part.split(parts) for part in (self.x, self.y, self.weight)))  # type: ignore[arg-type]
+        targets = [Target(y.split(parts), None if w is None else w.split(parts)) for y, w in self.targets]
+        return Examples(self.x.split(parts), tuple(targets))
+
+
+Losses = dict[str, Loss]  # of each output, by name; a network of one output without a name has it under ""
+
+
+def read_losses(net: Layer, loss: Any) -> Losses:
+    """The loss of each output: one for all, or a mapping of outputs to theirs."""
+    outputs = outputs_of(net)
+    each = _by_output("loss", loss, outputs) if isinstance(loss, Mapping) else dict.fromkeys(outputs, loss)
+    return {name: as_loss(part) for name, part in each.items()}
+
+
+def outputs_of(net: Layer) -> list[str]:
+    """The names of the outputs; "" for the only one of a network that does not name it."""
+    config = net.config if isinstance(net, Network) else {}
+    return list(config.get("outputs", [""]))
+
+
+def _by_output(name: str, given: Any, outputs: list[str]) -> dict[str, Any]:
+    """What is given for each output by name; None where None is given."""
+    if given is None or outputs == [""]:
+        return dict.fromkeys(outputs, given)
+    return by_name(name, given, outputs, every=name in ("y", "loss"))
 
 
 def read_examples(
@@ -52,7 +93,7 @@ def read_examples(
     x: Any,
     y: Any,
     lengths: Any,
-    loss: Loss,
+    losses: Losses,
     *,
     mask: Any = None,
     sample_weight: Any = None,
@@ -62,18 +103,46 @@ def read_examples(
 
     Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
-    inputs = net._take(x, lengths, own=False)
-    _check_finite("x", inputs)
-    layout, width = _output_layout(net, inputs)
+    inputs = net.pack(x, lengths, own=False)
+    for name, part in [("x", inputs)] if isinstance(inputs, Sequences) else inputs.named.items():
+        _check_finite(name, part)
+    outputs = list(losses)
+    ys, masks = _by_output("y", y, outputs), _by_output("mask", mask, outputs)
+    weights = _by_output("sample_weight", sample_weight, outputs)
+    classes = _by_output("class_weight", class_weight, outputs)
+    targets = []
+    for name, (layout, width) in zip(outputs, _output_layouts(net, inputs), strict=True):
+        with _named(name):
+            given = (ys[name], masks[name], weights[name], classes[name])
+            targets.append(_read_target(layout, width, losses[name], net.dtype, *given))
+    return Examples(inputs, tuple(targets))
+
+
+@contextmanager
+def _named(output: str) -> Iterator[None]:
+    """Errors of an output with its name, where it has one."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        if not output:
+            raise
+        kind = type(error) if type(error) in (TypeError, ShapeError, checks.DtypeError) else ValueError
+        raise kind(f"output {output!r}: {error}") from None
+
+
+def _read_target(
+    layout: Layout, width: int, loss: Loss, dtype: Any, y: Any, mask: Any, sample_weight: Any, class_weight: Any
+) -> Target:
+    """The targets of one output."""
     loss.check_width(width)
     counts = None if mask is None else read_mask(mask, layout)
     if loss.whole_sequences and (layout.lengths is None or counts is not None):
         what = "mask" if counts is not None else "a pool"
         raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
     if loss.targets_by_step:
-        targets = Sequences(_pack_targets(y, layout, loss, width, net.dtype, counts), layout)
+        targets = Sequences(_pack_targets(y, layout, loss, width, dtype, counts), layout)
     else:
-        targets = _pack_sequences(y, layout, loss, width, net.dtype)
+        targets = _pack_sequences(y, layout, loss, width, dtype)
     weight = None if counts is None else counts.astype(np.float64)
     if loss.whole_sequences:
         layout = layout.as_vectors()
@@ -93,18 +162,28 @@ def read_examples(
         raise ValueError(
             f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
         )
-    return Examples(inputs, targets, None if weight is None else Sequences(weight, layout))
+    return Target(targets, None if weight is None else Sequences(weight, layout))
 
 
-def _output_layout(net: Layer, x: Sequences) -> tuple[Layout, int]:
-    """How the rows of the network's output belong together, and their width: told from its shortest sequence."""
+def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, int]]:
+    """How the rows of each output belong together, and their width: told from the shortest sequence.
+
+    Where inputs differ in their lengths, all sequences are run: the lengths of an output may be those of any input.
+    """
+    parts = [x] if isinstance(x, Sequences) else [*x.named.values()]
+    over_time = [part.layout.lengths for part in parts if part.layout.lengths is not None]
+    alike = all(np.array_equal(lengths, x.lengths) for lengths in over_time)
     shortest = np.array([int(x.lengths.argmin())])
+    some = x.take(shortest, 0, None if net.drops_steps else 1) if alike else x
     with np.errstate(all="ignore"):
-        y, _, _ = net._run(x.take(shortest, 0, None if net.drops_steps else 1), None, None, keep=False)
-    if net.drops_steps and y.layout.lengths is not None:
-        raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
-    layout = x.layout if y.layout.lengths is not None else x.layout.as_vectors()
-    return layout, y.values.shape[1]
+        y, _, _ = net.run(some, None, None, keep=False)
+    found = []
+    for output in [y] if isinstance(y, Sequences) else y.named.values():
+        if net.drops_steps and output.layout.lengths is not None:
+            raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
+        layout = x.layout if output.layout.lengths is not None else x.layout.as_vectors()
+        found.append((layout if alike else output.layout, output.values.shape[1]))
+    return found
 
 
 def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, counts: Array | None) -> Array:

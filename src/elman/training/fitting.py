@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,15 @@ import numpy as np
 from elman import checks
 from elman.checks import DtypeError, ShapeError
 from elman.files import check_path, checksum
-from elman.layers.layer import Layer
+from elman.layers import Layer
+from elman.layers.nesting import flat_nodes
+from elman.network import Network
+from elman.plan import check_steps
+from elman.sequences import Sequences
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
-from elman.training.examples import Examples, read_examples
+from elman.training.examples import Examples, Losses, read_examples, read_losses
 from elman.training.history import Epoch, History, Log
-from elman.training.losses import Loss, as_loss
+from elman.training.losses import Loss
 from elman.training.optimizers import Optimizer, as_optimizer
 from elman.training.progress import reporter
 from elman.training.resuming import check_content, compare, read_checkpoint, resume
@@ -29,7 +33,7 @@ def fit(
     net: Layer,
     x: Any,
     y: Any,
-    loss: str | Loss = "cross_entropy",
+    loss: str | Loss | Mapping[str, str | Loss] = "cross_entropy",
     optimizer: Optimizer | None = None,
     epochs: int = 20,
     batch_size: int = 32,
@@ -56,7 +60,9 @@ def fit(
     Parameters
     ----------
     net
-        A `Network`, or a single layer. Its arrays are changed in place.
+        A `Network`, or a single layer. Its arrays are changed in place. With several inputs, x is a mapping of their
+        names to values, and `lengths` may be one; with outputs by name, so are y, `mask`, `sample_weight`,
+        `class_weight` and, where they differ, `loss`. What is trained is the sum of the losses of all outputs.
     x
         (batch, time, features), one sequence (time, features), or a list of (time_i, features), in any real dtype;
         for an `Embedding` whole numbers without the last axis.
@@ -142,21 +148,21 @@ def fit(
     """
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a Network or a layer. Got {checks.describe(net)}.")
-    loss = as_loss(loss)
-    data = read_examples(net, x, y, lengths, loss, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
-    held_out = _read_validation(net, validation, loss)
+    losses = read_losses(net, loss)
+    data = read_examples(net, x, y, lengths, losses, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
+    held_out = _read_validation(net, validation, losses)
     kept = as_checkpoint(checkpoint)
     _check_log(log, kept)
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
-        "loss": loss,
+        "loss": losses if isinstance(loss, Mapping) else next(iter(losses.values())),
         "optimizer": as_optimizer(optimizer),
         "epochs": checks.size("epochs", epochs),
         "batch_size": checks.size("batch_size", batch_size),
         "clip_norm": None if clip_norm is None else checks.number("clip_norm", clip_norm, 0, open_low=True),
         "clip_value": None if clip_value is None else checks.number("clip_value", clip_value, 0, open_low=True),
         "patience": None if patience is None else checks.size("patience", patience),
-        "truncate": _truncate(truncate, net, data, loss),
+        "truncate": _truncate(truncate, net, data, losses),
         "accumulate": checks.size("accumulate", accumulate),
         "group_by_length": checks.flag("group_by_length", group_by_length),
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
@@ -178,6 +184,8 @@ def fit(
         facts = {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
+    settings["losses"] = [*losses.values()]
+    del settings["loss"]
     run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, after_epoch=after_epoch, **settings)
     state = TrainingState.start(dict(net.parameters), run.optimizer, drawn)
     content: dict[str, Any] = {}
@@ -215,19 +223,25 @@ def _check_after_epoch(function: Any) -> None:
         raise TypeError(f"after_epoch must be a function of one argument, the epoch. Got {checks.show(function)}.")
 
 
-def _truncate(value: Any, net: Layer, data: Examples, loss: Loss) -> Truncate | None:
+def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncate | None:
     truncate = read_truncate(value)
-    if truncate is not None and loss.whole_sequences:
+    if truncate is not None and any(loss.whole_sequences for loss in losses.values()):
         raise ValueError(f"truncate must be left out for a loss of whole sequences. Got {checks.show(value)}.")
-    if truncate is not None and (net.needs_whole_sequences or data.y.layout.lengths is None):
+    pooled = any(target.y.layout.lengths is None for target in data.targets)
+    if truncate is not None and (net.needs_whole_sequences or pooled):
         raise ValueError(
             f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
             f"Got {checks.show(value)} for {net!r}."
         )
+    if truncate is not None and isinstance(net, Network) and not net.graph.is_chain:
+        check_steps(flat_nodes(net)[0], len(net.inputs))
+        parts = [data.x] if isinstance(data.x, Sequences) else data.x.named.values()
+        if not all(np.array_equal(part.lengths, data.x.lengths) for part in parts if part.layout.lengths is not None):
+            raise ValueError("truncate must be left out where inputs have steps of different numbers. Got some.")
     return truncate
 
 
-def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:
+def _read_validation(net: Layer, value: Any, losses: Losses) -> Examples | None:
     if value is None:
         return None
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3, 4):
@@ -236,7 +250,7 @@ def _read_validation(net: Layer, value: Any, loss: Loss) -> Examples | None:
         )
     x, y, lengths, mask = (*value, None, None)[:4]
     try:
-        return read_examples(net, x, y, lengths, loss, mask=mask)
+        return read_examples(net, x, y, lengths, losses, mask=mask)
     except (ValueError, TypeError) as error:
         kind = type(error) if type(error) in (TypeError, ShapeError, DtypeError) else ValueError
         raise kind(f"validation {error}") from None

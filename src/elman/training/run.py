@@ -44,7 +44,7 @@ class Run:
     """What a call of `fit` asked."""
 
     net: Layer
-    loss: Loss
+    losses: list[Loss]  # of each output
     optimizer: Optimizer
     data: Examples
     validation: Examples | None
@@ -168,12 +168,12 @@ class Run:
     def _update(self, state: TrainingState, passes: list[Window], updates: int, held: HeldInterrupt) -> None:
         """One update, from the gradients of one window or of several together."""
         cuts = [window.cut(self.data) for window in passes]
-        weight = float(sum(len(target.values) if w is None else w.sum() for _, target, w in cuts))
-        total, carried = 0.0, state.carried
+        # Of each output the weights of its rows; where nothing counts, only the state moves on.
+        each = [float(sum(_weight(*cut[1][k]) for cut in cuts)) for k in range(len(self.losses))]
+        weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
         for window, cut in zip(passes, cuts, strict=True):
-            # Where nothing counts, only the state moves on.
-            loss, found, carried = self._pass(state, window, cut, carried, weight or 1.0)
+            loss, found, carried = self._pass(state, window, cut, carried, each)
             total += loss
             gradients = {name: gradients[name] + g for name, g in found.items()} if gradients else found
         with np.errstate(all="ignore"):
@@ -220,19 +220,24 @@ class Run:
         window: Window,
         cut: Cut,
         carried: object,
-        weight: float,
+        weights: list[float],
     ) -> tuple[float, Gradients, object]:
         """The share of one window in the loss of its update and in the gradients, and the state after it."""
-        x, target, w = cut
+        x, targets = cut
+        loss, dys = 0.0, []
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
-            y, end, kept = self.net._run(x, start, state.noise, keep=True)
-            losses, dy = _losses(self.loss, y, target, backward=True)
-            if w is not None:
-                losses, w = losses * w, np.repeat(w, y.lengths) if self.loss.whole_sequences else w
-                dy = dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-            loss = float(losses.sum(dtype=np.float64)) / weight
-            _, _, gradients = self.net._run_back(kept, dy / weight, None)
+            y, end, kept = self.net.run(x, start, state.noise, keep=True)
+            outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
+            for of_rows, output, (target, w), weight in zip(self.losses, outputs, targets, weights, strict=True):
+                losses, dy = _losses(of_rows, output, target, backward=True)
+                if w is not None:
+                    losses, w = losses * w, np.repeat(w, output.lengths) if of_rows.whole_sequences else w
+                    dy = dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+                loss += float(losses.sum(dtype=np.float64)) / (weight or 1.0)
+                dys.append(dy / (weight or 1.0))
+            by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
+            _, _, gradients = self.net.run_back(kept, by_output, None)
             carried = self._carry(state, window, start, end)
         return loss, gradients, carried
 
@@ -244,7 +249,7 @@ class Run:
         if window.onward < window.end:  # windows that overlap: the state is that of the steps between their beginnings
             if window.onward > window.begin:
                 between = self.data.x.take(window.sequences, window.begin, window.onward)
-                _, start, _ = self.net._run(between, start, state.noise, keep=False)
+                _, start, _ = self.net.run(between, start, state.noise, keep=False)
             end = start
         return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
 
@@ -254,7 +259,7 @@ class Run:
         if update == len(updates) or not updates[update][0].begin:
             return None
         first = self.data.x.take(updates[update][0].sequences, 0, 1)
-        return self.net._run(first, None, None, keep=False)[1]
+        return self.net.run(first, None, None, keep=False)[1]
 
     @contextmanager
     def _noise(self, state: TrainingState) -> Iterator[None]:
@@ -283,20 +288,22 @@ class Run:
         data = self.validation
         if data is None:
             return None
-        total, weight, state = 0.0, 0.0, None
+        totals, weights, state = [0.0] * len(self.losses), [0.0] * len(self.losses), None
         lengths = data.x.lengths
         steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
-            x, target, w = window.cut(data)
+            x, targets = window.cut(data)
             with np.errstate(all="ignore"):
-                y, end, _ = self.net._run(x, state if window.begin else None, None, keep=False)
-                losses, _ = _losses(self.loss, y, target, backward=False)
-                total += float((losses if w is None else losses * w).sum(dtype=np.float64))
-            weight += len(target.values) if w is None else float(w.sum())
+                y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
+                outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
+                for k, (output, (target, w)) in enumerate(zip(outputs, targets, strict=True)):
+                    losses, _ = _losses(self.losses[k], output, target, backward=False)
+                    totals[k] += float((losses if w is None else losses * w).sum(dtype=np.float64))
+                    weights[k] += _weight(target, w)
             if window.onward:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.onward))
             held.release()
-        return total / weight
+        return sum(total / weight for total, weight in zip(totals, weights, strict=True))
 
     def _diverged(
         self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
@@ -311,6 +318,11 @@ class Run:
             f"{state.epoch * updates + state.update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of "
             f"{name}.{more} The weights are those from before this batch; a smaller learning rate may help."
         )
+
+
+def _weight(target: Sequences, w: Array | None) -> float:
+    """The weights of some rows together."""
+    return len(target.values) if w is None else float(w.sum())
 
 
 def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:

@@ -17,11 +17,12 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.sequences import Sequences
+from elman.sequences import Sequences, Several
 from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
-Cut = tuple[Sequences, Sequences, Array | None]  # inputs, targets and the weights of their rows (None: 1 each)
+#: Inputs, and of each output its targets and the weights of their rows (None: 1 each).
+Cut = tuple[Sequences | Several, list[tuple[Sequences, Array | None]]]
 
 POOL = 50  #: batches among which sequences are sorted by length
 
@@ -38,15 +39,18 @@ class Window(NamedTuple):
     def cut(self, examples: Examples) -> Cut:
         """The steps of the window."""
         x = examples.x.take(self.sequences, self.begin, self.end)
-        y = examples.y.take(self.sequences, self.begin, self.end)
-        weight = None if examples.weight is None else examples.weight.take(self.sequences, self.begin, self.end).values
-        if self.fresh > self.begin:
-            starts = y.layout.starts
-            assert starts is not None
-            step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
-            fresh = (step >= self.fresh).astype(np.float64)
-            weight = fresh if weight is None else weight * fresh
-        return x, y, weight
+        targets = []
+        for target in examples.targets:
+            y = target.y.take(self.sequences, self.begin, self.end)
+            weight = None if target.weight is None else target.weight.take(self.sequences, self.begin, self.end).values
+            if self.fresh > self.begin:
+                starts = y.layout.starts
+                assert starts is not None
+                step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
+                fresh = (step >= self.fresh).astype(np.float64)
+                weight = fresh if weight is None else weight * fresh
+            targets.append((y, weight))
+        return x, targets
 
 
 def batches(lengths: Array, size: int, rng: np.random.Generator | None, by_length: bool) -> list[Array]:

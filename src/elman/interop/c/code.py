@@ -17,7 +17,7 @@ from elman.interop.c.source import Model, Stage, check_name, write
 from elman.interop.chain import layers_of
 from elman.interop.files import named
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
-from elman.layers.layer import flat_layers, placed_layers
+from elman.layers.nesting import flat_nodes, placed_layers
 from elman.network import Network
 from elman.plan import check_steps
 
@@ -140,7 +140,7 @@ def _tokens(net: Network) -> int | None:
 def _stages(net: Network) -> tuple[list[Stage], list[str]]:
     """The layers that have something to do in a step, and what is said about their weights."""
     walked = list(placed_layers(net))
-    check_steps(flat_layers(net))
+    check_steps(flat_nodes(net)[0], 1)
     width = _tokens(net) or net.input_size
     if width is None:
         raise ShapeError(f"net must have a layer that takes a certain number of features. Got {show(net)}.")

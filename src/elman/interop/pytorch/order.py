@@ -17,7 +17,7 @@ from elman.checks import Array, FormatError
 from elman.interop.files import named
 from elman.interop.pytorch.weights import SCALE, Module, modules_of
 from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
-from elman.layers.layer import placed_layers
+from elman.layers.nesting import placed_layers
 from elman.network import Network
 
 Readings: TypeAlias = tuple[Module, ...]  # all that a module can be

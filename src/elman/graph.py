@@ -1,0 +1,268 @@
+"""What stands in a network: nodes in order, each with what it reads. A list of layers is the chain "0", "1", ...
+
+values    the inputs, then what each node gives, in one row: node i reads values by their places in it, and gives
+          the value len(inputs) + i
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from elman import checks
+from elman.checks import ShapeError
+from elman.layers import Layer
+from elman.layers.nesting import flat_layers
+
+
+class Node:
+    """A layer in a network, with the names of what it reads, nodes before it or inputs; none: the node before it.
+
+    With `state` it starts from the last state of the node of that name, as a decoder does.
+
+    >>> import elman
+    >>> net = elman.Network({
+    ...     "encoder": (elman.GRU(3, 5, seed=0), "source"),
+    ...     "decoder": elman.Node(elman.GRU(2, 5, seed=1), "target", state="encoder"),
+    ... })
+    >>> net.inputs, list(net.parameters)[:4]
+    (('source', 'target'), ['encoder.Wx', 'encoder.Wh', 'encoder.b', 'encoder.bn'])
+    """
+
+    def __init__(self, layer: Layer, *reads: str, state: str | None = None) -> None:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"a node must hold a layer, and the names of what it reads. Got {checks.show(layer)}.")
+        for name in (*reads, *([] if state is None else [state])):
+            if not isinstance(name, str):
+                raise TypeError(f"a node must read nodes and inputs by their names. Got {checks.show(name)}.")
+        self.layer, self.reads, self.state = layer, reads, state
+
+    def __repr__(self) -> str:
+        rest = [*map(repr, self.reads), *([] if self.state is None else [f"state={self.state!r}"])]
+        return f"Node({', '.join([repr(self.layer), *rest])})"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The nodes of a network, everything about them checked."""
+
+    names: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    inputs: tuple[str, ...]
+    reads: tuple[tuple[int, ...], ...]  # of each node, places among the values
+    starts: tuple[int | None, ...]  # the node from whose last state each one starts
+    outputs: tuple[int, ...]  # nodes
+    named: bool  # whether outputs were asked for by name: y is a dict then
+
+    @functools.cached_property
+    def is_chain(self) -> bool:
+        """Whether each node reads the one before it, and the last one gives the output."""
+        alone = not self.named and self.starts == (None,) * len(self.names)
+        return alone and self.reads == tuple((i,) for i in range(len(self.names)))
+
+    @functools.cached_property
+    def is_list(self) -> bool:
+        """Whether it is what a list of layers makes."""
+        return self.is_chain and self.inputs == ("x",) and self.names == tuple(map(str, range(len(self.names))))
+
+    @functools.cached_property
+    def nodes(self) -> list[tuple[int, Layer, tuple[int, ...], int | None, list[int]]]:
+        """Of each node its number, layer, what it reads, where it starts, and what is not read again after it."""
+        last = {j: i for i, reads in enumerate(self.reads) for j in reads}
+        kept = {len(self.inputs) + i for i in self.outputs}
+        spent = [[j for j in {*reads} if last[j] == i and j not in kept] for i, reads in enumerate(self.reads)]
+        return list(zip(range(len(spent)), self.layers, self.reads, self.starts, spent, strict=True))
+
+    def tokens(self) -> list[int | None]:
+        """For each input the number that its tokens are under; None for features."""
+        found: list[int | None] = [None] * len(self.inputs)
+        for layer, (j, *_) in zip(self.layers, self.reads, strict=True):
+            if layer.tokens is not None:
+                found[j] = min(layer.tokens, found[j] or layer.tokens)
+        return found
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Of each node its name, what it reads and where it starts, as files have them."""
+        values = (*self.inputs, *self.names)
+        found = []
+        for name, reads, start in zip(self.names, self.reads, self.starts, strict=True):
+            more = {} if start is None else {"state": self.names[start]}
+            found.append({"name": name, "reads": [values[j] for j in reads], **more})
+        return found
+
+    def widths(self, given: Iterable[int | None]) -> tuple[list[int | None], list[int | None]]:
+        """How many features each input must have and each node gives, None where that depends on x.
+
+        `given` are those of the inputs that are known. Refuses, with a `ShapeError`, nodes that do not fit together.
+        """
+        taken = list(given)
+        count = len(taken)
+        while True:
+            widths = [*taken, *[None] * len(self.layers)]
+            # What is as wide as an input, or a part of it: (input, how many of its features make one).
+            origins: list[tuple[int, int] | None] = [*[(i, 1) for i in range(count)], *[None] * len(self.layers)]
+            known = list(taken)
+            for i, (layer, reads) in enumerate(zip(self.layers, self.reads, strict=True)):
+                widths[count + i] = self._width(i, [widths[j] for j in reads])
+                origin = origins[reads[0]] if len(reads) == 1 else None
+                if origin is None:
+                    continue
+                place, factor = origin
+                if widths[reads[0]] is None and layer.input_size is not None and known[place] is None:
+                    known[place] = layer.input_size * factor
+                if layer.output_size is None:
+                    origins[count + i] = place, factor * layer.narrowing
+            if known == taken:
+                return taken, widths[count:]
+            taken = known
+
+    def _width(self, i: int, read: list[int | None]) -> int | None:
+        layer = self.layers[i]
+        if layer.input_size is not None and read[0] not in (None, layer.input_size):
+            before = "the layers before it give" if self.is_list else "what it reads has"
+            raise ShapeError(
+                f"{self.called(i)} must take {read[0]} features, as {before}. Got input_size {layer.input_size}."
+            )
+        try:
+            return layer.width(*read)
+        except ShapeError as error:
+            raise ShapeError(f"{self.called(i)} {error}") from None
+
+    def called(self, i: int) -> str:
+        """A node in words."""
+        kind = type(self.layers[i]).__name__
+        return f"layer {i}, {kind}," if self.is_list else f"node {self.names[i]!r}, {kind},"
+
+
+def read_graph(given: Any, outputs: Any) -> Graph:
+    """A network as the user says it, a list of layers or a mapping of names to nodes, everything checked."""
+    nodes = read_nodes(given)
+    if not nodes:
+        raise ShapeError("layers must hold at least one layer. Got an empty list.")
+    names = tuple(nodes)
+    reads = [node.reads or (names[i - 1] if i else "x",) for i, node in enumerate(nodes.values())]
+    inputs = tuple(dict.fromkeys(name for each in reads for name in each if name not in nodes))
+    places = {name: j for j, name in enumerate((*inputs, *names))}
+    for i, (name, node) in enumerate(nodes.items()):
+        for read in (*reads[i], *([] if node.state is None else [node.state])):
+            if places.get(read, -1) >= places[name]:
+                raise ValueError(f"node {name!r} must read nodes that stand before it. Got {read!r}, which does not.")
+    starts = [_start(name, node, nodes) for name, node in nodes.items()]
+    named = outputs is not None
+    if named and not isinstance(outputs, (list, tuple)):
+        raise TypeError(f"outputs must be a tuple of names of nodes. Got {checks.show(outputs)}.")
+    gives = tuple(outputs) if named else names[-1:]
+    for name in gives:
+        checks.choice("a name of outputs", name, names)
+    if not gives or len(set(gives)) < len(gives):
+        raise ValueError(f"outputs must name at least one node, and none twice. Got {checks.show(outputs)}.")
+    graph = Graph(
+        names,
+        tuple(node.layer for node in nodes.values()),
+        inputs,
+        tuple(tuple(places[name] for name in each) for each in reads),
+        tuple(starts),
+        tuple(names.index(name) for name in gives),
+        named,
+    )
+    _check_nodes(graph)
+    return graph
+
+
+def read_nodes(given: Any) -> dict[str, Node]:
+    """The nodes of a list or of a mapping, by name."""
+    if isinstance(given, Mapping):
+        nodes = {}
+        for name, value in given.items():
+            if not isinstance(name, str) or not name or "." in name or name.endswith("_reverse"):
+                must = "a node must have a name without a dot that does not end in '_reverse'"
+                raise ValueError(f"{must}. Got {checks.show(name)}.")
+            parts = value if isinstance(value, tuple) else (value,)
+            nodes[name] = value if isinstance(value, Node) else Node(*parts) if parts else Node(value)
+        return nodes
+    try:
+        layers = None if isinstance(given, (Layer, str)) else tuple(given)
+    except checks.FAILURES:  # of what is no list of any kind
+        layers = None
+    if layers is None:
+        raise TypeError(f"layers must be a list of layers, or a mapping of names to nodes. Got {checks.show(given)}.")
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
+    return {str(i): Node(layer) for i, layer in enumerate(layers)}
+
+
+def placed(places: Iterable[Mapping[str, Any]], layers: Iterable[Layer]) -> dict[str, Node]:
+    """The nodes of layers, each in its place as `Graph.describe` has them."""
+    pairs = zip(places, layers, strict=True)
+    return {place["name"]: Node(layer, *place["reads"], state=place.get("state")) for place, layer in pairs}
+
+
+def read_places(nodes: Any, count: int) -> dict[str, Mapping[str, Any]]:
+    """The nodes of a config by their names, each with what it reads; of a list its numbers."""
+    if nodes is None:
+        return {str(i): {} for i in range(count)}
+    if not isinstance(nodes, (list, tuple)) or len(nodes) != count:
+        raise ValueError(f"nodes of config must be a list of {count}, one entry a layer. Got {checks.show(nodes)}.")
+    found = {}
+    for i, node in enumerate(nodes):
+        names = checks.mapping(f"nodes[{i}] of config", node, "of a name and of what it reads")
+        reads, state = names.get("reads"), names.get("state")
+        listed = isinstance(reads, (list, tuple)) and reads and all(isinstance(name, str) for name in reads)
+        fits = listed and isinstance(names.get("name"), str) and (state is None or isinstance(state, str))
+        if not fits or set(names) - {"name", "reads", "state"} or names["name"] in found:
+            must = f"nodes[{i}] of config must hold its own name, what it reads, and where it starts, if it does"
+            raise ValueError(f"{must}. Got {checks.show(node)}.")
+        found[names["name"]] = names
+    return found
+
+
+def _start(name: str, node: Node, nodes: Mapping[str, Node]) -> int | None:
+    """The node from whose last state a node starts."""
+    if node.state is None:
+        return None
+    checks.choice(f"state of node {name!r}", node.state, nodes)
+    sizes = []
+    for layer in (nodes[node.state].layer, node.layer):
+        if layer.layers or not layer.stateful:
+            raise ValueError(f"state of node {name!r} must be that of a recurrent layer. Got one of {layer!r}.")
+        sizes.append([state.shape for state in layer.first_state(1)])
+    if sizes[0] != sizes[1]:
+        must = f"node {name!r} must have the states of node {node.state!r} to start from, {checks.show(sizes[0])}"
+        raise ShapeError(f"{must}. Got {checks.show(sizes[1])}.")
+    return list(nodes).index(node.state)
+
+
+def _check_nodes(graph: Graph) -> None:
+    """Refuses nodes that read what they cannot, share layers or dtypes that differ, or are there for nothing."""
+    read = {j for reads in graph.reads for j in reads} | {len(graph.inputs) + i for i in graph.outputs}
+    read |= {len(graph.inputs) + i for i in graph.starts if i is not None}
+    first = next(((i, layer) for i, layer in enumerate(graph.layers) if layer.dtype is not None), None)
+    seen: set[int] = set()
+    for i, (layer, reads) in enumerate(zip(graph.layers, graph.reads, strict=True)):
+        name = graph.called(i)
+        if len(graph.inputs) + i not in read:
+            raise ValueError(f"{name} must be read by another node, or be among outputs. Got one that nobody reads.")
+        if layer.layers and (len(layer.graph.inputs) > 1 or layer.graph.named):
+            raise ValueError(f"{name} must have one input and one output, within a network. Got several.")
+        if len(reads) != layer.reads and (layer.reads is not None or len(reads) < 2):
+            must = "two values or more" if layer.reads is None else f"{layer.reads} value{'s' * (layer.reads > 1)}"
+            raise ValueError(f"{name} must read {must}. Got {len(reads)}.")
+        if layer.takes_tokens and reads[0] >= len(graph.inputs):
+            before = type(graph.layers[reads[0] - len(graph.inputs)]).__name__
+            raise ShapeError(f"{name} must stand first, as it takes tokens. Got it behind {before}.")
+        if first is not None and layer.dtype is not None and layer.dtype != first[1].dtype:
+            raise ValueError(
+                f"{name} must have dtype {first[1].dtype}, as {graph.called(first[0])} has; astype gives it. "
+                f"Got {layer.dtype}."
+            )
+        own = {id(part) for part in flat_layers(layer)}
+        if own & seen:
+            raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")
+        seen |= own
+    for j, name in enumerate(graph.inputs):
+        takers = {layer.takes_tokens for layer, reads in zip(graph.layers, graph.reads, strict=True) if j in reads}
+        if len(takers) > 1:
+            raise ShapeError(f"the input {name!r} must be read as tokens by all nodes or by none. Got some of both.")

@@ -1,0 +1,69 @@
+"""Layers within networks, and whether they are the library's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from elman.layers.layer import Layer
+
+
+def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
+    """Every layer of a network with its place, "1.0" in a network within the network, as in the names of parameters."""
+    for name, layer in zip(net.names, net.layers, strict=True):
+        if layer.layers:
+            yield from placed_layers(layer, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", layer
+
+
+def flat_layers(net: Layer) -> list[Layer]:
+    """The layers of a network in a row, those of nested networks in their place; a layer itself."""
+    return [layer for _, layer in placed_layers(net)] if net.layers else [net]
+
+
+class Flat(NamedTuple):
+    """A layer among all those of a network, with the places of what it reads among the values.
+
+    The values in a row are the inputs of the network, then what each layer gives.
+    """
+
+    place: str
+    layer: Layer
+    reads: tuple[int, ...]
+    starts: bool  # from the last state of another one
+
+
+def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
+    """The layers of a network, those of nested networks in their place, and the values that come out."""
+    found: list[Flat] = []
+
+    def walk(inside: Any, path: str, values: list[int]) -> list[int]:
+        for i, layer, reads, start, _ in inside.graph.nodes:
+            read, place = [values[j] for j in reads], path + inside.names[i]
+            if layer.layers:
+                values.append(walk(layer, f"{place}.", read)[0])
+            else:
+                found.append(Flat(place, layer, tuple(read), start is not None))
+                values.append(len(net.inputs) + len(found) - 1)
+        return [values[len(inside.inputs) + i] for i in inside.graph.outputs]
+
+    outputs = walk(net, "", list(range(len(net.inputs))))
+    return found, outputs
+
+
+def every_layer(net: Layer) -> Iterator[Layer]:
+    """A layer or a network, and all that is inside it, networks too."""
+    yield net
+    for layer in net.layers:
+        yield from every_layer(layer)
+
+
+#: The methods that say what a layer computes.
+_COMPUTING = ("_pool", "first_state", "ready", "run", "run_back", "states", "step")
+
+
+def computes_otherwise(layer: Layer) -> bool:
+    """Whether the class of a layer is one's own, and has other functions than that of this library which it extends."""
+    known = next(kind for kind in type(layer).__mro__ if kind.__module__.startswith("elman."))
+    return any(getattr(type(layer), name, None) is not getattr(known, name, None) for name in _COMPUTING)

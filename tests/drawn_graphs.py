@@ -1,0 +1,172 @@
+"""Random networks that branch and join, with inputs for them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import elman
+
+DTYPE = "float64"
+
+
+class Drawn:
+    """A random graph, whether it can stream, and its inputs of three sequences."""
+
+    def __init__(self, seed: int, streamable: bool = False, plain: bool = False) -> None:
+        self.rng = rng = np.random.default_rng(seed)
+        self.streamable, self.plain = streamable, plain
+        self.nodes: dict[str, object] = {}
+        self.kinds: dict[str, str] = {}  # "steps", "vectors", "tokens"
+        self.widths: dict[str, int] = {}
+        self.cells: dict[str, type] = {}
+        self.lengths = rng.integers(1, 6, 3)
+        if plain:
+            self.lengths[:] = 5
+        for i in range(int(rng.integers(1, 4))):
+            kind = "steps" if i == 0 else str(rng.choice(["steps", "vectors", "tokens"]))
+            self._value(f"in{i}", kind, 7 if kind == "tokens" else int(rng.integers(1, 4)))
+        self.inputs = tuple(self.kinds)
+        for i in range(int(rng.integers(3, 9))):
+            self._node(f"n{i}")
+        self._join_what_is_left()
+
+    def _value(self, name: str, kind: str, width: int) -> None:
+        self.kinds[name], self.widths[name] = kind, width
+
+    def _seed(self) -> int:
+        return int(self.rng.integers(1 << 30))
+
+    def _read(self) -> str:
+        """An earlier value, the late ones more often."""
+        names = list(self.kinds)
+        return names[max(int(self.rng.integers(len(names))), int(self.rng.integers(len(names))))]
+
+    def _node(self, name: str) -> None:
+        rng, read = self.rng, self._read()
+        kind, width = self.kinds[read], self.widths[read]
+        if kind == "tokens":
+            size = int(rng.integers(1, 4))
+            self.nodes[name] = (elman.Embedding(7, size, dtype=DTYPE, seed=self._seed()), read)
+            self._value(name, "steps", size)
+            return
+        choices = ["dense", "norm", "activate", "join", "join"]
+        choices += ["rnn", "gru", "lstm", "network"] * (kind == "steps")
+        choices += ["both", "mean", "max", "last"] * (kind == "steps" and not self.streamable)
+        getattr(self, f"_{rng.choice(choices)}")(name, read, kind, width)
+
+    def _dense(self, name, read, kind, width):
+        size = int(self.rng.integers(1, 4))
+        self.nodes[name] = (elman.Dense(width, size, activation="tanh", dtype=DTYPE, seed=self._seed()), read)
+        self._value(name, kind, size)
+
+    def _norm(self, name, read, kind, width):
+        if width == 1:
+            return self._dense(name, read, kind, width)
+        layer = elman.LayerNorm(width, dtype=DTYPE)
+        layer.gain = self.rng.standard_normal(width)
+        self.nodes[name] = (layer, read)
+        self._value(name, kind, width)
+        return None
+
+    def _activate(self, name, read, kind, width):
+        self.nodes[name] = (elman.Activate(str(self.rng.choice(["sigmoid", "softmax"]))), read)
+        self._value(name, kind, width)
+
+    def _join(self, name, read, kind, width):
+        others = [other for other, its in self.kinds.items() if its != "tokens"]
+        reads = [read, *(str(self.rng.choice(others)) for _ in range(int(self.rng.integers(1, 3))))]
+        widths = [self.widths[each] for each in reads]
+        same = len(set(widths)) == 1
+        layer = self.rng.choice([elman.Add, elman.Multiply, elman.Concatenate] if same else [elman.Concatenate])
+        self.nodes[name] = (layer(), *reads)
+        kind = "steps" if "steps" in {self.kinds[each] for each in reads} else "vectors"
+        self._value(name, kind, width if layer is not elman.Concatenate else sum(widths))
+
+    def _recurrent(self, name, read, width, kind, **options):
+        size = int(self.rng.integers(2, 4))
+        layer = kind(width, size, dtype=DTYPE, seed=self._seed(), **options)
+        before = [other for other, its in self.cells.items() if its == (kind, size, options)]
+        state = None
+        if before and self.rng.random() < 0.5 and not self.streamable:
+            state = str(self.rng.choice(before))
+        self.nodes[name] = elman.Node(layer, read, state=state)
+        self.cells[name] = (kind, size, options)
+        self._value(name, "steps", layer.output_size)
+
+    def _rnn(self, name, read, kind, width):
+        self._recurrent(name, read, width, elman.RNN)
+
+    def _gru(self, name, read, kind, width):
+        self._recurrent(name, read, width, elman.GRU)
+
+    def _lstm(self, name, read, kind, width):
+        self._recurrent(name, read, width, elman.LSTM, learned_state=True)
+
+    def _both(self, name, read, kind, width):
+        self._recurrent(name, read, width, elman.GRU, bidirectional=True)
+
+    def _network(self, name, read, kind, width):
+        first = elman.GRU(width, 3, dtype=DTYPE, seed=self._seed())
+        dense = elman.Dense(3, 2, dtype=DTYPE, seed=self._seed())
+        inside = {"a": first, "b": dense, "c": (elman.Concatenate(), "a", "b")}
+        self.nodes[name] = (elman.Network(inside), read)
+        self._value(name, "steps", 5)
+
+    def _mean(self, name, read, kind, width):
+        self.nodes[name] = (elman.MeanOverTime(), read)
+        self._value(name, "vectors", width)
+
+    def _max(self, name, read, kind, width):
+        self.nodes[name] = (elman.MaxOverTime(), read)
+        self._value(name, "vectors", width)
+
+    def _last(self, name, read, kind, width):
+        self.nodes[name] = (elman.LastStep(), read)
+        self._value(name, "vectors", width)
+
+    def _join_what_is_left(self) -> None:
+        """What nobody reads is joined, or comes out."""
+        parts = [elman.Node(*n) if isinstance(n, tuple) else n for n in self.nodes.values()]
+        read = {name for node in parts for name in node.reads} | {node.state for node in parts}
+        for name in set(self.inputs) - read:
+            if self.kinds[name] == "tokens":
+                self.nodes[f"{name}_e"] = (elman.Embedding(7, 2, dtype=DTYPE, seed=self._seed()), name)
+                self._value(f"{name}_e", "steps", 2)
+        left = [name for name in self.kinds if name not in read and self.kinds[name] != "tokens"]
+        self.outputs = tuple(name for name in left if name in self.nodes and self.rng.random() < 0.5)
+        rest = [name for name in left if name not in self.outputs]
+        if len(rest) > 1:
+            self.nodes["end"] = (elman.Concatenate(), *rest)
+        elif rest:
+            self.nodes["end"] = (elman.Dense(self.widths[rest[0]], 2, dtype=DTYPE, seed=self._seed()), rest[0])
+        if rest:
+            self.outputs = (*self.outputs, "end")
+        self.named = len(self.outputs) > 1 or self.rng.random() < 0.3 or next(reversed(self.nodes)) != self.outputs[0]
+
+    def network(self) -> elman.Network:
+        return elman.Network(self.nodes, outputs=self.outputs if self.named else None)
+
+    def inputs_of(self, net: elman.Network, form: str = "list") -> object:
+        """The inputs as lists of sequences, or as padded arrays with NaN in the padding."""
+        given = {}
+        for name in net.inputs:
+            kind, width = self.kinds[name], self.widths[name]
+            if kind == "vectors":
+                given[name] = self.rng.standard_normal((3, width))
+                continue
+            parts = [
+                self.rng.integers(0, width, n) if kind == "tokens" else self.rng.standard_normal((n, width))
+                for n in self.lengths
+            ]
+            given[name] = parts if form == "list" else padded(parts)
+        return given if len(net.inputs) > 1 else given[net.inputs[0]]
+
+
+def padded(parts: list[np.ndarray]) -> np.ndarray:
+    """One array with NaN, or -1 among tokens, behind the end of each sequence."""
+    time = max(map(len, parts))
+    fill = -1 if parts[0].dtype.kind == "i" else np.nan
+    array = np.full((len(parts), time, *parts[0].shape[1:]), fill, parts[0].dtype)
+    for row, part in zip(array, parts, strict=True):
+        row[: len(part)] = part
+    return array
