@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -78,12 +79,9 @@ class Backtest:
         widths = [max(len(name), 9) + 2 for name in self.table]
         rows = [list(self.table), *([_cell(values[row]) for values in self.table.values()] for row in shown)]
         lines = ["".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        title = f"Backtest of {self._count} forecasts, {steps} steps ahead; naive: season {self.season}"
+        count = sum(map(len, self.origins if isinstance(self.origins, list) else [self.origins]))
+        title = f"Backtest of {count} forecasts, {steps} steps ahead; naive: season {self.season}"
         return "\n".join([title, *lines])
-
-    @property
-    def _count(self) -> int:
-        return sum(len(part) for part in (self.origins if isinstance(self.origins, list) else [self.origins]))
 
     def plot(self, path: str | os.PathLike[str] | None = None, origin: int = -1) -> Figure:
         """Draws the forecast from one origin of the first series beside what came, and the errors by step ahead.
@@ -191,9 +189,7 @@ def judge(
         inside = [(f[..., 0] <= y) & (y <= f[..., -1]) for f, y in zip(forecasts, actuals, strict=True)]
         table["coverage"] = _by_step([part.astype(float) for part in inside], counted)
 
-    def write(parts: Sequence[Array]) -> Any:
-        return form.arrays(parts, 2)
-
+    write = partial(form.arrays, axis=2)
     first = next(i for i, e in enumerate(ends) if len(e))
     drawn = tuple(part[first][..., 0] for part in (points, actuals, naive))
     drawn += (forecasts[first][:, :, 0] if levels else None,)

@@ -108,7 +108,7 @@ def ask_about_rows(frame: Frame | None, columns: Columns | None, values: Array) 
     if not doubts:
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like an id" for j in np.flatnonzero(ids)]
         doubts += [f"{frame.called(columns.labels[int(j)])} looks like a time" for j in np.flatnonzero(times)]
-    words = [label for label in columns.labels if isinstance(label, str) and not _numbered(label)]
+    words = [label for label in columns.labels if isinstance(label, str) and not any(map(str.isdigit, label))]
     if not doubts and words and "".join(words).lower() != ascii_lowercase[: len(columns.labels)]:
         doubts.append(f"{frame.called(words[0])} is not named like a step, by a number or a date")
     if doubts:
@@ -124,10 +124,6 @@ QUESTION = (
     '[g.drop(columns="id") for _, g in X.groupby("id")], and y for each of them.'
 )
 _TOLD = {"instant": "times", "date": "dates", "period": "periods", "duration": "durations", "text": "dates"}
-
-
-def _numbered(label: str) -> bool:
-    return any(character.isdigit() for character in label)
 
 
 def _times(frame: Frame) -> dict[Hashable, str]:

@@ -25,9 +25,14 @@ def read(y: Any, count: int) -> Array:
         one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and (labels.sum(1) == 1).all()
         hint = " Of one-hot rows pass y.argmax(axis=1)." if one_hot else ""
         raise ShapeError(f"y must have shape ({count},), one label per sequence. Got {labels.shape}.{hint}")
-    if len(labels) != count:
-        raise ShapeError(f"y must hold {count} entries, one a sequence of X. Got {len(labels)}.")
+    check_count(labels, count)
     return labels
+
+
+def check_count(y: Any, count: int) -> None:
+    """Refuses a y that has not one entry a sequence."""
+    if len(y) != count:
+        raise ShapeError(f"y must hold {count} entries, one a sequence of X. Got {len(y)}.")
 
 
 _KINDS = {**dict.fromkeys("biuf", "numbers"), "U": "strings", "S": "bytes", "M": "dates", "m": "durations"}

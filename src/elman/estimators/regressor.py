@@ -12,8 +12,9 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators.extra import RegressorMixin, r2_score
 from elman.estimators.inputs import Inputs
+from elman.estimators.labels import check_count
 from elman.estimators.scaling import standard_scaler
-from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.estimators.training import SequenceEstimator, read_weight
 from elman.tables.frames import to_numpy
 from elman.tables.places import check_finite, is_collection, real_numbers, show, words
 from elman.training.checkpoints import Checkpoint
@@ -138,6 +139,6 @@ def _read_targets(y: Any, inputs: Inputs) -> Array:
     targets = np.ascontiguousarray(real_numbers("y", y, where), np.float64)
     if targets.ndim not in (1, 2):
         raise ShapeError(f"y must have shape (n,) or (n, values). Got {targets.shape}.")
-    check_count(len(targets), inputs)
+    check_count(targets, len(inputs))
     check_finite("y", targets, where)
     return targets

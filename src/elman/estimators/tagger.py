@@ -13,7 +13,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score
 from elman.estimators.inputs import Inputs, place
-from elman.estimators.training import SequenceEstimator, check_count, read_weight
+from elman.estimators.training import SequenceEstimator, read_weight
 from elman.tables.frames import to_numpy
 from elman.tables.places import Where, entries, has, is_collection, listed, show
 from elman.training.checkpoints import Checkpoint
@@ -147,7 +147,7 @@ def _read_tags(y: Any, inputs: Inputs) -> Array:
     if not is_collection(y):
         raise ShapeError(f"y must hold the labels of {len(inputs)} sequences. Got {show(y)}.")
     y = listed("y", y)
-    check_count(len(y), inputs)
+    labels.check_count(y, len(inputs))
     parts = []
     for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):
         part = entries(f"y[{i}]", to_numpy(value))

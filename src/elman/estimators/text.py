@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -178,7 +179,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         history = fit(
             network,
             *_shifted(train, ends),
-            optimizer=stack.adam(self.learning_rate, self.weight_decay, _falling),
+            optimizer=stack.adam(self.learning_rate, self.weight_decay, partial(LinearSchedule, warmup=0.02)),
             epochs=self.epochs,
             batch_size=streams,
             validation=_shifted(judged, ends) if judged else None,
@@ -352,10 +353,6 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         if sequences:
             scores, _ = self.network_([tokens[:-1] for tokens in sequences])
             yield CrossEntropy().rows(np.concatenate(scores), np.concatenate([tokens[1:] for tokens in sequences]))
-
-
-def _falling(learning_rate: float) -> Schedule:
-    return LinearSchedule(learning_rate, warmup=0.02)
 
 
 def _shifted(sequences: list[Array], ends: bool) -> tuple[Any, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import numpy as np
 
@@ -55,13 +54,10 @@ def _tokens(name: str, part: Array) -> Array:
     if part.dtype.kind == "u" and part.max() < 2**63:
         part = part.astype(np.int64)
     if part.dtype.kind not in _KINDS:
-        kind = str if isinstance(part[0], str) else int  # text beside whole numbers is neither
-        wrong = [i for i, entry in enumerate(part.tolist()) if type(entry) is not kind or not _is_token(entry)]
+        text, held = isinstance(part[0], str), part.tolist()  # text beside whole numbers is neither
+        right = [type(one) is str if text else type(one) is int and abs(one) < 2**63 for one in held]
+        wrong = np.flatnonzero(np.logical_not(right)).tolist()
         step = next((i for i in wrong if is_missing(part[i])), (wrong or [0])[0])
         must = "tokens, whole numbers of 64 bits or text"
         raise DtypeError(f"{name} must hold {must}. Got {show(part[step])} at step {step}.")
     return part.astype(np.int64) if part.dtype.kind == "i" else part
-
-
-def _is_token(entry: Any) -> bool:
-    return isinstance(entry, str) or (type(entry) is int and abs(entry) < 2**63)

@@ -157,15 +157,12 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
             train, judged = self._set_aside(train, classes, rng)
         scaler = None
         if self.standardize and inputs.kept["tokens_"] is None:
-            scaler = _scaler(inputs.take(train), _take(sample_weight, train))
-        options: dict[str, Any] = {}
+            counts = None if sample_weight is None else np.repeat(sample_weight[train], inputs.lengths[train])
+            scaler = standard_scaler(np.concatenate(inputs.take(train).parts), counts)
+        options: dict[str, Any] = {"sample_weight": _take(weights, train), "truncate": self.truncate}
         if judged is not None:
             x = self._sequences(inputs, scaler, judged)
             options |= {"validation": (x, _take(y, judged)), "patience": self.patience}
-        if weights is not None:
-            options["sample_weight"] = _take(weights, train)
-        if self.truncate is not None:
-            options["truncate"] = self.truncate
         history = fit(
             network,
             self._sequences(inputs, scaler, train),
@@ -278,18 +275,6 @@ def read_weight(sample_weight: Any, inputs: Inputs) -> Array | None:
     return weight
 
 
-def check_count(got: int, inputs: Inputs) -> None:
-    """Refuses a y that has not one entry a sequence."""
-    if got != len(inputs):
-        raise ShapeError(f"y must hold {len(inputs)} entries, one a sequence of X. Got {got}.")
-
-
 def _take(values: Any, indices: Array) -> Any:
     """The chosen entries of an array or a list; None stays None."""
     return [values[i] for i in indices] if isinstance(values, list) else None if values is None else values[indices]
-
-
-def _scaler(inputs: Inputs, sample_weight: Array | None) -> Any:
-    """Mean and deviation of each feature over all steps; constant features have deviation 1."""
-    weight = None if sample_weight is None else np.repeat(sample_weight, inputs.lengths)
-    return standard_scaler(np.concatenate(inputs.parts), weight)

@@ -177,7 +177,7 @@ def _look(frame: Frame, label: Hashable, where: Where) -> Column:
     column = frame.column(label)
     if column.dtype.is_numeric() or column.dtype == nw.Boolean:
         return Column(label, "truth" if column.dtype == nw.Boolean else "number")
-    rows, entries = codes(column) if is_category(column) else (None, _objects(column))
+    rows, entries = codes(column) if is_category(column) else (None, entries_of(column))
     places = range(len(entries)) if rows is None else np.unique(rows[rows >= 0])
     used = [(place, entry) for place in places if not is_missing(entry := entries[place])]
     if rows is not None and used and all(isinstance(entry, str) for _, entry in used):
@@ -188,12 +188,6 @@ def _look(frame: Frame, label: Hashable, where: Where) -> Column:
         raise _refused(frame, column, label, entry, where((place if rows is None else int((rows == place).argmax()),)))
     truth = all(isinstance(entry, (bool, np.bool_)) for _, entry in used)
     return Column(label, "nothing" if not used else "truth" if truth else "number")
-
-
-def _objects(column: nw.Series[Any]) -> Any:
-    """The entries of a column whose dtype does not tell that they are numbers."""
-    array = column.to_numpy() if column.dtype == nw.Unknown else None  # sparse columns of pandas, say
-    return entries_of(column) if array is None or array.ndim != 1 or array.dtype.kind not in "biuf" else array
 
 
 def _category(frame: Frame, label: Hashable, categories: set[str]) -> Column:
@@ -230,7 +224,7 @@ def _as_numbers(frame: Frame, column: Column, where: Where) -> Array:
         numbers = [float(entry) if is_number(entry) else np.nan for entry in entries]  # text stands in no row
         array = np.array([*numbers, np.nan])[rows]
     else:
-        array = real_numbers(frame.called(column.label), np.asarray(_objects(series)), where)
+        array = real_numbers(frame.called(column.label), entries_of(series), where)
     return np.asarray(array, np.float64)[:, None]
 
 

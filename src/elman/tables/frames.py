@@ -290,7 +290,8 @@ def first_entry(column: nw.Series[Any], where: Where) -> str:
 def entries_of(column: nw.Series[Any]) -> list[Any]:
     """The entries of a column as objects of Python; dates beyond those of Python as NumPy has them."""
     try:
-        return column.to_list()
+        sparse = column.dtype == nw.Unknown and column.to_numpy().dtype.kind in "biuf"  # in pandas
+        return column.to_numpy().tolist() if sparse else column.to_list()
     except (OverflowError, ValueError):
         return list(column.to_numpy())
 

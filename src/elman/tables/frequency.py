@@ -59,18 +59,13 @@ def read_frequency(freq: Any) -> tuple[Line, ...]:
     return found
 
 
-def within(step: Line, unit: Line) -> int | None:
+def within(step: Any, unit: Any) -> int | None:
     """How many units, the length of a period, a step is; None where it is no whole number of them."""
-    pair: tuple[Any, Any] | None = None
-    if isinstance(step, Even) and isinstance(unit, Even) and (step.weekday is None or step.weekday == unit.weekday):
-        pair = step.size, unit.size
-    if isinstance(step, Months) and isinstance(unit, Months) and step.month in (None, unit.month):
-        pair = step.count, unit.count
-    if isinstance(step, Business) and isinstance(unit, Business):
-        pair = step.count, unit.count
-    if pair is None or isinstance(pair[0], np.timedelta64) != isinstance(pair[1], np.timedelta64) or pair[0] % pair[1]:
+    size, anchor = {Even: ("size", "weekday"), Months: ("count", "month")}.get(type(step), ("count", "word"))
+    if type(step) is not type(unit) or getattr(step, anchor) not in (None, getattr(unit, anchor)):
         return None
-    return int(pair[0] // pair[1])
+    own, other = getattr(step, size), getattr(unit, size)
+    return int(own // other) if type(own) is type(other) and not own % other else None
 
 
 def _from_name(name: str) -> tuple[Line, ...] | None:

@@ -24,6 +24,8 @@ class Line:
     """A grid; `wall` tells whether stamps with a zone stand on it by the time on the wall, not by the instant."""
 
     wall: bool
+    count: int = 1  #: of what `word` says
+    word: ClassVar[str] = "step"
     shortens: ClassVar[bool] = False  #: whether a rest is less where it finds no room, as the 31st in a month of 30
 
     def split(self, stamps: Array) -> tuple[Array, Array]:
@@ -40,7 +42,7 @@ class Line:
 
     def words(self) -> str:
         """The step in words."""
-        raise NotImplementedError
+        return counted(self.count, self.word)
 
     def end(self, dtype: Any) -> str:
         """What must hold where stamps of a dtype go no further, and what was got."""
@@ -95,6 +97,7 @@ class Months(Line):
     count: int
     at_end: bool = False  # counted from the end of the month, so that ends stay ends
     edge: bool = False  # on the first day of the month alone, or on the last
+    word: ClassVar[str] = "month"
     shortens: ClassVar[bool] = True
     month: tuple[int, int] | None = None  # a month of the year, 0 is January, and every how many months one is as good
     wall: bool = True
@@ -122,15 +125,13 @@ class Months(Line):
             fits &= (months.astype(np.int64) - self.month[0]) % self.month[1] == 0
         return np.asarray(fits)
 
-    def words(self) -> str:
-        return counted(self.count, "month")
-
 
 @dataclass(frozen=True)
 class Business(Line):
     """Steps of days that are worked on."""
 
     count: int = 1
+    word: ClassVar[str] = "business day"
     weekmask: str = "1111100"
     holidays: tuple[np.datetime64, ...] = ()
     wall: bool = True
@@ -150,9 +151,6 @@ class Business(Line):
 
     def fits(self, stamps: Array) -> Array:
         return np.asarray(np.is_busday(_days(stamps), busdaycal=self._calendar()[0]))
-
-    def words(self) -> str:
-        return counted(self.count, "business day")
 
     def _calendar(self) -> tuple[np.busdaycalendar, np.datetime64]:
         """NumPy's calendar, which cannot be copied or pickled, and the day that has number 0."""

@@ -54,7 +54,10 @@ class Stamps:
             raise ValueError(f"{called} must hold a stamp in every row. Got none at row {row}.")
         kind = time_kind(column)
         if kind is None:
-            raise DtypeError(f"{called} must hold {_MUST}. Got {_first(column)}.")
+            native, entries = column.to_native(), column.head(1).to_list()
+            dtype = native.type if has(native, "type") else native.dtype
+            got = f"{show(entries[0])} at row 0, in a column of dtype {dtype}" if entries else "no rows"
+            raise DtypeError(f"{called} must hold {_MUST}. Got {got}.")
         column = _without_categories(column)
         native = column.to_native()
         found = cls(np.empty(0), stated=stated, kind=kind, column=emptied(native))
@@ -268,12 +271,6 @@ def _fits(values: Array, dtype: Any) -> bool:
     """Whether whole numbers can be of a dtype."""
     limits = np.iinfo(dtype)
     return not values.size or (int(values.min()) >= limits.min and int(values.max()) <= limits.max)
-
-
-def _first(column: nw.Series[Any]) -> str:
-    native, entries = column.to_native(), column.head(1).to_list()
-    dtype = native.type if has(native, "type") else native.dtype
-    return f"{show(entries[0])} at row 0, in a column of dtype {dtype}" if entries else "no rows"
 
 
 def _told(stamps: Stamps) -> str:

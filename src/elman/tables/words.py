@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -80,7 +79,8 @@ def _gaps(parts: Sequence[Array], fill: str | None, clock: Clock | None, noun: s
         begins = np.where(missing.all(axis=0), len(missing), missing.argmin(axis=0))
         leading += [int(begin) for begin in begins if begin]
         inside = (missing & (np.arange(len(missing))[:, None] >= begins)).any(axis=1)
-        runs += _runs(inside)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
+        runs += (edges[1::2] - edges[::2]).tolist()
     told = []
     if runs:
         verb = FILLED.get(fill or "", "")
@@ -88,12 +88,6 @@ def _gaps(parts: Sequence[Array], fill: str | None, clock: Clock | None, noun: s
     if leading:
         told.append(f"{_steps(leading, clock)} before the first value of {counted(len(leading), noun)} masked")
     return told
-
-
-def _runs(inside: Any) -> list[int]:
-    """The lengths of the runs of truth."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    return [int(n) for n in edges[1::2] - edges[::2]]
 
 
 def _steps(lengths: Sequence[int], clock: Clock | None) -> str:
