@@ -31,6 +31,9 @@ def test_a_small_file_takes_the_memory_of_a_small_file(tmp_path):
         tracemalloc.stop()
     with pytest.raises(elman.FormatError, match=r"its size must be at most 2 bytes. Got 3"):
         read_bytes(tmp_path / "small", limit=2)
+    assert read_bytes(b"123") == b"123"
+    with pytest.raises(elman.FormatError, match=r"^the bytes: its size must be at most 2 bytes. Got 3"):
+        read_bytes(b"123", limit=2)
 
 
 def test_a_shape_that_is_no_list_in_a_header(tmp_path):

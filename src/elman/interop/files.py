@@ -6,24 +6,36 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from elman.checks import FormatError
-from elman.files import check_source
+from elman.files import check_source, path_text
 from elman.interop.contents import HEAD, unread
+
+#: A file by its path, or its content.
+Source: TypeAlias = str | os.PathLike[str] | bytes
 
 #: No larger file is read into memory: 2 GiB, more than any recurrent network needs.
 MAX_BYTES = 2**31
 
 
-def read_bytes(path: str | os.PathLike[str], must: str = "", limit: int = MAX_BYTES) -> bytes:
+def name_of(source: Source) -> str:
+    """What errors call a source: its path, or that bytes were given."""
+    return "the bytes" if isinstance(source, (bytes, bytearray, memoryview)) else path_text("path", source)
+
+
+def read_bytes(source: Source, must: str = "", limit: int = MAX_BYTES) -> bytes:
     """The content of a file of at most `limit` bytes; see `check_beginning` for `must`."""
-    name = check_source("path", path)
-    with open(name, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > limit:
-            raise refused(name, "its size", f"at most {limit:,} bytes", f"{size:,}")
-        content = file.read(size)  # a larger number would take that much memory before it reads
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, content = name_of(source), bytes(source)
+        size = len(content)
+    else:
+        name = check_source("path", source)
+        with open(name, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(min(size, limit))  # a larger number would take that much memory before it reads
+    if size > limit:
+        raise refused(name, "its size", f"at most {limit:,} bytes", f"{size:,}")
     with named(name):
         check_beginning(content, must)
     return content
