@@ -16,14 +16,16 @@ class Drawn:
         self.rng = rng = np.random.default_rng(seed)
         self.streamable, self.plain = streamable, plain
         self.nodes: dict[str, object] = {}
-        self.kinds: dict[str, str] = {}  # "steps", "vectors", "tokens"
+        self.kinds: dict[str, str] = {}  # "steps", "vectors", "tokens", "memory": steps of other lengths
         self.widths: dict[str, int] = {}
         self.cells: dict[str, type] = {}
         self.lengths = rng.integers(1, 6, 3)
+        self.memory_lengths = rng.integers(1, 7, 3)
         if plain:
             self.lengths[:] = 5
+        kinds = ["steps", "vectors", "tokens", *["memory"] * (not streamable)]
         for i in range(int(rng.integers(1, 4))):
-            kind = "steps" if i == 0 else str(rng.choice(["steps", "vectors", "tokens"]))
+            kind = "steps" if i == 0 else str(rng.choice(kinds))
             self._value(f"in{i}", kind, 7 if kind == "tokens" else int(rng.integers(1, 4)))
         self.inputs = tuple(self.kinds)
         for i in range(int(rng.integers(3, 9))):
@@ -51,7 +53,8 @@ class Drawn:
             return
         choices = ["dense", "norm", "activate", "join", "join"]
         choices += ["rnn", "gru", "lstm", "network"] * (kind == "steps")
-        choices += ["both", "mean", "max", "last"] * (kind == "steps" and not self.streamable)
+        choices += ["both", "mean", "max", "last", "attention"] * (kind == "steps" and not self.streamable)
+        choices = ["attention"] if kind == "memory" else choices
         getattr(self, f"_{rng.choice(choices)}")(name, read, kind, width)
 
     def _dense(self, name, read, kind, width):
@@ -73,7 +76,7 @@ class Drawn:
         self._value(name, kind, width)
 
     def _join(self, name, read, kind, width):
-        others = [other for other, its in self.kinds.items() if its != "tokens"]
+        others = self._of_kind("steps", "vectors")
         reads = [read, *(str(self.rng.choice(others)) for _ in range(int(self.rng.integers(1, 3))))]
         widths = [self.widths[each] for each in reads]
         same = len(set(widths)) == 1
@@ -81,6 +84,18 @@ class Drawn:
         self.nodes[name] = (layer(), *reads)
         kind = "steps" if "steps" in {self.kinds[each] for each in reads} else "vectors"
         self._value(name, kind, width if layer is not elman.Concatenate else sum(widths))
+
+    def _of_kind(self, *kinds):
+        return [name for name, kind in self.kinds.items() if kind in kinds]
+
+    def _attention(self, name, memory, kind, width):
+        query = str(self.rng.choice(self._of_kind("steps", "vectors")))
+        size = self.widths[query]
+        units = None if size == width and self.rng.random() < 0.5 else int(self.rng.integers(1, 4))
+        which = str(self.rng.choice(["dot", "additive"]))
+        layer = elman.Attention(size, width, units, which, dtype=DTYPE, seed=self._seed())
+        self.nodes[name] = (layer, query, memory)
+        self._value(name, self.kinds[query], width)
 
     def _recurrent(self, name, read, width, kind, **options):
         size = int(self.rng.integers(2, 4))
@@ -132,7 +147,10 @@ class Drawn:
             if self.kinds[name] == "tokens":
                 self.nodes[f"{name}_e"] = (elman.Embedding(7, 2, dtype=DTYPE, seed=self._seed()), name)
                 self._value(f"{name}_e", "steps", 2)
-        left = [name for name in self.kinds if name not in read and self.kinds[name] != "tokens"]
+            if self.kinds[name] == "memory":
+                self._attention(f"{name}_a", name, "memory", self.widths[name])
+                read |= {*self.nodes[f"{name}_a"][1:]}
+        left = [name for name in self.kinds if name not in read and self.kinds[name] in ("steps", "vectors")]
         self.outputs = tuple(name for name in left if name in self.nodes and self.rng.random() < 0.5)
         rest = [name for name in left if name not in self.outputs]
         if len(rest) > 1:
@@ -146,6 +164,9 @@ class Drawn:
     def network(self) -> elman.Network:
         return elman.Network(self.nodes, outputs=self.outputs if self.named else None)
 
+    def lengths_of(self, name: str) -> np.ndarray:
+        return self.memory_lengths if self.kinds.get(name) == "memory" else self.lengths
+
     def inputs_of(self, net: elman.Network, form: str = "list") -> object:
         """The inputs as lists of sequences, or as padded arrays with NaN in the padding."""
         given = {}
@@ -156,7 +177,7 @@ class Drawn:
                 continue
             parts = [
                 self.rng.integers(0, width, n) if kind == "tokens" else self.rng.standard_normal((n, width))
-                for n in self.lengths
+                for n in self.lengths_of(name)
             ]
             given[name] = parts if form == "list" else padded(parts)
         return given if len(net.inputs) > 1 else given[net.inputs[0]]

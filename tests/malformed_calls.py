@@ -136,6 +136,7 @@ LAYERS: dict[str, tuple[type[elman.Layer], dict[str, Any]]] = {
     "LSTM": (elman.LSTM, {"input_size": 3, "hidden_size": 4}),
     "GRU": (elman.GRU, {"input_size": 3, "hidden_size": 4}),
     "Recurrent": (elman.Recurrent, {"cell": own_cell, "input_size": 3, "hidden_size": 4}),
+    "Attention": (elman.Attention, {"query_size": 3, "memory_size": 4, "units": 2, "scaled": True, "dtype": "float32"}),
     "Dense": (elman.Dense, {"input_size": 3, "output_size": 4}),
     "Embedding": (elman.Embedding, {"count": 7, "size": 4}),
     "Dropout": (elman.Dropout, {"rate": 0.2}),
@@ -159,12 +160,16 @@ def build(name: str) -> elman.Layer:
 def inputs(name: str) -> Callable[[], Any]:
     if name == "Embedding":
         return lambda: np.arange(10).reshape(2, 5) % 7
+    if name == "Attention":
+        return lambda: {"series": array(2, 5, 3)(), "memory": array(2, 5, 4)()}
     return array(2, 5, 4 if name == "MergeDirections" else 3)
 
 
 @functools.cache
 def taped(name: str) -> tuple[elman.Layer, Any, Any, Any]:
     layer = build(name)
+    if layer.reads != 1:
+        layer = elman.Network({"y": (layer, "series", "memory")})
     return layer, *layer.forward(inputs(name)())
 
 
@@ -176,21 +181,19 @@ def layers() -> list[Target]:
     found = []
     for name, (kind, right) in LAYERS.items():
         found.append(made(name, kind, **right))
-        layer, y, state, tape = taped(name)
+        own, (layer, y, state, tape) = build(name), taped(name)
         lengths = None if name in ("Embedding",) else [5, 3]
         found.append(made(f"{name}()", layer.__call__, x=inputs(name), state=value(state), lengths=lengths))
         found.append(made(f"{name}.forward", layer.forward, x=inputs(name), lengths=lengths))
         found.append(made(f"{name}.backward", layer.backward, tape=value(tape), dy=y.copy, dstate=value(state)))
-        parameters = dict(layer.parameters)
+        parameters = dict(own.parameters)
         found.append(
-            made(f"{name}.from_parameters", kind.from_parameters, config=dict(layer.config), parameters=parameters)
+            made(f"{name}.from_parameters", kind.from_parameters, config=dict(own.config), parameters=parameters)
         )
         for weight, array_ in parameters.items():
             found.append(Target(f"{name}.{weight} =", assign(build(name), weight), {"value": array_.copy}))
-        found.append(
-            Target(f"{name}.replace", layer.replace, {key: value(given) for key, given in layer.config.items()})
-        )
-        found.append(Target(f"{name}.astype", layer.astype, {"dtype": value("float32")}))
+        found.append(Target(f"{name}.replace", own.replace, {key: value(given) for key, given in own.config.items()}))
+        found.append(Target(f"{name}.astype", own.astype, {"dtype": value("float32")}))
     return found
 
 

@@ -58,6 +58,10 @@ FADING = elman.Cell(
 #: Every class: how one is made, with sizes that all differ, and another value for every option.
 KINDS = {
     "Activate": ({"activation": "tanh"}, {"activation": "softmax"}),
+    "Attention": (
+        {"query_size": 4, "memory_size": 3, "units": 5},
+        {"query_size": 3, "memory_size": 6, "units": 2, "kind": "additive", "scaled": False, "dtype": "float64"},
+    ),
     "Dense": (
         {"input_size": 4, "output_size": 5},
         {"input_size": 3, "output_size": 6, "activation": ELU, "dtype": "float64"},
@@ -84,7 +88,7 @@ OPTIONS = [(kind, option) for kind, (_, others) in KINDS.items() for option in o
 STARTING = {"seed", "initializer", "forget_bias"}  # how weights start is no option: a layer holds the weights
 
 
-def new(kind, **options):
+def new(kind, /, **options):
     """A layer with weights that are all different."""
     layer = LAYERS[kind](**{**KINDS[kind][0], **options})
     rng = np.random.default_rng(len(kind))
@@ -95,6 +99,11 @@ def new(kind, **options):
 
 def inputs(layer, dtype="float32"):
     rng = np.random.default_rng(5)
+    if isinstance(layer, elman.Attention):
+        return {
+            "query": rng.normal(size=(2, 6, layer.query_size)),
+            "memory": rng.normal(size=(2, 7, layer.memory_size)),
+        }
     if layer.takes_tokens:
         return rng.integers(0, layer.count, (2, 6))
     x = rng.normal(size=(2, 6, layer.input_size or 4)).astype(dtype)
@@ -102,12 +111,17 @@ def inputs(layer, dtype="float32"):
     return x
 
 
+def network(layer):
+    """A network of one layer."""
+    return elman.Network([layer] if layer.reads == 1 else {"0": (layer, "query", "memory")})
+
+
 def facts(layer):
     """What is shown, what is computed, and with which gradients."""
-    x = inputs(layer)
-    y, state, tape = layer.forward(x, rng=np.random.default_rng(3))
-    dx, _, gradients = layer.backward(tape, np.ones_like(y))
-    plain, _ = layer(x)
+    x, runs = inputs(layer), layer if layer.reads == 1 else network(layer)
+    y, state, tape = runs.forward(x, rng=np.random.default_rng(3))
+    dx, _, gradients = runs.backward(tape, np.ones_like(y))
+    plain, _ = runs(x)
     return repr(layer), json.dumps(layer.config, default=repr), [y, plain, state, dx, gradients, dict(layer.parameters)]
 
 
@@ -156,7 +170,7 @@ def test_a_replaced_option_is_what_a_new_layer_computes(kind, option, tmp_path):
         assert_same(facts(layer), before)
     assert layer.replace(**{option: value}, seed=2).config == made.config
     np.testing.assert_equal(dict(layer.replace(**{option: value}, seed=2).parameters), dict(made.parameters))
-    net = elman.Network([made])
+    net = network(made)
     net.save(tmp_path / "net.safetensors")
     again = elman.load(tmp_path / "net.safetensors", cells={"leaky": LEAKY, "fading": FADING})
     assert again.config == net.config
@@ -366,4 +380,4 @@ def test_copies_are_equal_and_independent(kind, twin):
         np.testing.assert_array_equal(other.layers[0].layers[0].Wx, other.parameters["0.0.Wx"])
         assert np.shares_memory(other.layers[1].W, other.parameters["1.W"])
     if layer.parameters:
-        assert (other(inputs(other))[0] != before[2][1]).any()
+        assert (facts(other)[2][1] != before[2][1]).any()

@@ -37,7 +37,7 @@ _NAMES = {
     """,
     "graph": "Node",
     "layers": """
-        GRU LSTM RNN Activate Add Concatenate Dense Dropout Embedding Joining LastStep Layer LayerNorm Masking
+        GRU LSTM RNN Activate Add Attention Concatenate Dense Dropout Embedding Joining LastStep Layer LayerNorm Masking
         MaxOverTime MeanOverTime MergeDirections Multiply Recurrent Reverse Tape
     """,
     "network": "Network",

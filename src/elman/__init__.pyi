@@ -47,6 +47,7 @@ from elman.layers import LSTM as LSTM
 from elman.layers import RNN as RNN
 from elman.layers import Activate as Activate
 from elman.layers import Add as Add
+from elman.layers import Attention as Attention
 from elman.layers import Concatenate as Concatenate
 from elman.layers import Dense as Dense
 from elman.layers import Dropout as Dropout

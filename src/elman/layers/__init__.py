@@ -1,6 +1,7 @@
 """Layers: recurrent, and what stands before and behind them."""
 
 from elman.layers.activate import Activate
+from elman.layers.attention import Attention
 from elman.layers.built_in import GRU, LSTM, RNN
 from elman.layers.directions import MergeDirections, Reverse
 from elman.layers.joining import Add, Concatenate, Joining, Multiply
@@ -24,6 +25,7 @@ __all__ = [
     "RNN",
     "Activate",
     "Add",
+    "Attention",
     "Concatenate",
     "Dense",
     "Dropout",
