@@ -123,7 +123,7 @@ def test_a_ragged_batch_gives_what_each_sequence_alone_gives(seed):
 def test_nothing_in_padding_is_read(seed):
     drawn, net, x = case(2000 + seed)
     lists = {name: part for name, part in (x if isinstance(x, dict) else {"x": x}).items() if isinstance(part, list)}
-    same = seed % 2 == 0 and not "memory" in drawn.kinds.values()
+    same = seed % 2 == 0 and "memory" not in drawn.kinds.values()
     lengths = drawn.lengths if same else {name: drawn.lengths_of(name) for name in lists}
     arrays = {name: padded(part) for name, part in lists.items()}
     given = {**x, **arrays} if isinstance(x, dict) else arrays["x"]
