@@ -15,11 +15,11 @@ pytest.importorskip("typer")
 from typer.testing import CliRunner
 
 import elman
+from elman import to_rtneural
 from elman.cli.app import app
 from elman.interop import conversion, formats, peers
 from elman.interop.conversion import convert
 from elman.interop.formats import FORMATS
-from elman.interop.rtneural import to_rtneural
 
 FILES = {
     "elman": "net.safetensors",

@@ -169,7 +169,9 @@ def test_a_pickle_that_would_run_code_runs_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 64, b"PK\x03\x04", b"PK\x05\x06" + b"\x00" * 18])
 def test_files_of_no_format(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
-    with pytest.raises(elman.FormatError, match="file: it must be a file of elman, PyTorch, Keras, ONNX or RTNeural"):
+    with pytest.raises(
+        elman.FormatError, match="file: it must be a file of elman, PyTorch, Keras, ONNX, RTNeural, AIDA-X"
+    ):
         inspect(tmp_path / "file")
     with pytest.raises(FileNotFoundError):
         inspect(tmp_path / "none")

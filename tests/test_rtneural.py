@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.interop.rtneural import from_rtneural, to_rtneural
+from elman import from_rtneural, to_rtneural
 from golden_facts import facts
 from test_gradients import LEAKY
 
@@ -190,7 +190,8 @@ LSTM = MODELS["lstm_1d"]["model"]["layers"][0]
         (one({**LSTM, "weights": LSTM["weights"][:1]}), "the weights of layer 0"),
         (one({**LSTM, "weights": [LSTM["weights"][0], LSTM["weights"][0], LSTM["weights"][2]]}), "recurrent_kernel"),
         ({**one(LSTM), "in_shape": [2]}, "must be made for 2 features, as come in. Got 1"),
-        (one(LSTM, in_skip=1), "in_skip must be 0"),
+        (one(LSTM, in_skip=2), "in_skip must be 0 or 1. Got 2"),
+        (one(LSTM, in_skip=True), "in_skip must be 0 or 1. Got True"),
         (one(LSTM, dtype="float16"), "dtype must be 'float32' or 'float64'"),
         ({"in_shape": [1], "layers": []}, "at least one layer"),
         ({"in_shape": [1], "layers": [LSTM, LSTM]}, "made for 8 features"),

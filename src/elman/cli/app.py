@@ -84,7 +84,11 @@ def demo(
 
 
 @app.command(cls=_Command)
-def inspect(path: Annotated[Path, typer.Argument(help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")]) -> None:
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(help="A file of elman, PyTorch, Keras, ONNX, RTNeural, AIDA-X, GuitarML or NAM.")
+    ],
+) -> None:
     """Says what is in a file: format, layers, shapes, states, which code runs it. Nothing in it is executed."""
     with _refusals("inspect"):
         from elman.cli.files import print_inspection
@@ -94,7 +98,10 @@ def inspect(path: Annotated[Path, typer.Argument(help="A file of elman, PyTorch,
 
 @app.command(cls=_Command)
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="A file of elman, PyTorch, Keras, ONNX or RTNeural.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="IN", help="A file of elman, PyTorch, Keras, ONNX, RTNeural, AIDA-X, GuitarML or NAM."),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; its ending tells the format.")],
     to: Annotated[str | None, typer.Option(metavar="FORMAT", help="elman, torch, keras, onnx, rtneural or c.")] = None,
 ) -> None:

@@ -1,6 +1,8 @@
 """Models of other systems, in and out: plain arrays by a table of conventions, and the files of each format."""
 
 from elman.interop.arrays import from_arrays, to_arrays
+from elman.interop.audio.reader import from_rtneural
+from elman.interop.audio.writer import to_rtneural
 from elman.interop.c.code import to_c
 from elman.interop.conventions import CONVENTIONS, Convention
 from elman.interop.conversion import convert
@@ -10,7 +12,6 @@ from elman.interop.keras.writer import to_keras
 from elman.interop.onnx.reading.reader import from_onnx
 from elman.interop.onnx.writing.writer import to_onnx
 from elman.interop.pytorch.networks import from_torch, to_torch
-from elman.interop.rtneural import from_rtneural, to_rtneural
 
 __all__ = [
     "CONVENTIONS",

@@ -10,8 +10,9 @@ import contextlib
 import gzip
 import io
 import lzma
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from elman.checks import describe, shorten
@@ -77,17 +78,48 @@ def of_archive(names: list[str]) -> str:
     return shorten(f"an archive of another kind, with {', '.join(map(repr, names[:3])) or 'nothing in it'}")
 
 
-def of_json(model: Any) -> str | None:
-    """What a value of JSON is, in words; None for a model of RTNeural."""
+def state_dicts(value: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, Mapping[Any, Any]]]:
+    """The mapping, or those within it, that hold weights by the names of PyTorch's modules; each with its place."""
+    if any(_is_weight(name, array) for name, array in value.items()):
+        yield place, value
+    elif depth < 3:
+        for name, part in value.items():
+            if isinstance(part, Mapping):
+                yield from state_dicts(part, f"{place}.{name}".lstrip("."), depth + 1)
+
+
+def _is_weight(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and bool(_WEIGHT.search(name)) and (isinstance(value, list) or hasattr(value, "shape"))
+
+
+_WEIGHT = re.compile(r"(^|[._])weight(_[^.]*)?$")
+
+#: Objects in JSON: the keys that they have, all of the first and one of the second, the format that reads them (None:
+#: none does), and what they are.
+_OBJECTS: tuple[tuple[set[str], set[str], str | None, str], ...] = (
+    ({"layers"}, {"in_skip", "in_gain", "out_gain", "in_batch", "metadata", "samplerate"}, "aida", "AIDA-X"),
+    ({"layers"}, {"layers"}, "rtneural", "RTNeural"),
+    ({"architecture", "weights"}, {"architecture"}, "nam", "Neural Amp Modeler"),
+    ({"model_data", "state_dict"}, {"model_data"}, "guitarml", "GuitarML"),
+    (
+        {"class_name", "config"},
+        {"config"},
+        None,
+        "the architecture of a Keras model, as to_json() writes it, without its weights: pass the file of the weights, "
+        "elman.from_keras(weights, like=this file)",
+    ),
+    ({"residual_channels", "dilations"}, {"dilations"}, None, "a WaveNet of PedalNet, which is not read"),
+)
+
+
+def of_json(model: Any) -> tuple[str | None, str]:
+    """The format of a value of JSON, None where no reader takes it, and what it is in words."""
     if not isinstance(model, dict):
-        return f"JSON of another kind, {describe(model)}"
-    if isinstance(model.get("layers"), list):
-        return None
-    if {"architecture", "weights"} <= set(model):
-        return f"a model of Neural Amp Modeler (.nam, {shorten(str(model['architecture']))}), which is not read yet"
-    if {"model_data", "state_dict"} <= set(model):
-        return "a model of GuitarML, which is not read yet"
-    if {"class_name", "config"} <= set(model):
-        return "a description of a Keras model, without its weights: pass the .keras or .h5 file"
+        return None, f"JSON of another kind, {describe(model)}"
+    for every, one, form, what in _OBJECTS:
+        if every <= set(model) and one & set(model) and (every != {"layers"} or isinstance(model["layers"], list)):
+            return form, what
+    if any(state_dicts(model)):
+        return "torch", "a state_dict of PyTorch"
     keys = ", ".join(map(repr, list(model)[:5]))
-    return shorten(f"JSON of another kind, with {f'the keys {keys}' if keys else 'no keys'}")
+    return None, shorten(f"JSON of another kind, with {f'the keys {keys}' if keys else 'no keys'}")

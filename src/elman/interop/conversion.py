@@ -78,7 +78,7 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
     Parameters
     ----------
     source
-        A file of elman, PyTorch (a state_dict), Keras, ONNX or RTNeural, told by its content.
+        A file of elman, PyTorch (a state_dict), Keras, ONNX, RTNeural, AIDA-X, GuitarML or NAM, told by its content.
     target
         The file to write; its folder must exist. It is replaced after the check alone.
     format

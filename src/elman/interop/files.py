@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
-from elman.checks import FormatError
+import numpy as np
+
+from elman.checks import Array, FormatError, show
 from elman.files import check_source, path_text
 from elman.interop.contents import HEAD, unread
 
@@ -68,3 +70,15 @@ def parse_json(source: str | os.PathLike[str], content: bytes | str, place: str 
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
         raise refused(source, place, "JSON", f"an error: {str(error)[:200]}") from None
+
+
+def numbers(source: Source, place: str, value: Any, dtype: Any = np.float32) -> Array:
+    """Nested lists of numbers, out of JSON, as an array."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError):  # lists of unequal length, or too deep
+        array = np.asarray(None)
+    if array.dtype.kind not in "iuf":
+        raise refused(name_of(source), place, "nested lists of numbers, of equal length", show(value))
+    with np.errstate(over="ignore"):  # to infinity, as these systems read it
+        return array.astype(dtype)

@@ -16,6 +16,8 @@ from elman import checks
 from elman.checks import FormatError
 from elman.files import check_source, path_text
 from elman.interop import contents
+from elman.interop.audio.reader import MAX_BYTES, MUST, from_rtneural
+from elman.interop.audio.writer import to_rtneural
 from elman.interop.c.code import to_c
 from elman.interop.files import parse_json, read_bytes, refused
 from elman.interop.keras.reader import from_keras
@@ -24,7 +26,6 @@ from elman.interop.onnx.reading.reader import from_onnx
 from elman.interop.onnx.writing.writer import to_onnx
 from elman.interop.pytorch.networks import from_torch
 from elman.interop.pytorch.state import write_state_dict
-from elman.interop.rtneural import MAX_BYTES, MUST, from_rtneural, to_rtneural
 from elman.layers import Layer
 from elman.network import Network
 from elman.saving import load, save
@@ -40,7 +41,7 @@ class Format:
     title: str  #: as reports call it
     endings: tuple[str, ...]
     read: Callable[[Where], Network] | None
-    write: Callable[[Layer, Where], Any]
+    write: Callable[[Layer, Where], Any] | None
     read_back: Callable[[Where, Network], Network] | None = None  #: reads what was written of this network
     convention: str | None = None  #: of its recurrent weights, in `elman.interop.CONVENTIONS`
 
@@ -88,23 +89,23 @@ def read(path: Where) -> Network:
 
 def write(net: Layer, path: Where, form: str | None = None) -> None:
     """Writes a network or a layer in the format of the ending of `path`, or in the one named by `form`."""
-    to_write(path, form).write(net, path)
+    to_write(path, form).write(net, path)  # type: ignore[misc]  # those that are written
 
 
 def to_write(path: Where, form: str | None = None) -> Format:
     """The format in which `path` is to be written: `form`, else that of its ending."""
     name = path_text("path", path)
     if form is not None:
-        chosen = FORMATS[checks.choice("format", form, FORMATS)]
+        chosen = FORMATS[checks.choice("format", form, [each.name for each in WRITTEN])]
         if not name.lower().endswith(chosen.endings):
             raise ValueError(
                 f"a path for {chosen.title} must end in {' or '.join(chosen.endings)}. Got {checks.show(name)}."
             )
         return chosen
-    for chosen in FORMATS.values():
+    for chosen in WRITTEN:
         if name.lower().endswith(chosen.endings):
             return chosen
-    endings = dict.fromkeys(ending for chosen in FORMATS.values() for ending in chosen.endings)
+    endings = dict.fromkeys(ending for chosen in WRITTEN for ending in chosen.endings)
     raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {checks.show(name)}.")
 
 
@@ -154,14 +155,14 @@ def _of_archive(name: str) -> str | None:
 def _of_json(name: str) -> str:
     content = read_bytes(name, MUST, MAX_BYTES)
     try:
-        what = contents.of_json(parse_json(name, content))
+        form, what = contents.of_json(parse_json(name, content))
     except FormatError:
         if b'"layers"' in content or b'"in_shape"' in content:
             return "rtneural"  # its reader says where it breaks off
         raise
-    if what is not None:
+    if form is None:
         raise _refuse(name, what)
-    return "rtneural"
+    return form
 
 
 def _is_elman(header: bytes) -> bool:
@@ -189,8 +190,12 @@ _TABLE = (
     Format("keras", "Keras", (".keras",), from_keras, to_keras, convention="keras"),
     Format("onnx", "ONNX", (".onnx",), from_onnx, to_onnx, convention="onnx"),
     Format("rtneural", "RTNeural", (".json",), from_rtneural, to_rtneural, convention="keras"),
+    Format("aida", "AIDA-X", (), from_rtneural, None, convention="keras"),
+    Format("guitarml", "GuitarML", (), from_rtneural, None, convention="pytorch"),
+    Format("nam", "Neural Amp Modeler", (".nam",), from_rtneural, None, convention="pytorch"),
     Format("c", "C", (".c",), None, to_c),
 )
 
 #: The formats by name. Where two share an ending, the first is meant unless the other is named.
 FORMATS: dict[str, Format] = {form.name: form for form in _TABLE}
+WRITTEN = [form for form in _TABLE if form.write is not None]

@@ -84,7 +84,7 @@ class Inspection:
 
 
 def inspect(path: Where) -> Inspection:
-    """What is in a file of elman, PyTorch, Keras, ONNX or RTNeural. Nothing in it is executed.
+    """What is in a file of elman or of another system (`elman.interop.formats`). Nothing in it is executed.
 
     The format is told by the content. Where the network can be loaded, the report has it, and says of each recurrent
     layer the order of its gates in the file and whether a compiled kernel runs it or the plain equations, several

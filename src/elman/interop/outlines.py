@@ -12,12 +12,12 @@ from typing import Any
 
 from elman import checks
 from elman.checks import FormatError, MissingExtraError
+from elman.interop.audio.reader import MAX_BYTES, MUST
 from elman.interop.files import parse_json, read_bytes, refused
 from elman.interop.formats import Where
 from elman.interop.keras.files import read as read_stored
 from elman.interop.onnx.reading.files import read_model
 from elman.interop.pytorch.files import read_weights
-from elman.interop.rtneural import MAX_BYTES, MUST
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,13 @@ def _elman_version(metadata: Any) -> str:
 def _torch(path: Where) -> Outline:
     """Names and shapes of the tensors, or, where PyTorch cannot read them, the parts of the archive."""
     with open(path, "rb") as file:
-        archive = file.read(2) == b"PK"
-    form = "archive" if archive else "safetensors" if os.fspath(path).lower().endswith(".safetensors") else "pickle"
+        head = file.read(9)
+    kinds = {b"P": "archive", b"{": "JSON"}
+    form = "safetensors" if head[8:] == b"{" else kinds.get(head.lstrip()[:1], "pickle")
     try:
         return Outline(form, tuple(f"{name} {array.dtype} {array.shape}" for name, array in read_weights(path).items()))
     except (FormatError, MissingExtraError):
-        if not archive:
+        if form != "archive":
             return _safetensors(path) if form == "safetensors" else Outline(form, ())
     try:
         with zipfile.ZipFile(path) as parts:
@@ -79,17 +80,28 @@ def _torch(path: Where) -> Outline:
         raise refused(path, "it", "a whole archive", f"an error: {error}") from None
 
 
-def _rtneural(path: Where) -> Outline:
+def _audio(path: Where) -> Outline:
+    """What a file says of itself: its sizes, the layers of RTNeural with their shapes, how many numbers it holds."""
     model = parse_json(path, read_bytes(path, MUST, MAX_BYTES))
-    layers = model.get("layers") if isinstance(model, dict) else None
-    if not isinstance(layers, list):
+    if not isinstance(model, dict):
         raise refused(path, "it", MUST, checks.describe(model))
-    contents = [
-        f"{entry.get('type')} {entry.get('activation') or ''} {entry.get('shape')}"[:120] if isinstance(entry, dict)
-        else checks.describe(entry)
-        for entry in layers
-    ]  # fmt: skip
-    return Outline("", (f"in_shape {model.get('in_shape')}"[:120], *contents))
+    facts = {
+        name: model[name] for name in ("in_shape", "in_skip", "in_gain", "out_gain", "architecture") if name in model
+    }
+    for part in ("config", "model_data"):
+        facts |= model[part] if isinstance(model.get(part), dict) else {}
+    contents = [f"{name} {value}" for name, value in facts.items()]
+    layers = model.get("layers")
+    for entry in layers if isinstance(layers, list) else []:
+        names = ("type", "activation", "shape")
+        told = [str(entry.get(name) or "") for name in names] if isinstance(entry, dict) else [checks.describe(entry)]
+        contents.append(" ".join(told))
+    for part, what in (("weights", "numbers"), ("state_dict", "arrays")):
+        if isinstance(model.get(part), (list, dict)):
+            contents.append(f"{part} of {len(model[part]):,} {what}")
+    return Outline(
+        f"version {model['version']}"[:60] if "version" in model else "", tuple(line[:120] for line in contents)
+    )
 
 
 def _keras(path: Where) -> Outline:
@@ -130,6 +142,6 @@ _OUTLINES: dict[str, Callable[[Where], Outline]] = {
     "elman": _safetensors,
     "keras": _keras,
     "onnx": _onnx,
-    "rtneural": _rtneural,
+    **dict.fromkeys(("aida", "guitarml", "nam", "rtneural"), _audio),
     "torch": _torch,
 }

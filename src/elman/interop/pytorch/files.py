@@ -14,12 +14,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.files import path_text, read_safetensors
-from elman.interop.contents import is_torch_pickle
-from elman.interop.files import check_beginning, named, read_bytes
-
-#: The entries under which checkpoints keep a state_dict beside other things.
-STATE_DICTS = ("state_dict", "model_state_dict", "model")
+from elman.files import read_safetensors
+from elman.interop.contents import is_torch_pickle, of_json, state_dicts
+from elman.interop.files import Source, check_beginning, name_of, named, numbers, parse_json, read_bytes
 
 #: What a file must be.
 _MUST = "a file of PyTorch, as torch.save(model.state_dict(), path) writes"
@@ -28,34 +25,57 @@ _MUST = "a file of PyTorch, as torch.save(model.state_dict(), path) writes"
 _SHARED = 8
 
 
-def read_weights(path: str | os.PathLike[str]) -> dict[str, Array]:
+def read_weights(source: Source, dtype: Any = np.float32) -> dict[str, Array]:
     """The tensors of a file by name, in float32, or in float64 where they are; nothing in the file is executed.
 
-    A file called .safetensors is read by safetensors alone. All others are left to
-    ``torch.load(weights_only=True)``. Of a checkpoint, the state_dict in it. Raises `FormatError`, naming the file,
-    for what is cut short, of another kind, or holds more than tensors; `MissingExtraError` where a .pt needs PyTorch
-    and it is not installed; `FileNotFoundError`.
+    A file of safetensors is read by safetensors alone, and JSON, whose numbers become `dtype`, without any library.
+    All others are left to ``torch.load(weights_only=True)``. Of a checkpoint, the state_dict in it. Raises
+    `FormatError`, naming the file, for what is cut short, of another kind, or holds more than tensors;
+    `MissingExtraError` where a .pt needs PyTorch and it is not installed; `FileNotFoundError`.
     """
-    name = path_text("path", path)
-    content = read_bytes(name)
-    with named(repr(name)):
-        is_safetensors = name.lower().endswith(".safetensors")
+    name, content = name_of(source), read_bytes(source)
+    with named(told(source)):
+        is_safetensors = name.lower().endswith(".safetensors") or _begins_as_safetensors(content)
         check_beginning(content, "a safetensors file" if is_safetensors else _MUST)
         if is_safetensors:
             return _read_safetensors(content)
+        if content.lstrip()[:1] == b"{":
+            return _read_json(content, dtype)
         weights = _state_dict(_read_pickle(name, content))
         _check_claims(weights, len(content))
         return arrays_of(weights)
 
 
+def told(source: Source) -> str:
+    """A source as errors call it here: a path in quotes."""
+    return repr(name_of(source)) if isinstance(source, (str, os.PathLike)) else name_of(source)
+
+
+def _begins_as_safetensors(content: bytes) -> bool:
+    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content) - 8
+
+
+def _read_json(content: bytes, dtype: Any) -> dict[str, Array]:
+    model = parse_json("it", content)
+    form, what = of_json(model)
+    if form != "torch":
+        by = ", which elman.from_rtneural reads" if form else ""
+        raise FormatError(f"it must be a state_dict. Got {what}{by}.")
+    return arrays_of({name: numbers("it", name, value, dtype) for name, value in _state_dict(model).items()})
+
+
 def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
-    """A state_dict of tensors or arrays as arrays of one dtype."""
+    """A state_dict of tensors or arrays as arrays of one dtype, without what a BatchNorm has counted."""
     arrays: dict[str, Array] = {}
-    for name, value in _state_dict(weights).items():
+    weights = _state_dict(weights)
+    for name, value in weights.items():
         if not isinstance(name, str):
             raise FormatError(f"a state_dict must have names for keys. Got {checks.show(name)}.")
         _check_module(name)
-        arrays[name] = array_of(name, value)
+        if not name.endswith("num_batches_tracked"):
+            arrays[name] = array_of(name, value)
+        elif name.replace("num_batches_tracked", "running_mean") not in weights:
+            raise FormatError(f"{name} must stand beside running_mean, as a BatchNorm has them. Got it alone.")
     dtypes = {name: array.dtype for name, array in arrays.items()}
     first = next(iter(dtypes), "")
     for name, dtype in dtypes.items():
@@ -66,22 +86,15 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
     return arrays
 
 
-_NORM = (
-    "a BatchNorm (running_mean, running_var, num_batches_tracked), which is not read: fold its scale and shift into "
-    "the weights of the module beside it"
-)
 _QUANTIZED = "a quantized module, which is not read: pass the state_dict of the model before it was quantized"
 
 
 def _check_module(name: str) -> None:
-    """Refuses what a module keeps that elman does not have, by the name of the module."""
-    module, _, own = name.rpartition(".")
-    what = _NORM if own in ("running_mean", "running_var", "num_batches_tracked") else None
+    """Refuses a quantized module, by its name."""
     packed = re.search(r"\.?(_packed_params|_all_weight_values)\b", name)
-    if packed or own == "zero_point":
-        what, module = _QUANTIZED, name[: packed.start()] if packed else module
-    if what is not None:
-        raise FormatError(f"{module or 'the module'} must be a module that is read. Got {name}, of {what}.")
+    module, _, own = (name[: packed.start()], "", "zero_point") if packed else name.rpartition(".")
+    if own == "zero_point":
+        raise FormatError(f"{module or 'the module'} must be a module that is read. Got {name}, of {_QUANTIZED}.")
 
 
 def array_of(name: str, value: Any) -> Array:
@@ -118,13 +131,13 @@ def _check_claims(weights: Mapping[Any, Any], size: int) -> None:
 
 
 def _state_dict(weights: Any) -> Mapping[Any, Any]:
-    """The state_dict, or that in a checkpoint."""
+    """The state_dict, or the one in a checkpoint, under whatever name it stands there."""
     if not isinstance(weights, Mapping):
         raise FormatError(f"it must hold a state_dict, names and tensors. Got {checks.describe(weights)}.")
-    inside = [key for key in STATE_DICTS if isinstance(weights.get(key), Mapping)]
+    inside = dict(state_dicts(weights))
     if len(inside) > 1:
         raise FormatError(f"a checkpoint must hold one state_dict. Got {', '.join(inside)}: pass the one to be read.")
-    return weights[inside[0]] if inside else weights
+    return next(iter(inside.values()), weights)
 
 
 def _read_safetensors(content: bytes) -> dict[str, Array]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from elman import checks
 from elman.interop.chain import layers_of, network_of
 from elman.interop.files import named
-from elman.interop.pytorch.files import arrays_of, read_weights
+from elman.interop.pytorch.files import arrays_of, read_weights, told
 from elman.interop.pytorch.order import layers_from, network_like
 from elman.layers import Layer
 from elman.network import Network
@@ -134,8 +136,8 @@ def to_torch(net: Layer) -> TorchNetwork:
 
 def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:
     """The weights of a source by name, and what errors call it; None for modules that are read themselves."""
-    if isinstance(source, (str, os.PathLike)):
-        return read_weights(source), repr(os.fspath(source))
+    if isinstance(source, (str, os.PathLike, bytes)):
+        return read_weights(source, getattr(like, "dtype", None) or np.float32), told(source)
     if isinstance(source, Mapping):
         with named("the state_dict"):
             return arrays_of(source), "the state_dict"

@@ -1,0 +1,48 @@
+"""What the readers of this room share: sizes out of JSON, and what stands around a network in such files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import FormatError
+from elman.interop.chain import dense
+from elman.interop.files import refused
+from elman.layers import Add, Layer
+from elman.network import Network
+
+
+def whole(source: str, place: str, value: Any, least: int = 1) -> int:
+    """A size, or a number of channels."""
+    if type(value) is not int or value < least:
+        raise refused(source, place, f"a whole number from {least} up", checks.show(value))
+    return value
+
+
+def around(
+    source: str, layers: Mapping[str, Layer], width: int, out: int, skip: int = 0, gains: Sequence[float] = (1, 1)
+) -> Network:
+    """Layers in a row, by name, from `width` features to `out`, and what stands around them.
+
+    The first `skip` features of the input are added to the output; as in NumPy, one alone is added to each that comes
+    out. Gains are factors of the first input, and of the output.
+    """
+    if list(gains) != [1, 1]:
+        raise refused(source, "in_gain and out_gain", "0", "others, which are not read yet")
+    nodes: dict[str, Any] = dict(layers)
+    if skip and nodes:
+        last, taken = [*nodes][-1], min(skip, width)
+        if taken not in (1, out):
+            raise refused(source, "the inputs that are added to the output", f"1 or {out}", f"{taken}")
+        if taken < width or taken < out:
+            dtype = next((layer.dtype for layer in layers.values() if layer.dtype is not None), np.float32)
+            W = np.eye(width, taken, dtype=dtype).repeat(out // taken, axis=1)
+            nodes["skip"] = (dense(W), "x")
+        nodes["sum"] = (Add(), last, "skip" if "skip" in nodes else "x")
+    try:
+        return Network(nodes)
+    except ValueError as error:
+        raise FormatError(f"{source}: its layers must fit together. {error}") from error

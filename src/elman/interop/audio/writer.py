@@ -1,0 +1,93 @@
+"""A network as RTNeural's JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.files import replace
+from elman.interop.arrays import to_arrays
+from elman.interop.audio.rtneural import ACTIVATIONS, NAMES, RECURRENT
+from elman.interop.chain import check_holds, layers_of
+from elman.interop.files import named
+from elman.layers import Activate, Dense, Dropout, Layer, Recurrent
+from elman.network import Network
+
+
+def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
+    """Writes a network or a layer into a JSON file that RTNeural reads.
+
+    Numbers are written with all digits of the float32 or float64 they are. Dropout acts in training alone and is left
+    out. The file is replaced whole or not at all. Raises `FormatError` for what RTNeural cannot hold: layers other
+    than `LSTM`, `GRU` with `reset_after`, `Dense`, `Activate` and `Dropout`, both directions, options of the cells,
+    activations other than tanh, relu, sigmoid, elu and softmax, and weights that are not finite, which JSON cannot say.
+
+    >>> import elman, json, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     elman.to_rtneural(elman.LSTM(1, 20, seed=0), folder + "/amp.json")
+    ...     with open(folder + "/amp.json") as file:
+    ...         model = json.load(file)
+    >>> [(layer["type"], layer["shape"]) for layer in model["layers"]]
+    [('lstm', [None, None, 20])]
+    """
+    layers = [layer for layer in layers_of(net) if not isinstance(layer, Dropout)]
+    sizes = [layer.input_size for layer in layers if layer.input_size is not None]
+    if not sizes:
+        raise FormatError("net must have a layer that knows its input features for RTNeural. Got none.")
+    width, entries = sizes[0], []
+    for i, layer in enumerate(layers):
+        width = width if layer.output_size is None else layer.output_size
+        entry = _write_layer(f"layer {i}, {type(layer).__name__},", layer)
+        entries.append({**entry, "shape": [None, None, width]})
+    model: dict[str, Any] = {"in_shape": [None, None, sizes[0]], "layers": entries}
+    if net.dtype == np.float64:
+        model["dtype"] = "float64"
+    replace(path, json.dumps(model, allow_nan=False).encode())
+
+
+def _write_layer(place: str, layer: Layer) -> dict[str, Any]:
+    arrays: list[Array] = []
+    if isinstance(layer, Recurrent):
+        kind, activation = _recurrent_kind(place, layer), "tanh"
+        arrays = [to_arrays(layer, "keras")[name] for name in NAMES]
+    elif isinstance(layer, Dense):
+        kind, activation = "dense", _activation(place, layer.config["activation"])
+        arrays = [layer.W, layer.b]
+    elif isinstance(layer, Activate):
+        kind, activation = "activation", _activation(place, layer.config["activation"])
+    else:
+        raise FormatError(
+            f"{place} must be an LSTM, a GRU, a Dense or an Activate for RTNeural. Got {checks.show(layer)}."
+        )
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise FormatError(f"{place} must have finite weights for RTNeural, as JSON has no others. Got NaN or infinity.")
+    return {"type": kind, "activation": activation, "weights": [array.tolist() for array in arrays]}
+
+
+def _recurrent_kind(place: str, layer: Recurrent) -> str:
+    with named(f"{place} does not fit"):
+        check_holds(layer, "RTNeural", ("activation", "reset_after"))
+    if layer.cell.name not in RECURRENT:
+        raise FormatError(
+            f"{place} must be an LSTM or a GRU for RTNeural, which has no other cell. Got {checks.show(layer)}."
+        )
+    if layer.bidirectional:
+        raise FormatError(f"{place} must run in one direction for RTNeural, which goes step by step. Got both.")
+    if not layer.cell.options.get("reset_after", True):
+        raise FormatError(f"{place} must have reset_after=True for RTNeural, which has no other form. Got False.")
+    return layer.cell.name
+
+
+def _activation(place: str, config: str | dict[str, Any]) -> str:
+    if config == "identity":
+        return ""
+    if config not in ACTIVATIONS:
+        raise FormatError(
+            f"{place} must have an activation of {', '.join(ACTIVATIONS)} for RTNeural. Got {checks.show(config)}."
+        )
+    return str(config)
