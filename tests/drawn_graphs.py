@@ -51,9 +51,9 @@ class Drawn:
             self.nodes[name] = (elman.Embedding(7, size, dtype=DTYPE, seed=self._seed()), read)
             self._value(name, "steps", size)
             return
-        choices = ["dense", "norm", "activate", "join", "join"]
-        choices += ["rnn", "gru", "lstm", "network"] * (kind == "steps")
-        choices += ["both", "mean", "max", "last", "attention"] * (kind == "steps" and not self.streamable)
+        choices = ["dense", "norm", "activate", "scale", "join", "join"]
+        choices += ["rnn", "gru", "lstm", "network", "convolution"] * (kind == "steps")
+        choices += ["both", "mean", "max", "last", "window", "attention"] * (kind == "steps" and not self.streamable)
         choices = ["attention"] if kind == "memory" else choices
         getattr(self, f"_{rng.choice(choices)}")(name, read, kind, width)
 
@@ -74,6 +74,25 @@ class Drawn:
     def _activate(self, name, read, kind, width):
         self.nodes[name] = (elman.Activate(str(self.rng.choice(["sigmoid", "softmax"]))), read)
         self._value(name, kind, width)
+
+    def _scale(self, name, read, kind, width):
+        self.nodes[name] = (elman.Scale(width, self.rng.standard_normal(width), 0.7), read)
+        self._value(name, kind, width)
+
+    def _convolution(self, name, read, kind, width):
+        padding = "causal" if self.streamable else ("causal", "same", (2, 0))[self.rng.integers(3)]
+        size, span = int(self.rng.integers(1, 4)), 3 if padding == (2, 0) else int(self.rng.integers(1, 4))
+        layer = elman.Conv1d(width, size, span, 1, 1, padding, "tanh", DTYPE, seed=self._seed())
+        self.nodes[name] = (layer, read)
+        self._value(name, "steps", size)
+
+    def _window(self, name, read, kind, width):
+        """Fewer steps, which only a pool can bring beside the others."""
+        pool = (elman.MaxPool1d, elman.AveragePool1d)[self.rng.integers(2)](2, padding="same")
+        convolution = elman.Conv1d(width, 2, 3, 2, padding=(1, 1), dtype=DTYPE, seed=self._seed())
+        end = (elman.LastStep, elman.MeanOverTime)[self.rng.integers(2)]()
+        self.nodes[name] = (elman.Network([convolution, pool, end]), read)
+        self._value(name, "vectors", 2)
 
     def _join(self, name, read, kind, width):
         others = self._of_kind("steps", "vectors")

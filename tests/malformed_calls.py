@@ -148,6 +148,12 @@ LAYERS: dict[str, tuple[type[elman.Layer], dict[str, Any]]] = {
     "Masking": (elman.Masking, {}),
     "Reverse": (elman.Reverse, {}),
     "MergeDirections": (elman.MergeDirections, {"mode": "sum"}),
+    "LastSteps": (elman.LastSteps, {"input_size": 3, "count": 2}),
+    "Conv1d": (elman.Conv1d, {"input_size": 3, "output_size": 4, "width": 2, "padding": "causal"}),
+    "MaxPool1d": (elman.MaxPool1d, {"width": 2}),
+    "AveragePool1d": (elman.AveragePool1d, {"width": 2, "padding": value((1, 0))}),
+    "Scale": (elman.Scale, {"size": 3, "shift": array(3), "factor": 0.5}),
+    "Repeat": (elman.Repeat, {"count": 4}),
 }
 
 
@@ -162,7 +168,7 @@ def inputs(name: str) -> Callable[[], Any]:
         return lambda: np.arange(10).reshape(2, 5) % 7
     if name == "Attention":
         return lambda: {"series": array(2, 5, 3)(), "memory": array(2, 5, 4)()}
-    return array(2, 5, 4 if name == "MergeDirections" else 3)
+    return array(2, 3) if name == "Repeat" else array(2, 5, 4 if name == "MergeDirections" else 3)
 
 
 @functools.cache
@@ -182,7 +188,7 @@ def layers() -> list[Target]:
     for name, (kind, right) in LAYERS.items():
         found.append(made(name, kind, **right))
         own, (layer, y, state, tape) = build(name), taped(name)
-        lengths = None if name in ("Embedding",) else [5, 3]
+        lengths = None if name in ("Embedding", "Repeat") else [5, 3]
         found.append(made(f"{name}()", layer.__call__, x=inputs(name), state=value(state), lengths=lengths))
         found.append(made(f"{name}.forward", layer.forward, x=inputs(name), lengths=lengths))
         found.append(made(f"{name}.backward", layer.backward, tape=value(tape), dy=y.copy, dstate=value(state)))
@@ -515,7 +521,7 @@ LEFT_OUT = {
 METHODS_LEFT_OUT = (
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
-    *("pack", "pack_state", "unpack_state", "width", "join", "join_back"),
+    *("pack", "pack_state", "unpack_state", "features", "join", "join_back"),
 )
 
 

@@ -37,8 +37,9 @@ _NAMES = {
     """,
     "graph": "Node",
     "layers": """
-        GRU LSTM RNN Activate Add Attention Concatenate Dense Dropout Embedding Joining LastStep Layer LayerNorm Masking
-        MaxOverTime MeanOverTime MergeDirections Multiply Recurrent Reverse Tape
+        GRU LSTM RNN Activate Add Attention AveragePool1d Concatenate Conv1d Dense Dropout Embedding Joining LastStep
+        LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections Multiply Recurrent Repeat
+        Reverse Scale Tape
     """,
     "network": "Network",
     "saving": "load",

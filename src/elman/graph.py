@@ -126,7 +126,7 @@ class Graph:
                 f"{self.called(i)} must take {read[0]} features, as {before}. Got input_size {layer.input_size}."
             )
         try:
-            return layer.width(*read)
+            return layer.features(*read)
         except ShapeError as error:
             raise ShapeError(f"{self.called(i)} {error}") from None
 

@@ -6,6 +6,7 @@ Random numbers are drawn in float64 and rounded last, so float32 and float64 lay
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,12 @@ BLOCK = 32  #: rows that are made orthogonal to all before them at a time
 def glorot(rng: Generator, shape: tuple[int, ...]) -> Array:
     """Uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, equation 16).
 
+    The shape is (input, output); axes before these count in both fans, as the width of a convolution does.
+
     >>> abs(glorot(np.random.default_rng(0), (3, 5))).max() <= (6 / 8) ** 0.5
     np.True_
     """
-    bound = np.sqrt(6 / (shape[0] + shape[-1]))
+    bound = np.sqrt(6 / (math.prod(shape[:-2]) * sum(shape[-2:])))
     return rng.uniform(-bound, bound, shape)
 
 

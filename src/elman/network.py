@@ -90,6 +90,7 @@ class Network(Layer):
         from_states = any(start is not None for start in graph.starts)
         self.needs_whole_sequences = from_states or any(layer.needs_whole_sequences for layer in self.layers)
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
+        self.changes_steps = any(layer.changes_steps for layer in self.layers)
         self.narrowing = math.prod(layer.narrowing for layer in self.layers) if graph.is_chain else 0
         self._parameters = LiveArrays(
             {f"{node}.{name}": array for node, layer in zip(self.names, self.layers, strict=True)
@@ -201,7 +202,7 @@ class Network(Layer):
 
         save(self, path)
 
-    def width(self, *read: int | None) -> int | None:
+    def features(self, *read: int | None) -> int | None:
         return self.graph.widths(read)[1][self.graph.outputs[0]]
 
     def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:

@@ -38,6 +38,14 @@ class Layout:
     time: int = 0  # T of an array
     real: Array | None = None  # (N,) of a padded array: the rows of (B*T, ...) that are real steps
 
+    @classmethod
+    def of(cls, form: Kind, lengths: Array, time: int) -> Layout:
+        """That of sequences of these lengths, an array having a time axis of `time`."""
+        if form == "list" or (form == "array" and (lengths < time).any()):
+            real = np.flatnonzero(np.arange(time) < lengths[:, None]) if form == "array" else None
+            return cls(lengths, len(lengths), form, time, real)
+        return _dense_layout(len(lengths), int(lengths[0]), form)
+
     @functools.cached_property
     def starts(self) -> Array | None:
         """(B,): the first row of each sequence; None for vectors."""
@@ -165,6 +173,11 @@ class Sequences(NamedTuple):
         rows = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
         return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
 
+    def formed(self, layout: Layout) -> Sequences:
+        """The same sequences in the form of another batch, of which they are a part."""
+        lengths = self.layout.lengths
+        return self if lengths is None else Sequences(self.values, Layout.of(layout.form, lengths, layout.time))
+
     def split(self, parts: int) -> Sequences:
         """One long sequence as `parts` shorter ones, of lengths that differ by 1 at most; no row moves.
 
@@ -205,6 +218,10 @@ class Several:
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
         """The chosen sequences; see `Sequences.take`."""
         return Several({name: part.take(indices, begin, end) for name, part in self.named.items()})
+
+    def formed(self, layout: Layout) -> Several:
+        """See `Sequences.formed`."""
+        return Several({name: part.formed(layout) for name, part in self.named.items()})
 
     def split(self, parts: int) -> Several:
         """One long sequence of each input as shorter ones; see `Sequences.split`."""

@@ -3,6 +3,7 @@
 from elman.layers.activate import Activate
 from elman.layers.attention import Attention
 from elman.layers.built_in import GRU, LSTM, RNN
+from elman.layers.convolution import Conv1d
 from elman.layers.directions import MergeDirections, Reverse
 from elman.layers.joining import Add, Concatenate, Joining, Multiply
 from elman.layers.layer import Layer, Tape
@@ -10,6 +11,8 @@ from elman.layers.masking import Masking
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, LastSteps, MaxOverTime, MeanOverTime
 from elman.layers.recurrent import Recurrent
+from elman.layers.scale import Repeat, Scale
+from elman.layers.windows import AveragePool1d, MaxPool1d
 
 #: The layers by the name that files call them; `elman.network` adds its own.
 LAYERS: dict[str, type[Layer]] = {
@@ -26,7 +29,9 @@ __all__ = [
     "Activate",
     "Add",
     "Attention",
+    "AveragePool1d",
     "Concatenate",
+    "Conv1d",
     "Dense",
     "Dropout",
     "Embedding",
@@ -37,10 +42,13 @@ __all__ = [
     "LayerNorm",
     "Masking",
     "MaxOverTime",
+    "MaxPool1d",
     "MeanOverTime",
     "MergeDirections",
     "Multiply",
     "Recurrent",
+    "Repeat",
     "Reverse",
+    "Scale",
     "Tape",
 ]

@@ -104,7 +104,7 @@ class Attention(Layer):
         for name, array in self._parameters.items():
             array[...] = 0 if name == "b" else glorot(rng, (*array.shape, 1)[:2]).reshape(array.shape)
 
-    def width(self, *read: int | None) -> int | None:
+    def features(self, *read: int | None) -> int | None:
         if read[1] not in (None, self.memory_size):
             raise ShapeError(f"must read a memory of {self.memory_size} features. Got {read[1]}.")
         return self.memory_size

@@ -19,12 +19,12 @@ from elman.sequences import Sequences
 class Joining(Layer):
     """The base of layers that make one value of several, row by row: a subclass says `join` and `join_back`.
 
-    Sequences must have the same lengths; refused with a `ShapeError` otherwise. `width` says how many features come
+    Sequences must have the same lengths; refused with a `ShapeError` otherwise. `features` says how many features come
     out, where they are not as many as come in.
 
     >>> import numpy as np, elman
     >>> class Difference(elman.Joining):
-    ...     def width(self, *read):
+    ...     def features(self, *read):
     ...         return read[0]
     ...     def join(self, a, b):
     ...         return a - b
@@ -78,7 +78,7 @@ class Concatenate(Joining):
     def __init__(self) -> None:
         super().__init__()
 
-    def width(self, *read: int | None) -> int | None:
+    def features(self, *read: int | None) -> int | None:
         return None if None in read else sum(part or 0 for part in read)
 
     def join(self, *parts: Array) -> Array:
@@ -95,7 +95,7 @@ class _Alike(Joining):
     def __init__(self) -> None:
         super().__init__()
 
-    def width(self, *read: int | None) -> int | None:
+    def features(self, *read: int | None) -> int | None:
         known = [part for part in read if part is not None]
         if any(part != known[0] for part in known):
             raise ShapeError(f"must read values of as many features each. Got {', '.join(map(str, known))}.")

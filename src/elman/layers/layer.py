@@ -57,7 +57,8 @@ class Layer(Made):
     tokens: int | None = None  #: takes whole numbers below this, in the place of features
     narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
-    drops_steps: bool = False  #: y may have fewer steps than x
+    drops_steps: bool = False  #: which steps y has depends on the values of x
+    changes_steps: bool = False  #: y may have another number of steps than x, whatever the values
     layers: tuple[Layer, ...] = ()  #: those inside, of a network
     names: tuple[str, ...] = ()  #: theirs
     _states: Mapping[str, int] = ReadOnly()
@@ -113,9 +114,9 @@ class Layer(Made):
     def _rows(self, rows: Array) -> Array:
         return self.step(rows, ())[0]
 
-    def width(self, *read: int | None) -> int | None:
+    def features(self, *read: int | None) -> int | None:
         """How many features come out of so many, None where that depends on x; refuses what cannot come in."""
-        (taken,) = read
+        taken = read[0]
         if self.output_size is not None or taken is None:
             return self.output_size
         if taken % self.narrowing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ class Masking(Layer):
                 f"sequence {empty} must have a step with a feature other than {self.value:g}, which is masked. "
                 f"Got none among its steps, {lengths[empty]} of them."
             )
-        return Sequences(x.values[remain], _shortened(x.layout, counts)), None, remain
+        return Sequences(x.values[remain], Layout.of(x.layout.form, counts, x.layout.time)), None, remain
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array | None, None, Gradients]:
         if kept is None:
@@ -59,11 +58,3 @@ class Masking(Layer):
         dx = np.zeros((len(kept), dy.shape[1]), dy.dtype)
         dx[kept] = dy
         return dx, None, {}
-
-
-def _shortened(layout: Layout, lengths: Array) -> Layout:
-    """The layout of sequences of which fewer steps are left; an array keeps its shape."""
-    if layout.form == "single":
-        return Layout(lengths, 1, "single", int(lengths[0]))
-    real = None if layout.form == "list" else np.flatnonzero(np.arange(layout.time) < lengths[:, None])
-    return replace(layout, lengths=lengths, real=real)

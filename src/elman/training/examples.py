@@ -166,23 +166,37 @@ def _read_target(
 
 
 def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, int]]:
-    """How the rows of each output belong together, and their width: told from the shortest sequence.
+    """How the rows of each output belong together, and their width: told from as few rows as can tell.
 
     Where inputs differ in their lengths, all sequences are run: the lengths of an output may be those of any input.
     """
     parts = [x] if isinstance(x, Sequences) else [*x.named.values()]
     over_time = [part.layout.lengths for part in parts if part.layout.lengths is not None]
     alike = all(np.array_equal(lengths, x.lengths) for lengths in over_time)
-    shortest = np.array([int(x.lengths.argmin())])
-    some = x.take(shortest, 0, None if net.drops_steps else 1) if alike else x
+    some, first, which = x, np.arange(x.layout.count), np.arange(x.layout.count)
+    if alike:  # lengths decide: of each one that the network may change, one sequence; else one step of the shortest
+        first, which = np.unique(x.lengths, return_index=True, return_inverse=True)[1:]
+        if not net.changes_steps:
+            first, which = np.array([int(x.lengths.argmin())]), np.zeros_like(which)
+        some = x.take(first, 0, None if net.drops_steps or net.changes_steps else 1)
+        if net.changes_steps:
+            some = some.formed(x.layout)
     with np.errstate(all="ignore"):
-        y, _, _ = net.run(some, None, None, keep=False)
+        try:
+            y, _, _ = net.run(some, None, None, keep=False)
+        except ShapeError:  # of a sequence, by its place: that among all
+            net.run(x, None, None, keep=False)
+            raise
     found = []
     for output in [y] if isinstance(y, Sequences) else y.named.values():
-        if net.drops_steps and output.layout.lengths is not None:
+        layout = output.layout
+        if layout.lengths is None:
+            layout = x.layout.as_vectors()
+        elif net.drops_steps:
             raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
-        layout = x.layout if output.layout.lengths is not None else x.layout.as_vectors()
-        found.append((layout if alike else output.layout, output.values.shape[1]))
+        elif alike:
+            layout = Layout.of(x.layout.form, layout.lengths[which], layout.time) if net.changes_steps else x.layout
+        found.append((layout, output.values.shape[1]))
     return found
 
 

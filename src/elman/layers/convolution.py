@@ -1,0 +1,176 @@
+"""The convolution over time.
+
+With W (width, input, output) and d the dilation, window m begins at step t = m stride - (steps of nothing before):
+
+    y_m = act(sum_k x_{t + k d} W_k + b)          0 where there is no step
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from elman import checks, engine
+from elman.cells import stepping
+from elman.cells.activations import Activation, as_activation
+from elman.cells.cell import Arrays
+from elman.checks import Array
+from elman.initializers import glorot
+from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.windows import Padding, Windows, read_padding
+from elman.sequences import Sequences
+
+
+class Conv1d(Layer):
+    """Each output step is an activation of a product with `width` input steps (LeCun et al. 1989).
+
+    Parameters `W` (width, input, output), drawn by Glorot with width x input and width x output connections, and `b`
+    (output,), 0. Nothing is flipped: a cross-correlation, as in PyTorch, Keras and ONNX. `stride` is how far one window
+    stands from the next, `dilation` how far apart its steps are. `padding` says what stands around each sequence, of
+    whatever length it is:
+
+    "same"
+        0 before and behind, so that ceil(time / stride) steps come out; ONNX's SAME_UPPER, TensorFlow's "same".
+    "causal"
+        0 before, so that a step sees none after it; as many steps come out.
+    "valid"
+        nothing. A sequence must fill a window, (width - 1) dilation + 1 steps; a shorter one is refused by its place.
+    (left, right)
+        so many steps of 0, as PyTorch and ONNX have them.
+
+    With stride 1, "causal" goes step by step in a stream, and keeps its last (width - 1) dilation inputs: its state,
+    (batch, (width - 1) dilation input), the oldest first, 0 before the first step. Other paddings have no state; they
+    and strides need whole sequences, but for a width of 1. `activation`, `dtype` and `seed` as in `elman.Dense`.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.Conv1d(3, 8, 5, stride=2, seed=0)
+    >>> layer(np.ones((4, 7, 3)))[0].shape
+    (4, 4, 8)
+    >>> layer = elman.Conv1d(1, 1, 2, padding="causal", dtype="float64")
+    >>> layer.W = [[[-1.0]], [[1.0]]]
+    >>> y, state = layer([[[3.0], [5.0], [4.0]]])
+    >>> y.tolist(), state.tolist()
+    ([[[3.0], [2.0], [-1.0]]], [[4.0]])
+    """
+
+    activation: Activation
+    dtype: np.dtype[Any]
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        width: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: Padding = "same",
+        activation: str | Activation = "identity",
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": padding}
+        options |= {"input_size": input_size, "output_size": output_size, "width": width}
+        super().__init__(seed, **options, activation=activation, dtype=dtype)
+
+    def setup(
+        self,
+        input_size: int,
+        output_size: int,
+        width: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: Any = "same",
+        activation: Any = "identity",
+        *,
+        dtype: Any,
+    ) -> None:
+        self.input_size = checks.size("input_size", input_size)
+        self.output_size = checks.size("output_size", output_size)
+        self.width = checks.size("width", width)
+        self.stride = checks.size("stride", stride)
+        self.dilation = checks.size("dilation", dilation)
+        self.padding = read_padding(padding)
+        self.activation = as_activation(activation)
+        self.dtype = checks.float_dtype(dtype)
+        self._windows = Windows(self.width, self.stride, self.dilation, self.padding)
+        self.needs_whole_sequences = not self._windows.causal
+        self.changes_steps = not self._windows.keeps_lengths
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (self.width, self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
+
+    def draw(self, rng: np.random.Generator) -> None:
+        self._parameters["W"][...] = glorot(rng, self._parameters["W"].shape)
+        self._parameters["b"][...] = 0
+
+    def states(self) -> dict[str, int]:
+        kept = (self._windows.span - 1) * (self.input_size or 0)
+        return {"x": kept} if kept and self._windows.causal else {}
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        taps = self._windows.taps(x)
+        count = self._windows.span - 1 if self.stateful else 0  # steps that the state of a sequence holds
+        size = x.values.shape[1]
+        before = state or (self.first_state(x.layout.count) if count else ())
+        # The steps of all sequences, those of their states, and one of 0 for what there is not.
+        rows = np.concatenate([x.values, *[part.reshape(-1, size) for part in before], np.zeros((1, size), self.dtype)])
+        under = _rows(x, taps.sequences, taps.steps, count)  # (M, width)
+        windows = rows[under].reshape(len(under), -1)  # (M, width x input)
+        y = Conv1d._product(self)(windows)  # (M, output)
+        last = None
+        if count:
+            steps = x.lengths[:, None] + np.arange(-count, 0)
+            last = _rows(x, np.arange(x.layout.count), steps, count)  # (B, count)
+        end = None if last is None else (rows[last].reshape(len(last), -1),)
+        kept = (len(rows), len(x.values), under, last, windows, self._parameters["W"].copy(), y) if keep else None
+        return Sequences(y, taps.layout), end, kept
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        count, real, under, last, windows, W, y = kept
+        width, size, _ = W.shape
+        flat = W.reshape(width * size, -1)
+        dwindows, dW, db = engine.dense_derivative(
+            windows, flat, y, np.ascontiguousarray(dy, self.dtype), self.activation
+        )
+        drows = np.zeros((count, size), self.dtype)
+        for k in range(width):  # among the windows no step is twice at one place, but for that of 0
+            drows[under[:, k]] += dwindows[:, k * size : (k + 1) * size]
+        if last is None:
+            return drows[:real], None, {"W": dW.reshape(W.shape), "b": db}
+        if dstate is not None:
+            drows[last] += dstate[0].reshape(*last.shape, size)
+        return drows[:real], (drows[real:-1].reshape(len(last), -1),), {"W": dW.reshape(W.shape), "b": db}
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return self._next(Conv1d._product(self), x, state)
+
+    def ready(self) -> Any:
+        product = Conv1d._product(self)
+        if not self.stateful:
+            return product
+        sizes = self.input_size or 0, self.output_size or 0, tuple(self._states.values())
+        return stepping.PlainPacked(functools.partial(self._next, product), *sizes, self.dtype)
+
+    def _product(self) -> Callable[[Array], Array]:
+        """The activation of the product with windows (..., width x input)."""
+        W = self._parameters["W"]
+        return engine.pack_dense(W.reshape(-1, W.shape[2]), self._parameters["b"], self.activation)
+
+    def _next(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        if not state:
+            return product(x), ()
+        steps = np.concatenate([state[0], x], axis=1).reshape(len(x), self._windows.span, -1)
+        return product(steps[:, :: self.dilation].reshape(len(x), -1)), (steps[:, 1:].reshape(len(x), -1),)
+
+
+def _rows(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
+    """Where steps of sequences stand: among the rows of x, then `count` of the state of each, then that of 0."""
+    lengths, starts, real = x.lengths, x.layout.starts, len(x.values)
+    assert starts is not None
+    nothing = real + count * len(lengths)
+    before = (real + (sequences + 1) * count)[:, None] + steps if count else nothing
+    inside = starts[sequences][:, None] + steps
+    return np.where(steps < 0, before, np.where(steps < lengths[sequences][:, None], inside, nothing))

@@ -1,0 +1,240 @@
+"""Convolutions, pools over windows, constants and repeats: gradients, lengths, paddings, PyTorch, streams, files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import elman
+from central import central_gradient, relative_error
+
+PADDINGS = ("same", "valid", "causal", (2, 0), (1, 3))
+
+
+def drawn(seed, dtype="float64", kinds=("conv", "max", "average", "scale")):
+    """A random layer for 3 features."""
+    rng = np.random.default_rng(seed)
+    kind = kinds[seed % len(kinds)]
+    width, stride, dilation = (int(n) for n in rng.integers(1, 4, 3))
+    padding = PADDINGS[rng.integers(len(PADDINGS))]
+    if kind == "scale":
+        return rng, elman.Scale(3, rng.normal(size=3), float(rng.normal()))
+    if kind != "conv":
+        padding = tuple(min(n, width - 1) for n in padding) if isinstance(padding, tuple) else padding
+        return rng, {"max": elman.MaxPool1d, "average": elman.AveragePool1d}[kind](width, stride, padding)
+    activation = elman.Activation("elu", alpha=0.4) if seed % 2 else "tanh"
+    layer = elman.Conv1d(3, 4, width, stride, dilation, padding, activation, dtype, seed=seed)
+    layer.b = rng.normal(size=4)
+    return rng, layer
+
+
+def random_like(rng, value):
+    return [rng.normal(size=part.shape) for part in value]
+
+
+def random_state(rng, layer, count):
+    return rng.normal(size=(count, *layer.first_state(1)[0].shape[1:])) if layer.stateful else None
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_gradients(seed):
+    rng, layer = drawn(seed)
+    x = [rng.normal(size=(n, 3)) for n in (9, 7, 12)]
+    state = random_state(rng, layer, 3)
+    y, end, tape = layer.forward(x, state)
+    dy, dend = random_like(rng, y), None if end is None else rng.normal(size=end.shape)
+
+    def loss():
+        out, last = layer(x, state)
+        total = sum(float((a * b).sum()) for a, b in zip(out, dy, strict=True))
+        return total + (0 if last is None else float((last * dend).sum()))
+
+    for _ in range(2):
+        dx, dstart, gradients = layer.backward(tape, dy, dend)
+    pairs = [*zip(x, dx, strict=True), *((layer.parameters[name], g) for name, g in gradients.items())]
+    pairs += [] if state is None else [(state, dstart)]
+    for array, exact in pairs:
+        assert relative_error(exact, central_gradient(loss, array)) < 1e-7
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_ragged_is_alone_and_padding_is_not_read(seed):
+    rng, layer = drawn(seed)
+    lengths = np.array([9, 7, 12])
+    x = np.full((3, 14, 3), np.nan)
+    for row, n in zip(x, lengths, strict=True):
+        row[:n] = rng.normal(size=(n, 3))
+    state = random_state(rng, layer, 3)
+    given = x.copy()
+    y, end, tape = layer.forward(x, state, lengths)
+    dx, dstart, gradients = layer.backward(tape, np.ones_like(y))
+    np.testing.assert_array_equal(x, given)
+    assert y.shape[1] == layer(rng.normal(size=(1, 14, 3)))[0].shape[1]
+    summed = dict.fromkeys(gradients, 0)
+    for i, n in enumerate(lengths):
+        alone, last, tape = layer.forward(x[i : i + 1, :n], None if state is None else state[i : i + 1])
+        np.testing.assert_array_equal(y[i, : alone.shape[1]], alone[0])
+        assert not y[i, alone.shape[1] :].any()
+        d, dstate, own = layer.backward(tape, np.ones_like(alone))
+        np.testing.assert_allclose(dx[i, :n], d[0], atol=1e-12)
+        assert not dx[i, n:].any()
+        if state is not None:
+            np.testing.assert_array_equal(end[i], last[0])
+            np.testing.assert_allclose(dstart[i], dstate[0], atol=1e-12)
+        summed = {name: summed[name] + own[name] for name in own}
+    for name, g in gradients.items():
+        np.testing.assert_allclose(g, summed[name], atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_causal_convolution_streams(dtype):
+    rng = np.random.default_rng(3)
+    conv = elman.Conv1d(3, 4, 3, dilation=2, padding="causal", activation="tanh", dtype=dtype, seed=0)
+    layers = [conv, elman.GRU(4, 5, seed=1, dtype=dtype), elman.Conv1d(5, 2, 1, seed=2, dtype=dtype)]
+    net = elman.Network(layers)
+    x = rng.normal(size=(2, 11, 3))
+    y, end = net(x)
+    first, state = net(x[:, :1])
+    for a, b in ((1, 4), (4, 11)):
+        part, state = net(x[:, a:b], state)
+        first = np.concatenate([first, part], axis=1)
+    np.testing.assert_array_equal(first, y)
+    for stream, run in ((net.stream(2), True), (net.stream(2), False)):
+        z = stream.run(x) if run else np.stack([stream.step(x[:, t]) for t in range(11)], axis=1)
+        np.testing.assert_array_equal(z, y)
+        for a, b, c in zip(stream.state, state, end, strict=True):
+            np.testing.assert_array_equal(a, b)
+            np.testing.assert_array_equal(a, c)
+    alone = net.stream()
+    np.testing.assert_array_equal(np.stack([alone.step(row) for row in x[0]]), y[0])
+    assert state[0].shape == (2, 4 * 3)
+
+
+def test_what_cannot_stream_names_the_node():
+    for layer in (
+        elman.Conv1d(3, 3, 2),
+        elman.Conv1d(3, 3, 2, padding="valid"),
+        elman.Conv1d(3, 3, 1, stride=2, padding="causal"),
+        elman.MaxPool1d(2, 1, "causal"),
+        elman.AveragePool1d(2),
+    ):
+        net = elman.Network({"a": elman.RNN(3, 3), "b": layer})
+        with pytest.raises(elman.ShapeError, match="step by step. Got node 'b'"):
+            net.stream()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_files(seed, tmp_path):
+    rng, layer = drawn(seed, dtype=("float32", "float64")[seed % 2])
+    net = elman.Network([layer, elman.LastStep(), elman.Repeat(3)])
+    x = [rng.normal(size=(n, 3)).astype(layer.dtype) for n in (9, 12)]
+    net.save(tmp_path / "net.safetensors")
+    same = elman.load(tmp_path / "net.safetensors")
+    assert same.config == net.config
+    for a, b in zip(net(x)[0], same(x)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_too_short_sequences_are_refused_by_their_place():
+    x = [np.ones((n, 3)) for n in (7, 5, 9, 4)]
+    with pytest.raises(elman.ShapeError, match=r"sequence 3 must have at least 5 steps. Got 4\."):
+        elman.Conv1d(3, 4, 3, dilation=2, padding="valid")(x)
+    with pytest.raises(elman.ShapeError, match=r"sequence 3 must have at least 5 steps. Got 4\."):
+        elman.MaxPool1d(6, 1, (1, 0))(x)
+    net = elman.Network([elman.Conv1d(3, 4, 5, padding="valid"), elman.MeanOverTime()])
+    with pytest.raises(elman.ShapeError, match=r"sequence 3 must have at least 5 steps. Got 4\."):
+        elman.fit(net, x, np.ones((4, 4)), loss="squared_error")
+
+
+@pytest.mark.parametrize("form", ["list", "array"])
+def test_targets_of_a_network_that_strides(form):
+    """One target a step that comes out; the loss is that of the same numbers written out."""
+    rng = np.random.default_rng(0)
+    lengths = np.array([7, 12, 9, 5])
+    x = rng.normal(size=(4, 12, 3))
+    net = elman.Network([elman.Conv1d(3, 4, 3, stride=2, seed=0), elman.Dense(4, 2, seed=1)])
+    y = rng.normal(size=(4, 6, 2))
+    parts = [row[: -(-n // 2)] for row, n in zip(y, lengths, strict=True)]
+    p = [net(row[:n])[0] for row, n in zip(x, lengths, strict=True)]
+    mean = np.mean(np.concatenate([((a - b) ** 2).mean(1) for a, b in zip(p, parts, strict=True)]))
+    sgd = elman.SGD(1e-9)
+    if form == "list":
+        x, y, lengths = [row[:n] for row, n in zip(x, lengths, strict=True)], parts, None
+    history = elman.fit(
+        net, x, y, lengths=lengths, loss="squared_error", optimizer=sgd, epochs=1, batch_size=4, progress=False
+    )
+    assert history.loss[0] == pytest.approx(mean, rel=1e-5) or history.loss[0] == pytest.approx(mean / 2, rel=1e-5)
+    with pytest.raises(elman.ShapeError, match="as the network gives one output a step"):
+        elman.fit(net, np.ones((4, 12, 3)), np.ones((4, 12, 2)), loss="squared_error")
+
+
+def test_scale_is_exact_and_repeat_repeats():
+    shift = np.array([0.1, 1 / 3, 1e300])
+    layer = elman.Scale(3, shift, 2.0)
+    assert layer.shift == tuple(shift.tolist())
+    assert layer.factor == 2.0
+    np.testing.assert_array_equal(layer([[1.0, 2.0, 3.0]])[0], (np.array([[1.0, 2.0, 3.0]]) - shift) * 2)
+    assert elman.Scale(3, 0, 1)(np.ones((2, 4, 3), np.float32))[0].dtype == np.float32
+    vectors = np.arange(6.0).reshape(2, 3)
+    y, _, tape = elman.Repeat(4).forward(vectors)
+    np.testing.assert_array_equal(y, vectors[:, None].repeat(4, axis=1))
+    np.testing.assert_array_equal(elman.Repeat(4).backward(tape, np.ones_like(y))[0], np.full((2, 3), 4.0))
+    np.testing.assert_array_equal(elman.Repeat(4)(vectors[0])[0], np.tile(vectors[0], (4, 1)))
+    net = elman.Network([elman.RNN(3, 2), elman.Repeat(4)])
+    with pytest.raises(elman.ShapeError, match="Repeat must be given one vector per sequence"):
+        net(np.ones((2, 5, 3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: elman.Conv1d(3, 4, 0), "width must be a whole number from 1 up"),
+        (lambda: elman.Conv1d(3, 4, 2, stride=0), "stride must be a whole number from 1 up"),
+        (lambda: elman.Conv1d(3, 4, 2, padding="full"), "padding must be one of 'same', 'valid', 'causal'"),
+        (lambda: elman.Conv1d(3, 4, 2, padding=(1, -1)), "padding must be a pair of whole numbers from 0 up"),
+        (lambda: elman.MaxPool1d(2, padding=(2, 0)), "padding must be a pair of whole numbers from 0 to 1"),
+        (lambda: elman.Scale(2, [1.0, np.nan], 1), "shift must hold finite numbers"),
+        (lambda: elman.Scale(2, 0, [1.0]), "factor must have shape"),
+    ],
+)
+def test_refused_options(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("seed", range(20))
+def test_torch(seed):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    width, stride, dilation = (int(n) for n in rng.integers(1, 5, 3))
+    pad = int(rng.integers(0, 4))
+    layer = elman.Conv1d(3, 4, width, stride, dilation, (pad, pad), dtype="float64", seed=seed)
+    layer.b = rng.normal(size=4)
+    x = rng.normal(size=(2, 14, 3))
+    inputs = torch.tensor(x.swapaxes(1, 2), requires_grad=True)
+    W = torch.tensor(layer.W.transpose(2, 1, 0), requires_grad=True)
+    b = torch.tensor(layer.b, requires_grad=True)
+    expected = torch.nn.functional.conv1d(inputs, W, b, stride, pad, dilation)
+    y, _, tape = layer.forward(x)
+    np.testing.assert_allclose(y, expected.detach().numpy().swapaxes(1, 2), atol=1e-12)
+    dy = rng.normal(size=y.shape)
+    expected.backward(torch.tensor(dy.swapaxes(1, 2)))
+    dx, _, gradients = layer.backward(tape, dy)
+    np.testing.assert_allclose(dx, inputs.grad.numpy().swapaxes(1, 2), atol=1e-12)
+    np.testing.assert_allclose(gradients["W"], W.grad.numpy().transpose(2, 1, 0), atol=1e-12)
+    np.testing.assert_allclose(gradients["b"], b.grad.numpy(), atol=1e-12)
+    pad = min(pad, width // 2)
+    functional = torch.nn.functional
+    for pool, theirs in (
+        (elman.MaxPool1d, lambda a: functional.max_pool1d(a, width, stride, pad)),
+        (elman.AveragePool1d, lambda a: functional.avg_pool1d(a, width, stride, pad, count_include_pad=False)),
+    ):
+        inputs = torch.tensor(x.swapaxes(1, 2), requires_grad=True)
+        expected = theirs(inputs)
+        y, _, tape = pool(width, stride, (pad, pad)).forward(x)
+        np.testing.assert_allclose(y, expected.detach().numpy().swapaxes(1, 2), atol=1e-12)
+        dy = rng.normal(size=y.shape)
+        expected.backward(torch.tensor(dy.swapaxes(1, 2)))
+        dx, _, _ = pool(width, stride, (pad, pad)).backward(tape, dy)
+        np.testing.assert_allclose(dx, inputs.grad.numpy().swapaxes(1, 2), atol=1e-12)
