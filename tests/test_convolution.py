@@ -119,7 +119,7 @@ def test_what_cannot_stream_names_the_node():
         elman.AveragePool1d(2),
     ):
         net = elman.Network({"a": elman.RNN(3, 3), "b": layer})
-        with pytest.raises(elman.ShapeError, match="step by step. Got node 'b'"):
+        with pytest.raises(elman.ShapeError, match=r"step by step\. Got node 'b'"):
             net.stream()
 
 
