@@ -186,6 +186,73 @@ def test_aida_x_adds_the_first_input(tmp_path, seed):
     np.testing.assert_array_equal(plain(x)[0], inner(x)[0])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_gains_of_aida_x_are_decibels(tmp_path, seed):
+    """`applyModel` of AIDA-X: the first input by the first gain, the sum of it and the output by the second."""
+    rng = np.random.default_rng(seed)
+    inputs, skip = seed % 3 + 1, seed % 2
+    inner = elman.Network([elman.GRU(inputs, 5, seed=seed), elman.Dense(5, 1, seed=seed), elman.Activate("elu")])
+    gains = {"in_gain": 6.5, "out_gain": -3} if seed < 3 else {"in_gain": 0, "out_gain": -96.0}
+    net, x = aida(inner, tmp_path / "amp.json", in_skip=skip, **gains), rng.normal(size=(9, inputs))
+    louder = x.copy()
+    louder[:, 0] *= 10 ** (gains["in_gain"] / 20)
+    factor = 10 ** (gains["out_gain"] / 20) if gains["out_gain"] > -90 else 0
+    check(net, factor * (inner(louder)[0] + skip * louder[:, :1]), x)
+
+
+@pytest.mark.parametrize("gain", ["3", True, None, [1], 1e9, float("nan"), float("inf")])
+def test_gains_that_are_none(tmp_path, gain):
+    with pytest.raises(elman.FormatError, match=r"in_gain must be a number of decibels under 300. Got"):
+        aida(elman.LSTM(1, 1), tmp_path / "amp.json", in_gain=gain)
+
+
+def causal(x, W, b, dilation, groups):
+    """RTNeural's Conv1D, tap by tap: the last row of Keras's kernel is that of the newest step."""
+    width, part, out = W.shape
+    y = np.zeros((len(x), out)) + b
+    for t in range(len(x)):
+        for k in range(width):
+            past = t - (width - 1 - k) * dilation
+            for o in range(out if past >= 0 else 0):
+                first = o // (out // groups) * part
+                y[t, o] += x[past, first : first + part] @ W[k, :, o]
+    return y
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    groups = seed % 3 + 1
+    inputs, out, width, dilation = (int(n) for n in (groups * rng.integers(1, 3), groups * 2, *rng.integers(1, 4, 2)))
+    W, b = rng.normal(size=(width, inputs // groups, out)), rng.normal(size=out)
+    slopes = rng.normal(size=out if seed % 2 else 1)
+    model = {
+        "in_shape": [None, None, inputs],
+        "layers": [
+            {"type": "conv1d", "activation": "tanh", "shape": [None, None, out], "kernel_size": [width],
+             "dilation": [dilation], "groups": groups, "weights": [W.tolist(), b.tolist()]},
+            {"type": "prelu", "shape": [None, None, out], "weights": [[slopes.tolist()]]},
+            {"type": "conv1d", "activation": "softmax", "shape": [None, None, 3], "kernel_size": 1, "dilation": 1,
+             "weights": [np.ones((1, out, 3)).tolist(), [0.0, 1.0, 2.0]]},
+        ],
+    }  # fmt: skip
+    x = rng.normal(size=(11, inputs))
+    net = from_rtneural(json.dumps(model).encode())
+    first = np.tanh(causal(x, W, b, dilation, groups))
+    last = np.where(first >= 0, first, first * slopes).sum(1, keepdims=True) + np.arange(3)
+    check(net, np.exp(last) / np.exp(last).sum(1, keepdims=True), x)
+
+
+def test_convolutions_go_out_and_in_again(tmp_path):
+    net = elman.Network([
+        elman.Conv1d(2, 3, 4, dilation=2, padding="causal", activation="elu", seed=0), elman.LSTM(3, 4, seed=0),
+        elman.Activate(elman.Activation("leaky_relu", alpha=0.25)), elman.Conv1d(4, 1, 1, seed=1),
+    ])  # fmt: skip
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    elman.to_rtneural(net, tmp_path / "amp.json")
+    np.testing.assert_array_equal(from_rtneural(tmp_path / "amp.json")(x)[0], net(x)[0])
+
+
 def test_a_state_dict_in_json(tmp_path):
     rng = np.random.default_rng(0)
     model, x = guitarml(rng, depth=2, inputs=2), rng.normal(size=(6, 2))

@@ -145,6 +145,11 @@ def dense(W=((1.0, 2.0),), b=(0.5, 0.25), activation="", kind="dense", size=2):
     return {"type": kind, "activation": activation, "shape": [None, None, size], "weights": [W, b]}
 
 
+def conv(**more):
+    entry = {"type": "conv1d", "activation": "tanh", "shape": [None, None, 2], "kernel_size": [2], "dilation": [3]}
+    return {**entry, "groups": 1, "weights": [[[[1.0, 2.0]], [[3.0, 4.0]]], [0.5, 0.25]], **more}
+
+
 def one(layer, **more):
     return {"in_shape": [None, None, 1], "layers": [layer], **more}
 
@@ -173,8 +178,18 @@ LSTM = MODELS["lstm_1d"]["model"]["layers"][0]
         ({"in_shape": [None, 0], "layers": []}, "in_shape must be a list"),
         ({"in_shape": [None, 2, 3, 4], "layers": []}, "in_shape must be a list"),
         (one(7), r"layer 0 must be an object with a type. Got 7"),
-        (one(dense(kind="conv1d")), r"layer 0 \(conv1d\) must be one of dense, .* Got 'conv1d', a convolution"),
-        (one(dense(kind="prelu")), "a slope for each feature"),
+        (one(dense(kind="conv2d")), r"layer 0 \(conv2d\) must be one of dense, .* Got 'conv2d', a convolution"),
+        (one(dense(kind="prelu")), r"the weights of layer 0 \(prelu\) must be a list of 1 array\. Got"),
+        (one({**dense(kind="prelu"), "weights": [[[1.0, 2.0]]]}), "must be 1 or 1 finite slopes. Got 2"),
+        (one({**dense(kind="prelu"), "weights": [[[float("nan")]]]}), "must be 1 or 1 finite slopes. Got 1"),
+        (one(conv(dilation=0)), r"dilation of layer 0 \(conv1d\) must be a whole number from 1 up. Got 0"),
+        (one(conv(kernel_size=[3])), r"must be of shape \(3, 1 in 1 groups, output\). Got \(2, 1, 2\)"),
+        (one(conv(kernel_size=None)), "kernel_size of layer 0"),
+        (one(conv(groups=2)), r"must be of shape \(2, 1 in 2 groups, output\)"),
+        (one(conv(groups=1.0)), "groups of layer 0"),
+        (one(conv(strides=[2])), "the stride of layer 0"),
+        (one(conv(activation="gelu")), r"the activation of layer 0 \(conv1d\) must be one of tanh"),
+        (one({**conv(), "shape": [10**9]}), r"the shape of layer 0 \(conv1d\) must be \[..., 2\]"),
         (one(dense(kind="mystery")), "Got 'mystery'."),
         (one(dense(activation="gelu")), r"the activation of layer 0 \(dense\) must be one of tanh"),
         (one(dense(activation=3)), "the activation of layer 0"),
@@ -229,13 +244,15 @@ def nan_dense():
         (lambda: elman.LSTM(2, 3, zoneout=0.1), "zoneout must be 0"),
         (lambda: elman.GRU(2, 3, learned_state=True), "learned_state must be False"),
         (lambda: elman.Recurrent(LEAKY, 2, 3), "a built-in one for RTNeural"),
-        (lambda: elman.LayerNorm(3), "must be an LSTM, a GRU, a Dense or an Activate"),
+        (lambda: elman.LayerNorm(3), "must be an LSTM, GRU, Dense, Conv1d or Activate"),
         (lambda: elman.Network([elman.Embedding(4, 2), elman.LSTM(2, 3)]), "layer 0, Embedding, must be"),
         (lambda: elman.Network([elman.LSTM(2, 3), elman.LastStep()]), "layer 1, LastStep, must be"),
         (lambda: elman.Dense(2, 3, "softsign"), "an activation of tanh"),
         (lambda: elman.Dense(2, 3, elman.Activation("elu", alpha=0.5)), "an activation of tanh"),
         (lambda: elman.Activate("relu"), "knows its input features"),
         (nan_dense, "finite weights"),
+        (lambda: elman.Conv1d(2, 3, 4), "must have padding 'causal' and stride 1 for RTNeural.* Got 'same' and 1"),
+        (lambda: elman.Conv1d(2, 3, 4, stride=2, padding="causal"), "Got 'causal' and 2"),
     ],
 )
 def test_networks_that_are_refused(tmp_path, make, words):

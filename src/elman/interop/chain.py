@@ -11,7 +11,7 @@ from elman import checks
 from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
-from elman.layers import Dense, Layer, Recurrent
+from elman.layers import Activate, Add, Dense, Layer, Recurrent, Scale
 from elman.layers.nesting import computes_otherwise, every_layer, flat_layers
 from elman.network import Network
 
@@ -55,6 +55,34 @@ def dense(W: Array, b: Array | None = None, activation: Any = "identity") -> Den
     """A dense layer of weights that were read, (input, output), in their dtype; a bias that is not there is 0."""
     config = {"input_size": W.shape[0], "output_size": W.shape[1], "activation": activation, "dtype": str(W.dtype)}
     return Dense.from_parameters(config, {"W": W, "b": np.zeros(W.shape[1], W.dtype) if b is None else b})
+
+
+def grouped(W: Array, features: int) -> Array:
+    """The kernel of a convolution in groups, (width, features / groups, output), as one over all features.
+
+    Between the groups stands 0.
+    """
+    width, part, out = W.shape
+    groups = features // max(part, 1)
+    if part * groups != features or out % max(groups, 1):
+        raise FormatError(f"the weights of a convolution must fit {features} features. Got {W.shape}, of {part} each.")
+    full = np.zeros((width, groups, part, groups, out // groups), W.dtype)
+    index = np.arange(groups)
+    full[:, index, :, index] = W.reshape(width, part, groups, -1).transpose(2, 0, 1, 3)
+    return full.reshape(width, features, out)
+
+
+def prelu(slopes: Array, size: int) -> Layer:
+    """max(x, 0) + slope min(x, 0) of `size` features, of one slope or of one for each."""
+    if len({*slopes.tolist()}) == 1 and slopes[0] > 0:
+        return Activate(Activation("leaky_relu", alpha=float(slopes[0])))
+    nodes = {
+        "above": (Activate("relu"), "x"),
+        "turned": (Scale(size, 0.0, -1.0), "x"),
+        "below": (Activate("relu"), "turned"),
+        "slope": (Scale(size, 0.0, -slopes.astype(np.float64).repeat(size // len(slopes))), "below"),
+    }
+    return Network({**nodes, "both": (Add(), "above", "slope")})
 
 
 def gate_activations(layer: Recurrent) -> dict[str, Activation]:

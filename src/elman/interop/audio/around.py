@@ -11,7 +11,7 @@ from elman import checks
 from elman.checks import FormatError
 from elman.interop.chain import dense
 from elman.interop.files import refused
-from elman.layers import Add, Layer
+from elman.layers import Add, Layer, Scale
 from elman.network import Network
 
 
@@ -30,9 +30,12 @@ def around(
     The first `skip` features of the input are added to the output; as in NumPy, one alone is added to each that comes
     out. Gains are factors of the first input, and of the output.
     """
-    if list(gains) != [1, 1]:
-        raise refused(source, "in_gain and out_gain", "0", "others, which are not read yet")
     nodes: dict[str, Any] = dict(layers)
+    first = "x"
+    if gains[0] != 1 and nodes:
+        first, begin = "in_gain", next(iter(nodes))
+        nodes = {first: (Scale(width, 0.0, [gains[0], *[1.0] * (width - 1)]), "x"), **nodes}
+        nodes[begin] = (nodes[begin], first)
     if skip and nodes:
         last, taken = [*nodes][-1], min(skip, width)
         if taken not in (1, out):
@@ -40,8 +43,10 @@ def around(
         if taken < width or taken < out:
             dtype = next((layer.dtype for layer in layers.values() if layer.dtype is not None), np.float32)
             W = np.eye(width, taken, dtype=dtype).repeat(out // taken, axis=1)
-            nodes["skip"] = (dense(W), "x")
-        nodes["sum"] = (Add(), last, "skip" if "skip" in nodes else "x")
+            nodes["skip"] = (dense(W), first)
+        nodes["sum"] = (Add(), last, "skip" if "skip" in nodes else first)
+    if gains[1] != 1 and nodes:
+        nodes["out_gain"] = Scale(out, 0.0, gains[1])
     try:
         return Network(nodes)
     except ValueError as error:

@@ -22,10 +22,10 @@ from elman import checks
 from elman.cells.activations import ACTIVATIONS as FUSED
 from elman.checks import Array, FormatError
 from elman.interop.arrays import from_arrays
-from elman.interop.audio.around import around
-from elman.interop.chain import dense, network_of
+from elman.interop.audio.around import around, whole
+from elman.interop.chain import dense, grouped, network_of, prelu
 from elman.interop.files import named, numbers, refused
-from elman.layers import Activate, Layer
+from elman.layers import Activate, Conv1d, Layer
 from elman.network import Network
 
 RECURRENT = ("gru", "lstm")
@@ -51,9 +51,15 @@ class Entry:
         """Its weights, so many arrays: the most, or fewer where some may be left out."""
         given = self.facts.get("weights")
         if not isinstance(given, list) or len(given) not in counts:
-            must = f"a list of {' or '.join(map(str, counts))} arrays"
+            must = f"a list of {' or '.join(map(str, counts))} array{'s' * (counts != (1,))}"
             raise self.refused("the weights", must, checks.show(given))
         return [numbers(self.source, f"array {i} of {self.place}", a, self.dtype) for i, a in enumerate(given)]
+
+    def last(self, name: str, *default: int) -> int:
+        """A number, or the last one of a list, as RTNeural takes it."""
+        value = self.facts.get(name, *default)
+        value = value[-1] if isinstance(value, list) and value else value
+        return whole(self.source, f"{name} of {self.place}", value)
 
     def activation(self, known: tuple[str, ...] = ACTIVATIONS) -> str:
         """The activation after it, "" for none."""
@@ -63,6 +69,13 @@ class Entry:
             must = f"one of {', '.join(known)}" if known is ACTIVATIONS else f"{known[0]}{more}"
             raise self.refused("the activation", must, checks.show(name))
         return str(name)
+
+    def activated(self, layer: Layer) -> list[Layer]:
+        """A layer with the activation after it, in it where it can be."""
+        name = self.activation()
+        if name in FUSED:
+            return [layer.replace(activation=name)]
+        return [layer, Activate(name)] if name else [layer]
 
 
 def read(source: str, model: Mapping[str, Any]) -> Network:
@@ -137,23 +150,44 @@ def _read_dense(entry: Entry) -> list[Layer]:
         raise entry.refused("the weights", f"of shape ({entry.width}, output)", f"{W.shape}")
     if rest and rest[0].shape != W.shape[1:]:
         raise entry.refused("the bias", f"of shape {W.shape[1:]}", f"{rest[0].shape}")
-    name = entry.activation()
-    fused = name if name in FUSED else "identity"
-    made = dense(W, rest[0] if rest else None, fused)
-    return [made] if name in ("", fused) else [made, Activate(name)]
+    return entry.activated(dense(W, rest[0] if rest else None))
+
+
+def _read_convolution(entry: Entry) -> list[Layer]:
+    W, *rest = entry.arrays(2, 1)
+    width, dilation = (entry.last(name) for name in ("kernel_size", "dilation"))
+    groups = whole(entry.source, f"groups of {entry.place}", entry.facts.get("groups", 1))
+    if W.ndim != 3 or W.shape[0] != width or W.shape[1] * groups != entry.width or W.shape[2] % groups:
+        must = f"of shape ({width}, {entry.width} in {groups} groups, output)"
+        raise entry.refused("the weights", must, f"{W.shape}")
+    if not W.shape[2] or (rest and rest[0].shape != W.shape[2:]):
+        raise entry.refused("the bias", f"of shape {W.shape[2:]}", f"{[part.shape for part in rest]}")
+    if any(entry.last(name, 1) != 1 for name in ("stride", "strides")):
+        raise entry.refused("the stride", "1, as RTNeural goes step by step", checks.show(entry.facts))
+    config = {"input_size": entry.width, "output_size": W.shape[2], "width": width, "dilation": dilation}
+    config |= {"padding": "causal", "dtype": str(entry.dtype)}
+    b = rest[0] if rest else np.zeros(W.shape[2:], W.dtype)
+    return entry.activated(Conv1d.from_parameters(config, {"W": grouped(W, entry.width), "b": b}))
+
+
+def _read_prelu(entry: Entry) -> list[Layer]:
+    slopes = entry.arrays(1)[0].reshape(-1)
+    if len(slopes) not in (1, entry.width) or not np.isfinite(slopes).all():
+        raise entry.refused("the weights", f"1 or {entry.width} finite slopes", f"{len(slopes)}")
+    return [prelu(slopes, entry.width)]
 
 
 _READERS: dict[str, Callable[[Entry], list[Layer]]] = {
     **dict.fromkeys(("dense", "time-distributed-dense"), _read_dense),
     **dict.fromkeys(RECURRENT, _read_recurrent),
+    "conv1d": _read_convolution,
+    "prelu": _read_prelu,
     "activation": lambda entry: [Activate(name) for name in [entry.activation()] if name],
 }
 
 _NOT_HERE = {
-    "conv1d": "a convolution over time",
     "conv2d": "a convolution over time and features",
     "batchnorm": "batch normalization",
     "batchnorm2d": "batch normalization of two axes",
-    "prelu": "an activation with a slope for each feature",
     "unknown": "a layer that RTNeural's script did not know and RTNeural leaves out",
 }

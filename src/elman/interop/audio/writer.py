@@ -15,7 +15,7 @@ from elman.interop.arrays import to_arrays
 from elman.interop.audio.rtneural import ACTIVATIONS, NAMES, RECURRENT
 from elman.interop.chain import check_holds, layers_of
 from elman.interop.files import named
-from elman.layers import Activate, Dense, Dropout, Layer, Recurrent
+from elman.layers import Activate, Conv1d, Dense, Dropout, Layer, Recurrent
 from elman.network import Network
 
 
@@ -24,8 +24,9 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
 
     Numbers are written with all digits of the float32 or float64 they are. Dropout acts in training alone and is left
     out. The file is replaced whole or not at all. Raises `FormatError` for what RTNeural cannot hold: layers other
-    than `LSTM`, `GRU` with `reset_after`, `Dense`, `Activate` and `Dropout`, both directions, options of the cells,
-    activations other than tanh, relu, sigmoid, elu and softmax, and weights that are not finite, which JSON cannot say.
+    than `LSTM`, `GRU` with `reset_after`, `Dense`, causal `Conv1d`, `Activate` and `Dropout`, both directions, options
+    of the cells, activations other than tanh, relu, sigmoid, elu and softmax (leaky_relu as a layer alone), and weights
+    that are not finite, which JSON cannot say.
 
     >>> import elman, json, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +43,7 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
     width, entries = sizes[0], []
     for i, layer in enumerate(layers):
         width = width if layer.output_size is None else layer.output_size
-        entry = _write_layer(f"layer {i}, {type(layer).__name__},", layer)
+        entry = _write_layer(f"layer {i}, {type(layer).__name__},", layer, width)
         entries.append({**entry, "shape": [None, None, width]})
     model: dict[str, Any] = {"in_shape": [None, None, sizes[0]], "layers": entries}
     if net.dtype == np.float64:
@@ -50,23 +51,32 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
     replace(path, json.dumps(model, allow_nan=False).encode())
 
 
-def _write_layer(place: str, layer: Layer) -> dict[str, Any]:
+def _write_layer(place: str, layer: Layer, width: int) -> dict[str, Any]:
     arrays: list[Array] = []
+    more: dict[str, Any] = {}
+    config: Any = "tanh" if isinstance(layer, Recurrent) else layer.config.get("activation", "identity")
     if isinstance(layer, Recurrent):
-        kind, activation = _recurrent_kind(place, layer), "tanh"
+        kind = _recurrent_kind(place, layer)
         arrays = [to_arrays(layer, "keras")[name] for name in NAMES]
     elif isinstance(layer, Dense):
-        kind, activation = "dense", _activation(place, layer.config["activation"])
-        arrays = [layer.W, layer.b]
+        kind, arrays = "dense", [layer.W, layer.b]
+    elif isinstance(layer, Conv1d):
+        if layer.stride != 1 or (layer.padding != "causal" and layer.width > 1):
+            must = f"{place} must have padding 'causal' and stride 1 for RTNeural, which goes step by step"
+            raise FormatError(f"{must}. Got {layer.padding!r} and {layer.stride}.")
+        kind, arrays = "conv1d", [layer.W, layer.b]
+        more = {"kernel_size": [layer.width], "dilation": [layer.dilation], "groups": 1}
+    elif isinstance(layer, Activate) and isinstance(config, dict) and config.get("name") == "leaky_relu":
+        kind, config, arrays = "prelu", "identity", [np.full((1, width), config["alpha"])]
     elif isinstance(layer, Activate):
-        kind, activation = "activation", _activation(place, layer.config["activation"])
+        kind = "activation"
     else:
-        raise FormatError(
-            f"{place} must be an LSTM, a GRU, a Dense or an Activate for RTNeural. Got {checks.show(layer)}."
-        )
+        must = f"{place} must be an LSTM, GRU, Dense, Conv1d or Activate for RTNeural"
+        raise FormatError(f"{must}. Got {checks.show(layer)}.")
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError(f"{place} must have finite weights for RTNeural, as JSON has no others. Got NaN or infinity.")
-    return {"type": kind, "activation": activation, "weights": [array.tolist() for array in arrays]}
+    weights = [array.tolist() for array in arrays]
+    return {"type": kind, "activation": _activation(place, config), **more, "weights": weights}
 
 
 def _recurrent_kind(place: str, layer: Recurrent) -> str:
