@@ -65,7 +65,7 @@ class Drawn:
     def _norm(self, name, read, kind, width):
         if width == 1:
             return self._dense(name, read, kind, width)
-        layer = elman.LayerNorm(width, dtype=DTYPE)
+        layer = elman.LayerNorm(width, epsilon=2.0**-10, dtype=DTYPE)  # a number of float32 too
         layer.gain = self.rng.standard_normal(width)
         self.nodes[name] = (layer, read)
         self._value(name, kind, width)

@@ -273,10 +273,10 @@ def test_steps_of_several_inputs():
         stream.run({"series": np.ones((2, 4, 3)), "store": np.ones((2, 3, 2))})
 
 
-@pytest.mark.parametrize("write", ["to_c", "to_onnx", "to_torch", "to_keras", "to_rtneural", "convert"])
+@pytest.mark.parametrize("write", ["to_c", "to_torch", "to_keras", "to_rtneural", "convert"])
 def test_formats_that_hold_chains_alone(write, tmp_path):
-    if write in ("to_onnx", "to_torch", "to_keras"):
-        pytest.importorskip({"to_onnx": "onnx", "to_torch": "torch", "to_keras": "h5py"}[write])
+    if write in ("to_torch", "to_keras"):
+        pytest.importorskip({"to_torch": "torch", "to_keras": "h5py"}[write])
     path = tmp_path / {"to_c": "net.c", "to_keras": "net.keras", "convert": "net.json"}.get(write, "net.onnx")
     branching = {"a": (gru(), "x"), "b": (gru(3, 4), "x"), "c": (elman.Concatenate(), "a", "b"), "d": dense(8, 2)}
     for nodes, outputs, words in (

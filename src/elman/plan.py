@@ -115,7 +115,7 @@ def check_steps(nodes: list[Flat], inputs: int) -> None:
         read = {kinds[j] for j in node.reads} - {None}
         if layer.needs_whole_sequences:
             raise ShapeError(f"a stream must have layers that go forward step by step. Got {got}.")
-        if node.starts:
+        if node.start is not None:
             raise ShapeError(f"a stream must have nodes that start by themselves. Got {got}, from a last state.")
         if _changes_steps(layer):
             check_own(layer)

@@ -1,4 +1,4 @@
-"""What every format asks of a network: its layers in a row, what was chosen for them, one network from them."""
+"""What every format asks of a network: its layers, what was chosen for them, one network from them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,76 @@ from elman import checks
 from elman.cells import CELLS
 from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, FormatError
-from elman.layers import Activate, Add, Dense, Layer, Recurrent, Scale
-from elman.layers.nesting import computes_otherwise, every_layer, flat_layers
+from elman.layers import (
+    Activate,
+    Add,
+    Attention,
+    Dense,
+    LastStep,
+    LastSteps,
+    Layer,
+    MaxOverTime,
+    MeanOverTime,
+    Recurrent,
+    Repeat,
+    Scale,
+)
+from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes
 from elman.network import Network
 
 
-def layers_of(net: Any) -> list[Layer]:
-    """The layers of a layer or a network in a row, those of nested networks in their place."""
+def nodes_of(net: Any) -> tuple[Network, list[Flat], list[int]]:
+    """A layer or a network as a network, its layers, those of nested networks in their place, and what comes out."""
     if not isinstance(net, Layer):
         raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
     for layer in every_layer(net):
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
+    network = net if isinstance(net, Network) else Network([net])
+    return network, *flat_nodes(network)
+
+
+def layers_of(net: Any) -> list[Layer]:
+    """The layers of a chain in a row, for formats that know nothing else; refuses other graphs."""
+    _, nodes, _ = nodes_of(net)
+    for layer in every_layer(net):
         if isinstance(layer, Network) and not layer.graph.is_chain:
             raise FormatError(f"net must be a chain for this format, one layer after another. Got {branch(layer)}.")
-    return flat_layers(net)
+    return [node.layer for node in nodes]
+
+
+#: From a sequence to one vector.
+POOLS = (LastStep, LastSteps, MaxOverTime, MeanOverTime)
+
+
+def sequence_inputs(net: Network) -> set[str]:
+    """The inputs that must have an axis of time, where a format wants to know.
+
+    They are those that a layer over time reads, by itself or through layers that treat each step alone, and all where
+    there is no such layer. The others may be one vector per sequence.
+    """
+    nodes, _ = flat_nodes(net)
+    found: set[int] = set()
+    while True:
+        # Of each value the inputs that it may have its steps from; none of a vector; None where it has steps.
+        vectors: set[int] = set()
+        sources: list[set[int] | None] = [None if j in found else {j} for j in range(len(net.inputs))]
+        open_ones = []
+        for node in nodes:
+            read = [sources[j] for j in node.reads]
+            pool, over_memory = isinstance(node.layer, POOLS), isinstance(node.layer, Attention)
+            if isinstance(node.layer, Repeat):
+                vectors |= read[0] or set()
+                sources.append(None)
+            elif node.layer.stateful or node.layer.needs_whole_sequences or pool:
+                over_time = read[1 if over_memory else 0]
+                open_ones += [over_time] if over_time else []
+                sources.append(set() if pool else read[0] if over_memory else None)
+            else:
+                sources.append(None if None in read else {j for one in read for j in one or ()})
+        if not open_ones:
+            return {net.inputs[j] for j in found or {*range(len(net.inputs))} - vectors}
+        found |= min(open_ones, key=len)
 
 
 def branch(net: Network) -> str:

@@ -110,7 +110,7 @@ class Attention(Layer):
         return self.memory_size
 
     @property
-    def _factor(self) -> float:
+    def factor(self) -> float:
         """By which the query is multiplied before scores of the dot product are taken."""
         scales = self.kind == "dot" and self.scaled is not False
         return (self.units or self.memory_size) ** -0.5 if scales else 1.0
@@ -125,7 +125,7 @@ class Attention(Layer):
         if self.units is not None:
             a = engine.pack_dense(weights["Wq"], weights["b"], _IDENTITY)(q)
             k = engine.product(m, weights["Wm"])
-        a = a * dtype.type(self._factor)
+        a = a * dtype.type(self.factor)
         y = np.empty((len(q), self.memory_size), dtype)
         kept = []
         for rows, steps in spans:
@@ -149,7 +149,7 @@ class Attention(Layer):
             else:
                 da[rows], dk[steps], dv = _additive_derivative(a[rows], k[steps], weights["v"], ds)
                 gradients["v"] += dv
-        da *= a.dtype.type(self._factor)
+        da *= a.dtype.type(self.factor)
         if self.units is None:
             return (da, dm + dk), None, gradients
         dq, gradients["Wq"], gradients["b"] = engine.dense_derivative(q, weights["Wq"], a, da, _IDENTITY)

@@ -31,12 +31,13 @@ class Flat(NamedTuple):
     place: str
     layer: Layer
     reads: tuple[int, ...]
-    starts: bool  # from the last state of another one
+    start: int | None  # the layer from whose last state it starts
 
 
 def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
     """The layers of a network, those of nested networks in their place, and the values that come out."""
     found: list[Flat] = []
+    first = len(net.inputs)
 
     def walk(inside: Any, path: str, values: list[int]) -> list[int]:
         for i, layer, reads, start, _ in inside.graph.nodes:
@@ -44,11 +45,12 @@ def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
             if layer.layers:
                 values.append(walk(layer, f"{place}.", read)[0])
             else:
-                found.append(Flat(place, layer, tuple(read), start is not None))
-                values.append(len(net.inputs) + len(found) - 1)
+                begin = None if start is None else values[len(inside.inputs) + start] - first
+                found.append(Flat(place, layer, tuple(read), begin))
+                values.append(first + len(found) - 1)
         return [values[len(inside.inputs) + i] for i in inside.graph.outputs]
 
-    outputs = walk(net, "", list(range(len(net.inputs))))
+    outputs = walk(net, "", list(range(first)))
     return found, outputs
 
 
@@ -60,7 +62,7 @@ def every_layer(net: Layer) -> Iterator[Layer]:
 
 
 #: The methods that say what a layer computes.
-_COMPUTING = ("_pool", "first_state", "ready", "run", "run_back", "states", "step")
+_COMPUTING = ("_pool", "first_state", "join", "join_back", "ready", "run", "run_back", "states", "step", "width")
 
 
 def computes_otherwise(layer: Layer) -> bool:

@@ -1,24 +1,39 @@
-"""Each layer as operators of ONNX, opset 17: a table of functions, one a layer."""
+"""Each layer as operators of ONNX, opset 17: a table of functions, one per layer."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+import numpy as np
+
+from elman.checks import ShapeError
 from elman.interop.onnx.writing.activations import activate
-from elman.interop.onnx.writing.nodes import Graph, Value, attribute
+from elman.interop.onnx.writing.nodes import Graph, Steps, Value, attribute
+from elman.interop.onnx.writing.recurrent import recurrent
 from elman.interop.onnx.writing.time import (
+    batch_size,
+    beside,
     first_step,
     last_step,
     last_steps,
     lengths64,
+    ordered,
     real_steps,
     reverse,
     sequence_axis,
+    steps_of,
     without_padding,
 )
+from elman.interop.onnx.writing.windows import average_pool, convolution, max_pool
 from elman.layers import (
     Activate,
+    Add,
+    Attention,
+    AveragePool1d,
+    Concatenate,
+    Conv1d,
     Dense,
     Dropout,
     Embedding,
@@ -27,13 +42,18 @@ from elman.layers import (
     Layer,
     LayerNorm,
     MaxOverTime,
+    MaxPool1d,
     MeanOverTime,
     MergeDirections,
+    Multiply,
+    Recurrent,
+    Repeat,
     Reverse,
+    Scale,
 )
 
-#: Takes the graph, the layer and what comes in, and gives what goes out.
-Writer: TypeAlias = Callable[[Graph, Any, Value], Value]
+#: Takes the graph, the layer and what it reads, and gives what goes out.
+Writer: TypeAlias = Callable[..., Value]
 
 
 def _dense(graph: Graph, layer: Dense, x: Value) -> Value:
@@ -45,8 +65,8 @@ def _dense(graph: Graph, layer: Dense, x: Value) -> Value:
 
 def _embedding(graph: Graph, layer: Embedding, x: Value) -> Value:
     tokens = x.name
-    if graph.lengths:  # padding may hold what is no token
-        tokens = graph.add("Where", real_steps(graph), tokens, graph.integer(0))
+    if x.steps is not None and x.steps.lengths:  # padding may hold what is no token
+        tokens = graph.add("Where", real_steps(graph, x.steps), tokens, graph.integer(0))
     return x.at(graph.add("Gather", graph.weight("W", layer.parameters["W"]), tokens))
 
 
@@ -85,11 +105,11 @@ def _last_step(graph: Graph, layer: LastStep, x: Value) -> Value:
 
 
 def _mean_over_time(graph: Graph, layer: MeanOverTime, x: Value) -> Value:
-    axis = sequence_axis(graph, x)
-    if not graph.lengths:
+    axis, steps = sequence_axis(graph, x), steps_of(graph, x)
+    if not steps.lengths:
         return Value(graph.add("ReduceMean", x.name, axes=[axis], keepdims=0), None)
     total = graph.add("ReduceSum", without_padding(graph, x, 0).name, graph.integers(axis), keepdims=0)
-    counts = graph.add("CastLike", graph.add("Unsqueeze", lengths64(graph), graph.integers(1)), total)
+    counts = graph.add("CastLike", graph.add("Unsqueeze", lengths64(graph, steps), graph.integers(1)), total)
     return Value(graph.add("Div", total, counts), None)
 
 
@@ -98,9 +118,71 @@ def _max_over_time(graph: Graph, layer: MaxOverTime, x: Value) -> Value:
     return Value(graph.add("ReduceMax", without_padding(graph, x, -float("inf")).name, axes=[axis], keepdims=0), None)
 
 
-#: The layers that are not recurrent.
+def _joined(op: str) -> Writer:
+    """The values joined one by one, two at a time."""
+
+    def write(graph: Graph, layer: Layer, *values: Value) -> Value:
+        first, *others = beside(graph, values)
+        return first.at(functools.reduce(lambda a, b: graph.add(op, a, b), [x.name for x in others], first.name))
+
+    return write
+
+
+def _concatenate(graph: Graph, layer: Concatenate, *values: Value) -> Value:
+    parts = beside(graph, values, spread=True)
+    return parts[0].at(graph.add("Concat", *(x.name for x in parts), axis=-1))
+
+
+def _attention(graph: Graph, layer: Attention, query: Value, memory: Value) -> Value:
+    weights = {name: graph.weight(name, array) for name, array in layer.parameters.items()}
+    memory, steps = without_padding(graph, ordered(graph, memory, 1), 0), steps_of(graph, memory)
+    alone = query.steps is None
+    a, k = (
+        graph.add("Unsqueeze", query.name, graph.integers(1)) if alone else ordered(graph, query, 1).name,
+        memory.name,
+    )
+    if layer.units is not None:
+        a = graph.add("Add", graph.add("MatMul", a, weights["Wq"]), weights["b"])
+        k = graph.add("MatMul", k, weights["Wm"])
+    if layer.factor != 1:
+        a = graph.add("Mul", a, graph.weight("factor", np.array(layer.factor)))
+    if layer.kind == "dot":
+        scores = graph.add("MatMul", a, graph.add("Transpose", k, perm=[0, 2, 1]))
+    else:
+        pairs = graph.add(
+            "Add", graph.add("Unsqueeze", a, graph.integers(2)), graph.add("Unsqueeze", k, graph.integers(1))
+        )
+        scores = graph.add("MatMul", graph.add("Tanh", pairs), weights["v"])
+    if steps.lengths:
+        real = graph.add("Unsqueeze", real_steps(graph, steps), graph.integers(1))
+        scores = graph.add("Where", real, scores, graph.number(-float("inf")))
+    y = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), memory.name)
+    return Value(graph.add("Squeeze", y, graph.integers(1)), None) if alone else Value(y, 1, query.steps)
+
+
+def _scale(graph: Graph, layer: Scale, x: Value) -> Value:
+    shifted = graph.add("Sub", x.name, graph.weight("shift", np.array(layer.shift)))
+    return x.at(graph.add("Mul", shifted, graph.weight("factor", np.array(layer.factor))))
+
+
+def _repeat(graph: Graph, layer: Repeat, x: Value) -> Value:
+    if x.steps is not None:
+        raise ShapeError(f"layer {graph.scope} must be given one vector per sequence. Got sequences.")
+    y = graph.add("Unsqueeze", x.name, graph.integers(1))
+    y, lengths = graph.add("Expand", y, graph.integers(1, layer.count, 1)), ""
+    if graph.lengths:
+        lengths = graph.add("Cast", graph.add("Expand", graph.integers(layer.count), batch_size(graph)), to=6)
+    return Value(y, 1, Steps(y, lengths, f"/{graph.scope}"))
+
+
+#: The layers of elman that ONNX has operators for.
 WRITERS: dict[type[Layer], Writer] = {
     Activate: lambda graph, layer, x: x.at(activate(graph, x.name, layer.activation)),
+    Add: _joined("Add"),
+    Attention: _attention,
+    AveragePool1d: average_pool,
+    Concatenate: _concatenate,
+    Conv1d: convolution,
     Dense: _dense,
     Dropout: lambda graph, layer, x: x,  # it acts in training alone
     Embedding: _embedding,
@@ -108,7 +190,15 @@ WRITERS: dict[type[Layer], Writer] = {
     LastSteps: lambda graph, layer, x: Value(last_steps(graph, x, layer.count), None),
     LayerNorm: _layer_norm,
     MaxOverTime: _max_over_time,
+    MaxPool1d: max_pool,
     MeanOverTime: _mean_over_time,
     MergeDirections: _merge_directions,
+    Multiply: _joined("Mul"),
+    Recurrent: recurrent,
+    Repeat: _repeat,
     Reverse: lambda graph, layer, x: reverse(graph, x),
+    Scale: _scale,
 }
+
+#: Those that take time on any axis. The others take features last.
+ANY_ORDER = (AveragePool1d, Conv1d, MaxPool1d, Recurrent)

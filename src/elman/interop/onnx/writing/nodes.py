@@ -20,21 +20,33 @@ Shape = Sequence[int | str | None]
 
 
 @dataclass(frozen=True)
+class Steps:
+    """The steps of sequences: how many there are, and which of them are real."""
+
+    source: str  #: a value (batch, time, ...) of them
+    lengths: str  #: (batch,), int32; "" where all steps are real
+    key: str = ""  #: ends the names of what is made of them
+    axis: int = 1  #: of time in `source`
+
+
+@dataclass(frozen=True)
 class Value:
     """What one layer hands to the next.
 
-    `time_axis` is 1 where the batch comes first, 0 where time does, as the recurrent operators want it, and None for
-    vectors, one a sequence.
+    `time_axis` is 1 where the batch comes first, 0 where time does, as the recurrent operators want it, 2 where
+    features stand before time, as convolutions want it, and None for vectors, one per sequence, which have no `steps`.
     """
 
     name: str
     time_axis: int | None
-    last: str = ""  # (directions, batch, hidden): what each direction of a recurrent layer computed last, if known
+    steps: Steps | None = None
+    states: tuple[str, ...] = ()  # (directions, batch, hidden): those of a recurrent layer after its last step
+    last: str = ""  # the first of them, where it is what each direction computed last
     directions: int = 1
 
     def at(self, name: str) -> Value:
         """Another value of the same form, computed from this one at each step."""
-        return Value(name, self.time_axis)
+        return Value(name, self.time_axis, self.steps)
 
 
 @dataclass(frozen=True)
@@ -61,14 +73,18 @@ class Port:
 class Graph:
     """The graph; `scope` is the layer whose operators are being added, and begins their names."""
 
-    def __init__(self, dtype: np.dtype[Any], lengths: bool) -> None:
+    def __init__(self, dtype: np.dtype[Any], states: bool, lengths: bool) -> None:
         self.dtype = dtype
+        self.lengths = lengths  #: whether it is told how many steps are real
+        self.states = states  #: whether the states of recurrent layers are inputs and outputs
         self.scope = ""
+        self.begin: tuple[str, ...] = ()  #: the states from which the layer starts, where another one has them
+        self.stateful = 0  #: how many layers with states there are so far
+        self.together: list[tuple[str, str]] = []  #: keys of steps that must be the same
         self.nodes: list[Node] = []
         self.constants: dict[str, Array] = {}
         self.inputs: list[Port] = []
         self.outputs: list[Port] = []
-        self.lengths = "lengths" if lengths else ""  #: the input (batch,), int32; "" where there is none
         self._used: Counter[str] = Counter()
         self._shared: dict[str, str] = {}
 

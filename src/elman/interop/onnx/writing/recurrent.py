@@ -11,7 +11,7 @@ from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, shared_activation
 from elman.interop.onnx.writing.activations import recurrent_attributes
 from elman.interop.onnx.writing.nodes import Graph, Port, Value, attribute
-from elman.interop.onnx.writing.time import batch_size, ordered
+from elman.interop.onnx.writing.time import batch_size, ordered, steps_of
 from elman.layers import Recurrent
 
 #: The options of a layer that the operators have.
@@ -29,25 +29,22 @@ _FUNCTIONS = {
 }
 
 
-def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, backwards: bool = False) -> Value:
-    """The layer as one operator; `backwards` runs its only direction from the end of each sequence.
-
-    `place` is the place of the layer among the recurrent ones where its states are to be inputs and outputs of the
-    model, else None.
-    """
+def recurrent(graph: Graph, layer: Recurrent, x: Value, *, backwards: bool = False) -> Value:
+    """The layer as one operator; `backwards` runs its only direction from the end of each sequence."""
     cell = layer.cell.name
     check_holds(layer, "ONNX", _OPTIONS.get(cell, ()))
     arrays = to_arrays(layer.replace(learned_state=False), "onnx")  # states are inputs of the operator
+    place, graph.stateful = graph.stateful, graph.stateful + 1
     inputs = [
         ordered(graph, x, 0).name,
         *(graph.weight(name, arrays[name]) for name in "WRB"),
-        graph.lengths,
-        *_first_states(graph, layer, place),
+        steps_of(graph, x).lengths,
+        *(graph.begin or _first_states(graph, layer, place)),
     ]
     if "P" in arrays:
         inputs.append(graph.weight("P", arrays["P"]))
     y, *last = (f"{graph.scope}/{name}" for name in ("Y", *(f"Y_{state}" for state in layer.cell.states)))
-    if place is not None:
+    if graph.states:
         last = [f"next_state_{place}_{state}" for state in layer.cell.states]
         graph.outputs += [_port(graph, layer, name, "after the last step") for name in last]
     graph.add_many(cell.upper(), inputs, [y, *last], **_attributes(layer, backwards))
@@ -55,15 +52,15 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, place: int | None, *, ba
         steps = graph.add("Squeeze", y, graph.integers(1))
     else:  # (time, 2, batch, hidden)
         steps = graph.add("Reshape", graph.add("Transpose", y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
-    return Value(steps, 0, "" if backwards else last[0], layer.directions)
+    return Value(steps, 0, x.steps, tuple(last), "" if backwards else last[0], layer.directions)
 
 
-def _first_states(graph: Graph, layer: Recurrent, place: int | None) -> list[str]:
+def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
     """The names of the states before the first step, (directions, batch, hidden); "" stands for 0."""
     found = []
     for state in layer.cell.states:
         name = ""
-        if place is not None:
+        if graph.states:
             name = f"state_{place}_{state}"
             graph.inputs.append(_port(graph, layer, name, "before the first step"))
         if layer.learned_state:

@@ -5,63 +5,100 @@ A graph with an input of lengths takes each sequence to its own end, as elman do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from elman.checks import ShapeError
-from elman.interop.onnx.writing.nodes import Graph, Value
+from elman.interop.onnx.writing.nodes import Graph, Steps, Value
 
 
 def ordered(graph: Graph, x: Value, time_axis: int) -> Value:
-    """The same sequences with time at `time_axis`, 0 or 1."""
-    sequence_axis(graph, x)
-    return x if x.time_axis == time_axis else Value(graph.add("Transpose", x.name, perm=[1, 0, 2]), time_axis)
+    """The same sequences with time at `time_axis`: (time, batch, features), batch first, or features before time."""
+    steps, axes = steps_of(graph, x), {0: "tbf", 1: "btf", 2: "bft"}
+    if x.time_axis == time_axis or x.time_axis is None:
+        return x
+    perm = [axes[x.time_axis].index(axis) for axis in axes[time_axis]]
+    return Value(graph.add("Transpose", x.name, perm=perm), time_axis, steps)
+
+
+def steps_of(graph: Graph, x: Value) -> Steps:
+    """The steps of sequences; refuses vectors."""
+    if x.steps is None:
+        raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one an example.")
+    return x.steps
 
 
 def sequence_axis(graph: Graph, x: Value) -> int:
     """The axis of time; refuses vectors."""
-    if x.time_axis is None:
-        raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one an example.")
+    steps_of(graph, x)
+    assert x.time_axis is not None
     return x.time_axis
 
 
 def batch_size(graph: Graph) -> str:
     """The number of sequences, (1,)."""
-    return graph.shared("batch", lambda: graph.add("Shape", "x", start=0, end=1))
+    return graph.shared("batch", lambda: graph.add("Shape", graph.inputs[0].name, start=0, end=1))
 
 
-def lengths64(graph: Graph) -> str:
+def lengths64(graph: Graph, steps: Steps) -> str:
     """The lengths as int64, (batch,)."""
-    return graph.shared("lengths", lambda: graph.add("Cast", graph.lengths, to=7))  # 7 is INT64
+    return graph.shared(f"lengths{steps.key}", lambda: graph.add("Cast", steps.lengths, to=7))  # 7 is INT64
 
 
-def real_steps(graph: Graph) -> str:
+def real_steps(graph: Graph, steps: Steps) -> str:
     """Whether each step is a real one, (batch, time)."""
 
     def make() -> str:
-        time = graph.add("Squeeze", graph.add("Shape", "x", start=1, end=2))
-        steps = graph.add("Range", graph.integer(0), time, graph.integer(1))
-        return graph.add("Less", steps, graph.add("Unsqueeze", lengths64(graph), graph.integers(1)))
+        time = graph.add("Squeeze", graph.add("Shape", steps.source, start=steps.axis, end=steps.axis + 1))
+        places = graph.add("Range", graph.integer(0), time, graph.integer(1))
+        return graph.add("Less", places, graph.add("Unsqueeze", lengths64(graph, steps), graph.integers(1)))
 
-    return graph.shared("real_steps", make)
+    return graph.shared(f"real_steps{steps.key}", make)
 
 
 def without_padding(graph: Graph, x: Value, instead: float) -> Value:
     """The value with the number `instead` in all its padding; itself where there are no lengths."""
-    if not graph.lengths:
+    steps, axis = steps_of(graph, x), sequence_axis(graph, x)
+    if not steps.lengths:
         return x
-    time_axis = sequence_axis(graph, x)
 
     def make() -> str:
-        real = real_steps(graph) if time_axis else graph.add("Transpose", real_steps(graph), perm=[1, 0])
-        return graph.add("Unsqueeze", real, graph.integers(2))
+        real = real_steps(graph, steps)
+        real = real if axis else graph.add("Transpose", real, perm=[1, 0])
+        return graph.add("Unsqueeze", real, graph.integers(1 if axis == 2 else 2))
 
-    real = graph.shared("real_steps_batch_first" if time_axis else "real_steps_time_first", make)
+    real = graph.shared(f"real_steps_{('time_first', 'batch_first', 'time_last')[axis]}{steps.key}", make)
     return x.at(graph.add("Where", real, x.name, graph.number(instead)))
+
+
+def beside(graph: Graph, values: Sequence[Value], spread: bool = False) -> list[Value]:
+    """Values that are joined step by step, with time on one axis; a vector stands at each step.
+
+    It is written for each of them with `spread`, and once, where operators spread it themselves.
+    """
+    first = next((x for x in values if x.steps is not None), None)
+    if first is None or first.steps is None or first.time_axis is None:
+        return list(values)
+    axis, found = first.time_axis, []
+    for x in values:
+        if x.steps is None:
+            name = graph.add("Unsqueeze", x.name, graph.integers(axis))
+            if spread:
+                sizes = graph.add("Shape", first.name, start=0, end=2)
+                name = graph.add("Expand", name, graph.add("Concat", sizes, graph.integers(1), axis=0))
+            found.append(first.at(name))
+            continue
+        if x.steps.key != first.steps.key:
+            graph.together.append((first.steps.key, x.steps.key))
+        found.append(replace(ordered(graph, x, axis), steps=first.steps))
+    return found
 
 
 def reverse(graph: Graph, x: Value) -> Value:
     """Each sequence backwards, its padding still behind."""
-    axis = sequence_axis(graph, x)
-    if graph.lengths:
-        name = graph.add("ReverseSequence", x.name, lengths64(graph), time_axis=axis, batch_axis=1 - axis)
+    axis, steps = sequence_axis(graph, x), steps_of(graph, x)
+    if steps.lengths:
+        name = graph.add("ReverseSequence", x.name, lengths64(graph, steps), time_axis=axis, batch_axis=1 - axis)
     else:
         one = graph.integers(-1)
         name = graph.add("Slice", x.name, one, graph.integers(-(2**63)), graph.integers(axis), one)
@@ -75,19 +112,23 @@ def first_step(graph: Graph, x: Value) -> str:
 
 def last_step(graph: Graph, x: Value) -> str:
     """The last real step of each sequence, (batch, features)."""
-    if not graph.lengths:
+    steps = steps_of(graph, x)
+    if not steps.lengths:
         return graph.add("Gather", x.name, graph.integer(-1), axis=sequence_axis(graph, x))
-    last = graph.add("Unsqueeze", graph.add("Sub", lengths64(graph), graph.integer(1)), graph.integers(1))
+    last = graph.add("Unsqueeze", graph.add("Sub", lengths64(graph, steps), graph.integer(1)), graph.integers(1))
     return graph.add("GatherND", ordered(graph, x, 1).name, last, batch_dims=1)
 
 
-def last_steps(graph: Graph, x: Value, count: int) -> str:
-    """The last `count` real steps, zeros before those of a shorter sequence, (batch, count x features)."""
-    x = ordered(graph, x, 1)
-    padded = graph.add("Pad", x.name, graph.integers(0, count, 0, 0, 0, 0), graph.number(0))
-    if graph.lengths:  # the last steps of a sequence stand at length, ..., length + count - 1
+def last_steps(graph: Graph, x: Value, count: int, before: str = "") -> str:
+    """The last `count` real steps, (batch, count x features); before those of a shorter sequence zeros, or `before`."""
+    x, real = ordered(graph, x, 1), steps_of(graph, x)
+    if before:
+        padded = graph.add("Concat", before, x.name, axis=1)
+    else:
+        padded = graph.add("Pad", x.name, graph.integers(0, count, 0, 0, 0, 0), graph.number(0))
+    if real.lengths:  # the last steps of a sequence stand at length, ..., length + count - 1
         steps = graph.add(
-            "Add", graph.add("Unsqueeze", lengths64(graph), graph.integers(1)), graph.integers(*range(count))
+            "Add", graph.add("Unsqueeze", lengths64(graph, real), graph.integers(1)), graph.integers(*range(count))
         )
         steps = graph.add("Unsqueeze", steps, graph.integers(2))
         kept = graph.add("GatherND", padded, steps, batch_dims=1)

@@ -6,9 +6,12 @@ A model is one graph of opset 17 and IR version 8, which ONNX Runtime runs from 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +19,15 @@ import numpy as np
 
 from elman import checks
 from elman.checks import FormatError
-from elman.files import replace
-from elman.interop.chain import dtype_of, layers_of
-from elman.interop.onnx.writing.layers import WRITERS
-from elman.interop.onnx.writing.nodes import Graph, Node, Port, Value
+from elman.files import replace as replace_file
+from elman.interop.chain import dtype_of, nodes_of, sequence_inputs
+from elman.interop.onnx.writing.layers import ANY_ORDER, WRITERS, Writer
+from elman.interop.onnx.writing.nodes import Graph, Node, Port, Steps, Value
 from elman.interop.onnx.writing.recurrent import recurrent
 from elman.interop.onnx.writing.time import ordered, without_padding
 from elman.layers import Dropout, Layer, Recurrent, Reverse
+from elman.layers.nesting import Flat
+from elman.network import Network
 from elman.saving import describe_config
 
 if TYPE_CHECKING:
@@ -34,7 +39,14 @@ IR_VERSION = 8
 MAX_BYTES = 2**31 - 2**20
 
 
-def to_onnx(net: Layer, path: str | os.PathLike[str], *, states: bool = False, lengths: bool = False) -> None:
+def to_onnx(
+    net: Layer,
+    path: str | os.PathLike[str],
+    *,
+    states: bool = False,
+    lengths: bool = False,
+    vectors: Collection[str] | None = None,
+) -> None:
     """Writes a network as an ONNX model that ONNX Runtime runs, for any batch and any number of steps.
 
     Parameters
@@ -50,10 +62,15 @@ def to_onnx(net: Layer, path: str | os.PathLike[str], *, states: bool = False, l
         The states of a layer with `learned_state` may be left out at the start.
     lengths
         Adds the input "lengths" (batch,), int32: how many steps of each sequence are real. Padding may hold
-        anything, is 0 in y, and counts in no pool and no state.
+        anything, is 0 in y, and counts in no pool and no state. Where several inputs are sequences whose lengths may
+        differ, there is one for each, "lengths_NAME".
+    vectors
+        The names of the inputs that are one vector per sequence, (batch, features). Left out, those of several that no
+        layer over time reads, beside one that is read so.
 
     The model's input is "x" (batch, time, features), or tokens (batch, time), int64, before an `elman.Embedding`; its
     output is "y" (batch, time, features), or (batch, features) behind a pool. Both are of the dtype of the network.
+    Several inputs, and outputs by name, have the names that they have in the network.
 
     What acts in training alone (dropout) is left out. The operators RNN, LSTM and GRU are written for float64 too, as
     ONNX has them, but ONNX Runtime computes them, and most activations, in float32 only. The same network gives the
@@ -86,71 +103,150 @@ def to_onnx(net: Layer, path: str | os.PathLike[str], *, states: bool = False, l
     """
     checks.flag("states", states)
     checks.flag("lengths", lengths)
-    layers = layers_of(net)
+    names = net.inputs if isinstance(net, Network) else ("x",)
+    if vectors is not None:
+        if not isinstance(vectors, (list, tuple, set, frozenset)):
+            raise TypeError(f"vectors must be a list of names of inputs. Got {checks.show(vectors)}.")
+        vectors = [checks.choice("a name in vectors", name, names) for name in vectors]
+        if len({*vectors}) == len(names):
+            raise ValueError(f"vectors must leave an input that is a sequence. Got {checks.show(vectors)}.")
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise checks.missing_extra("to_onnx", "onnx") from None
-    graph = _graph(net, layers, states, lengths)
+    graph = _graph(net, states, lengths, vectors)
     size = sum(array.nbytes for array in graph.constants.values())
     if size > MAX_BYTES:
         raise FormatError(f"the model must hold under 2 GB of weights, all that an ONNX file can. Got {size:,} bytes.")
-    replace(path, _model(graph, net).SerializeToString(deterministic=True))
+    replace_file(path, _model(graph, net).SerializeToString(deterministic=True))
 
 
-def _graph(net: Layer, layers: list[Layer], states: bool, lengths: bool) -> Graph:
+def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | None) -> Graph:
     """The network as records."""
-    graph = Graph(dtype_of(net), lengths)
-    graph.inputs.append(_input(net))
-    if lengths:
-        graph.inputs.append(Port("lengths", np.dtype(np.int32), ["batch"], "how many steps of each sequence are real"))
-    x, place = Value("x", 1), 0
-    for i, layer, backwards in _plan(layers):
-        graph.scope = f"{i}.{type(layer).__name__}"
-        if isinstance(layer, Recurrent):
-            x = recurrent(graph, layer, x, place if states else None, backwards=backwards)
-            place += 1
-        elif type(layer) in WRITERS:
-            x = WRITERS[type(layer)](graph, layer, x)
-        else:
+    network, nodes, outputs = nodes_of(net)
+    graph = Graph(dtype_of(net), states, lengths)
+    values = _inputs(graph, network, vectors)
+    first, turned = len(values), _turned(nodes, len(values), outputs)
+    for i, node in enumerate(nodes):
+        layer, read = node.layer, [values[j] for j in node.reads]
+        graph.scope = f"{node.place}.{type(layer).__name__}"
+        if not isinstance(layer, ANY_ORDER):
+            read = [ordered(graph, x, 1) if x.time_axis == 2 else x for x in read]
+        graph.begin = () if node.start is None else values[first + node.start].states
+        write = turned.get(i) or next((WRITERS[kind] for kind in type(layer).__mro__ if kind in WRITERS), None)
+        if write is None:
             raise FormatError(f"layer {graph.scope} must be one that ONNX has operators for. Got {checks.show(layer)}.")
-    graph.scope = "y"
-    if x.time_axis is not None:
-        x = without_padding(graph, ordered(graph, x, 1), 0)
-    if x.name == "x":
-        x = x.at(graph.add("Identity", "x"))
-    graph.rename(x.name, "y")
-    graph.outputs.insert(0, _output(net, x))
+        values.append(write(graph, layer, *read))
+    _give(graph, network, [values[j] for j in outputs])
+    _unite(graph, [x.steps.key for x in values[:first] if x.steps is not None])
     graph.prune()
+    _check_names(graph)
     return graph
 
 
-def _plan(layers: list[Layer]) -> Iterator[tuple[int, Layer, bool]]:
-    """The place of each layer and the layer; True for one that is written between two `Reverse`, as one operator."""
-    kept = [(i, layer) for i, layer in enumerate(layers) if not isinstance(layer, Dropout)]
-    at = 0
-    while at < len(kept):
-        i, layer = kept[at]
-        three = [inner for _, inner in kept[at : at + 3]]
-        turned = len(three) == 3 and isinstance(three[0], Reverse) and isinstance(three[2], Reverse)
-        if turned and isinstance(three[1], Recurrent) and not three[1].bidirectional:
-            yield *kept[at + 1], True
-            at += 3
+def _turned(nodes: list[Flat], first: int, outputs: list[int]) -> dict[int, Writer]:
+    """The nodes of a layer of one direction between two `Reverse`, which are written as one operator."""
+    readers: dict[int, list[int]] = {}
+    through = list(range(first))  # each value, or what it is where dropout is taken out
+    for i, node in enumerate(nodes):
+        dropped = isinstance(node.layer, Dropout)
+        through.append(through[node.reads[0]] if dropped else first + i)
+        for j in [] if dropped else node.reads:
+            readers.setdefault(through[j], []).append(i)
+    gone = {through[j] for j in outputs} | {first + node.start for node in nodes if node.start is not None}
+    found: dict[int, Writer] = {}
+    for i in range(len(nodes)):
+        row = [i]
+        while len(row) < 3 and len(after := readers.get(first + row[-1], [])) == 1 and first + row[-1] not in gone:
+            row += after
+        kinds = [nodes[j].layer for j in row]
+        inside = len(row) == 3 and isinstance(kinds[1], Recurrent) and not kinds[1].bidirectional
+        if inside and isinstance(kinds[0], Reverse) and isinstance(kinds[2], Reverse) and i not in found:
+            found |= {row[0]: _same, row[1]: functools.partial(recurrent, backwards=True), row[2]: _same}
+    return found
+
+
+def _same(graph: Graph, layer: Layer, x: Value) -> Value:
+    return x
+
+
+def _inputs(graph: Graph, net: Network, vectors: Collection[str] | None) -> list[Value]:
+    """The inputs of the model, and those of lengths; `vectors` names those without an axis of time."""
+    over_time = sequence_inputs(net) if vectors is None else {name for name in net.inputs if name not in vectors}
+    values = []
+    for name, width, tokens in net.takes:
+        steps = None
+        if name in over_time:
+            key = "" if len(over_time) == 1 else f"_{name}"
+            steps = Steps(name, f"lengths{key}" if graph.lengths else "", key)
+        values.append(Value(name, None if steps is None else 1, steps))
+        if tokens is not None:
+            graph.inputs.append(_port(values[-1], np.dtype(np.int64), [], "tokens, "))
         else:
-            yield i, layer, False
-            at += 1
+            wide = width or ("features" if len(net.inputs) == 1 else f"features_{name}")
+            graph.inputs.append(_port(values[-1], graph.dtype, [wide]))
+    for steps in [x.steps for x in values if x.steps is not None and graph.lengths]:
+        what = f" of {steps.source}" * bool(steps.key)
+        doc = f"how many steps of each sequence{what} are real"
+        graph.inputs.append(Port(steps.lengths, np.dtype(np.int32), ["batch"], doc))
+    return values
 
 
-def _input(net: Layer) -> Port:
-    if net.takes_tokens:
-        return Port("x", np.dtype(np.int64), ["batch", "time"], "tokens, (batch, time)")
-    return Port("x", dtype_of(net), ["batch", "time", net.input_size or "features"], "(batch, time, features)")
+def _port(x: Value, dtype: np.dtype[Any], features: list[int | str | None], what: str = "") -> Port:
+    shape = ["batch", *([] if x.steps is None else [f"time{x.steps.key}"]), *features]
+    words = ["batch", *([] if x.steps is None else ["time"]), *["features" for _ in features]]
+    return Port(x.name, dtype, shape, f"{what}({', '.join(words)}{',' * (len(words) == 1)})")
 
 
-def _output(net: Layer, y: Value) -> Port:
-    if y.time_axis is None:
-        return Port("y", dtype_of(net), ["batch", net.output_size], "(batch, features)")
-    return Port("y", dtype_of(net), ["batch", "time", net.output_size], "(batch, time, features)")
+def _give(graph: Graph, net: Network, values: list[Value]) -> None:
+    """The outputs of the model, before those of states."""
+    widths = net.graph.widths([width for _, width, _ in net.takes])[1]
+    names = [net.names[i] if net.graph.named or "y" in net.inputs else "y" for i in net.graph.outputs]
+    for at, (name, x) in enumerate(zip(names, values, strict=True)):
+        graph.scope = "y" if name == "y" else f"{name}.y"
+        if x.steps is not None:
+            x = without_padding(graph, ordered(graph, x, 1), 0)
+        if x.name in net.inputs or x.name in [value.name for value in values[:at]]:
+            x = x.at(graph.add("Identity", x.name))
+        values[at] = x
+    for name, x in zip(names, values, strict=True):
+        graph.rename(x.name, name)
+    given = zip(names, values, net.graph.outputs, strict=True)
+    graph.outputs[:0] = [_port(replace(x, name=name), graph.dtype, [widths[i]]) for name, x, i in given]
+
+
+def _unite(graph: Graph, keys: list[str]) -> None:
+    """Takes one input of lengths for all sequences, where they must have the same."""
+    groups = [{key} for key in keys]
+    for pair in graph.together:
+        if {*pair} <= {*keys}:
+            met = [group for group in groups if group & {*pair}]
+            groups = [group for group in groups if group not in met] + [set().union(*met)]
+    if len(groups) != 1 or len(keys) == 1:
+        return
+    for key in keys:
+        graph.rename(f"lengths{key}", "lengths")
+    ports: dict[str, Port] = {}
+    for port in graph.inputs:
+        if any(port.name == f"lengths{key}" for key in keys):
+            port = Port("lengths", port.dtype, port.shape, "how many steps of each sequence are real")
+        ports.setdefault(port.name, port)
+    times = {f"time{key}" for key in keys}
+    graph.inputs, graph.outputs = (
+        [replace(port, shape=["time" if size in times else size for size in port.shape]) for port in each]
+        for each in (list(ports.values()), graph.outputs)
+    )
+
+
+def _check_names(graph: Graph) -> None:
+    """Refuses names that stand for two values."""
+    names = [port.name for port in graph.inputs]
+    names += [name for node in graph.nodes for name in node.outputs if name]
+    # A learned state is both: what an input is where it is left out.
+    names += [name for name in graph.constants if not name.startswith("state_")]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if twice is not None:
+        raise FormatError(f"the names of inputs and outputs must be none that the model has besides. Got {twice!r}.")
 
 
 def _model(graph: Graph, net: Layer) -> onnx.ModelProto:
