@@ -29,7 +29,7 @@ def test_functions_of_the_table_are_activations():
         elman.RNN(3, 4, activation=np.sin)
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "gelu", "swish", "selu"])
 def test_activations_over_the_features_name_their_layer(name):
     for make in (elman.Dense, elman.RNN, lambda *sizes, activation: elman.Activation(activation)):
         with pytest.raises(ValueError, match=rf"activation must .* Got '{name}'.*elman\.Activate\('{name}'\)"):

@@ -14,6 +14,7 @@ import pytest
 import elman
 from c_programs import State, build, compile_c, needs_compiler
 from elman.cells.activations import ACTIVATIONS
+from elman.cells.curves import CURVES
 from elman.interop.c.code import to_c
 
 STEPS = 1000
@@ -185,6 +186,20 @@ def test_activations_everywhere(tmp_path):
         for act, net, report in zip(acts, nets, reports, strict=True):
             want = net.stream().run(x[:, None])
             np.testing.assert_allclose(State(library, report, 1).run(x[:, None]), want, 5e-7, 1e-38, err_msg=repr(act))
+
+
+@needs_compiler
+def test_curves(tmp_path):
+    """Functions whose derivative needs x, over their whole range."""
+    x = np.random.default_rng(2).normal(scale=3, size=(60, 3)).astype(np.float32)
+    x[:2] = [[0.0, -30.0, 30.0], [1e-8, -1e4, 1e4]]
+    acts = ["relu", *(name for name in CURVES if name != "sqrt")]
+    nets = [elman.Network([elman.Dense(3, 3), elman.Activate(name)]) for name in acts]
+    nets.append(elman.Network([elman.Dense(3, 3), elman.Activate("relu"), elman.Activate("sqrt")]))
+    library = build(tmp_path, reports := [to_c(net, tmp_path / f"curve{i}") for i, net in enumerate(nets)])
+    for net, report in zip(nets, reports, strict=True):
+        want = net.stream().run(x)
+        np.testing.assert_allclose(State(library, report, 3).run(x), want, 1e-5, 1e-6, err_msg=repr(net))
 
 
 def own(name):

@@ -10,6 +10,7 @@ import pytest
 import elman
 from central import central_gradient, relative_error
 from elman.cells.activations import ACTIVATIONS
+from elman.cells.curves import CURVES
 from elman.layers.activate import OVER_FEATURES
 from test_forms import pad
 from test_gradients import KINKED, random_parameters
@@ -137,14 +138,48 @@ def test_without_a_gradient_of_y_and_arrays_of_their_own(name):
     assert not rest.any()
 
 
-@pytest.mark.parametrize("activation", [*ACTIVATIONS, *OVER_FEATURES])
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, *OVER_FEATURES, *CURVES])
 def test_every_activation(activation):
     layer, rng = elman.Activate(activation), np.random.default_rng(3)
     x, dy = rng.normal(size=(2, 5, 3)), rng.normal(size=(2, 5, 3))
+    if activation == "sqrt":
+        x = x * x + 0.1
     _, _, tape = layer.forward(x)
     exact, _, _ = layer.backward(tape, dy)
     difference = central_gradient(lambda: float((layer(x)[0] * dy).sum()), x, activation not in KINKED)
     assert relative_error(exact, difference) < 1e-7
+
+
+@pytest.mark.parametrize("name", sorted({*CURVES} - {"sqrt"}))
+def test_curves_of_large_numbers_are_finite(name):
+    """Also their derivatives; and the curves in float32 are those in float64."""
+    for dtype in (np.float32, np.float64):
+        x = np.array([[-1e30, -1e4, -40.0, -3.0, -0.0, 0.0, 3.0, 40.0, 1e30]], dtype)
+        for _ in range(2):
+            y, _, tape = elman.Activate(name).forward(x)
+            dx, _, _ = elman.Activate(name).backward(tape, np.ones_like(y))
+            assert (y.dtype, dx.dtype) == (dtype, dtype)
+            assert np.isfinite(y).all()
+            assert np.isfinite(dx).all()
+    x = np.random.default_rng(4).normal(size=(3, 7, 2))
+    near = elman.Activate(name)(x.astype(np.float32))[0]
+    np.testing.assert_allclose(near, elman.Activate(name)(x)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", ["erf", "gelu", "gelu_tanh", "hard_swish", "selu", "sqrt", "swish"])
+def test_curves_are_those_of_pytorch(name):
+    torch = pytest.importorskip("torch")
+    functions = torch.nn.functional
+    theirs = {
+        "erf": torch.erf,
+        "gelu_tanh": lambda x: functions.gelu(x, approximate="tanh"),
+        "hard_swish": functions.hardswish,
+        "sqrt": torch.sqrt,
+        "swish": functions.silu,
+    }.get(name) or getattr(functions, name)
+    x = np.abs(np.random.default_rng(5).normal(size=(3, 7, 2))) * (1 if name == "sqrt" else -1)
+    np.testing.assert_allclose(elman.Activate(name)(x)[0], theirs(torch.tensor(x)).numpy(), rtol=1e-12, atol=1e-14)
 
 
 def test_softmax_of_large_numbers_is_finite():
@@ -257,7 +292,7 @@ def test_what_is_saved_and_said(tmp_path):
 
 
 def test_what_is_refused():
-    for wrong in ("softmaxx", "swish"):
+    for wrong in ("softmaxx", "swishh"):
         with pytest.raises(ValueError, match="activation must be one of"):
             elman.Activate(wrong)
     with pytest.raises(ValueError, match=r"mode must be one of 'sum', 'mul', 'ave'\. Got 'concat'"):

@@ -17,6 +17,7 @@ from onnx.reference import ReferenceEvaluator
 
 import elman
 from elman import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, LastStep, LayerNorm, Network, Recurrent
+from elman.cells.curves import CURVES
 from elman.checks import FormatError, MissingExtraError, ShapeError
 from elman.interop.onnx.writing import writer as onnx_writer
 from elman.interop.onnx.writing.writer import to_onnx
@@ -412,3 +413,11 @@ class TestRefused:
             MissingExtraError, match=r'to_onnx must have its extra installed: pip install "elman\[onnx\]"'
         ):
             to_onnx(GRU(3, 4), tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("name", sorted(CURVES))
+def test_curves(name, tmp_path):
+    rng = np.random.default_rng(0)
+    net = fill(Network([Dense(3, 4, "relu" if name == "sqrt" else "identity"), Activate(name)]), rng)
+    x = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(run(written(tmp_path, net), x)["y"], net(x)[0], rtol=1e-5, atol=1e-6)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
+from elman.cells.curves import CURVES
 from elman.checks import Array
 from elman.options import ReadOnly
 
@@ -246,6 +247,12 @@ ACTIVATIONS: dict[str, _Definition] = {
 #: Those that act over the features of a step together; each is a layer, see `elman.Activate`.
 OVER_FEATURES = ("softmax", "log_softmax")
 
+#: Why some are layers of their own: what an activation must do, and what they do.
+_APART = {
+    **dict.fromkeys(OVER_FEATURES, ("act on each number by itself", "acts over the features together")),
+    **dict.fromkeys(CURVES, ("have a derivative that y tells", "needs x for it, or is of no use in a cell")),
+}
+
 # Where the sign or size of alpha decides whether the derivative can be told from y alone.
 _POSITIVE_SLOPE = {"leaky_relu", "elu", "scaled_tanh"}
 
@@ -267,12 +274,12 @@ class Activation:
     parameters: Mapping[str, float]
 
     def __init__(self, name: str, **parameters: float) -> None:
-        near = checks.nearest(name, (*ACTIVATIONS, *OVER_FEATURES))
-        if near in OVER_FEATURES:
+        near = checks.nearest(name, (*ACTIVATIONS, *_APART))
+        if near in _APART:
             got = checks.show(name) if name == near else f"{checks.show(name)}, perhaps {near!r}"
+            must, does = _APART[near]
             raise ValueError(
-                f"activation must act on each number by itself. Got {got}, which acts over the features together: "
-                f"it is a layer of its own, elman.Activate({near!r})."
+                f"activation must {must}. Got {got}, which {does}: it is a layer of its own, elman.Activate({near!r})."
             )
         checks.choice("activation", name, ACTIVATIONS)
         definition = ACTIVATIONS[name]

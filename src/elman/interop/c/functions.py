@@ -77,6 +77,19 @@ static float $hard_sigmoid(float x, float alpha, float beta)
     return y < 0.0f ? 0.0f : y > 1.0f ? 1.0f : y;
 }
 """,
+    "hard_swish": """\
+static float $hard_swish(float x)
+{
+    const float y = x / 6.0f + 0.5f;
+    return x * (y < 0.0f ? 0.0f : y > 1.0f ? 1.0f : y);
+}
+""",
+    "selu": """\
+static float $selu(float x)
+{
+    return 1.05070099f * (x < 0.0f ? 1.67326324f * expm1f(x) : x);
+}
+""",
     "clip": """\
 static float $clip(float x, float limit)
 {
@@ -134,18 +147,27 @@ _FORMS = {
     "elu": _Form("$elu({x}, {alpha})", 1),
     "softsign": _Form("$softsign({x})", 0),
     "softplus": _Form("$softplus({x})", 2),
+    "erf": _Form("erff({x})", 1),
+    "gelu": _Form("0.5f * {x} * erfcf({x} * -0.707106781f)", 1),
+    "gelu_tanh": _Form("0.5f * {x} * (1.0f + tanhf(0.797884561f * {x} * (1.0f + 0.044715f * {x} * {x})))", 1),
+    "hard_swish": _Form("$hard_swish({x})", 0),
+    "selu": _Form("$selu({x})", 1),
+    "sqrt": _Form("sqrtf({x})", 1),
+    "swish": _Form("{x} * $sigmoid({x})", 1),
 }
 
 
-def activated(activation: Activation, x: str) -> str:
+def activated(activation: Activation | str, x: str) -> str:
     """The C expression of act(x)."""
+    if isinstance(activation, str):
+        return _FORMS[activation].text.format(x=x)
     constants = {name: number(value) for name, value in activation.parameters.items()}
     return _FORMS[activation.name].text.format(x=x, **constants)
 
 
-def calls_of(activation: Activation) -> int:
+def calls_of(activation: Activation | str) -> int:
     """How many functions of <math.h> a value of this activation takes."""
-    return _FORMS[activation.name].calls
+    return _FORMS[activation if isinstance(activation, str) else activation.name].calls
 
 
 def clipped(x: str, limit: float | None) -> str:

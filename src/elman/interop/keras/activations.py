@@ -16,8 +16,11 @@ from elman.cells.activations import Activation
 from elman.checks import FormatError
 from elman.interop.keras.config import Object, object_config
 
-#: What acts over all features together.
-OVER_FEATURES = ("softmax", "log_softmax")
+#: What is a layer of its own here, by its names in Keras and then in elman; the first name is written.
+APART = {
+    **{name: name for name in ("softmax", "log_softmax", "gelu", "selu")},
+    "silu": "swish", "swish": "swish", "hard_silu": "hard_swish", "hard_swish": "hard_swish",
+}
 
 _NAMES = {
     "elu": Activation("elu"),
@@ -35,7 +38,7 @@ _BEFORE_3 = {"hard_sigmoid": Activation("hard_sigmoid", alpha=0.2)}
 
 
 def read_activation(value: Any, version: int) -> Activation | str:
-    """An activation as a config has it, a name or a layer of its own; "softmax" and "log_softmax" as they are."""
+    """An activation as a config has it, a name or a layer of its own; a name for what is a layer of its own here."""
     if value is None:
         return Activation("identity")
     if isinstance(value, dict) and value.get("class_name") == "function":
@@ -47,10 +50,10 @@ def read_activation(value: Any, version: int) -> Activation | str:
             return LAYERS[layer.kind](layer.config, version)
         value = layer.config.get("name", layer.kind)
     names = _NAMES if version >= 3 else {**_NAMES, **_BEFORE_3}
-    if isinstance(value, str) and value in OVER_FEATURES:
-        return value
+    if isinstance(value, str) and value in APART:
+        return APART[value]
     if not isinstance(value, str) or value not in names:
-        known = ", ".join((*names, *OVER_FEATURES))
+        known = ", ".join((*names, *APART))
         raise FormatError(f"activation must be one of {known}. Got {str(value)[:80]!r}.")
     return names[value]
 
@@ -66,7 +69,10 @@ def read_gate(config: Mapping[str, Any], key: str, default: str, version: int) -
 def write_activation(activation: Activation | str, name: str, dtype: str) -> Any:
     """An activation as a config of Keras 3 has it; `name` is for a layer where it takes one."""
     if isinstance(activation, str):
-        return activation
+        named = next((known for known, same in APART.items() if same == activation), None)
+        if named is None:
+            raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
+        return named
     for known, same in _NAMES.items():
         if activation == same:
             return known

@@ -162,6 +162,10 @@ _ELEMENTWISE: dict[type[Any], Callable[[Any], str | Activation]] = {
     nn.Hardsigmoid: lambda module: Activation("hard_sigmoid", alpha=1 / 6, beta=0.5),
     nn.Softplus: _softplus,
     nn.Threshold: _threshold,
+    nn.GELU: lambda module: "gelu_tanh" if module.approximate == "tanh" else "gelu",
+    nn.Hardswish: lambda module: "hard_swish",
+    nn.SELU: lambda module: "selu",
+    nn.SiLU: lambda module: "swish",
     own.Activation: lambda module: Activation(module.name, **module.slopes),
 }
 

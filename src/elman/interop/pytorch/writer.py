@@ -99,11 +99,18 @@ _MODULES: dict[str, Callable[..., nn.Module]] = {
     "thresholded_relu": lambda alpha: nn.Threshold(alpha, 0),
     "softmax": lambda: nn.Softmax(dim=-1),
     "log_softmax": lambda: nn.LogSoftmax(dim=-1),
+    "gelu": nn.GELU,
+    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "hard_swish": nn.Hardswish,
+    "selu": nn.SELU,
+    "swish": nn.SiLU,
 }
 
 
 def _activation(activation: str | Activation) -> nn.Module:
     if isinstance(activation, str):
+        if activation not in _MODULES:
+            raise FormatError(f"activation must be one that torch.nn has as a module. Got {activation!r}.")
         return _MODULES[activation]()
     if activation == Activation("hard_sigmoid", alpha=1 / 6, beta=0.5):
         return nn.Hardsigmoid()

@@ -5,6 +5,7 @@ Source: the operators RNN, GRU and LSTM (attribute ``activations``) and those na
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,21 @@ IN_RECURRENT = {
 
 _ALONE = {"log_softmax": "LogSoftmax", "softmax": "Softmax", **IN_RECURRENT}
 
+#: Those without an operator in that version, or with one of no attributes, as operators in turn with the numbers that
+#: they take; "x" is what comes in.
+_BY_STEPS: dict[str, tuple[tuple[str, float | str | None], ...]] = {
+    "erf": (("Erf", None),),
+    "gelu": (("Mul", math.sqrt(0.5)), ("Erf", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
+    "gelu_tanh": (
+        *(("Mul", "x"), ("Mul", 0.044715), ("Add", 1.0), ("Mul", "x"), ("Mul", math.sqrt(2 / math.pi))),
+        *(("Tanh", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
+    ),
+    "hard_swish": (("HardSwish", None),),
+    "selu": (("Selu", None),),
+    "sqrt": (("Sqrt", None),),
+    "swish": (("Sigmoid", None), ("Mul", "x")),
+}
+
 
 def recurrent_attributes(activations: list[Activation], directions: int, dtype: np.dtype[Any]) -> dict[str, Any]:
     """The attributes of a recurrent operator: one function after another, the same for each direction.
@@ -47,6 +63,12 @@ def recurrent_attributes(activations: list[Activation], directions: int, dtype: 
 
 def activate(graph: Graph, x: str, activation: Activation | str) -> str:
     """The value of an activation as operators; softmax and log-softmax, over the features, come by their names."""
+    if activation in _BY_STEPS:
+        y = x
+        for op, by in _BY_STEPS[activation]:
+            others = [] if by is None else [graph.number(by) if isinstance(by, float) else x]
+            y = graph.add(op, y, *others)
+        return y
     if isinstance(activation, str):
         return graph.add(_ALONE[activation], x, axis=-1)
     parameters = _parameters(activation, graph.dtype)
