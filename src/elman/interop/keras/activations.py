@@ -19,7 +19,10 @@ from elman.interop.keras.config import Object, object_config
 #: What is a layer of its own here, by its names in Keras and then in elman; the first name is written.
 APART = {
     **{name: name for name in ("softmax", "log_softmax", "gelu", "selu")},
-    "silu": "swish", "swish": "swish", "hard_silu": "hard_swish", "hard_swish": "hard_swish",
+    "silu": "swish",
+    "swish": "swish",
+    "hard_silu": "hard_swish",
+    "hard_swish": "hard_swish",
 }
 
 _NAMES = {
