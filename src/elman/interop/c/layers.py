@@ -109,7 +109,7 @@ _OVER_FEATURES = {
 
 def activate(layer: Activate, inputs: int) -> Part:
     body = f"    enum {{ inputs = {inputs} }};\n"
-    if layer.activation in _OVER_FEATURES:
+    if isinstance(layer.activation, str) and layer.activation in _OVER_FEATURES:
         return Part(body + _OVER_FEATURES[layer.activation], inputs, calls=inputs + (layer.activation == "log_softmax"))
     body += "\n" + fill("y", activated(layer.activation, "x[j]"), "inputs")
     return Part(body, inputs, calls=inputs * calls_of(layer.activation))

@@ -63,7 +63,7 @@ def recurrent_attributes(activations: list[Activation], directions: int, dtype: 
 
 def activate(graph: Graph, x: str, activation: Activation | str) -> str:
     """The value of an activation as operators; softmax and log-softmax, over the features, come by their names."""
-    if activation in _BY_STEPS:
+    if isinstance(activation, str) and activation in _BY_STEPS:
         y = x
         for op, by in _BY_STEPS[activation]:
             others = [] if by is None else [graph.number(by) if isinstance(by, float) else x]
