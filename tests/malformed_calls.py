@@ -148,6 +148,7 @@ LAYERS: dict[str, tuple[type[elman.Layer], dict[str, Any]]] = {
     "Masking": (elman.Masking, {}),
     "Reverse": (elman.Reverse, {}),
     "MergeDirections": (elman.MergeDirections, {"mode": "sum"}),
+    "BatchNorm": (elman.BatchNorm, {"size": 3}),
     "LastSteps": (elman.LastSteps, {"input_size": 3, "count": 2}),
     "Conv1d": (elman.Conv1d, {"input_size": 3, "output_size": 4, "width": 2, "padding": "causal"}),
     "MaxPool1d": (elman.MaxPool1d, {"width": 2}),
@@ -192,7 +193,7 @@ def layers() -> list[Target]:
         found.append(made(f"{name}()", layer.__call__, x=inputs(name), state=value(state), lengths=lengths))
         found.append(made(f"{name}.forward", layer.forward, x=inputs(name), lengths=lengths))
         found.append(made(f"{name}.backward", layer.backward, tape=value(tape), dy=y.copy, dstate=value(state)))
-        parameters = dict(own.parameters)
+        parameters = own.weights
         found.append(
             made(f"{name}.from_parameters", kind.from_parameters, config=dict(own.config), parameters=parameters)
         )
@@ -245,7 +246,7 @@ def networks() -> list[Target]:
         Target("Network.replace", net.replace, {"layers": value(stack)}),
         made("Network.astype", net.astype, dtype="float32"),
         made("Network.stream", net.stream, batch=2),
-        made("Network.from_parameters", elman.Network.from_parameters, config=config, parameters=dict(net.parameters)),
+        made("Network.from_parameters", elman.Network.from_parameters, config=config, parameters=net.weights),
         made("set_threads", lambda count: elman.set_threads(count) or elman.set_threads(1), count=1),
         made("get_threads", elman.get_threads),
         made("backend", elman.backend),
@@ -521,6 +522,7 @@ LEFT_OUT = {
 METHODS_LEFT_OUT = (
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
+    *("buffer_shapes", "seen"),
     *("pack", "pack_state", "unpack_state", "features", "join", "join_back"),
 )
 

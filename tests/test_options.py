@@ -62,6 +62,13 @@ KINDS = {
         {"query_size": 4, "memory_size": 3, "units": 5},
         {"query_size": 3, "memory_size": 6, "units": 2, "kind": "additive", "scaled": False, "dtype": "float64"},
     ),
+    "AveragePool1d": ({"width": 2}, {"width": 3, "stride": 1, "padding": "same"}),
+    "BatchNorm": ({"size": 4}, {"size": 3, "momentum": 0.5, "epsilon": 0.5, "dtype": "float64"}),
+    "Conv1d": (
+        {"input_size": 4, "output_size": 5, "width": 3},
+        {"input_size": 3, "output_size": 6, "width": 2, "stride": 2, "dilation": 2, "padding": (1, 2)}
+        | {"activation": ELU, "dtype": "float64"},
+    ),
     "Dense": (
         {"input_size": 4, "output_size": 5},
         {"input_size": 3, "output_size": 6, "activation": ELU, "dtype": "float64"},
@@ -78,11 +85,14 @@ KINDS = {
     "LayerNorm": ({"size": 4}, {"size": 3, "epsilon": 0.5, "dtype": "float64"}),
     "Masking": ({}, {"value": 0.5}),
     "MaxOverTime": ({}, {}),
+    "MaxPool1d": ({"width": 2}, {"width": 3, "stride": 1, "padding": (0, 1)}),
     "MeanOverTime": ({}, {}),
     "MergeDirections": ({"mode": "sum"}, {"mode": "mul"}),
     "RNN": ({"input_size": 4, "hidden_size": 5}, {**RECURRENT, "activation": ELU, "clip": 0.25}),
     "Recurrent": ({"cell": FADING, "input_size": 4, "hidden_size": 5}, {**RECURRENT, "cell": LEAKY}),
+    "Repeat": ({"count": 2}, {"count": 3}),
     "Reverse": ({}, {}),
+    "Scale": ({"size": 4, "shift": 0.5, "factor": 2.0}, {"size": 3, "shift": 0.25, "factor": -1.5}),
 }
 OPTIONS = [(kind, option) for kind, (_, others) in KINDS.items() for option in others]
 STARTING = {"seed", "initializer", "forget_bias"}  # how weights start is no option: a layer holds the weights
@@ -108,6 +118,7 @@ def inputs(layer, dtype="float32"):
         return rng.integers(0, layer.count, (2, 6))
     x = rng.normal(size=(2, 6, layer.input_size or 4)).astype(dtype)
     x[0, 2] = 0.5  # for a Masking
+    x = x[:, 0] if layer.takes_vectors else x
     return x
 
 
@@ -118,7 +129,7 @@ def network(layer):
 
 def facts(layer):
     """What is shown, what is computed, and with which gradients."""
-    x, runs = inputs(layer), layer if layer.reads == 1 else network(layer)
+    x, runs = inputs(layer), copy.deepcopy(layer if layer.reads == 1 else network(layer))  # training moves statistics
     y, state, tape = runs.forward(x, rng=np.random.default_rng(3))
     dx, _, gradients = runs.backward(tape, np.ones_like(y))
     plain, _ = runs(x)

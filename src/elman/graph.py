@@ -83,6 +83,11 @@ class Graph:
                 found[j] = min(layer.tokens, found[j] or layer.tokens)
         return found
 
+    def vectors(self) -> list[bool]:
+        """For each input whether a node takes it as vectors, one per sequence."""
+        nodes = list(zip(self.layers, self.reads, strict=True))
+        return [any(layer.takes_vectors and j in reads for layer, reads in nodes) for j in range(len(self.inputs))]
+
     def describe(self) -> list[dict[str, Any]]:
         """Of each node its name, what it reads and where it starts, as files have them."""
         values = (*self.inputs, *self.names)

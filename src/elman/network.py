@@ -12,7 +12,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.graph import Graph, Node, placed, read_graph, read_nodes, read_places
 from elman.layers import LAYERS, Layer
-from elman.layers.layer import Gradients, Noise, State
+from elman.layers.layer import Gradients, Noise, Seen, State
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names, frozen
 from elman.sequences import Layout, Sequences, Several, axes_before_features, by_name, pack
 
@@ -85,6 +85,8 @@ class Network(Layer):
         self.output_size = widths[graph.outputs[0]] if len(graph.outputs) == 1 else None
         self.dtype = next((layer.dtype for layer in self.layers if layer.dtype is not None), None)
         self.tokens = self.takes[0][2] if len(self.inputs) == 1 else None
+        self._vectors = graph.vectors()
+        self.takes_vectors = self._vectors == [True]
         self.stateful = bool(self._stateful)
         self._open = None in taken and not graph.is_chain
         from_states = any(start is not None for start in graph.starts)
@@ -92,9 +94,10 @@ class Network(Layer):
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
         self.changes_steps = any(layer.changes_steps for layer in self.layers)
         self.narrowing = math.prod(layer.narrowing for layer in self.layers) if graph.is_chain else 0
-        self._parameters = LiveArrays(
-            {f"{node}.{name}": array for node, layer in zip(self.names, self.layers, strict=True)
-             for name, array in layer.parameters.items()}
+        self._parameters, self._buffers = (
+            LiveArrays({f"{node}.{name}": array for node, arrays in zip(self.names, of_layers, strict=True)
+                        for name, array in arrays.items()})
+            for of_layers in zip(*((layer.parameters, layer.buffers) for layer in self.layers), strict=True)
         )  # fmt: skip
         config: dict[str, Any] = {"layers": [{"type": type(layer).__name__, **layer.config} for layer in self.layers]}
         if not graph.is_list:
@@ -220,8 +223,8 @@ class Network(Layer):
         each = by_name("lengths", lengths, names, every=False) if mapped else dict.fromkeys(names, lengths)
         axes = [axes_before_features(part, tokens is not None) for (_, _, tokens), part in given]
         most, parts = max(1, *axes), {}
-        for ((name, width, tokens), part), before in zip(given, axes, strict=True):
-            vectors = before < most
+        for ((name, width, tokens), part), before, taken in zip(given, axes, self._vectors, strict=True):
+            vectors = taken or before < most
             if before < most - 1:
                 must = (
                     f"{name} must have shape {('(batch, features)', '(features,)')[most == 1]}, a vector per sequence"
@@ -290,6 +293,9 @@ class Network(Layer):
                 gradients[f"{self.names[i]}.{name}"] = gradient
         dx = dvalues[0] if first == 1 else dict(zip(self.inputs, dvalues, strict=False))
         return dx, [one for layer, one in zip(self.layers, starts, strict=True) if layer.stateful], gradients
+
+    def seen(self, kept: Any) -> list[Seen]:
+        return [one for layer, (tape, _) in zip(self.layers, kept, strict=True) for one in layer.seen(tape)]
 
     def _by_layer(self, state: State) -> list[State]:
         """One entry a layer, from one entry a layer with states."""

@@ -26,7 +26,7 @@ class Plan:
 
     def __init__(self, net: Network, key: bytes | None = None) -> None:
         self.net = copy.deepcopy(net)
-        for array in self.net.parameters.values():
+        for array in self.net.weights.values():
             array.setflags(write=False)
         self.inputs = self.net.inputs
         nodes, outputs = flat_nodes(self.net)
@@ -62,8 +62,8 @@ class Plan:
         """Whether the network is still the same: its layers, their options, and every bit of its weights."""
         if self._made_of != _facts(net):
             return False
-        mine = self.net.parameters
-        return all(np.array_equal(_bits(array), _bits(mine[name])) for name, array in net.parameters.items())
+        mine = self.net.weights
+        return all(np.array_equal(_bits(array), _bits(mine[name])) for name, array in net.weights.items())
 
     def __deepcopy__(self, memo: Any) -> Plan:
         return self

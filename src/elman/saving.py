@@ -28,7 +28,7 @@ VERSION = 2
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
     _check_kinds(net)
-    replace(path, described("elman", {"version": VERSION, "network": describe_config(net)}, net.parameters))
+    replace(path, described("elman", {"version": VERSION, "network": describe_config(net)}, net.weights))
 
 
 def _check_kinds(net: Layer) -> None:
@@ -42,7 +42,7 @@ def _check_kinds(net: Layer) -> None:
                 f"a saved network must hold networks of elman alone, and layers of one's own by names that elman has "
                 f"not. Got {layer!r}."
             )
-        twin = kind.from_parameters(layer.config, layer.parameters)
+        twin = kind.from_parameters(layer.config, layer.weights)
         lost = [name for name in vars(layer) if name not in vars(twin) and not name.startswith("_")]
         if lost:
             must = f"{kind.__name__} must set in setup all that it keeps, of its options alone"
@@ -215,10 +215,10 @@ def _kind(name: Any, kinds: Mapping[str, type[Layer]]) -> type[Layer]:
 
 def _build(config: Any, tensors: Mapping[str, Array]) -> Network:
     net = LAYERS["Network"].from_parameters(config, tensors)
-    for name, array in net.parameters.items():
+    for name, array in net.weights.items():
         if tensors[name].dtype != array.dtype:
             raise FormatError(f"the tensor {name!r} must be {array.dtype}. Got {tensors[name].dtype}.")
-    extra = sorted(set(tensors) - set(net.parameters))
+    extra = sorted(set(tensors) - set(net.weights))
     if extra:
         raise FormatError(f"each tensor must belong to a layer of the description. Got {', '.join(extra)} too.")
     return cast("Network", net)

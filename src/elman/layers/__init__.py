@@ -2,11 +2,12 @@
 
 from elman.layers.activate import Activate
 from elman.layers.attention import Attention
+from elman.layers.batch_norm import BatchNorm
 from elman.layers.built_in import GRU, LSTM, RNN
 from elman.layers.convolution import Conv1d
 from elman.layers.directions import MergeDirections, Reverse
 from elman.layers.joining import Add, Concatenate, Joining, Multiply
-from elman.layers.layer import Layer, Tape
+from elman.layers.layer import Layer, Seen, Tape
 from elman.layers.masking import Masking
 from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
 from elman.layers.pooling import LastStep, LastSteps, MaxOverTime, MeanOverTime
@@ -30,6 +31,7 @@ __all__ = [
     "Add",
     "Attention",
     "AveragePool1d",
+    "BatchNorm",
     "Concatenate",
     "Conv1d",
     "Dense",
@@ -50,5 +52,6 @@ __all__ = [
     "Repeat",
     "Reverse",
     "Scale",
+    "Seen",
     "Tape",
 ]

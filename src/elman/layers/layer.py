@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,17 @@ Gradients = dict[str, Array]
 #: the first; of a network a list with one entry a layer that has states; None where none are given.
 State: TypeAlias = Any
 Noise: TypeAlias = "np.random.Generator | None"  # what dropout and zones are drawn from; None: nothing is random
+
+
+class Seen(NamedTuple):
+    """What a run in training saw, towards which a buffer moves: buffer += share (value - buffer)."""
+
+    buffer: Array  # live
+    value: Array
+    share: float
+
+    def move(self) -> None:
+        self.buffer[...] += self.buffer.dtype.type(self.share) * (self.value - self.buffer)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class Layer(Made):
     directions: int = 1  #: in which it walks each sequence; states of both stand one after another
     reads: int | None = 1  #: how many it reads; None: two or more
     tokens: int | None = None  #: takes whole numbers below this, in the place of features
+    takes_vectors: bool = False  #: reads one vector per sequence, in the place of its steps
     narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
     drops_steps: bool = False  #: which steps y has depends on the values of x
@@ -92,6 +104,10 @@ class Layer(Made):
         """From the gradients by `y.values` (by name, where y has several) and by the last states (None for 0): those by
         `x.values`, by the first states, and by each parameter."""
         raise NotImplementedError
+
+    def seen(self, kept: Any) -> list[Seen]:
+        """What a run with `rng` saw of what `buffers` follow. `run` itself moves none: its outcome may be refused."""
+        return []
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         """One time step of a stream: y (batch, features) and the next states, for x (batch, features).
@@ -134,7 +150,10 @@ class Layer(Made):
         """The user's input packed; with `own` its memory is its own, for a tape."""
         if self.reads != 1:
             raise ShapeError(f"{type(self).__name__} must stand in a network, where it reads several. Got it alone.")
-        return pack("x", x, self.input_size, self.dtype, lengths, tokens=self.tokens, own=own)
+        vectors = self.takes_vectors
+        if vectors and lengths is not None:
+            raise ValueError(f"lengths must be left out for vectors. Got {checks.describe(lengths)}.")
+        return pack("x", x, self.input_size, self.dtype, lengths, tokens=self.tokens, vectors=vectors, own=own)
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         """The user's states, packed; refuses what does not fit. `layout` is that of x."""
@@ -197,7 +216,7 @@ class Layer(Made):
             (batch,) whole numbers: how many steps of each row of a padded array are real. What stands behind them
             is never read.
         rng
-            A generator makes dropout act, as in training; without one nothing is random.
+            A generator makes dropout act and running statistics move, as in training; without one nothing is random.
 
         Returns
         -------
@@ -210,7 +229,11 @@ class Layer(Made):
         start = self.pack_state("state", state, packed.layout)
         y, end, kept = self.run(packed, start, rng, keep=True)
         tape = Tape(type(self).__name__, self.config, packed.form, y.form, kept)
-        return y.unpack(own=True), self.unpack_state(end, packed.layout), tape  # the tape keeps y too
+        found = y.unpack(own=True), self.unpack_state(end, packed.layout), tape  # the tape keeps y too
+        if rng is not None and self.buffers:
+            for one in self.seen(kept):
+                one.move()
+        return found
 
     def backward(self, tape: Tape, dy: Any = None, dstate: Any = None) -> tuple[Any, Any, Gradients]:
         """Exact gradients of a forward pass, by backpropagation through time.

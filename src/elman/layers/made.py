@@ -1,7 +1,8 @@
 """What a layer is made of: options, which are fixed, and weights, live arrays, by name.
 
-Everything follows from the two: what `repr`, `save` and `replace` do needs no word of a subclass beyond `setup`,
-`shapes` and `draw`.
+Weights are parameters, which are trained, and buffers, which a layer moves by itself in training. Everything follows
+from options and weights: what `repr`, `save` and `replace` do needs no word of a subclass beyond `setup`, `shapes`,
+`buffer_shapes` and `draw`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class Made:
     dtype: np.dtype[Any] | None = None  #: of the weights; None without any: then that of the network, or of x
     _config: ReadOnly = ReadOnly()  # of its own from the moment on at which the options are fixed
     _parameters: Mapping[str, Array] = LiveArrays()
+    _buffers: Mapping[str, Array] = LiveArrays()
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuses, in words, the dtype that a layer without weights does not have."""
@@ -43,8 +45,8 @@ class Made:
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Self:
         """A layer from its `config` and its weights, without drawing any.
 
-        The weights are those of `parameters` whose names begin with `prefix`. Raises `ShapeError` where one is
-        missing or of another shape, and `ValueError` for options that the layer does not have.
+        The weights, buffers among them, are those of `parameters` whose names begin with `prefix`. Raises `ShapeError`
+        where one is missing or of another shape, and `ValueError` for options that the layer does not have.
         """
         checks.mapping("config", config, "of options to their values")
         checks.mapping("parameters", parameters, "of names to arrays")
@@ -53,7 +55,7 @@ class Made:
         layer = cls.__new__(cls)
         layer._set_options(config)
         given = {}
-        for name, shape in layer.shapes().items():
+        for name, shape in layer._weight_shapes().items():
             if prefix + name not in parameters:
                 known = f"{checks.shorten(prefix)}{name}"
                 raise checks.ShapeError(f"{known} must be among the parameters. Got none of that name.")
@@ -80,7 +82,7 @@ class Made:
         # What a subclass keeps besides its options goes along; all that follows from options and weights is made anew.
         new.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_config"})
         new._set_options({**self.config, **options})
-        new._set_weights(self._parameters, seed)
+        new._set_weights(self.weights, seed)
         return new
 
     def astype(self, dtype: Any) -> Self:
@@ -102,15 +104,19 @@ class Made:
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
         """Takes copies of the weights that fit, and draws the others."""
-        shapes = self.shapes()
-        self._parameters = LiveArrays(
-            {name: checks.new_array(name, shape, np.dtype(self.dtype)) for name, shape in shapes.items()}
+        self._parameters, self._buffers = (
+            LiveArrays({name: checks.new_array(name, shape, np.dtype(self.dtype)) for name, shape in shapes.items()})
+            for shapes in (self.shapes(), self.buffer_shapes())
         )
-        fitting = {name: array for name, array in given.items() if array.shape == shapes.get(name)}
-        if len(fitting) < len(shapes):
+        own = self.weights
+        fitting = {name: array for name, array in given.items() if name in own and array.shape == own[name].shape}
+        if len(fitting) < len(own):
             self.draw(np.random.default_rng(seed))
         for name, array in fitting.items():
-            self._parameters[name][...] = checks.real_array(name, array, self.dtype)
+            own[name][...] = checks.real_array(name, array, self.dtype)
+
+    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {**self.shapes(), **self.buffer_shapes()}
 
     # What a subclass says.
 
@@ -125,8 +131,12 @@ class Made:
         """Parameter name -> shape, in a fixed order."""
         return {}
 
+    def buffer_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Buffer name -> shape: arrays that are saved but not trained, of other names than the parameters."""
+        return {}
+
     def draw(self, rng: np.random.Generator) -> None:
-        """Fills new `parameters`."""
+        """Fills new `parameters` and `buffers`."""
 
     def _follow(self) -> None:
         """Sets what follows from the options of any subclass."""
@@ -151,25 +161,38 @@ class Made:
         """Name -> array, in a fixed order. The arrays are live: what is written into them is computed with."""
         return self._parameters
 
+    @property
+    def buffers(self) -> Mapping[str, Array]:
+        """Name -> array of what is saved but not trained, as running statistics; live, as parameters are."""
+        return self._buffers
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """The parameters and the buffers: all arrays that a file holds."""
+        return {**self._parameters, **self._buffers}
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):  # asked for by Python itself, as in a copy: without the words
             raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.")
-        if name in self._parameters:
-            return self._parameters[name]
+        if name in self._parameters or name in self._buffers:
+            return self.weights[name]
         if name in self._known_options():  # those of a cell are no attributes of their own
             return self.config.get(name, self._known_options()[name])
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> AttributeError:
         parameters, options = self._parameters, self._known_options()
-        known = f"its parameters are {', '.join(parameters) or 'none'}, its options {', '.join(options) or 'none'}"
+        buffers = f", its buffers {', '.join(self._buffers)}" if self._buffers else ""
+        known = (
+            f"its parameters are {', '.join(parameters) or 'none'}{buffers}, its options {', '.join(options) or 'none'}"
+        )
         return AttributeError(
-            f"{type(self).__name__} has no attribute {name!r}; {known}.{checks.hint(name, [*parameters, *options])}"
+            f"{type(self).__name__} has no attribute {name!r}; {known}.{checks.hint(name, [*self.weights, *options])}"
         )
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._parameters:
-            own = self._parameters[name]
+        if name in self._parameters or name in self._buffers:
+            own = self.weights[name]
             array = checks.fitted(name, checks.real_array(name, value, own.dtype), own.shape)
             if not own.flags.writeable:
                 raise ValueError(
@@ -202,7 +225,7 @@ class Made:
         return self.replace()
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._known_options()})
+        return sorted({*super().__dir__(), *self.weights, *self._known_options()})
 
     @property
     def parameter_count(self) -> int:

@@ -10,7 +10,7 @@ from elman import checks
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Gradients, Layer, Noise, State
-from elman.sequences import Layout, Sequences, pack
+from elman.sequences import Layout, Sequences
 
 
 class Scale(Layer):
@@ -58,9 +58,9 @@ class Scale(Layer):
 class Repeat(Layer):
     """A vector per sequence at each of `count` steps: (batch, features) becomes (batch, count, features).
 
-    It stands after a pool, as between an encoder and a decoder (Keras's ``RepeatVector``); called alone it takes
-    vectors (batch, features), or one (features,). Raises `ShapeError` for sequences. To set a vector beside the steps
-    of a sequence, see `elman.Concatenate`.
+    It stands after a pool, as between an encoder and a decoder (Keras's ``RepeatVector``). Alone, or first in a
+    network, it takes vectors (batch, features), or one (features,). Raises `ShapeError` for sequences. To set a vector
+    beside the steps of a sequence, see `elman.Concatenate`.
 
     >>> import elman
     >>> net = elman.Network([elman.GRU(3, 5, seed=0), elman.LastStep(), elman.Repeat(4), elman.GRU(5, 2, seed=1)])
@@ -70,17 +70,13 @@ class Repeat(Layer):
 
     needs_whole_sequences = True
     changes_steps = True
+    takes_vectors = True
 
     def __init__(self, count: int) -> None:
         super().__init__(count=count)
 
     def setup(self, count: int) -> None:
         self.count = checks.size("count", count)
-
-    def pack(self, x: Any, lengths: Any, own: bool) -> Sequences:
-        if lengths is not None:
-            raise ValueError(f"lengths must be left out for vectors. Got {checks.describe(lengths)}.")
-        return pack("x", x, None, None, vectors=True, own=own)
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         if x.layout.lengths is not None:

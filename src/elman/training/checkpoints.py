@@ -97,7 +97,7 @@ def identity_of(
     """
     streams = settings["truncate"] is not None and data.x.layout.form == "single"
     layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
-    known = {id(array): f"weights {name}" for name, array in net.parameters.items()}
+    known = {id(array): f"weights {name}" for name, array in net.weights.items()}
     known |= {id(layer): f"layer {place}" for place, layer in layers}
     return {
         "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
@@ -166,7 +166,7 @@ class CheckpointWriter:
             return
         carried: list[Array] = []
         tree = flatten(state.carried, carried)
-        tensors = named(weights=state.parameters, optimizer=state.optimizer, best=state.best)
+        tensors = named(weights=state.weights, optimizer=state.optimizer, best=state.best)
         tensors |= named(carried=dict(enumerate(carried)))
         tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
         header = {

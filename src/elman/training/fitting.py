@@ -177,9 +177,9 @@ def fit(
     facts: dict[str, Any] = {}  # what a checkpoint says of its run beside where it stands
     saved = None if kept is None else read_checkpoint(kept)
     if kept is not None:
-        identity, first = identity_of(net, data, held_out, settings, kept.key), checksum(net.parameters, "")
+        identity, first = identity_of(net, data, held_out, settings, kept.key), checksum(net.weights, "")
         if saved is not None:
-            compare(saved, kept, identity, settings, given, net.parameters)
+            compare(saved, kept, identity, settings, given, net.weights)
             first, drawn = saved.header.get("first_weights", first), saved.header["seed"]
         facts = {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
     if settings["truncate"] is not None and data.x.layout.form == "single":
@@ -187,7 +187,7 @@ def fit(
     settings["losses"] = [*losses.values()]
     del settings["loss"]
     run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, after_epoch=after_epoch, **settings)
-    state = TrainingState.start(dict(net.parameters), run.optimizer, drawn)
+    state = TrainingState.start(net, run.optimizer, drawn)
     content: dict[str, Any] = {}
     if saved is not None:
         content = check_content(saved, state, run.patience, run.updates, run.carried_before)

@@ -257,7 +257,7 @@ _KINDS: list[tuple[Any, Callable[[Any], Content]]] = [
     (enum.Enum, lambda value: ("member", [type(value), value.name])),
     (np.ndarray, _array),
     ((np.random.Generator, np.random.RandomState, np.random.BitGenerator), _generator),
-    (Layer, lambda value: ("layer", [type(value), dict(value.config), dict(value.parameters)])),
+    (Layer, lambda value: ("layer", [type(value), dict(value.config), value.weights])),
     (types.ModuleType, _module),
     (type, _class),
     (types.CodeType, _code),

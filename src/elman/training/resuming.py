@@ -92,7 +92,7 @@ def compare(
     identity: Identity,
     settings: Mapping[str, Any],
     seed: int | None,
-    parameters: Mapping[str, Array],
+    weights: Mapping[str, Array],
 ) -> None:
     """Refuses, with a `ValueError` that names the arguments, a checkpoint of another run.
 
@@ -108,7 +108,7 @@ def compare(
     if "optimizer" in checkpoint.change:
         free.add("epochs")
     differing = [name for name in mine if name not in free and mine[name] != theirs.get(name)]
-    if saved.header["version"] > 1 and "net" not in differing and not _continues(saved, parameters):
+    if saved.header["version"] > 1 and "net" not in differing and not _continues(saved, weights):
         differing.insert(0, "first weights")
     if seed is not None and seed != saved.header["seed"]:
         differing.append("seed")
@@ -140,12 +140,12 @@ def _ways_out(saved: Saved, refused: list[str]) -> str:
     return text
 
 
-def _continues(saved: Saved, parameters: Mapping[str, Array]) -> bool:
+def _continues(saved: Saved, weights: Mapping[str, Array]) -> bool:
     """Whether weights are those that a run began with, or those that its checkpoint holds."""
-    if checksum(parameters, "") == saved.header["first_weights"]:
+    if checksum(weights, "") == saved.header["first_weights"]:
         return True
     return any(
-        all(np.array_equal(array, saved.tensors.get(prefix + name, ())) for name, array in parameters.items())
+        all(np.array_equal(array, saved.tensors.get(prefix + name, ())) for name, array in weights.items())
         for prefix in ("weights/", "best/")
     )
 
@@ -202,7 +202,7 @@ def check_content(
 def resume(state: TrainingState, saved: Saved, content: Mapping[str, Any]) -> None:
     """Puts a state where the saved one stood."""
     state.sound = False
-    for prefix, arrays in (("weights/", state.parameters), ("optimizer/", state.optimizer)):
+    for prefix, arrays in (("weights/", state.weights), ("optimizer/", state.optimizer)):
         for name, array in arrays.items():
             array[...] = saved.tensors[prefix + name]
     for name, value in content.items():
@@ -250,8 +250,8 @@ def _check_tensors(
     if json.dumps(got) != json.dumps(tree):  # which tells 1 from True
         raise ValueError(f"carried must nest as the state that goes on, {json.dumps(tree)}. Got {checks.show(got)}")
     best = {name for name in saved.tensors if name.startswith("best/")}
-    kept = state.parameters if best or (patience is not None and numbers["best_epoch"] >= 0) else {}
-    wanted = named(weights=state.parameters, best=kept, optimizer=state.optimizer, carried=dict(enumerate(leaves)))
+    kept = state.weights if best or (patience is not None and numbers["best_epoch"] >= 0) else {}
+    wanted = named(weights=state.weights, best=kept, optimizer=state.optimizer, carried=dict(enumerate(leaves)))
     for name, array in wanted.items():
         found = saved.tensors[name]
         checks.shape(name, found, array.shape)

@@ -21,7 +21,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.layers.layer import Gradients, Layer
+from elman.layers.layer import Gradients, Layer, Seen
 from elman.sequences import Sequences
 from elman.training.checkpoints import CheckpointWriter
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
@@ -132,12 +132,12 @@ class Run:
         """Whether `after_epoch` stops the run. Where it fails, `_recover` puts the weights back that it may change."""
         if self.after_epoch is None:
             return False
-        state.hold(list(state.parameters.values()))
+        state.hold(list(state.weights.values()))
         history = state.history(self.validation is not None)
         stop = self.after_epoch(Epoch(state.epoch + 1, state.mean_loss(), validation_loss, self.net, history))
         if stop is not None and not isinstance(stop, (bool, np.bool_)):
             raise TypeError(f"after_epoch must return True to stop, False or None to go on. Got {checks.show(stop)}.")
-        wrong = [name for name, array in state.parameters.items() if not np.isfinite(array).all()]
+        wrong = [name for name, array in state.weights.items() if not np.isfinite(array).all()]
         if wrong:
             raise FloatingPointError(f"after_epoch must leave weights finite. Got {wrong[0]} infinite or NaN.")
         return bool(stop)
@@ -172,13 +172,15 @@ class Run:
         each = [float(sum(_weight(*cut[1][k]) for cut in cuts)) for k in range(len(self.losses))]
         weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
+        seen: list[Seen] = []
         for window, cut in zip(passes, cuts, strict=True):
-            loss, found, carried = self._pass(state, window, cut, carried, each)
-            total += loss
+            loss, found, carried, statistics = self._pass(state, window, cut, carried, each)
+            total, seen = total + loss, seen + statistics
             gradients = {name: gradients[name] + g for name, g in found.items()} if gradients else found
         with np.errstate(all="ignore"):
             norm = global_norm(gradients)
-        if not (math.isfinite(total) and math.isfinite(norm)):
+        sound = all(np.isfinite(one.value).all() for one in seen)
+        if not (sound and math.isfinite(total) and math.isfinite(norm)):
             raise self._diverged(state, passes[-1], updates, total, gradients)
         rate = self.optimizer.rate((state.epoch + state.update / updates) / self.epochs)
         rate = checks.number("learning_rate of an update", rate, 0)
@@ -197,6 +199,8 @@ class Run:
             state.sound = False
             if not held_back:
                 self._move(state, clipped, rate)
+            for one in seen:
+                one.move()
             state.before = []
             state.carried, state.drawn = carried, state.noise.bit_generator.state
             state.update += 1
@@ -221,8 +225,9 @@ class Run:
         cut: Cut,
         carried: object,
         weights: list[float],
-    ) -> tuple[float, Gradients, object]:
-        """The share of one window in the loss of its update and in the gradients, and the state after it."""
+    ) -> tuple[float, Gradients, object, list[Seen]]:
+        """The share of one window in the loss of its update and in the gradients, the state after it, and what buffers
+        are to follow."""
         x, targets = cut
         loss, dys = 0.0, []
         start = carried if window.begin else None
@@ -239,7 +244,7 @@ class Run:
             by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
             _, _, gradients = self.net.run_back(kept, by_output, None)
             carried = self._carry(state, window, start, end)
-        return loss, gradients, carried
+        return loss, gradients, carried, self.net.seen(kept)
 
     def _carry(self, state: TrainingState, window: Window, start: object, end: object) -> object:
         """The recurrent state before the next window of these sequences, of those that reach it."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array
+from elman.layers.layer import Layer
 from elman.training.history import History
 from elman.training.optimizers import Optimizer, State, started
 
@@ -22,7 +23,8 @@ class TrainingState:
     changed nothing here; `noise` alone, the live generator, may have drawn, so `drawn` is kept beside it.
     """
 
-    parameters: Mapping[str, Array]  # the live arrays of the network
+    parameters: Mapping[str, Array]  # the live arrays of the network that are trained
+    weights: Mapping[str, Array]  # these, and its buffers
     optimizer: State
     noise: np.random.Generator  # of this epoch: dropout, noise on weights
     drawn: Any = None  # the state of `noise` after the last whole update
@@ -44,10 +46,11 @@ class TrainingState:
     sound: bool = True  # false while any of this is half changed
 
     @classmethod
-    def start(cls, parameters: Mapping[str, Array], optimizer: Optimizer, seed: int) -> TrainingState:
+    def start(cls, net: Layer, optimizer: Optimizer, seed: int) -> TrainingState:
         """The state before the first update."""
         noise = generators(seed, 0)[1]
-        return cls(parameters, started(optimizer, parameters), noise, noise.bit_generator.state)
+        parameters = dict(net.parameters)
+        return cls(parameters, net.weights, started(optimizer, parameters), noise, noise.bit_generator.state)
 
     def hold(self, arrays: list[Array]) -> None:
         """Keeps what arrays hold that are changed for a time, or by code that may fail half way."""
@@ -72,7 +75,7 @@ class TrainingState:
         """Puts the epoch on record and begins the next one."""
         record = self.ending.pop()
         better = record[1] < self.best_loss
-        best = {name: array.copy() for name, array in self.parameters.items()} if better and keep_best else self.best
+        best = {name: array.copy() for name, array in self.weights.items()} if better and keep_best else self.best
         noise = generators(seed, self.epoch + 1)[1]
         self.sound, self.before = False, []
         self.records.append(record)
@@ -87,7 +90,7 @@ class TrainingState:
     def restore_best(self) -> None:
         """Puts the weights of the best epoch back, where any are kept."""
         for name, copy in self.best.items():
-            self.parameters[name][...] = copy
+            self.weights[name][...] = copy
 
     def history(self, validated: bool) -> History:
         """The epochs on record, and the one that is ending."""
