@@ -12,7 +12,7 @@ pytest.importorskip("sklearn")
 
 from elman.estimators import Forecaster, windows
 from elman.estimators.members import RealTargets
-from elman.estimators.windows import Plan
+from elman.estimators.windows import WindowSpec
 from elman.tables.panel import Filled, read_arrays
 from elman.training.losses import AbsoluteError, BinaryCrossEntropy, Huber, Quantile, SquaredError
 
@@ -211,7 +211,7 @@ def test_an_open_gap_longer_than_a_window_keeps_its_last_value():
 @pytest.mark.parametrize(("difference", "log", "spread"), [(0, False, True), (2, False, False), (3, True, True)])
 def test_real_targets_come_back_as_the_values(shared, difference, log, spread):
     rng = np.random.default_rng(17)
-    plan = Plan(6, 5, 1, "mean", spread, shared, difference, log, (3, 0, 0))
+    plan = WindowSpec(6, 5, 1, "mean", spread, shared, difference, log, (3, 0, 0))
     for fill in ("forward", "interpolate"):
         y = with_gaps(rng, rng.uniform(1, 9, size=(50, 3)), 1)
         panel = read_arrays(y, fill=fill)
@@ -236,8 +236,8 @@ def test_filled_values_are_no_targets():
     given = {**TINY, "epochs": 20, "horizon": 1, "window": 4, "level": None, "standardize": False}
     found = Forecaster(fill="forward", **given).fit(y)
     panel = read_arrays(y, fill="forward")
-    part = windows.scale(panel, found._plan, windows.measure(panel, found._plan, [60], False))
-    x, target, real = windows.examples(part, found._plan, [np.arange(4, 60)])
+    part = windows.scale(panel, found._spec, windows.measure(panel, found._spec, [60], False))
+    x, target, real = windows.examples(part, found._spec, [np.arange(4, 60)])
     assert real is None
     assert len(x) == 53
     wanted = [t for t in range(4, 60) if t not in (30, 31, 32)]

@@ -197,7 +197,7 @@ def test_a_peer_that_cannot_be_imported_is_none(monkeypatch):
 
     monkeypatch.setattr(peers, "find_spec", lambda package: True)
     monkeypatch.setattr(peers, "import_module", broken)
-    with pytest.raises(peers.AbsentError, match="Keras cannot be imported: ModuleNotFoundError: No module named"):
+    with pytest.raises(peers.PeerUnavailable, match="Keras cannot be imported: ModuleNotFoundError: No module named"):
         peers.peer_of("keras", "net.keras", elman.Network([elman.GRU(2, 3)]))
 
 

@@ -17,7 +17,7 @@ from sklearn.model_selection import GridSearchCV, TimeSeriesSplit
 from central import central_gradient, relative_error
 from elman.estimators import Forecaster, windows
 from elman.estimators.backtest import seasonal_naive
-from elman.estimators.windows import Plan
+from elman.estimators.windows import WindowSpec
 from elman.layers import GRU, Dense, LastSteps
 from elman.network import Network
 from elman.saving import load
@@ -42,7 +42,7 @@ def plan(**settings):
         "window": 8, "horizon": 5, "segment": 2, "level": "last", "spread": False, "shared": True, "difference": 0,
         "log": False, "widths": (3, 0, 0),
     }  # fmt: skip
-    return Plan(**{**defaults, **settings})
+    return WindowSpec(**{**defaults, **settings})
 
 
 # Windows.

@@ -558,7 +558,7 @@ def test_copies_and_pickles_share_the_weights_and_go_on(layer, tail, missing, ba
     twins = [stream.copy(), copy.copy(stream), copy.deepcopy(stream), copy.deepcopy([stream, net])[0]]
     twins += [pickle.loads(pickle.dumps(stream, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
     twins += pickle.loads(pickle.dumps([stream, twins[0]]))
-    assert {id(twin._plan) for twin in twins} == {id(stream._plan)}
+    assert {id(twin._packed) for twin in twins} == {id(stream._packed)}
     want = stream.copy().run(x[..., 3:, :])
     for twin in twins:
         assert (twin.batch, twin.missing) == (batch, missing)
@@ -578,14 +578,14 @@ def test_a_thousand_pickles_hold_one_copy_of_the_weights():
         held = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert len({id(stream._plan) for stream in streams}) == 1
+    assert len({id(stream._packed) for stream in streams}) == 1
     assert held < 4e6  # the weights alone are 75 kB, 1000 times
     first, second = streams[0], streams[999]
     x = np.ones(8)
     np.testing.assert_array_equal(first.step(x), second.step(x))
-    plan = first._plan
-    key, other = plan._key, elman.Network([elman.LSTM(8, 64, seed=3), elman.Dense(64, 8, seed=1)]).stream()
-    assert other._plan._key != key
+    packed = first._packed
+    key, other = packed._key, elman.Network([elman.LSTM(8, 64, seed=3), elman.Dense(64, 8, seed=1)]).stream()
+    assert other._packed._key != key
 
 
 def test_the_weights_of_a_stream_cannot_be_written_into():
@@ -619,17 +619,17 @@ def test_a_stream_is_made_by_its_network(wrong):
 
 def test_a_stream_is_of_the_network_as_it_is_now():
     net = elman.Network([elman.GRU(I, H, seed=0), elman.Dense(H, 2, seed=1)])
-    plan = net.stream()._plan
-    assert net.stream()._plan is plan
+    packed = net.stream()._packed
+    assert net.stream()._packed is packed
     for change in (np.nan, np.nan, -0.0, 0.0, 1.0):
         net.parameters["1.b"][0] = change
         streams = [net.stream() for _ in range(2)]
-        assert streams[0]._plan is streams[1]._plan
-        assert streams[0]._plan is not plan
+        assert streams[0]._packed is streams[1]._packed
+        assert streams[0]._packed is not packed
         x = np.ones(I)
         np.testing.assert_array_equal(streams[0].step(x), net(x[None])[0][0])
         net.parameters["1.b"][0] = 7
-        plan = net.stream()._plan
+        packed = net.stream()._packed
 
 
 @every_layer

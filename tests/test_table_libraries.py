@@ -129,7 +129,7 @@ def test_back_tests_cut_all_series_at_one_time(seed):
     def back_test(rows):
         parts = [rows[rows["tree"] == name].set_index("when")["y"] for name in names]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of series that end before there is anything to judge
+            warnings.simplefilter("ignore")  # of series that end before there is anything to scored
             return model.backtest(parts, -5) if as_list else model.backtest(rows, -5, id="tree", time="when")
 
     told = back_test(table)

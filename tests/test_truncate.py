@@ -149,7 +149,7 @@ def test_windows_cover_every_step_once():
         seen = np.zeros((17, 30), int)
         for window in windows(batches(lengths, 5, np.random.default_rng(0), True), lengths, truncate):
             for sequence in window.sequences:
-                seen[sequence, window.fresh : min(lengths[sequence], window.end or 99)] += 1
+                seen[sequence, window.first_counted : min(lengths[sequence], window.end or 99)] += 1
         np.testing.assert_array_equal(seen, np.arange(30) < lengths[:, None])
 
 

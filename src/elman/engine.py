@@ -22,7 +22,7 @@ from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
-Tape: TypeAlias = unroll.Tape | kernels.Tape
+Tape: TypeAlias = unroll.PlainTape | kernels.KernelTape
 
 WITHOUT_KERNELS = (
     "elman has no compiled part here: the plain equations run, ten to a hundred times slower. "
@@ -163,7 +163,7 @@ def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> stepping.Pa
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of a forward pass; shapes as in `elman.cells.unroll.unroll_derivative`."""
-    if isinstance(tape, kernels.Tape):
+    if isinstance(tape, kernels.KernelTape):
         return kernels.run_derivative(tape, dy, dstate)
     return unroll.unroll_derivative(tape, dy, dstate)
 

@@ -19,7 +19,7 @@ from elman.sequences import Layout, Sequences, Several, axes_before_features, by
 if TYPE_CHECKING:
     import os
 
-    from elman.plan import Plan
+    from elman.packed import PackedNetwork
     from elman.streaming import Stream
 
 
@@ -73,7 +73,7 @@ class Network(Layer):
     inputs: tuple[str, ...]  #: the names of the inputs
     graph: Graph
     takes: tuple[Take, ...]  #: the inputs, with what each one takes
-    _plan: Plan | None = None  # the weights as the streams made of late use them
+    _packed: PackedNetwork | None = None  # the weights as the streams made of late use them
 
     def __init__(self, layers: Sequence[Layer] | Mapping[str, Any], outputs: Sequence[str] | None = None) -> None:
         self.graph = graph = read_graph(layers, outputs)
@@ -183,15 +183,15 @@ class Network(Layer):
 
         `missing` says what a NaN in an input does: "pass", "raise" or "forward".
         """
-        from elman.plan import Plan
+        from elman.packed import PackedNetwork
         from elman.streaming import Stream
 
-        if self._plan is None or not self._plan.fits(self):
-            self._plan = Plan(self)
-        return Stream(self._plan, batch, missing)
+        if self._packed is None or not self._packed.fits(self):
+            self._packed = PackedNetwork(self)
+        return Stream(self._packed, batch, missing)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}
+        return {**self.__dict__, "_packed": None}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the network into one safetensors file; see `elman.load`.

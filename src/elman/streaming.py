@@ -1,7 +1,8 @@
 """A network one step at a time: the same numbers as over whole sequences.
 
-What a stream needs of a network, its weights made ready for steps, is a `Plan`; all streams made of a network share
-one, until the network changes. A stream itself is the recurrent state of every layer, advanced one step at a time.
+What a stream needs of a network, its weights made ready for steps, is a `PackedNetwork`; all streams made of a network
+share one, until the network changes. A stream itself is the recurrent state of every layer, advanced one step at a
+time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer, State
 from elman.missing import LastValues, axes, refuse_missing
-from elman.plan import Plan
+from elman.packed import PackedNetwork
 from elman.sequences import Layout, by_name
 
 if TYPE_CHECKING:
@@ -64,17 +65,17 @@ class Stream:
         "_missing",
         "_only",
         "_outer",
+        "_packed",
         "_plain",
-        "_plan",
         "_spares",
         "_steppers",
     )
 
-    def __init__(self, plan: Plan, batch: int | None = None, missing: str = "pass") -> None:
-        if not isinstance(plan, Plan):
-            raise TypeError(f"a stream must be made by its network, net.stream(). Got {checks.show(plan)}.")
-        net = plan.net
-        self._plan = plan
+    def __init__(self, packed: PackedNetwork, batch: int | None = None, missing: str = "pass") -> None:
+        if not isinstance(packed, PackedNetwork):
+            raise TypeError(f"a stream must be made by its network, net.stream(). Got {checks.show(packed)}.")
+        net = packed.net
+        self._packed = packed
         self._batch = None if batch is None else checks.size("batch", batch)
         self._missing = checks.choice("missing", missing, ("pass", "raise", "forward"))
         self._fills = [width or 0 for _, width, _ in net.takes] if missing == "forward" else []
@@ -87,21 +88,21 @@ class Stream:
         self._dtype = net.dtype
         as_is = len(net.takes) == 1 and net.input_size is not None and missing != "raise"
         self._plain = (*self._outer, net.input_size) if as_is and net.dtype is not None else None
-        self._gives = None if net.graph.named else next(iter(plan.outputs.values()))  # the value that comes out
+        self._gives = None if net.graph.named else next(iter(packed.outputs.values()))  # the value that comes out
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
-        if not plan.begins_at_0:
+        if not packed.begins_at_0:
             self._put(self._steppers, self._first)
         # A single recurrent layer is one call away.
         alone = (
-            len(self._steppers) == 1 and plan.packed[0] is not None and missing == "pass" and self._gives is not None
+            len(self._steppers) == 1 and packed.ready[0] is not None and missing == "pass" and self._gives is not None
         )
         self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
 
     @property
     def net(self) -> Network:
         """The network as the stream runs it: a copy made with the stream, which cannot be written into."""
-        return self._plan.net
+        return self._packed.net
 
     @property
     def batch(self) -> int | None:
@@ -146,13 +147,13 @@ class Stream:
 
     def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
-        plan, gives, values = self._plan, self._gives, x  # to which each layer adds what it gives
+        packed, gives, values = self._packed, self._gives, x  # to which each layer adds what it gives
         if self._fills:
             for j, filler in enumerate(steppers[: len(self._fills)]):
                 values[j] = filler.run(values[j]) if chunk else filler.step(values[j])  # type: ignore[union-attr]
             steppers = steppers[len(self._fills) :]
         y: Any = values[-1]
-        for stateless, stepper, reads in zip(plan.rows, steppers, plan.reads, strict=True):
+        for stateless, stepper, reads in zip(packed.rows, steppers, packed.reads, strict=True):
             rows: Any = (
                 y if reads is None else values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
             )
@@ -166,11 +167,11 @@ class Stream:
                     assert y is not NotImplemented  # the layers fit together
             values.append(y)
         if gives is None:
-            return {name: np.array(values[j]) for name, j in plan.outputs.items()}
+            return {name: np.array(values[j]) for name, j in packed.outputs.items()}
         y = values[gives]
         if out is not None and y is not out:
             out[...] = y
-        elif not plan.net.stateful and any(np.may_share_memory(y, rows) for rows in values[: len(plan.net.inputs)]):
+        elif not packed.net.stateful and any(np.may_share_memory(y, rows) for rows in values[: len(packed.net.inputs)]):
             y = y.copy()  # layers that do nothing hand on what they get
         return y
 
@@ -197,7 +198,7 @@ class Stream:
 
     def _new_steppers(self) -> Steppers:
         try:
-            made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._plan.packed]
+            made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._packed.ready]
             made[:0] = [LastValues(self._batch, width, self.net.dtype) for width in self._fills]
         except (MemoryError, ValueError):  # NumPy's ValueError: of no size that an array can have
             raise MemoryError(f"batch must be small enough for the memory. Got {self._batch or 1}.") from None
@@ -206,7 +207,7 @@ class Stream:
     @property
     def _first(self) -> list[Arrays]:
         """The state of every stepper before the first step, (1, width) each."""
-        return [*(LastValues.first(width, self.net.dtype) for width in self._fills), *self._plan.first]
+        return [*(LastValues.first(width, self.net.dtype) for width in self._fills), *self._packed.first]
 
     def reset(self, rows: Any = None) -> None:
         """Back to the state before the first step, 0 or the learned one.
@@ -245,7 +246,7 @@ class Stream:
         read = iter([*_flat(self.net, self.net.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
-            for stepper, first in zip(steppers[len(self._fills) :], self._plan.first, strict=True):
+            for stepper, first in zip(steppers[len(self._fills) :], self._packed.first, strict=True):
                 if stepper is not None:
                     stepper.set_state(*(next(read) or first))
 
@@ -257,7 +258,7 @@ class Stream:
 
     def copy(self) -> Stream:
         """A stream of the same weights that goes on from here by itself."""
-        twin = Stream(self._plan, self._batch, self._missing)
+        twin = Stream(self._packed, self._batch, self._missing)
         for new, old in zip(twin._steppers, self._steppers, strict=True):
             if new is not None:
                 new.assign(old)
@@ -270,7 +271,7 @@ class Stream:
 
     def __getstate__(self) -> tuple[Any, ...]:
         states = [() if stepper is None else stepper.state() for stepper in self._steppers]
-        return self._plan, self._batch, self._missing, states
+        return self._packed, self._batch, self._missing, states
 
     def __setstate__(self, saved: tuple[Any, ...]) -> None:
         self.__init__(*saved[:3])  # type: ignore[misc]
@@ -295,7 +296,7 @@ class Stream:
             checks.shape(name, tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))
-        array = checks.real_array(name, x, self._plan.net.dtype, names)
+        array = checks.real_array(name, x, self._packed.net.dtype, names)
         wanted = (*self._outer, *middle, "features" if width is None else width)
         if array.shape != wanted:
             checks.shape(name, array, wanted)

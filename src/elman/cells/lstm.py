@@ -24,7 +24,7 @@ from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_deri
 from elman.cells.border import step_arrays
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.lstm_layer_norm import layer_norm_cell
-from elman.cells.lstm_variants import chosen_options, lstm_variant
+from elman.cells.lstm_variants import lstm_variant, non_default_options
 from elman.checks import Array
 
 
@@ -62,7 +62,7 @@ def lstm_cell(
     activations: Mapping[str, Any] | None = None,
 ) -> Cell:
     """The LSTM cell, or the one of `elman.cells.lstm_layer_norm`, or one of `elman.cells.lstm_variants`."""
-    options = chosen_options(peepholes, coupled, projection, clip, cell_clip, activations)
+    options = non_default_options(peepholes, coupled, projection, clip, cell_clip, activations)
     if checks.flag("layer_norm", layer_norm):
         if options:
             raise ValueError(f"layer_norm must be False together with {', '.join(options)}. Got True.")

@@ -43,7 +43,7 @@ _ACTIVATIONS = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _T
 
 
 @dataclass(frozen=True)
-class Form:
+class Variant:
     """What a variant has: its weights and gates tell which of the additions there are."""
 
     weights: tuple[str, ...]
@@ -52,15 +52,17 @@ class Form:
     bound: Gate  # of c'
 
 
-def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, form: Form) -> tuple[Arrays, Kept]:
-    (h, c), act = state, form.act
-    w = dict(zip(form.weights, weights, strict=True))
+def step(
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, variant: Variant
+) -> tuple[Arrays, Kept]:
+    (h, c), act = state, variant.act
+    w = dict(zip(variant.weights, weights, strict=True))
     sums = x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"]
-    a = dict(zip(form.gates, np.split(sums, len(form.gates), axis=-1), strict=True))  # (B, H) each
+    a = dict(zip(variant.gates, np.split(sums, len(variant.gates), axis=-1), strict=True))  # (B, H) each
     i = act["i"](a["i"] + peep(w, "pi", c))
     f = act["f"](a["f"] + peep(w, "pf", c)) if "f" in a else 1 - i
     g = act["g"](a["g"])
-    c_next = form.bound(f * c + i * g)
+    c_next = variant.bound(f * c + i * g)
     o = act["o"](a["o"] + peep(w, "po", c_next))
     act_c = act["c"](c_next)
     h_next = (o * act_c) @ w["Wp"] if "Wp" in w else o * act_c  # (B, P) or (B, H)
@@ -68,26 +70,26 @@ def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *,
 
 
 def step_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, form: Form
+    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, variant: Variant
 ) -> tuple[Array, Arrays, Arrays]:
-    (h, c), (dh, dc), act = state, dnext, form.act
-    w = dict(zip(form.weights, weights, strict=True))
+    (h, c), (dh, dc), act = state, dnext, variant.act
+    w = dict(zip(variant.weights, weights, strict=True))
     i, f, g, o, act_c, c_next = (kept[name] for name in ("i", "f", "g", "o", "act_c", "c_next"))
     dout = dh @ w["Wp"].T if "Wp" in w else dh  # (B, H), of o act_c(c')
     da = {"o": dout * act_c * act["o"].derivative(o)}  # (B, H) each, of what stands inside the gates
     dc = dc + dout * o * act["c"].derivative(act_c) + peep(w, "po", da["o"])
-    dc = dc * form.bound.derivative(c_next)  # of f c + i g
-    if "f" in form.gates:
+    dc = dc * variant.bound.derivative(c_next)  # of f c + i g
+    if "f" in variant.gates:
         da["f"] = dc * c * act["f"].derivative(f)
         da["i"] = dc * g * act["i"].derivative(i)
     else:
         da["i"] = dc * (g - c) * act["i"].derivative(i)  # f = 1 - i
     da["g"] = dc * i * act["g"].derivative(g)
-    dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in form.gates)
-    ds = np.concatenate([da[gate] for gate in form.gates], axis=-1)  # (B, G H)
+    dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in variant.gates)
+    ds = np.concatenate([da[gate] for gate in variant.gates], axis=-1)  # (B, G H)
     dw = {"Wx": x.T @ ds, "Wh": masked(h, mask).T @ ds, "b": ds.sum(0), "Wp": (o * act_c).T @ dh}
-    dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in form.gates}
-    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in form.weights)
+    dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in variant.gates}
+    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in variant.weights)
 
 
 def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:
@@ -95,7 +97,7 @@ def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:
     return w[name] * c if name in w else 0
 
 
-def chosen_options(
+def non_default_options(
     peepholes: bool,
     coupled: bool,
     projection: int | None,
@@ -120,7 +122,7 @@ def _defaults(coupled: bool) -> dict[str, Activation]:
 
 
 def lstm_variant(options: Mapping[str, Any]) -> Cell:
-    """The cell of the options that `chosen_options` gave."""
+    """The cell of the options that `non_default_options` gave."""
     coupled, projection = options.get("coupled", False), options.get("projection")
     gates = ("i", "g", "o") if coupled else ("i", "f", "g", "o")
     peepholes = {"p" + gate: gate for gate in gates if gate != "g"} if "peepholes" in options else {}
@@ -133,7 +135,7 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
     }
     acts = read_activations(options.get("activations"), _defaults(coupled))
     clip: Any = options.get("clip")
-    form = Form(
+    variant = Variant(
         weights=tuple(weights),
         gates=gates,
         act=frozen({name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}),
@@ -144,7 +146,7 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
     return built_in_cell(
         step,
         step_derivative,
-        {"form": form},
+        {"variant": variant},
         name="lstm",
         weights=weights,
         states=("h", "c"),

@@ -36,7 +36,7 @@ class TapeStep:
 
 
 @dataclass(frozen=True)
-class Tape:
+class PlainTape:
     """What `unroll` hands to `unroll_derivative`: a value of its own, that no later change of weights touches."""
 
     cell: Cell
@@ -67,7 +67,7 @@ def unroll(
     keep: bool = True,
     mask: Array | None = None,
     zones: Zones | None = None,
-) -> tuple[Arrays, Tape | None]:
+) -> tuple[Arrays, PlainTape | None]:
     """Runs `cell` over a packed batch, and writes its outputs into `out`.
 
     values (N, I), lengths (B,), state (B, H) each or None for 0, out (N, H). Returns the state of each sequence
@@ -84,7 +84,7 @@ def unroll(
         out[rows] = after[0]
         if keep:
             steps.append(TapeStep(alive, rows, before, kept))
-    tape = Tape(cell, tuple(w.copy() for w in weights), values, steps, mask, zones) if keep else None
+    tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps, mask, zones) if keep else None
     return tuple(s.copy() for s in state), tape  # the tape keeps the others
 
 
@@ -121,7 +121,7 @@ def _zeros(cell: Cell, weights: Arrays, count: int, out: Array) -> Arrays:
     return tuple(np.zeros((count, width), out.dtype) for width in cell.widths(hidden))
 
 
-def unroll_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
+def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """Backpropagation through time over the steps of a tape.
 
     dy (N, H), the gradient of every output, and dstate (B, H) each, that of every final state; None for 0. Returns

@@ -24,7 +24,7 @@ from elman import checks
 from elman.checks import Array
 from elman.estimators import windows
 from elman.estimators.members import warn_left_out
-from elman.estimators.windows import Plan
+from elman.estimators.windows import WindowSpec
 from elman.files import replace_figure
 from elman.tables.panel import Filled, Panel
 
@@ -119,7 +119,7 @@ class Backtest:
         return figure
 
 
-def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int) -> tuple[list[int], list[Array]]:
+def origins(panel: Panel, spec: WindowSpec, start: int | None, step: int, season: int) -> tuple[list[int], list[Array]]:
     """Of each series its first origin, and the ends of its windows from there on, every `step` steps.
 
     `start` None is the first that a series allows. Else it is one time for all series with a clock: a network must not
@@ -129,15 +129,15 @@ def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int)
     firsts, ends, names, errors = [], [], [], []
     for i, values in enumerate(panel.values):
         count, name = len(values), panel.form.name(i)
-        least = int(windows.begins(panel, plan, i).min()) + max(plan.first_end, season + 1)
-        most = count - plan.horizon
+        least = int(windows.begins(panel, spec, i).min()) + max(spec.first_end, season + 1)
+        most = count - spec.horizon
         first = least if start is None else int(start) + (int(steps[i]) if start < 0 else 0) - int(begins[i])
         able = least <= first <= most
         if not able:
             own = f", step {first}," if steps[i] != count and first != start else ""
-            must = f"start must leave {least} steps before it and {plan.horizon} after it in {name}"
+            must = f"start must leave {least} steps before it and {spec.horizon} after it in {name}"
             if start is None:
-                must = f"{name} must have at least {least + plan.horizon} steps"
+                must = f"{name} must have at least {least + spec.horizon} steps"
             errors.append(f"{must}. Got {'' if start is None else f'{checks.show(start)}{own} of '}{count} steps")
             names.append(name)
         firsts.append(min(max(first, 0), count))
@@ -145,18 +145,18 @@ def origins(panel: Panel, plan: Plan, start: int | None, step: int, season: int)
     if len(errors) == len(ends):
         raise ValueError(f"{errors[0]}.")
     if errors:
-        warn_left_out(errors[0], names, "left out of the back-test" if start is not None else "not judged", 4)
+        warn_left_out(errors[0], names, "left out of the back-test" if start is not None else "not scored", 4)
     return firsts, ends
 
 
-def warn_of_young(panel: Panel, plan: Plan, firsts: Sequence[int], ends: Sequence[Array]) -> None:
+def warn_of_young(panel: Panel, spec: WindowSpec, firsts: Sequence[int], ends: Sequence[Array]) -> None:
     """Warns of variables that begin too late for a forecast from the first origin of their series: theirs are NaN."""
     young = []
     for i, (first, own) in enumerate(zip(firsts, ends, strict=True)):
-        late = windows.begins(panel, plan, i) > first - plan.first_end
+        late = windows.begins(panel, spec, i) > first - spec.first_end
         young += [panel.form.variable(i, int(v)) for v in np.flatnonzero(late & (len(own) > 0))]
     if young:
-        must = f"a forecast needs {plan.first_end} steps from the first value on"
+        must = f"a forecast needs {spec.first_end} steps from the first value on"
         warn_left_out(must, young, "too young for one from the first origins", 4)
 
 
@@ -170,7 +170,7 @@ def seasonal_naive(y: Filled, ends: Array, horizon: int, season: int) -> Array:
     return y.seen(ends[:, None] + ahead - season * (ahead // season + 1), ends[:, None])
 
 
-def judge(
+def scored(
     panel: Panel, ends: Sequence[Array], forecasts: Sequence[Array], levels: tuple[float, ...], point: int, season: int
 ) -> Backtest:
     """A `Backtest` of forecasts (n, horizon, V, Q) from the given ends, of which number `point` is the forecast."""

@@ -18,11 +18,11 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
-from elman.estimators.backtest import Backtest, judge, origins, warn_of_young
+from elman.estimators.backtest import Backtest, origins, scored, warn_of_young
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.features import warn_of_variables
-from elman.estimators.members import Recipe, check_ready
-from elman.estimators.windows import Plan, Scaled, Statistics, naive_season
+from elman.estimators.members import TrainingSettings, check_ready
+from elman.estimators.windows import Scaled, Statistics, WindowSpec, naive_season
 from elman.network import Network
 from elman.tables.panel import Panel
 from elman.tables.places import check_no_y
@@ -87,7 +87,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         weights.
     fill
         "forward" or "interpolate" fills NaN and missing rows of a table, for each forecast from what stands before it
-        alone; filled values are neither trained on nor judged. What has no value before it is not filled: a series
+        alone; filled values are neither trained on nor scored. What has no value before it is not filled: a series
         begins with its first value. None refuses gaps; late starts among several series are masked even so.
     freq
         The step of a table's time, where it is not to be found out: "h", "15min", "D", "W-MON", "MS", "QE", "B" for
@@ -232,12 +232,12 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """
         check_no_y(y, ": target= names the columns of a table to forecast, and arrays hold them all")
         settings = self.get_params(deep=False)
-        recipe = Recipe.read(settings)
+        training = TrainingSettings.read(settings)
         panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
-        plan = Plan.read(settings, panel.widths)
-        panel.form.check_ahead(plan.horizon)
+        spec = WindowSpec.read(settings, panel.widths)
+        panel.form.check_ahead(spec.horizon)
         warn_of_variables(panel)
-        self._train(recipe, panel, plan)
+        self._train(training, panel, spec)
         return self
 
     def predict(self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None) -> Any:
@@ -258,17 +258,17 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             (horizon,), (horizon, variables), a list of such, or a table with the stamps that follow.
         """
         panel, forecasts = self._ahead(series, exogenous, past, future)
-        return panel.form.write([part[0, :, :, self._recipe.point] for part in forecasts])
+        return panel.form.write([part[0, :, :, self._training.point] for part in forecasts])
 
     def predict_quantiles(
         self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None
     ) -> Any:
         """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column a level: "load_0.1"."""
         check_is_fitted(self, "networks_")
-        if not self._recipe.levels:
+        if not self._training.levels:
             raise ValueError("quantiles must be given to a Forecaster that predicts them. Got None.")
         panel, forecasts = self._ahead(series, exogenous, past, future)
-        return panel.form.write([part[0] for part in forecasts], self._recipe.levels)
+        return panel.form.write([part[0] for part in forecasts], self._training.levels)
 
     def backtest(
         self,
@@ -304,20 +304,20 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         model = self
         if checks.flag("refit", refit):
             settings = self.get_params(deep=False)
-            model, recipe = Forecaster(**settings), Recipe.read(settings)
+            model, training = Forecaster(**settings), TrainingSettings.read(settings)
             panel = read(series, exogenous, past, (target, time, id), self.fill, self.freq)
-            plan = Plan.read(settings, panel.widths)
+            spec = WindowSpec.read(settings, panel.widths)
         else:
             panel = self._read_again(series, exogenous, past, {"target": target, "time": time, "id": id})
-            plan = self._plan
+            spec = self._spec
         step, season = checks.size("step", step), naive_season(self.season)
-        firsts, ends = origins(panel, plan, start, step, season)
+        firsts, ends = origins(panel, spec, start, step, season)
         if refit:
             panel = known_before(panel, firsts)
-            model._train(recipe, panel.cut(firsts), Plan.read(settings, panel.widths))
+            model._train(training, panel.cut(firsts), WindowSpec.read(settings, panel.widths))
         else:
-            warn_of_young(panel, plan, firsts, ends)
-        return model._judge(panel, firsts, ends)
+            warn_of_young(panel, spec, firsts, ends)
+        return model._score_origins(panel, firsts, ends)
 
     def score(self, series: Any, y: None = None, *, exogenous: Any = None, past: Any = None) -> float:
         """1 - MAE / MAE of the seasonal naive value, over all origins that the given series allow.
@@ -327,9 +327,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_no_y(y)
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
-        firsts, ends = origins(panel, self._plan, None, 1, naive_season(self.season))
-        warn_of_young(panel, self._plan, firsts, ends)
-        test = self._judge(panel, firsts, ends)
+        firsts, ends = origins(panel, self._spec, None, 1, naive_season(self.season))
+        warn_of_young(panel, self._spec, firsts, ends)
+        test = self._score_origins(panel, firsts, ends)
         if not test["naive MAE"] > 0:  # NaN where no value came
             raise ValueError(
                 "series must not repeat itself exactly, or there is no error to compare with. "
@@ -337,30 +337,31 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             )
         return 1 - test["MAE"] / test["naive MAE"]
 
-    def _judge(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
+    def _score_origins(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
         """Forecasts from the given ends, by what was known before the first of each series, beside what came."""
-        forecasts = self._recipe.forecast(self.networks_, panel, self._scale(panel, firsts), self._plan, ends)
-        return judge(panel, ends, forecasts, self._recipe.levels, self._recipe.point, naive_season(self.season))
+        forecasts = self._training.forecast(self.networks_, panel, self._scale(panel, firsts), self._spec, ends)
+        levels, point = self._training.levels, self._training.point
+        return scored(panel, ends, forecasts, levels, point, naive_season(self.season))
 
     def _read_again(self, series: Any, exogenous: Any, past: Any, said: Mapping[str, Any] = {}) -> Panel:
         """Series like those of the training; `said` are the columns that the user names again."""
         check_is_fitted(self, "networks_")
         panel = read_like(self._end.form, series, exogenous, past, self.fill, said)
         for name, got, want in zip(
-            ("variables", "exogenous columns", "past columns"), panel.widths, self._plan.widths, strict=True
+            ("variables", "exogenous columns", "past columns"), panel.widths, self._spec.widths, strict=True
         ):
             if got != want:
                 raise ShapeError(f"series must have {want} {name}, as in fit. Got {got}.")
         return panel
 
-    def _train(self, recipe: Recipe, panel: Panel, plan: Plan) -> None:
+    def _train(self, training: TrainingSettings, panel: Panel, spec: WindowSpec) -> None:
         seed = int(random_generator(self.random_state, self.checkpoint).randint(2**31))
-        trained = recipe.train(panel, plan, seed)
-        self._recipe, self._plan, self._statistics, self._short = recipe, plan, trained.statistics, trained.short
+        trained = training.train(panel, spec, seed)
+        self._training, self._spec, self._statistics, self._short = training, spec, trained.statistics, trained.short
         self.networks_, self.network_ = trained.networks, trained.networks[0]
         self.histories_, self.history_ = trained.histories, trained.histories[0]
-        self.window_ = plan.window
-        end = panel.cut([len(part) for part in panel.values], plan.first_end)
+        self.window_ = spec.window
+        end = panel.cut([len(part) for part in panel.values], spec.first_end)
         self._end = replace(end, form=panel.form.ended())
         self.read_as = describe(panel, trained.short)
 
@@ -368,32 +369,32 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         """Series made ready. One series is scaled as in the training, each of many as it is before its end."""
         statistics = self._statistics
         if panel.form.many or self._end.form.many:
-            own = windows.measure(panel, self._plan, ends, self._recipe.standardize)
+            own = windows.measure(panel, self._spec, ends, self._training.standardize)
             statistics = Statistics(own.values, statistics.known, statistics.past)
-        return windows.scale(panel, self._plan, statistics)
+        return windows.scale(panel, self._spec, statistics)
 
     def _ahead(self, series: Any, exogenous: Any, past: Any, future: Any) -> tuple[Panel, list[Array]]:
         """The panel that is continued, and forecasts (1, horizon, V, Q) of each of its series."""
         check_is_fitted(self, "networks_")
-        plan = self._plan
+        spec = self._spec
         panel = self._end if series is None else self._read_again(series, exogenous, past)
         panel = replace(panel, known=self._known(panel, future))
         ends = [len(values) for values in panel.values]
-        parts = windows.scale(panel, plan, self._statistics) if series is None else self._scale(panel, ends)
-        check_ready(panel, parts, plan)
+        parts = windows.scale(panel, spec, self._statistics) if series is None else self._scale(panel, ends)
+        check_ready(panel, parts, spec)
         lasts = [np.array([end]) for end in ends]
-        return panel, self._recipe.forecast(self.networks_, panel, parts, plan, lasts)
+        return panel, self._training.forecast(self.networks_, panel, parts, spec, lasts)
 
     def _known(self, panel: Panel, future: Any) -> list[Array]:
         """The exogenous columns, those of the horizon included."""
-        columns = self._plan.widths[1]
+        columns = self._spec.widths[1]
         if not columns:
             if future is not None:
                 raise ValueError(f"future must be left out without exogenous columns. Got {checks.describe(future)}.")
             return panel.known
         if future is None:
             raise ValueError(f"future must hold {columns} exogenous columns of the horizon. Got None.")
-        horizon, count = self._plan.horizon, len(panel.values)
+        horizon, count = self._spec.horizon, len(panel.values)
         ahead = read_future(panel.form, future, horizon, count, self.fill)
         for part in ahead:
             checks.shape("future", part, (horizon, columns))

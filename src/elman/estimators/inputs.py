@@ -23,7 +23,7 @@ from elman.tables.columns import Columns
 from elman.tables.frames import Frame, check_no_groups, is_table, to_numpy
 from elman.tables.places import Where, check_finite, counted, entries, few, has, is_number, real_numbers, show, words
 
-Form = Literal["list", "array", "table"]
+InputForm = Literal["list", "array", "table"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Inputs:
     """
 
     parts: list[Array]
-    form: Form
+    form: InputForm
     columns: Columns | None = None
     indexes: Any = None
     kept: dict[str, Any] = field(default_factory=dict)
@@ -282,7 +282,7 @@ def _plain(name: str, value: Any) -> Array:
 
 def _read_tokens(X: Any, known: Array | None) -> Inputs:
     """Sequences of tokens: a list, or an array (n, time)."""
-    form: Form = "list" if isinstance(X, list) else "array"
+    form: InputForm = "list" if isinstance(X, list) else "array"
     if not isinstance(X, list) and not (isinstance(X, np.ndarray) and X.ndim == 2):
         must = "X must be a list of sequences of tokens, (time,) each, or an array (n, time), where embedding is given."
         hint = ": pass [x] for one sequence" if checks.rank(X) == 1 else ""

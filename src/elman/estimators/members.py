@@ -18,7 +18,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack, windows
-from elman.estimators.windows import Plan, Scaled
+from elman.estimators.windows import Scaled, WindowSpec
 from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -76,7 +76,7 @@ class Trained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingSettings:
     """How networks are built and trained, in the words of `elman.Forecaster`."""
 
     cell: str
@@ -93,7 +93,7 @@ class Recipe:
     options: dict[str, Any]  # handed on to `elman.fit`
 
     @classmethod
-    def read(cls, settings: dict[str, Any]) -> Recipe:
+    def read(cls, settings: dict[str, Any]) -> TrainingSettings:
         """From the parameters of a `Forecaster`, checked."""
         members, checkpoint = checks.size("members", settings["members"]), settings["checkpoint"]
         if members > MOST_MEMBERS:
@@ -136,38 +136,38 @@ class Recipe:
         """Which output of a step is the forecast: the median."""
         return self.levels.index(0.5) if self.levels else 0
 
-    def network(self, plan: Plan, seed: int) -> Network:
-        """A new network for the windows of a plan."""
+    def network(self, spec: WindowSpec, seed: int) -> Network:
+        """A new network for the windows of a spec."""
         seeds = iter([int(s) for s in np.random.SeedSequence(seed).generate_state(len(self.hidden) + 1)])
-        layers, width = stack.recurrent_layers(self.cell, plan.segment * plan.features, self.hidden, seeds)
-        ahead = plan.horizon // plan.segment if plan.widths[1] else 0
+        layers, width = stack.recurrent_layers(self.cell, spec.segment * spec.features, self.hidden, seeds)
+        ahead = spec.horizon // spec.segment if spec.widths[1] else 0
         layers.append(LastSteps(width, ahead) if ahead else LastStep())
         if self.dropout:
             layers.append(Dropout(self.dropout))
-        outputs = plan.horizon * plan.together * max(1, len(self.levels))
+        outputs = spec.horizon * spec.together * max(1, len(self.levels))
         layers.append(Dense(width * max(1, ahead), outputs, seed=next(seeds)))
         return Network(layers)
 
-    def train(self, panel: Panel, plan: Plan, seed: int) -> Trained:
+    def train(self, panel: Panel, spec: WindowSpec, seed: int) -> Trained:
         """The statistics of the training part, and the members trained on its windows."""
-        splits, ends, short = self._splits(panel, plan)
-        statistics = windows.measure(panel, plan, ends, self.standardize)
-        parts = windows.scale(panel, plan, statistics)
-        firsts = [int(part.begins.min()) + plan.first_end for part in parts]
+        splits, ends, short = self._splits(panel, spec)
+        statistics = windows.measure(panel, spec, ends, self.standardize)
+        parts = windows.scale(panel, spec, statistics)
+        firsts = [int(part.begins.min()) + spec.first_end for part in parts]
         pairs = list(zip(splits, firsts, strict=True))
-        before = [np.arange(split - plan.horizon, first - 1, -self.stride)[::-1] for split, first in pairs]
-        x, y, real = windows.examples(parts, plan, before)
+        before = [np.arange(split - spec.horizon, first - 1, -self.stride)[::-1] for split, first in pairs]
+        x, y, real = windows.examples(parts, spec, before)
         held = None
         if self._fraction(panel):
             after = [
-                np.arange(split, (len(part.values.u) if split else 0) - plan.horizon + 1, self.stride)
+                np.arange(split, (len(part.values.u) if split else 0) - spec.horizon + 1, self.stride)
                 for part, split in zip(parts, splits, strict=True)
             ]
-            held = windows.examples(parts, plan, after)
+            held = windows.examples(parts, spec, after)
         if not len(x) or (held is not None and not len(held[0])):
             part = "validation" if len(x) else "training"
             raise ValueError(f"the {part} part, see validation_fraction, must hold values to forecast. Got gaps alone.")
-        loss: Loss = Quantile(self.levels * (plan.horizon * plan.together)) if self.levels else self.loss
+        loss: Loss = Quantile(self.levels * (spec.horizon * spec.together)) if self.levels else self.loss
         gaps = real is not None or (held is not None and held[2] is not None)
         options = dict(self.options)
         if held is not None:
@@ -175,7 +175,7 @@ class Recipe:
         y = self._targets(y, real, gaps)
         networks, histories = [], []
         for own in np.random.SeedSequence(seed).generate_state(self.members):
-            net = self.network(plan, int(own))
+            net = self.network(spec, int(own))
             optimizer, own_loss = Adam(self.learning_rate), RealTargets(loss) if gaps else loss
             histories.append(fit(net, x, y, loss=own_loss, optimizer=optimizer, seed=int(own), **options))
             networks.append(net)
@@ -193,23 +193,23 @@ class Recipe:
             return self.validation_fraction
         return 0.1 if sum(len(values) for values in panel.values) > MANY else 0.0
 
-    def _splits(self, panel: Panel, plan: Plan) -> tuple[list[int], list[Array], list[str]]:
+    def _splits(self, panel: Panel, spec: WindowSpec) -> tuple[list[int], list[Array], list[str]]:
         """Where the validation part of each series begins, 0 for those that are too short to train on.
 
         And to which step (V,) each variable is measured: to there, or to its end where it is too short. And which are.
         """
         splits, ends, names, errors = [], [], [], []
         for i, values in enumerate(panel.values):
-            starts = windows.begins(panel, plan, i)
+            starts = windows.begins(panel, spec, i)
             held = math.ceil(self._fraction(panel) * (len(values) - starts.min()))
-            held = max(held, plan.horizon) if held else 0
-            split, needed = len(values) - held, plan.first_end + plan.horizon
+            held = max(held, spec.horizon) if held else 0
+            split, needed = len(values) - held, spec.first_end + spec.horizon
             short = split - starts < needed
             for name, v in _named(panel, i, short):
-                parts = [f"a window of {plan.window}", f"a horizon of {plan.horizon}"]
-                parts += [f"a difference of {plan.difference}"] if plan.difference else []
+                parts = [f"a window of {spec.window}", f"a horizon of {spec.horizon}"]
+                parts += [f"a difference of {spec.difference}"] if spec.difference else []
                 parts += [f"a validation part of {held}"] if held else []
-                got = _count(panel, plan, i, v)
+                got = _count(panel, spec, i, v)
                 errors.append(f"{name} must have at least {needed + held} steps, for {', '.join(parts)}. Got {got}")
                 names.append(name)
             splits.append(0 if short.all() else split)
@@ -221,47 +221,52 @@ class Recipe:
         return splits, ends, names
 
     def forecast(
-        self, networks: Sequence[Network], panel: Panel, parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]
+        self,
+        networks: Sequence[Network],
+        panel: Panel,
+        parts: Sequence[Scaled],
+        spec: WindowSpec,
+        ends: Sequence[Array],
     ) -> list[Array]:
         """Forecasts (n, horizon, V, Q) of each series from its own ends; NaN where a window lacks values."""
         found = []
         for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
             with np.errstate(over="ignore", invalid="ignore"):
-                found.append(self._forecast(networks, part, plan, own))
-            if (windows.ready(part, plan, own) & ~np.isfinite(found[-1]).all(axis=(1, 3))).any():
+                found.append(self._forecast(networks, part, spec, own))
+            if (windows.ready(part, spec, own) & ~np.isfinite(found[-1]).all(axis=(1, 3))).any():
                 raise ValueError(
                     f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
                     "values, or the weights of the networks, are too large."
                 )
         return found
 
-    def _forecast(self, networks: Sequence[Network], part: Scaled, plan: Plan, ends: Array) -> Array:
+    def _forecast(self, networks: Sequence[Network], part: Scaled, spec: WindowSpec, ends: Array) -> Array:
         """Forecasts of one series: the mean over the members."""
-        known = windows.ready(part, plan, ends)  # (n, V')
-        found = np.full((len(ends), plan.horizon, plan.widths[0], max(1, len(self.levels))), np.nan)
+        known = windows.ready(part, spec, ends)  # (n, V')
+        found = np.full((len(ends), spec.horizon, spec.widths[0], max(1, len(self.levels))), np.nan)
         able = np.flatnonzero(known.any(axis=1))
         at_once = max(1, AT_ONCE // known.shape[1])
         for start in range(0, len(able), at_once):
             rows = able[start : start + at_once]
             missing = ~known[rows].ravel()
-            x = np.zeros((len(missing), plan.steps, plan.features), np.float32)
-            level, spread = windows.inputs(part, plan, ends[rows], x)
+            x = np.zeros((len(missing), spec.steps, spec.features), np.float32)
+            level, spread = windows.inputs(part, spec, ends[rows], x)
             x[missing] = 0
-            outputs = np.mean([net(windows.segments(x, plan))[0] for net in networks], axis=0, dtype=np.float64)
-            f = np.where(missing[:, None], np.nan, outputs).reshape(len(x), plan.horizon, plan.together, -1)
-            found[rows] = windows.restore(f, part, plan, ends[rows], level, spread)
+            outputs = np.mean([net(windows.segments(x, spec))[0] for net in networks], axis=0, dtype=np.float64)
+            f = np.where(missing[:, None], np.nan, outputs).reshape(len(x), spec.horizon, spec.together, -1)
+            found[rows] = windows.restore(f, part, spec, ends[rows], level, spread)
         return np.sort(found, axis=-1)  # quantiles that cross are put in order
 
 
-def check_ready(panel: Panel, parts: Sequence[Scaled], plan: Plan) -> None:
+def check_ready(panel: Panel, parts: Sequence[Scaled], spec: WindowSpec) -> None:
     """Refuses series all of which are too short to be continued, and warns of some."""
     names, errors, able = [], [], False
     for i, (values, part) in enumerate(zip(panel.values, parts, strict=True)):
-        known = windows.ready(part, plan, np.array([len(values)]))[0]
+        known = windows.ready(part, spec, np.array([len(values)]))[0]
         able |= bool(known.any())
         for name, v in _named(panel, i, ~known):
-            got = _count(panel, plan, i, v)
-            errors.append(f"{name} must have at least {plan.first_end} steps. Got {got}")
+            got = _count(panel, spec, i, v)
+            errors.append(f"{name} must have at least {spec.first_end} steps. Got {got}")
             names.append(name)
     if not able:
         raise ShapeError(f"{errors[0]}.")
@@ -276,13 +281,13 @@ def _named(panel: Panel, i: int, wrong: Array) -> list[tuple[str, int]]:
     return [(panel.form.variable(i, int(v)), int(v)) for v in np.flatnonzero(wrong)]
 
 
-def _count(panel: Panel, plan: Plan, i: int, v: int) -> str:
+def _count(panel: Panel, spec: WindowSpec, i: int, v: int) -> str:
     """The steps of variable v of series i from where all that is read with it has values."""
-    steps, begin = len(panel.values[i]), int(windows.begins(panel, plan, i)[v])
+    steps, begin = len(panel.values[i]), int(windows.begins(panel, spec, i)[v])
     columns = {"target": panel.values[i], "exogenous": panel.known[i], "past": panel.past[i]}
     for role, part in columns.items() if begin else ():
         late = first_values(part) == begin
-        if role == "target" and plan.shared:
+        if role == "target" and spec.shared:
             late &= np.arange(len(late)) == v
         if late.any():
             what = panel.form.variable(i, int(late.argmax())) if role == "target" else f"the {role} columns"

@@ -21,7 +21,7 @@ from elman.training.checkpoints import Checkpoint
 from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 
-LOSSES = ("squared_error", "absolute_error", "huber")
+_LOSSES = ("squared_error", "absolute_error", "huber")
 
 
 class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -104,7 +104,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on sequences X and their numbers y, (n,) or (n, values); `sample_weight` (n,) counts sequences."""
         inputs = self._read(X, y)
-        loss = checks.choice("loss", self.loss, LOSSES)
+        loss = checks.choice("loss", self.loss, _LOSSES)
         targets = _read_targets(y, inputs)
         weight = read_weight(sample_weight, inputs)
         columns = targets.reshape(len(targets), -1)

@@ -174,7 +174,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         network = self._build(symbols, stack.draw_seeds(rng))
         sequences = [encode(place(X, i), text, vocabulary, ends) for i, text in enumerate(texts)]
         counts = np.bincount(np.concatenate([part[int(ends) :] for part in sequences]), minlength=symbols)
-        train, judged = self._set_aside(sequences, ends, rng)
+        train, held_out = self._set_aside(sequences, ends, rng)
         streams = self.batch_size if ends else min(self.batch_size, max(1, len(train[0]) // (10 * self._window)))
         history = fit(
             network,
@@ -182,7 +182,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
             optimizer=stack.adam(self.learning_rate, self.weight_decay, partial(LinearSchedule, warmup=0.02)),
             epochs=self.epochs,
             batch_size=streams,
-            validation=_shifted(judged, ends) if judged else None,
+            validation=_shifted(held_out, ends) if held_out else None,
             clip_norm=self.clip_norm,
             patience=self.patience,
             truncate=self.truncate,
@@ -307,11 +307,11 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self, sequences: list[Array], ends: bool, rng: np.random.RandomState
     ) -> tuple[list[Array], list[Array]]:
         """What to train on, and what to measure the validation loss on."""
-        train, judged = sequences, []
+        train, held_out = sequences, []
         if not ends:
             (tokens,) = sequences
             count = round(len(tokens) * self.validation_fraction)
-            train, judged = [tokens[: len(tokens) - count]], [tokens[len(tokens) - count :]]
+            train, held_out = [tokens[: len(tokens) - count]], [tokens[len(tokens) - count :]]
             if len(train[0]) <= self._window:
                 raise ShapeError(
                     f"X must have more than {self._window} characters to train on, the window of truncate. "
@@ -319,7 +319,7 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
                 )
             if self.validation_fraction and count < 2:
                 raise ValueError(f"validation_fraction must set 2 characters aside or more. Got {count}.")
-            judged = judged if count else []
+            held_out = held_out if count else []
         elif self.validation_fraction:
             count = round(len(sequences) * self.validation_fraction)
             if not 0 < count < len(sequences):
@@ -328,8 +328,8 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
                     f"{len(sequences)} texts, which is {count}."
                 )
             order = rng.permutation(len(sequences))
-            train, judged = [sequences[i] for i in order[count:]], [sequences[i] for i in order[:count]]
-        return train, judged
+            train, held_out = [sequences[i] for i in order[count:]], [sequences[i] for i in order[:count]]
+        return train, held_out
 
     def _losses(self, sequences: list[Array]) -> Iterator[Array]:
         """The loss of every character, a chunk of steps at a time: short texts together, a long one in pieces."""

@@ -152,17 +152,17 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         rng = random_generator(self.random_state, self.checkpoint)
         network = self._build(inputs, outputs, stack.draw_seeds(rng))
         train = np.arange(len(inputs)) if sample_weight is None else np.flatnonzero(sample_weight)
-        judged = None
+        held_out = None
         if self.patience is not None:
-            train, judged = self._set_aside(train, classes, rng)
+            train, held_out = self._set_aside(train, classes, rng)
         scaler = None
         if self.standardize and inputs.kept["tokens_"] is None:
             counts = None if sample_weight is None else np.repeat(sample_weight[train], inputs.lengths[train])
             scaler = standard_scaler(np.concatenate(inputs.take(train).parts), counts)
         options: dict[str, Any] = {"sample_weight": _take(weights, train), "truncate": self.truncate}
-        if judged is not None:
-            x = self._sequences(inputs, scaler, judged)
-            options |= {"validation": (x, _take(y, judged)), "patience": self.patience}
+        if held_out is not None:
+            x = self._sequences(inputs, scaler, held_out)
+            options |= {"validation": (x, _take(y, held_out)), "patience": self.patience}
         history = fit(
             network,
             self._sequences(inputs, scaler, train),
@@ -196,8 +196,8 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
                 f"validation_fraction must leave sequences on both sides. Got {self.validation_fraction} of "
                 f"{len(indices)} sequences, which is {count}."
             )
-        train, judged = train_test_split(indices, test_size=count, random_state=rng, stratify=strata)
-        return np.sort(train), np.sort(judged)
+        train, held_out = train_test_split(indices, test_size=count, random_state=rng, stratify=strata)
+        return np.sort(train), np.sort(held_out)
 
     def _scaled(self, parts: list[Array], scaler: Any, names: list[str], start: int = 0) -> Array:
         """Sequences as the network takes them, one after another, (N, features); the first is number `start` of X."""

@@ -31,7 +31,7 @@ _ROUNDING = 1e-10  # in deviations: less tells nothing, and the sign of an absol
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowSpec:
     """What is done to series, in the words of `elman.Forecaster`."""
 
     window: int
@@ -45,7 +45,7 @@ class Plan:
     widths: tuple[int, int, int]  # V variables, K columns known ahead, P known up to the present
 
     @classmethod
-    def read(cls, settings: Mapping[str, Any], widths: tuple[int, int, int]) -> Plan:
+    def read(cls, settings: Mapping[str, Any], widths: tuple[int, int, int]) -> WindowSpec:
         """From the parameters of a `Forecaster`, checked."""
         horizon, segment = checks.size("horizon", settings["horizon"]), checks.size("segment", settings["segment"])
         window, difference = settings["window"], settings["difference"]
@@ -154,10 +154,10 @@ class Scaled(NamedTuple):
     real: Array | None  # None: all
 
 
-def check_log(panel: Panel, plan: Plan) -> None:
+def check_log(panel: Panel, spec: WindowSpec) -> None:
     """Refuses what has no logarithm, with its place."""
     for i, values in enumerate(panel.values):
-        if plan.log and (values <= 0).any():
+        if spec.log and (values <= 0).any():
             step, variable = checks.first(values <= 0)
             raise ValueError(
                 f"{panel.form.name(i)} must be over 0 where log is True. "
@@ -165,31 +165,31 @@ def check_log(panel: Panel, plan: Plan) -> None:
             )
 
 
-def source(panel: Panel, plan: Plan, values: Array) -> Filled:
+def source(panel: Panel, spec: WindowSpec, values: Array) -> Filled:
     """v of values (time, variables) of the panel."""
     filled = Filled.read(values, panel.fill)
-    return filled.log() if plan.log else filled
+    return filled.log() if spec.log else filled
 
 
-def begins(panel: Panel, plan: Plan, i: int) -> Array:
+def begins(panel: Panel, spec: WindowSpec, i: int) -> Array:
     """The step (V,) from which series i can be read; a network of all variables needs a value of each."""
     own = panel.begins(i)
-    return own if plan.shared else np.full_like(own, own.max())
+    return own if spec.shared else np.full_like(own, own.max())
 
 
-def measure(panel: Panel, plan: Plan, ends: Sequence[Any], standardize: bool) -> Statistics:
+def measure(panel: Panel, spec: WindowSpec, ends: Sequence[Any], standardize: bool) -> Statistics:
     """The statistics of what stands before the end of each series, or before that of each of its variables (V,)."""
-    check_log(panel, plan)
-    values, lag, width = [], plan.difference, plan.widths[0]
+    check_log(panel, spec)
+    values, lag, width = [], spec.difference, spec.widths[0]
     for i, end in enumerate(ends):
-        spans = np.stack([begins(panel, plan, i), np.broadcast_to(end, width)])
+        spans = np.stack([begins(panel, spec, i), np.broadcast_to(end, width)])
         alike = (spans == spans[:, :1]).all()
         own = []
         for columns in [slice(None)] if alike else [slice(v, v + 1) for v in range(width)]:
             begin, stop = spans[:, columns][:, 0]
-            v = source(panel, plan, panel.values[i][:stop, columns]).values
-            size = np.abs(v[begin:]).max(axis=0, initial=0) if lag or plan.log else None
-            own.append(_moments(_difference(v, lag)[begin + lag :], standardize, size, plan.log))
+            v = source(panel, spec, panel.values[i][:stop, columns]).values
+            size = np.abs(v[begin:]).max(axis=0, initial=0) if lag or spec.log else None
+            own.append(_moments(_difference(v, lag)[begin + lag :], standardize, size, spec.log))
         values.append(own[0] if alike else Moments(*map(np.concatenate, zip(*own, strict=True))))
     return Statistics(values, *(_pooled(columns, panel.fill, ends) for columns in (panel.known, panel.past)))
 
@@ -226,20 +226,20 @@ def _difference(v: Array, lag: int) -> Array:
     return w
 
 
-def scale(panel: Panel, plan: Plan, statistics: Statistics) -> list[Scaled]:
+def scale(panel: Panel, spec: WindowSpec, statistics: Statistics) -> list[Scaled]:
     """Every series made ready; refuses by its place what is too large, in units of the deviation, for float32."""
-    check_log(panel, plan)
+    check_log(panel, spec)
     parts = []
     for i, values in enumerate(panel.values):
-        v, real, own = source(panel, plan, values), ~np.isnan(values), statistics.values[i]
+        v, real, own = source(panel, spec, values), ~np.isnan(values), statistics.values[i]
         unknown = np.isnan(own.mean)  # what was not measured is not read
         known, past = (Filled.read(columns[i], panel.fill) for columns in (panel.known, panel.past))
         parts.append(
             Scaled(
-                _track(panel, i, "target", v, own, plan.difference),
+                _track(panel, i, "target", v, own, spec.difference),
                 _track(panel, i, "exogenous", known, statistics.known),
                 _track(panel, i, "past", past, statistics.past),
-                np.where(unknown, len(values) + 1, begins(panel, plan, i)),
+                np.where(unknown, len(values) + 1, begins(panel, spec, i)),
                 None if real.all() else real,
             )
         )
@@ -267,47 +267,47 @@ def _units(rows: Array, own: Moments) -> Array:
         return u.astype(np.float32)
 
 
-def ready(part: Scaled, plan: Plan, ends: Array) -> Array:
+def ready(part: Scaled, spec: WindowSpec, ends: Array) -> Array:
     """Whether the windows (n, V') that end before `ends` hold a value at each step; V' as in `inputs`."""
-    own = part.begins if plan.shared else part.begins[:1]
-    return np.asarray(ends[:, None] - plan.first_end >= own)
+    own = part.begins if spec.shared else part.begins[:1]
+    return np.asarray(ends[:, None] - spec.first_end >= own)
 
 
-def inputs(part: Scaled, plan: Plan, ends: Array, x: Array) -> tuple[Array, Array]:
+def inputs(part: Scaled, spec: WindowSpec, ends: Array, x: Array) -> tuple[Array, Array]:
     """Writes the windows that end before `ends` (n,) into x (n V', steps, features); x is 0 before.
 
     V' is V where variables share a network, else 1. Returns level and spread of each window, (n, V, 1) each.
     """
-    n, W = len(ends), plan.window
+    n, W = len(ends), spec.window
     own = part.values.windows(ends, W)  # (n, V, W)
-    level, spread = _level(own, plan, part.values.moments.left)
+    level, spread = _level(own, spec, part.values.moments.left)
     own = (own - level) / spread
-    V, K, P = plan.widths
-    each = V if plan.shared else 1
-    x = x.reshape(n, each, plan.steps, plan.features)
-    if plan.shared:
+    V, K, P = spec.widths
+    each = V if spec.shared else 1
+    x = x.reshape(n, each, spec.steps, spec.features)
+    if spec.shared:
         x[:, :, :W, 0] = own
     else:
         x[:, 0, :W, :V] = own.transpose(0, 2, 1)
-    at = plan.together
+    at = spec.together
     if P:
         x[:, :, :W, at : at + P] = part.past.windows(ends, W).transpose(0, 2, 1)[:, None]
     if K:
-        ahead = part.known.windows(ends + plan.horizon, plan.steps)  # (n, K, steps)
+        ahead = part.known.windows(ends + spec.horizon, spec.steps)  # (n, K, steps)
         x[:, :, :, at + P : at + P + K] = ahead.transpose(0, 2, 1)[:, None]
         x[:, :, W:, -1] = 1
     return level, spread
 
 
-def _level(own: Array, plan: Plan, typical: Array) -> tuple[Array, Array]:
+def _level(own: Array, spec: WindowSpec, typical: Array) -> tuple[Array, Array]:
     """What is taken off each window, and what it is divided by; `typical` (V,) is the deviation of the whole series."""
-    if plan.level == "last":
+    if spec.level == "last":
         level = own[..., -1:].copy()
-    elif plan.level == "mean":
+    elif spec.level == "mean":
         level = own.mean(-1, keepdims=True)
     else:
         level = 0 * own[..., -1:]
-    if not plan.spread:
+    if not spec.spread:
         return level, np.ones_like(level)
     deviation: Array = own.std(-1, keepdims=True)
     typical = np.maximum(typical[:, None], np.finfo(np.float32).tiny)
@@ -315,74 +315,74 @@ def _level(own: Array, plan: Plan, typical: Array) -> tuple[Array, Array]:
     return level, np.where(flat, typical.astype(np.float32), deviation)
 
 
-def targets(part: Scaled, plan: Plan, ends: Array, level: Array, spread: Array, y: Array) -> None:
+def targets(part: Scaled, spec: WindowSpec, ends: Array, level: Array, spread: Array, y: Array) -> None:
     """Writes the targets of the windows into y (n V', horizon, variables together)."""
     track = part.values
-    ahead = sliding_window_view(track.u, plan.horizon, axis=0)[ends]  # (n, V, horizon)
+    ahead = sliding_window_view(track.u, spec.horizon, axis=0)[ends]  # (n, V, horizon)
     ahead = (ahead - level) / spread
-    for h in range(plan.difference, plan.horizon if plan.difference else 0):
-        ahead[..., h] += ahead[..., h - plan.difference]
-    if plan.difference and (late := track.v.open(ends)).any():  # what the differences begin at was seen otherwise
-        before, stops = _before(plan, ends[late]), ends[late, None]
+    for h in range(spec.difference, spec.horizon if spec.difference else 0):
+        ahead[..., h] += ahead[..., h - spec.difference]
+    if spec.difference and (late := track.v.open(ends)).any():  # what the differences begin at was seen otherwise
+        before, stops = _before(spec, ends[late]), ends[late, None]
         off = (track.v.values[before] - track.v.seen(before, stops)) / track.moments.scale
         ahead[late] += off.transpose(0, 2, 1) / spread[late]
-    y[...] = _rows(ahead, plan).reshape(y.shape)
+    y[...] = _rows(ahead, spec).reshape(y.shape)
 
 
-def _before(plan: Plan, ends: Array) -> Array:
+def _before(spec: WindowSpec, ends: Array) -> Array:
     """The steps (n, horizon) to which the seasons ahead are added."""
-    return np.asarray(ends[:, None] + np.arange(plan.horizon) - plan.seasons * plan.difference)
+    return np.asarray(ends[:, None] + np.arange(spec.horizon) - spec.seasons * spec.difference)
 
 
-def _rows(ahead: Array, plan: Plan) -> Array:
+def _rows(ahead: Array, spec: WindowSpec) -> Array:
     """(n, V, horizon) in the order in which networks forecast it."""
-    return ahead if plan.shared else ahead.transpose(0, 2, 1)
+    return ahead if spec.shared else ahead.transpose(0, 2, 1)
 
 
-def examples(parts: Sequence[Scaled], plan: Plan, ends: Sequence[Array]) -> tuple[Array, Array, Array | None]:
+def examples(parts: Sequence[Scaled], spec: WindowSpec, ends: Sequence[Array]) -> tuple[Array, Array, Array | None]:
     """Inputs (N, segments, segment features) and targets (N, horizon variables) of the windows of all series.
 
     And which of the targets are real, None where all are. Windows without a real target are left out.
     """
-    each = plan.widths[0] if plan.shared else 1
+    each = spec.widths[0] if spec.shared else 1
     counts = [len(e) * each for e in ends]
-    x = np.zeros((sum(counts), plan.steps, plan.features), np.float32)
-    y = np.empty((sum(counts), plan.horizon, plan.together), np.float32)
+    x = np.zeros((sum(counts), spec.steps, spec.features), np.float32)
+    y = np.empty((sum(counts), spec.horizon, spec.together), np.float32)
     real = np.ones(y.shape, bool) if any(part.real is not None for part in parts) else None
     stop = 0
     for part, own_ends, count in zip(parts, ends, counts, strict=True):
         rows = slice(stop, stop := stop + count)
         if count:
-            level, spread = inputs(part, plan, own_ends, x[rows])
-            targets(part, plan, own_ends, level, spread, y[rows])
+            level, spread = inputs(part, spec, own_ends, x[rows])
+            targets(part, spec, own_ends, level, spread, y[rows])
         if count and real is not None:
             if part.real is not None:
-                ahead = sliding_window_view(part.real, plan.horizon, axis=0)[own_ends]
-                real[rows] = _rows(ahead, plan).reshape(real[rows].shape)
-            real[rows] &= ready(part, plan, own_ends).reshape(-1, 1, 1)
+                ahead = sliding_window_view(part.real, spec.horizon, axis=0)[own_ends]
+                real[rows] = _rows(ahead, spec).reshape(real[rows].shape)
+            real[rows] &= ready(part, spec, own_ends).reshape(-1, 1, 1)
     if real is not None:
         kept = real.any(axis=(1, 2))
         x, y, real = x[kept], np.where(real, y, 0)[kept], real[kept]
-    flat = len(y), plan.horizon * plan.together
+    flat = len(y), spec.horizon * spec.together
     told = None if real is None or real.all() else real.reshape(flat)
-    return segments(x, plan), y.reshape(flat), told
+    return segments(x, spec), y.reshape(flat), told
 
 
-def segments(x: Array, plan: Plan) -> Array:
+def segments(x: Array, spec: WindowSpec) -> Array:
     """Several steps taken as one: (N, steps, features) as (N, steps / segment, segment features)."""
-    return x.reshape(len(x), plan.steps // plan.segment, plan.segment * plan.features)
+    return x.reshape(len(x), spec.steps // spec.segment, spec.segment * spec.features)
 
 
-def restore(f: Array, part: Scaled, plan: Plan, ends: Array, level: Array, spread: Array) -> Array:
+def restore(f: Array, part: Scaled, spec: WindowSpec, ends: Array, level: Array, spread: Array) -> Array:
     """Forecasts (n, horizon, V, Q) from outputs f (n V', horizon, variables together, Q)."""
     n, Q = len(ends), f.shape[-1]
     f = f.astype(np.float64)
-    if plan.shared:
-        f = f.reshape(n, -1, plan.horizon, Q).transpose(0, 2, 1, 3)
-    k = plan.seasons[:, None, None]
+    if spec.shared:
+        f = f.reshape(n, -1, spec.horizon, Q).transpose(0, 2, 1, 3)
+    k = spec.seasons[:, None, None]
     level, spread = (a.astype(np.float64)[:, None, :, :] for a in (level, spread))  # (n, 1, V, 1)
     own = part.values.moments
     v = own.scale[:, None] * (spread * f + k * level) + k * own.mean[:, None]
-    if plan.difference:
-        v = v + part.values.v.seen(_before(plan, ends), ends[:, None])[..., None]
-    return np.exp(v) if plan.log else v
+    if spec.difference:
+        v = v + part.values.v.seen(_before(spec, ends), ends[:, None])[..., None]
+    return np.exp(v) if spec.log else v

@@ -16,7 +16,7 @@ from elman.interop import formats
 from elman.interop.chain import dtype_of, layers_of
 from elman.interop.formats import Format, Where
 from elman.interop.inspection import not_finite
-from elman.interop.peers import AbsentError, peer_of
+from elman.interop.peers import PeerUnavailable, peer_of
 from elman.layers import Embedding, Masking
 from elman.network import Network
 
@@ -185,7 +185,7 @@ def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Array])
         peer = peer_of(form.name, path, net)
         pairs = [pair for part in x for pair in peer.run(part)]
         difference = _difference([theirs for theirs, _ in pairs], [ours for _, ours in pairs])
-    except AbsentError as absent:
+    except PeerUnavailable as absent:
         yield Check(what, None, tolerance, str(absent))
     except Exception as error:  # another system may raise anything; what elman wrote it must be able to run
         reason = f"{type(error).__name__}: {shorten(str(error))}, raised by {form.title}"

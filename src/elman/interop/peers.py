@@ -27,7 +27,7 @@ from elman.layers import LastStep
 from elman.network import Network
 
 
-class AbsentError(Exception):
+class PeerUnavailable(Exception):  # noqa: N818
     """Why a file is not computed by its own system."""
 
 
@@ -46,11 +46,11 @@ class Peer:
 def peer_of(form: str, path: Where, net: Network) -> Peer:
     """The system of the format `form`, with the model in the file; `net` is what elman reads of it.
 
-    Raises `AbsentError`, with the reason, where there is none or it is not installed. What the system itself raises
+    Raises `PeerUnavailable`, with the reason, where there is none or it is not installed. What the system itself raises
     comes through.
     """
     if form not in _PEERS:
-        raise AbsentError("its files have no runtime in Python")
+        raise PeerUnavailable("its files have no runtime in Python")
     return _PEERS[form](path, net)
 
 
@@ -60,13 +60,13 @@ def _system(package: str, title: str, settings: Mapping[str, str] | None = None)
     `settings` are variables of the environment while the package is imported.
     """
     if find_spec(package) is None:
-        raise AbsentError(f"{title} is not installed")
+        raise PeerUnavailable(f"{title} is not installed")
     before = dict(os.environ)
     try:
         os.environ.update(settings or {})
         return import_module(package), f"{title} {version(package)}"
     except Exception as error:  # a broken installation, or a part of it that is missing, says nothing of the file
-        raise AbsentError(f"{title} cannot be imported: {type(error).__name__}: {shorten(str(error))}") from None
+        raise PeerUnavailable(f"{title} cannot be imported: {type(error).__name__}: {shorten(str(error))}") from None
     finally:
         for name in [name for name, value in os.environ.items() if before.get(name) != value]:
             del os.environ[name]
@@ -79,7 +79,7 @@ def _torch(path: Where, net: Network) -> Peer:
     module = to_torch(net)
     weights = {key: torch.from_numpy(array) for key, array in read_weights(path).items()}
     if set(weights) != set(module.state_dict()):
-        raise AbsentError("a state_dict of other names does not tell the module to run")
+        raise PeerUnavailable("a state_dict of other names does not tell the module to run")
     module.load_state_dict(weights)
 
     def run(x: Array) -> list[tuple[Array, Array]]:
@@ -122,7 +122,7 @@ def _onnx(path: Where, net: Network) -> Peer:
     try:
         session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:  # of float64, most recurrent operators
-        raise AbsentError(f"{name} does not have it: {str(error).strip()}") from None
+        raise PeerUnavailable(f"{name} does not have it: {str(error).strip()}") from None
     reading = read_onnx(path)
     fixed = {axis.role: axis.length for axis in reading.stages[0].axes or () if isinstance(axis.length, int)}
 
@@ -150,7 +150,7 @@ def _c(path: Where, net: Network) -> Peer:
     """The C, compiled into a shared object that is called step by step."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        raise AbsentError("there is no C compiler")
+        raise PeerUnavailable("there is no C compiler")
     source = Path(path).resolve()
     name = source.stem
     with tempfile.TemporaryDirectory(dir=source.parent) as folder:

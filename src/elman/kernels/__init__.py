@@ -25,10 +25,10 @@ try:
 except ModuleNotFoundError:  # a source folder where nothing was built: the plain equations run
     native = None  # type: ignore[assignment]
 
-__all__ = ["Tape", "activate", "dense_derivative", "native", "pack", "pack_dense", "run", "run_derivative"]
+__all__ = ["KernelTape", "activate", "dense_derivative", "native", "pack", "pack_dense", "run", "run_derivative"]
 
 
-class Tape(NamedTuple):
+class KernelTape(NamedTuple):
     """What `run` hands to `run_derivative`."""
 
     cell: Cell
@@ -40,7 +40,7 @@ class Tape(NamedTuple):
     y: Array  # (N, H)
     gates: Array | None  # (N, G*H) after their activations; the RNN needs none
     inner: Array | None  # (N, H): the cell state of the LSTM, h Wh_n + bn of the GRU with the reset after
-    fresh: Array | None = None  # (N, H), with zoneout: c before it for the LSTM, h before it for the RNN
+    before_zoneout: Array | None = None  # (N, H), with zoneout: c before it for the LSTM, h before it for the RNN
     mask: Array | None = None  # (B, H), of recurrent dropout
     zones: Arrays | None = None  # (N, H) or (1, H) each, of zoneout
 
@@ -56,13 +56,13 @@ def run(
     out: Array,
     mask: Array | None = None,
     zones: Zones | None = None,
-) -> tuple[Arrays, Tape | None]:
+) -> tuple[Arrays, KernelTape | None]:
     """Runs a cell over a packed batch into `out` (N, H); shapes as in `elman.cells.unroll.unroll`."""
     if keep:
         weights = tuple([w.copy() for w in weights])  # a tape is a value
     kind, options = _kind_and_options(cell.kernel)
     values = _rows(values)
-    gates, inner, fresh = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
+    gates, inner, before_zoneout = _tape_arrays(cell, out, zones is not None) if keep else (None, None, None)
     zone_rows = _zone_rows(zones, out.shape[1], out.dtype)
     _, h, c = native.forward(
         kind,
@@ -74,17 +74,17 @@ def run(
         out,
         gates,
         inner,
-        fresh,
+        before_zoneout,
         mask,
         *_state_pair(zone_rows),
         options,
     )
     end = (h,) if c is None else (h, c)
-    tape = (cell, weights, values, lengths, reverse, state, out, gates, inner, fresh, mask, zone_rows)
-    return end, Tape(*tape) if keep else None
+    tape = (cell, weights, values, lengths, reverse, state, out, gates, inner, before_zoneout, mask, zone_rows)
+    return end, KernelTape(*tape) if keep else None
 
 
-#: For each kernel the widths of `gates`, `inner` and, with zoneout, `fresh` in hidden units.
+#: For each kernel the widths of `gates`, `inner` and, with zoneout, `before_zoneout` in hidden units.
 _TAPE_WIDTHS = {
     "rnn": (0, 0, 1),
     "lstm": (4, 1, 1),
@@ -98,13 +98,13 @@ _TAPE_WIDTHS = {
 
 
 def _tape_arrays(cell: Cell, y: Array, zoned: bool) -> list[Array | None]:
-    """The arrays `gates`, `inner` and `fresh` of a tape, in one piece of memory.
+    """The arrays `gates`, `inner` and `before_zoneout` of a tape, in one piece of memory.
 
     One piece, because an allocator that gives memory back to the system once twice its largest piece is free, as
     that of glibc does, would else take a tape's pages anew in every step of a training.
     """
-    gates, inner, fresh = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
-    widths = (gates, inner, fresh * zoned)
+    gates, inner, before_zoneout = _TAPE_WIDTHS[cell.kernel[0]]  # type: ignore[index]
+    widths = (gates, inner, before_zoneout * zoned)
     rows, hidden = y.shape
     memory = np.empty(rows * hidden * sum(widths), y.dtype)
     arrays: list[Array | None] = []
@@ -123,7 +123,7 @@ def _zone_rows(zones: Zones | None, hidden: int, dtype: np.dtype[Any]) -> Arrays
     return tuple([z if isinstance(z, np.ndarray) else np.full((1, hidden), z, dtype) for z in zones])
 
 
-def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
+def run_derivative(tape: KernelTape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
     """The gradients of `run`; shapes as in `elman.cells.unroll.unroll_derivative`."""
     kind, options = _kind_and_options(tape.cell.kernel)
     dx, dh0, dc0, dWx, dWh, db, dvectors = native.backward(
@@ -136,7 +136,7 @@ def run_derivative(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple
         tape.y,
         tape.gates,
         tape.inner,
-        tape.fresh,
+        tape.before_zoneout,
         None if dy is None else _rows(dy),
         *_state_pair(dstate),
         None,
@@ -158,21 +158,21 @@ def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Packed:
 
 def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
     """A dense layer with its weights packed: y (..., O) of x (..., I), of up to three axes."""
-    return native.pack_dense(W, b, *_chosen(activation))
+    return native.pack_dense(W, b, *_non_default_options(activation))
 
 
 def dense_derivative(x: Array, W: Array, y: Array, dy: Array, activation: Activation) -> tuple[Array, Array, Array]:
     """The gradients of a dense layer; see `elman.cells.dense.dense_derivative`."""
-    return native.dense_backward(_rows(x), W, _rows(y), _rows(dy), *_chosen(activation))
+    return native.dense_backward(_rows(x), W, _rows(y), _rows(dy), *_non_default_options(activation))
 
 
 def activate(x: Array, activation: Activation) -> Array:
     """An activation alone, in the bits that a dense layer gives it."""
-    y: Array = native.activate(np.ascontiguousarray(x).reshape(-1), *_chosen(activation))
+    y: Array = native.activate(np.ascontiguousarray(x).reshape(-1), *_non_default_options(activation))
     return y.reshape(x.shape)
 
 
-def _chosen(activation: Activation) -> tuple[Any, float, float]:
+def _non_default_options(activation: Activation) -> tuple[Any, float, float]:
     return getattr(native.Activation, activation.name), *activation.slopes
 
 

@@ -16,13 +16,13 @@ struct ChosenOptions {
     std::vector<std::tuple<Activation, double, double>> activations;
     double clip = std::numeric_limits<double>::infinity(), cell_clip = clip;
 
-    template <class T> Options<T> options(const Facts& facts) const {
-        if (static_cast<int>(activations.size()) != facts.activations)
+    template <class T> Options<T> options(const CellTraits& traits) const {
+        if (static_cast<int>(activations.size()) != traits.activations)
             throw nb::value_error("The options must be those of the kind of cell.");
         Options<T> made;
-        for (int i = 0; i < facts.activations; ++i) {
+        for (int i = 0; i < traits.activations; ++i) {
             const auto& [activation, alpha, beta] = activations[i];
-            (i < facts.gates ? made.gates[i] : made.cell) = {activation, T(alpha), T(beta)};
+            (i < traits.gates ? made.gates[i] : made.cell) = {activation, T(alpha), T(beta)};
         }
         made.clip = bound<T>(clip), made.cell_clip = bound<T>(cell_clip);
         return made;
@@ -54,19 +54,19 @@ struct LayerArguments {
 
     index inputs() const { return Wx.shape(0); }
     index units() const { return Wh.shape(0); }
-    index gates() const { return facts().gates; }
-    const Facts& facts() const { return facts_of(kind); }
+    index gates() const { return traits().gates; }
+    const CellTraits& traits() const { return traits_of(kind); }
     // Vectors (H) beside the gates: bn, or the peepholes, one after another.
-    index vector_count() const { return facts().inner_bias ? 1 : vectors ? facts().gates - 1 : 0; }
+    index vector_count() const { return traits().inner_bias ? 1 : vectors ? traits().gates - 1 : 0; }
 
     template <class T> Layer<T> layer() const {
         const index I = inputs(), H = units(), GH = gates() * H;
-        const bool vectors_fit = vectors ? facts().inner_bias || facts().peepholes : !facts().inner_bias;
+        const bool vectors_fit = vectors ? traits().inner_bias || traits().peepholes : !traits().inner_bias;
         if (I < 1 || H < 1 || !b || !vectors_fit)
             throw nb::value_error("The weights must be those of the kind of cell.");
         Layer<T> layer;
         layer.kind = kind;
-        layer.options = chosen.options<T>(facts());
+        layer.options = chosen.options<T>(traits());
         layer.weights = {I,
                          H,
                          Wx.packed<const T>({I, GH}),

@@ -92,9 +92,9 @@ template <class T> ELMAN_INLINE void put_state(const Forward<T>& f, index t, ind
 
 // Zoneout of units from `unit` on in a row of all steps.
 template <class T> ELMAN_INLINE vec<T> zone_out(const T* zones, index ld, index row, index unit, index n, vec<T> before,
-                                                vec<T> fresh) {
+                                                vec<T> after) {
     const vec<T> z = load(zones + row * ld + unit, n);
-    return fma(z, before, (T(1) - z) * fresh);
+    return fma(z, before, (T(1) - z) * after);
 }
 
 // Panel p of the pre-activations at step t for sequences from b on, all of it: bias, x and h.

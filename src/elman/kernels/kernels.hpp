@@ -114,7 +114,7 @@ struct Forward {
     index ldy;
     T* gates;                   // (N, G*H) tape, or null
     T* inner;                   // (N, H) tape: LSTM the cell state, GRU (reset after) h Un + bn; or null
-    T* fresh;                   // (N, H) tape of zoneout: LSTM c_new, RNN h_new; or null
+    T* before_zoneout;                   // (N, H) tape of zoneout: LSTM c_new, RNN h_new; or null
     Options<T> options;
     const T* vectors;           // as those of the weights
 };
@@ -137,7 +137,7 @@ struct Backward {
     index ld_c0;
     const T* gates;             // (N, G*H) tape
     const T* inner;             // (N, H) tape
-    const T* fresh;             // (N, H) tape of zoneout
+    const T* before_zoneout;             // (N, H) tape of zoneout
     Zones<T> zones;
     const T* dy;                // (N, H) or null
     index lddy;

@@ -50,7 +50,7 @@ template <class T>
 bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& a, const Running& running) {
     const FlushDenormals flush;
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
-    const Facts& facts = facts_of(layer.kind);
+    const CellTraits& traits = traits_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
     const Sizes sizes = kernels.sizes(inputs, units);
     const index B = order.sequences();
@@ -75,8 +75,8 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     const Memory<T> h(2 * B * sizes.ldh);
     const Memory<T> mask = a.mask ? Memory<T>::zeros(B * sizes.ldh) : Memory<T>();
     const Memory<T> masked_h = a.mask ? Memory<T>(2 * B * sizes.ldh) : Memory<T>();
-    const Memory<T> c = facts.cell_state ? Memory<T>::zeros(B * sizes.padded_units) : Memory<T>();
-    const Memory<T> reset_h = facts.reset_before ? Memory<T>(3 * B * sizes.ldh) : Memory<T>();
+    const Memory<T> c = traits.cell_state ? Memory<T>::zeros(B * sizes.padded_units) : Memory<T>();
+    const Memory<T> reset_h = traits.reset_before ? Memory<T>(3 * B * sizes.ldh) : Memory<T>();
     const Memory<T> x_product = ahead ? Memory<T>(most_rows * product_row) : Memory<T>();
     std::vector<index> rows_of_x;
     if (ahead)
@@ -99,7 +99,7 @@ bool forward(const Layer<T>& layer, const Order& order, const ForwardArrays<T>& 
     f.x_product = x_product.get();
     f.h = h.get(), f.ldh = sizes.ldh;
     f.mask = mask.get(), f.masked_h = masked_h.get();
-    f.zones = a.zones, f.fresh = a.fresh;
+    f.zones = a.zones, f.before_zoneout = a.before_zoneout;
     f.c = c.get();
     f.reset_h = reset_h.get();
     f.y = a.y, f.ldy = a.ldy;
@@ -139,7 +139,7 @@ template <class T>
 bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>& a, const Running& running) {
     const FlushDenormals flush;
     const CellKernels<T> kernels = cell_kernels<T>(layer.kind, layer.weights.units);
-    const Facts& facts = facts_of(layer.kind);
+    const CellTraits& traits = traits_of(layer.kind);
     const index inputs = layer.weights.inputs, units = layer.weights.units;
     const Sizes sizes = kernels.sizes(inputs, units);
     const index B = order.sequences(), rows = order.rows(), dir = order.direction();
@@ -174,7 +174,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     if (a.mask) gather(order, a.mask, units, mask.get(), Hp);
     const Memory<T> dz_rows = Memory<T>::zeros(2 * B * sizes.ldz);
     const Memory<T> dz = Memory<T>::zeros(most_rows * dz_row);
-    const Memory<T> reset_h = facts.reset_before ? Memory<T>(most_rows * units) : Memory<T>();
+    const Memory<T> reset_h = traits.reset_before ? Memory<T>(most_rows * units) : Memory<T>();
     const Memory<T> masked_h = a.mask ? Memory<T>(most_rows * units) : Memory<T>();
     const index panel_row = sizes.gates * sizes.lanes * sizes.panels;
     const Memory<T> dWx = Memory<T>::zeros(inputs * panel_row), dWh = Memory<T>::zeros(units * panel_row);
@@ -199,7 +199,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
             h_before[s] = t ? a.y + (row - dir) * a.ldy : a.h0 ? h0.get() + b * units : zero_row.get();
             if (!peeping) continue;
             c_before[s] = t ? a.inner + (row - dir) * units : a.c0 ? c0.get() + b * units : zero_row.get();
-            c_after[s] = (a.fresh ? a.fresh : a.inner) + row * units;
+            c_after[s] = (a.before_zoneout ? a.before_zoneout : a.inner) + row * units;
         }
 
     Backward<T> f{};
@@ -217,7 +217,7 @@ bool backward(const Layer<T>& layer, const Order& order, const BackwardArrays<T>
     f.dz = dz.get();
     f.reset_h = reset_h.get(), f.reset_rows = reset_rows.get();
     f.mask = mask.get(), f.masked_h = masked_h.get();
-    f.zones = a.zones, f.fresh = a.fresh;
+    f.zones = a.zones, f.before_zoneout = a.before_zoneout;
     f.dWx = dWx.get(), f.dWh = dWh.get(), f.db = db.get(), f.dpeepholes = dpeepholes.get();
 
     Team team(team_size(order, 3 * flops_per_row(layer, sizes) * rows, running));

@@ -9,19 +9,19 @@
 namespace elman {
 
 // What tells the kinds apart outside their kernels.
-struct Facts {
+struct CellTraits {
     int gates;              // G
     int activations;        // that the options must name, the one of c' last
     bool cell_state;        // whether c stands beside h
     bool reset_before;      // whether a step takes two passes
     bool inner_bias;        // whether the vectors beside the gates are bn
     bool peepholes;         // whether they may be peepholes
-    bool keeps_gates, keeps_inner, keeps_fresh;     // what a tape holds; fresh with zoneout only
+    bool keeps_gates, keeps_inner, keeps_before_zoneout;     // what a tape holds; before_zoneout with zoneout only
 };
 
-inline const Facts& facts_of(Kind kind) {
-    static constexpr Facts facts[] = {
-        // G, activations, c, two passes, bn, peepholes, a tape's gates, inner, fresh
+inline const CellTraits& traits_of(Kind kind) {
+    static constexpr CellTraits traits[] = {
+        // G, activations, c, two passes, bn, peepholes, a tape's gates, inner, before_zoneout
         {1, 1, false, false, false, false, false, false, true},     // rnn
         {4, 0, true, false, false, false, true, true, true},        // lstm
         {4, 5, true, false, false, true, true, true, true},         // lstm_general
@@ -31,8 +31,8 @@ inline const Facts& facts_of(Kind kind) {
         {3, 0, false, true, false, false, true, false, false},      // gru_reset_before
         {3, 3, false, true, false, false, true, false, false},      // gru_reset_before_general
     };
-    static_assert(sizeof(facts) / sizeof(Facts) == static_cast<int>(Kind::count));
-    return facts[static_cast<int>(kind)];
+    static_assert(sizeof(traits) / sizeof(CellTraits) == static_cast<int>(Kind::count));
+    return traits[static_cast<int>(kind)];
 }
 
 template <class T>
@@ -45,8 +45,8 @@ struct Layer {
 
 // Vectors (H) of peepholes that the layer has.
 template <class T> index peepholes(const Layer<T>& layer) {
-    const Facts& facts = facts_of(layer.kind);
-    return facts.peepholes && layer.weights.vectors ? facts.gates - 1 : 0;
+    const CellTraits& traits = traits_of(layer.kind);
+    return traits.peepholes && layer.weights.vectors ? traits.gates - 1 : 0;
 }
 
 template <class T>
@@ -63,7 +63,7 @@ struct ForwardArrays {
     T* c;
     T* gates;               // (N, G*H) or null
     T* inner;               // (N, H) or null
-    T* fresh;               // (N, H) or null
+    T* before_zoneout;               // (N, H) or null
 };
 
 template <class T>
@@ -78,7 +78,7 @@ struct BackwardArrays {
     index ldy;
     const T* gates;         // (N, G*H)
     const T* inner;         // (N, H)
-    const T* fresh;         // (N, H) with zones, LSTM and RNN
+    const T* before_zoneout;         // (N, H) with zones, LSTM and RNN
     const T* dy;            // (N, H) or null
     index lddy;
     const T* dh;            // (B, H) or null

@@ -71,7 +71,7 @@ template <class Scalar, LstmForm form = LstmForm::usual> struct Lstm : OnePass<L
         const vec<T> o = gate<general, sigmoid>(s.options, O, seen(s, P - 1, unit, c, load(sums + O * L)));
         vec<T> h = o * to_output(s.options, c);
         if (is_there(s.zones.h)) {
-            if (s.fresh) store(s.fresh + row * s.units + unit, c, n);
+            if (s.before_zoneout) store(s.before_zoneout + row * s.units + unit, c, n);
             c = zone_out(s.zones.c, s.zones.ldc, row, unit, n, before, c);
             h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
         }
@@ -114,7 +114,7 @@ template <class Scalar, LstmForm form = LstmForm::usual> struct Lstm : OnePass<L
         const vec<T> one = splat(T(1));
         const vec<T> i = load(gates, n), f = coupled ? one - i : load(gates + F * s.units, n);
         const vec<T> g = load(gates + C * s.units, n), o = load(gates + O * s.units, n);
-        const vec<T> c_new = load((is_there(s.zones.h) ? s.fresh : s.inner) + row * s.units + unit, n);
+        const vec<T> c_new = load((is_there(s.zones.h) ? s.before_zoneout : s.inner) + row * s.units + unit, n);
         const vec<T> output = to_output(s.options, c_new);
         T* const cell = s.dc + b * rounded_up(s.units, L) + unit;
         const index next = s.batch.direction;

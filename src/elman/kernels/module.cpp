@@ -65,8 +65,8 @@ struct BatchArguments {
         return Order(steps, B, reverse);
     }
 
-    template <class T> Zones<T> zones(const Facts& facts, index units) const {
-        if (bool(zone_c) != (zone_h && facts.cell_state))
+    template <class T> Zones<T> zones(const CellTraits& traits, index units) const {
+        if (bool(zone_c) != (zone_h && traits.cell_state))
             throw nb::value_error("The zones must be those of the states of the kind of cell.");
         const auto rows = [&](const Array& zone) { return zone.is_one_row() ? 1 : x.shape(0); };
         const auto distance = [&](const Array& zone) { return zone.is_one_row() ? 0 : units; };
@@ -76,59 +76,62 @@ struct BatchArguments {
 };
 
 template <class T> nb::object forward_of(const LayerArguments& in, const BatchArguments& batch, bool reverse,
-                                         nb::object y, const Array& gates, const Array& inner, const Array& fresh) {
+                                         nb::object y, const Array& gates, const Array& inner,
+                                         const Array& before_zoneout) {
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences();
-    const Facts& facts = in.facts();
-    if (gates && (!facts.keeps_gates || bool(inner) != facts.keeps_inner))
+    const CellTraits& traits = in.traits();
+    if (gates && (!traits.keeps_gates || bool(inner) != traits.keeps_inner))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     // The RNN keeps no gates that would tell whether a tape is wanted.
-    const bool fresh_fits =
-        facts.keeps_gates ? bool(fresh) == (facts.keeps_fresh && gates && batch.zone_h) : !fresh || batch.zone_h;
+    const bool fresh_fits = traits.keeps_gates
+                                ? bool(before_zoneout) == (traits.keeps_before_zoneout && gates && batch.zone_h)
+                                : !before_zoneout || batch.zone_h;
     if (!fresh_fits) throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (y.is_none()) y = empty<T>({N, H});
     const nb::object h = empty<T>({B, H});
-    const nb::object c = facts.cell_state ? empty<T>({B, H}) : nb::none();
+    const nb::object c = traits.cell_state ? empty<T>({B, H}) : nb::none();
     const Array y_(y, "y", true), h_(h, "h", true), c_(c, "c", true);
     const auto& [x, lengths, h0, c0, mask, zone_h, zone_c] = batch;
     const auto read = {&x, &lengths, &h0, &c0, &mask, &zone_h, &zone_c, &in.Wx, &in.Wh, &in.b, &in.vectors};
     const Result<T> y_to(y_, y_.data<T>({N, H}), read);
     const Result<T> gates_to(gates, gates.packed<T>({N, in.gates() * H}), read, {&y_});
     const Result<T> inner_to(inner, inner.packed<T>({N, H}), read, {&y_, &gates});
-    const Result<T> fresh_to(fresh, fresh.packed<T>({N, H}), read, {&y_, &gates, &inner});
+    const Result<T> before_zoneout_to(before_zoneout, before_zoneout.packed<T>({N, H}), read, {&y_, &gates, &inner});
     const ForwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                      batch.x.row_stride(),
                                      batch.h0.packed<const T>({B, H}),
                                      batch.c0.packed<const T>({B, H}),
                                      batch.mask.packed<const T>({B, H}),
-                                     batch.zones<T>(in.facts(), H),
+                                     batch.zones<T>(in.traits(), H),
                                      y_to.get(),
                                      y_to.row_stride(),
                                      h_.packed<T>({B, H}),
                                      c_.packed<T>({B, H}),
                                      gates_to.get(),
                                      inner_to.get(),
-                                     fresh_to.get()};
+                                     before_zoneout_to.get()};
     run_unlocked([&](const Running& running) { return forward(layer, order, arrays, running); });
-    for (const Result<T>* result : {&y_to, &gates_to, &inner_to, &fresh_to}) result->finish();
+    for (const Result<T>* result : {&y_to, &gates_to, &inner_to, &before_zoneout_to}) result->finish();
     return nb::make_tuple(y, h, c);
 }
 
 nb::object forward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                         nb::handle b, nb::handle vectors, nb::handle h0, nb::handle c0, nb::object y, nb::handle gates,
-                        nb::handle inner, nb::handle fresh, nb::handle mask, nb::handle zone_h, nb::handle zone_c,
-                        const ChosenOptions* options) {
+                        nb::handle inner, nb::handle before_zoneout, nb::handle mask, nb::handle zone_h,
+                        nb::handle zone_c, const ChosenOptions* options) {
     const LayerArguments in{kind, Wx, Wh, b, vectors, options};
-    const Array gates_(gates, "gates", true), inner_(inner, "inner", true), fresh_(fresh, "fresh", true);
+    const Array gates_(gates, "gates", true), inner_(inner, "inner", true),
+        before_zoneout_(before_zoneout, "before_zoneout", true);
     const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
                                   {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
-    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_, fresh_)
-                                : forward_of<double>(in, batch, reverse, y, gates_, inner_, fresh_);
+    return batch.x.is_float32() ? forward_of<float>(in, batch, reverse, y, gates_, inner_, before_zoneout_)
+                                : forward_of<double>(in, batch, reverse, y, gates_, inner_, before_zoneout_);
 }
 
 struct TapeArguments {
-    Array y, gates, inner, fresh, dy, dh, dc;
+    Array y, gates, inner, before_zoneout, dy, dh, dc;
 };
 
 template <class T>
@@ -137,31 +140,31 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
     const Layer<T> layer = in.layer<T>();
     const Order order = batch.order(reverse);
     const index N = batch.x.shape(0), I = in.inputs(), H = in.units(), B = order.sequences(), GH = in.gates() * H;
-    const Facts& facts = in.facts();
-    if (!tape.y || bool(tape.gates) != facts.keeps_gates || bool(tape.inner) != facts.keeps_inner ||
-        bool(tape.fresh) != (batch.zone_h && facts.keeps_fresh))
+    const CellTraits& traits = in.traits();
+    if (!tape.y || bool(tape.gates) != traits.keeps_gates || bool(tape.inner) != traits.keeps_inner ||
+        bool(tape.before_zoneout) != (batch.zone_h && traits.keeps_before_zoneout))
         throw nb::value_error("The arrays of the tape must be those of the kind of cell.");
     if (dx.is_none()) dx = empty<T>({N, I});
-    const nb::object dh0 = empty<T>({B, H}), dc0 = facts.cell_state ? empty<T>({B, H}) : nb::none();
+    const nb::object dh0 = empty<T>({B, H}), dc0 = traits.cell_state ? empty<T>({B, H}) : nb::none();
     const nb::object dWx = empty<T>({I, GH}), dWh = empty<T>({H, GH}), db = empty<T>({GH});
     const index V = in.vector_count();
     const nb::object dvectors = V ? empty<T>({V * H}) : nb::none();
     const Array dx_(dx, "dx", true), dh0_(dh0, "dh0", true), dc0_(dc0, "dc0", true), dWx_(dWx, "dWx", true),
         dWh_(dWh, "dWh", true), db_(db, "db", true), dvectors_(dvectors, "dvectors", true);
     const Result<T> dx_to(dx_, dx_.data<T>({N, I}),
-                          {&batch.x, &tape.y, &tape.gates, &tape.inner, &tape.fresh, &tape.dy, &batch.zone_h,
+                          {&batch.x, &tape.y, &tape.gates, &tape.inner, &tape.before_zoneout, &tape.dy, &batch.zone_h,
                            &batch.zone_c, &in.vectors});
     const BackwardArrays<T> arrays = {batch.x.data<const T>({N, I}),
                                       batch.x.row_stride(),
                                       batch.h0.packed<const T>({B, H}),
                                       batch.c0.packed<const T>({B, H}),
                                       batch.mask.packed<const T>({B, H}),
-                                      batch.zones<T>(in.facts(), H),
+                                      batch.zones<T>(in.traits(), H),
                                       tape.y.data<const T>({N, H}),
                                       tape.y.row_stride(),
                                       tape.gates.packed<const T>({N, GH}),
                                       tape.inner.packed<const T>({N, H}),
-                                      tape.fresh.packed<const T>({N, H}),
+                                      tape.before_zoneout.packed<const T>({N, H}),
                                       tape.dy.data<const T>({N, H}),
                                       tape.dy.row_stride(),
                                       tape.dh.packed<const T>({B, H}),
@@ -181,12 +184,13 @@ nb::object backward_of(const LayerArguments& in, const BatchArguments& batch, bo
 
 nb::object backward_call(Kind kind, nb::handle x, nb::handle lengths, bool reverse, nb::handle Wx, nb::handle Wh,
                          nb::handle b, nb::handle vectors, nb::handle h0, nb::handle c0, nb::handle y, nb::handle gates,
-                         nb::handle inner, nb::handle fresh, nb::handle dy, nb::handle dh, nb::handle dc, nb::object dx,
-                         nb::handle mask, nb::handle zone_h, nb::handle zone_c, const ChosenOptions* options) {
+                         nb::handle inner, nb::handle before_zoneout, nb::handle dy, nb::handle dh, nb::handle dc,
+                         nb::object dx, nb::handle mask, nb::handle zone_h, nb::handle zone_c,
+                         const ChosenOptions* options) {
     const LayerArguments in{kind, Wx, Wh, b, vectors, options};
     const BatchArguments batch = {{x, "x"},       {lengths, "lengths"}, {h0, "h0"},        {c0, "c0"},
                                   {mask, "mask"}, {zone_h, "zone_h"},   {zone_c, "zone_c"}};
-    const TapeArguments tape = {{y, "y"},   {gates, "gates"}, {inner, "inner"}, {fresh, "fresh"},
+    const TapeArguments tape = {{y, "y"},   {gates, "gates"}, {inner, "inner"}, {before_zoneout, "before_zoneout"},
                                 {dy, "dy"}, {dh, "dh"},       {dc, "dc"}};
     return batch.x.is_float32() ? backward_of<float>(in, batch, reverse, tape, dx)
                                 : backward_of<double>(in, batch, reverse, tape, dx);
@@ -243,12 +247,13 @@ NB_MODULE(_native, m) {
     m.def("forward", forward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "vectors"_a.none() = nb::none(), "h0"_a.none() = nb::none(), "c0"_a.none() = nb::none(),
           "y"_a.none() = nb::none(), "gates"_a.none() = nb::none(), "inner"_a.none() = nb::none(),
-          "fresh"_a.none() = nb::none(), "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
+          "before_zoneout"_a.none() = nb::none(), "mask"_a.none() = nb::none(), "zone_h"_a.none() = nb::none(),
           "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none(),
-          "y, h, c of a packed batch; c is None where there is none. The tape goes into gates, inner and fresh.");
+          "y, h, c of a packed batch; c is None where there is none. The tape goes into gates, inner and "
+          "before_zoneout.");
     m.def("backward", backward_call, "kind"_a, "x"_a, "lengths"_a, "reverse"_a, "Wx"_a, "Wh"_a, "b"_a,
           "vectors"_a.none(), "h0"_a.none(), "c0"_a.none(), "y"_a, "gates"_a.none(), "inner"_a.none(),
-          "fresh"_a.none() = nb::none(), "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(),
+          "before_zoneout"_a.none() = nb::none(), "dy"_a.none() = nb::none(), "dh"_a.none() = nb::none(),
           "dc"_a.none() = nb::none(), "dx"_a.none() = nb::none(), "mask"_a.none() = nb::none(),
           "zone_h"_a.none() = nb::none(), "zone_c"_a.none() = nb::none(), "options"_a.none() = nb::none(),
           "dx, dh0, dc0, dWx, dWh, db, dvectors from the tape of forward; dc0 and dvectors are None where there are "

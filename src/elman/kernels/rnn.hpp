@@ -32,7 +32,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
             const index n = s.units - unit;
             vec<T> h = bounded_activation(s.options.gates[0], s.options.clip, load(sums));
             if (is_there(s.zones.h)) {
-                if (s.fresh) store(s.fresh + row * s.units + unit, h, n);
+                if (s.before_zoneout) store(s.before_zoneout + row * s.units + unit, h, n);
                 h = zone_out(s.zones.h, s.zones.ldh, row, unit, n, load(state_before(s, t, b) + unit), h);
             }
             put_state(s, t, b, unit, h);
@@ -51,7 +51,7 @@ template <class Scalar, int U> struct Rnn : OnePass<Rnn<Scalar, U>, Scalar> {
             dh += load(dy, n);
         }
         const vec<T> past = zoned_past(s.zones.h, s.zones.ldh, row, unit, n, dh);
-        const T* const h = is_there(s.zones.h) ? s.fresh + row * s.units + unit : y;
+        const T* const h = is_there(s.zones.h) ? s.before_zoneout + row * s.units + unit : y;
         const vec<T> dz = bounded_back(s.options.gates[0], dh, load(h, n));
         store(s.dh + b * padded<Rnn>(s.units) + unit, past);
         store(dz_row(s, t, b) + unit, dz);

@@ -59,7 +59,7 @@ public:
         : packed_(std::move(packed)),
           h_(Memory<T>::zeros(elements({2, batch, packed_->sizes.ldh}))),
           c_(Memory<T>::zeros(has_c() ? elements({batch, packed_->sizes.padded_units}) : 0)),
-          reset_h_(facts_of(packed_->layer().kind).reset_before ? elements({3, batch, packed_->sizes.ldh}) : 0),
+          reset_h_(traits_of(packed_->layer().kind).reset_before ? elements({3, batch, packed_->sizes.ldh}) : 0),
           first_(batch),
           length_(batch, 1),
           active_{batch, batch} {
@@ -80,7 +80,7 @@ public:
     index batch() const { return f_.batch.sequences; }
     index inputs() const { return f_.inputs; }
     index units() const { return f_.units; }
-    bool has_c() const { return facts_of(packed_->layer().kind).cell_state; }
+    bool has_c() const { return traits_of(packed_->layer().kind).cell_state; }
     const std::shared_ptr<const PackedLayer<T>>& packed() const { return packed_; }
 
     // x (B, I) to y (B, H).

@@ -190,7 +190,7 @@ public:
     TypedPacked(const LayerArguments& in, const Array& zone_h, const Array& zone_c) {
         const Layer<T> layer = in.layer<T>();
         const index H = in.units();
-        if (bool(zone_c) != (zone_h && in.facts().cell_state))
+        if (bool(zone_c) != (zone_h && in.traits().cell_state))
             throw nb::value_error("The zones must be those of the states of the kind of cell.");
         packed_ = std::make_shared<const PackedLayer<T>>(layer, zone_h.packed<const T>({1, H}),
                                                          zone_c.packed<const T>({1, H}));

@@ -17,7 +17,7 @@ from elman.checks import Array, DtypeError, ShapeError
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Columns
 from elman.tables.frames import Frame, entries_of, first_entry
-from elman.tables.panel import Form, Gaps, Panel
+from elman.tables.panel import DataForm, Gaps, Panel
 from elman.tables.places import Where, is_missing, show, words
 from elman.tables.roles import Label, Roles, holds_names, lone_time
 from elman.tables.stamps import Stamps, time_kind
@@ -26,7 +26,7 @@ BESIDE = ("exogenous", "past")  # the roles of columns beside the target
 
 
 @dataclass(frozen=True)
-class TableForm(Form):
+class TableForm(DataForm):
     """A table; forecasts become one of the same kind, with the stamps that follow."""
 
     frame: Frame  # without rows
@@ -107,7 +107,7 @@ class TableForm(Form):
 
 
 @dataclass(frozen=True)
-class TablesForm(Form):
+class TablesForm(DataForm):
     """A list of tables, one per series; forecasts become a list of such."""
 
     forms: tuple[TableForm, ...]
@@ -141,7 +141,7 @@ class TablesForm(Form):
         return [form.write([part], levels) for form, part in zip(self.forms, forecasts, strict=True)]
 
 
-def tables_of(form: Form) -> tuple[TableForm, ...]:
+def tables_of(form: DataForm) -> tuple[TableForm, ...]:
     """The tables of a form; none where it is one of arrays."""
     return form.forms if isinstance(form, TablesForm) else (form,) if isinstance(form, TableForm) else ()
 

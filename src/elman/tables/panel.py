@@ -24,7 +24,7 @@ from elman.tables.places import Where, check_finite, is_collection, real_numbers
 FILLS = ("forward", "interpolate")
 
 
-class Form:
+class DataForm:
     """How the user handles series: what an error calls them, and how forecasts go back."""
 
     many: bool  #: many series, as a list or by an id
@@ -47,7 +47,7 @@ class Form:
         """The forecasts of each series, (horizon, V), or (horizon, V, Q) for Q `levels`, in the user's form."""
         raise NotImplementedError
 
-    def ended(self) -> Form:
+    def ended(self) -> DataForm:
         """The form without what tells the rows that were read: as much as is needed to go on from their end."""
         return self
 
@@ -68,7 +68,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class ArrayForm(Form):
+class ArrayForm(DataForm):
     """Arrays: one series (time,), variables of one clock (time, V), or a list of such."""
 
     many: bool
@@ -146,7 +146,7 @@ class Panel:
     values: list[Array]
     known: list[Array]
     past: list[Array]
-    form: Form
+    form: DataForm
     fill: str | None = None
 
     @property

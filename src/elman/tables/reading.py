@@ -12,7 +12,7 @@ from elman.checks import Array, ShapeError
 from elman.tables.beside import read_beside
 from elman.tables.frames import Frame, check_no_groups, is_table
 from elman.tables.long import BESIDE, TableForm, TablesForm, read_table, tables_of
-from elman.tables.panel import FILLS, Form, Gaps, Panel, read_arrays, read_columns
+from elman.tables.panel import FILLS, DataForm, Gaps, Panel, read_arrays, read_columns
 from elman.tables.places import few, has, is_collection, show
 
 
@@ -39,7 +39,9 @@ def read(series: Any, exogenous: Any, past: Any, names: tuple[Any, Any, Any], fi
     return _together(panels, one, fill)
 
 
-def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | None, again: Mapping[str, Any]) -> Panel:
+def read_like(
+    form: DataForm, series: Any, exogenous: Any, past: Any, fill: str | None, again: Mapping[str, Any]
+) -> Panel:
     """Series in the form of those before; a table has the same columns, also where they are named `again`."""
     tables, beside = _tables(series), {"exogenous": exogenous, "past": past}
     like = next(iter(tables_of(form)), None)
@@ -62,7 +64,7 @@ def read_like(form: Form, series: Any, exogenous: Any, past: Any, fill: str | No
     return _together(panels, one, fill)
 
 
-def read_future(form: Form, future: Any, horizon: int, count: int, fill: str | None) -> list[Array]:
+def read_future(form: DataForm, future: Any, horizon: int, count: int, fill: str | None) -> list[Array]:
     """The columns known ahead, (horizon, K) for each of `count` series of that form; NaN where there is none."""
     gaps = Gaps(fill, some=False)
     if isinstance(form, TableForm):

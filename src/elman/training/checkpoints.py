@@ -30,7 +30,7 @@ from elman.training.state import TrainingState
 from elman.training.user_code import name_of
 
 #: Of the files; 1 had no checksum, no first weights, and told functions by their names alone, 2 no `stopped`.
-VERSION = 3
+CHECKPOINT_VERSION = 3
 Identity = dict[str, str]  # what a run was asked, argument -> a text that differs where the argument does
 
 #: The arguments that may differ where a run goes on: none of them changes the shape or the order of what is trained.
@@ -170,7 +170,7 @@ class CheckpointWriter:
         tensors |= named(carried=dict(enumerate(carried)))
         tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
         header = {
-            "version": VERSION,
+            "version": CHECKPOINT_VERSION,
             "python": sys.implementation.cache_tag,
             **self._facts,
             "numbers": {name: getattr(state, name) for name in NUMBERS},

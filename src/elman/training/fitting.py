@@ -15,7 +15,7 @@ from elman.files import check_path, checksum
 from elman.layers import Layer
 from elman.layers.nesting import flat_nodes
 from elman.network import Network
-from elman.plan import check_steps
+from elman.packed import check_steps
 from elman.sequences import Sequences
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
 from elman.training.examples import Examples, Losses, read_examples, read_losses

@@ -85,10 +85,10 @@ class History:
 
         It is an index into the arrays: 0 for the first epoch.
         """
-        judged = self.loss if self.validation_loss is None else self.validation_loss
-        if len(judged) == 0:
+        watched = self.loss if self.validation_loss is None else self.validation_loss
+        if len(watched) == 0:
             raise ValueError("a history must have at least one epoch to have a best one. Got none.")
-        return int(np.argmin(np.where(np.isnan(judged), np.inf, judged)))
+        return int(np.argmin(np.where(np.isnan(watched), np.inf, watched)))
 
     def __repr__(self) -> str:
         if len(self) == 0:
@@ -120,9 +120,9 @@ class History:
         single = "o" if len(self) == 1 else None  # a line of one point would not be seen
         for values, label, color in zip(losses, ("training", "validation"), ("#4c72b0", "#dd8452"), strict=False):
             ax.plot(x, values, label=label, color=color, linewidth=1.8, marker=single)
-        judged = losses[-1]
-        label = f"best: {judged[best]:.4g} at epoch {best}"
-        ax.plot([best], [judged[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
+        watched = losses[-1]
+        label = f"best: {watched[best]:.4g} at epoch {best}"
+        ax.plot([best], [watched[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
         _dress(ax, np.concatenate(losses))
         if path is not None:
             replace_figure(path, figure)

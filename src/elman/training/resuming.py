@@ -20,7 +20,16 @@ from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import check_source, checksum
 from elman.saving import field, read_described
-from elman.training.checkpoints import CHANGEABLE, NUMBERS, VERSION, Checkpoint, Identity, ancestry, flatten, named
+from elman.training.checkpoints import (
+    CHANGEABLE,
+    CHECKPOINT_VERSION,
+    NUMBERS,
+    Checkpoint,
+    Identity,
+    ancestry,
+    flatten,
+    named,
+)
 from elman.training.history import COLUMNS, measured
 from elman.training.optimizers import Optimizer
 from elman.training.state import TrainingState, generators
@@ -49,7 +58,7 @@ def read_checkpoint(checkpoint: Checkpoint) -> Saved | None:
     with open(check_source("checkpoint", name), "rb") as file:
         content = file.read()
     with _refusing(name):
-        header, tensors = read_described(content, "elman_checkpoint", VERSION)
+        header, tensors = read_described(content, "elman_checkpoint", CHECKPOINT_VERSION)
         _check_header(header)
     return Saved(name, header, tensors)
 

@@ -248,12 +248,12 @@ class Run:
 
     def _carry(self, state: TrainingState, window: Window, start: object, end: object) -> object:
         """The recurrent state before the next window of these sequences, of those that reach it."""
-        if not window.onward:
+        if not window.next_begin:
             return None
         assert window.end is not None
-        if window.onward < window.end:  # windows that overlap: the state is that of the steps between their beginnings
-            if window.onward > window.begin:
-                between = self.data.x.take(window.sequences, window.begin, window.onward)
+        if window.next_begin < window.end:  # windows overlap: the state is that of the steps between their beginnings
+            if window.next_begin > window.begin:
+                between = self.data.x.take(window.sequences, window.begin, window.next_begin)
                 _, start, _ = self.net.run(between, start, state.noise, keep=False)
             end = start
         return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
@@ -305,8 +305,8 @@ class Run:
                     losses, _ = _losses(self.losses[k], output, target, backward=False)
                     totals[k] += float((losses if w is None else losses * w).sum(dtype=np.float64))
                     weights[k] += _weight(target, w)
-            if window.onward:
-                state = select(end, np.flatnonzero(lengths[window.sequences] > window.onward))
+            if window.next_begin:
+                state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
             held.release()
         return sum(total / weight for total, weight in zip(totals, weights, strict=True))
 
@@ -315,7 +315,7 @@ class Run:
     ) -> FloatingPointError:
         sizes = {name: float(np.abs(g).max(initial=0)) for name, g in gradients.items()}
         name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
-        steps = f", steps {window.fresh} to {window.end - 1}" if window.end is not None else ""
+        steps = f", steps {window.first_counted} to {window.end - 1}" if window.end is not None else ""
         what = "weights" if more else "loss and gradients"
         return FloatingPointError(
             f"{what} must stay finite. Got a loss of {loss:.6g} in epoch {state.epoch + 1} of "

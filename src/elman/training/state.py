@@ -68,8 +68,8 @@ class TrainingState:
 
     def measure(self, validation_loss: float | None) -> None:
         """Makes the record of the epoch whose updates are done."""
-        updates, judged = max(1, self.update), math.nan if validation_loss is None else validation_loss
-        self.ending = [(self.mean_loss(), judged, self.rate / updates, self.norm / updates, self.seconds)]
+        updates, validation = max(1, self.update), math.nan if validation_loss is None else validation_loss
+        self.ending = [(self.mean_loss(), validation, self.rate / updates, self.norm / updates, self.seconds)]
 
     def end_epoch(self, seed: int, keep_best: bool) -> None:
         """Puts the epoch on record and begins the next one."""

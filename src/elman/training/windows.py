@@ -4,8 +4,8 @@ Truncated backpropagation through time (Williams and Peng 1990) cuts each batch 
 an update every k1 steps, through the last k2:
 
     steps     0 ........ k1 ....... 2 k1 ...... 3 k1
-    window 2        [ carried | fresh       ]           ends at 2 k1, begins k2 earlier; the loss of its last k1
-    window 3                     [ carried | fresh ]    steps counts. The state at its beginning comes from before.
+    window 2        [ carried | new         ]           ends at 2 k1, begins k2 earlier; the loss of its last k1
+    window 3                     [ carried | new   ]    steps counts. The state at its beginning comes from before.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ POOL = 50  #: batches among which sequences are sorted by length
 
 
 class Window(NamedTuple):
-    """The steps `begin` to `end` of some sequences, of which those from `fresh` on count."""
+    """The steps `begin` to `end` of some sequences, of which those from `first_counted` on count."""
 
-    sequences: Array  # indices of those that have fresh steps
+    sequences: Array  # indices of those that have steps that count
     begin: int
-    fresh: int
+    first_counted: int
     end: int | None  # None: as far as each sequence goes
-    onward: int  # where the next window of these sequences begins; 0: it needs no state
+    next_begin: int  # where the next window of these sequences begins; 0: it needs no state
 
     def cut(self, examples: Examples) -> Cut:
         """The steps of the window."""
@@ -43,12 +43,12 @@ class Window(NamedTuple):
         for target in examples.targets:
             y = target.y.take(self.sequences, self.begin, self.end)
             weight = None if target.weight is None else target.weight.take(self.sequences, self.begin, self.end).values
-            if self.fresh > self.begin:
+            if self.first_counted > self.begin:
                 starts = y.layout.starts
                 assert starts is not None
                 step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
-                fresh = (step >= self.fresh).astype(np.float64)
-                weight = fresh if weight is None else weight * fresh
+                counted = (step >= self.first_counted).astype(np.float64)
+                weight = counted if weight is None else weight * counted
             targets.append((y, weight))
         return x, targets
 
@@ -78,10 +78,12 @@ def windows(chosen: list[Array], lengths: Array, truncate: Truncate | None) -> I
             continue
         every, through = truncate
         longest = int(lengths[batch].max())
-        for fresh in range(0, longest, every):
-            onward = fresh + 2 * every - through if fresh + every < longest else 0
-            begin = max(0, fresh + every - through)
-            yield Window(batch[lengths[batch] > fresh], begin, fresh, fresh + every, max(0, onward))
+        for first_counted in range(0, longest, every):
+            next_begin = first_counted + 2 * every - through if first_counted + every < longest else 0
+            begin = max(0, first_counted + every - through)
+            yield Window(
+                batch[lengths[batch] > first_counted], begin, first_counted, first_counted + every, max(0, next_begin)
+            )
 
 
 def read_truncate(value: Any) -> Truncate | None:

@@ -19,7 +19,7 @@ from elman.interop.files import named
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
 from elman.layers.nesting import flat_nodes, placed_layers
 from elman.network import Network
-from elman.plan import check_steps
+from elman.packed import check_steps
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

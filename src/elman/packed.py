@@ -17,11 +17,11 @@ from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nod
 if TYPE_CHECKING:
     from elman.network import Network
 
-#: The plans in use, by their key: streams that come out of pickles share them too.
-_plans: weakref.WeakValueDictionary[bytes, Plan] = weakref.WeakValueDictionary()
+#: The packed networks in use, by their key: streams that come out of pickles share them too.
+_in_use: weakref.WeakValueDictionary[bytes, PackedNetwork] = weakref.WeakValueDictionary()
 
 
-class Plan:
+class PackedNetwork:
     """A network as it was at one moment, with its weights packed. It never changes."""
 
     def __init__(self, net: Network, key: bytes | None = None) -> None:
@@ -48,15 +48,15 @@ class Plan:
             self.reads.append(None if reads == (value - 1,) else reads)
         names = [self.net.names[i] for i in self.net.graph.outputs]
         self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
-        ready = [_ready(layer) for layer in self.layers]
+        made = [_ready(layer) for layer in self.layers]
         # What makes the steppers of those with states, and the functions of those without.
-        self.packed = [one if layer.stateful else None for one, layer in zip(ready, self.layers, strict=True)]
-        self.rows = [None if layer.stateful else one for one, layer in zip(ready, self.layers, strict=True)]
+        self.ready = [one if layer.stateful else None for one, layer in zip(made, self.layers, strict=True)]
+        self.rows = [None if layer.stateful else one for one, layer in zip(made, self.layers, strict=True)]
         self.first = [layer.first_state(1) if layer.stateful else () for layer in self.layers]
         self.begins_at_0 = not any(array.any() for state in self.first for array in state)
         self._made_of = _facts(net)
         self._key = key or uuid.uuid4().bytes
-        _plans[self._key] = self
+        _in_use[self._key] = self
 
     def fits(self, net: Network) -> bool:
         """Whether the network is still the same: its layers, their options, and every bit of its weights."""
@@ -65,16 +65,16 @@ class Plan:
         mine = self.net.weights
         return all(np.array_equal(_bits(array), _bits(mine[name])) for name, array in net.weights.items())
 
-    def __deepcopy__(self, memo: Any) -> Plan:
+    def __deepcopy__(self, memo: Any) -> PackedNetwork:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _plan, (self._key, self.net)
+        return _shared, (self._key, self.net)
 
 
-def _plan(key: bytes, net: Network) -> Plan:
-    """The plan of a pickle: the one that is here already, where it is in use."""
-    return _plans.get(key) or Plan(net, key)
+def _shared(key: bytes, net: Network) -> PackedNetwork:
+    """The packed network of a pickle: the one that is here already, where it is in use."""
+    return _in_use.get(key) or PackedNetwork(net, key)
 
 
 def _facts(net: Network) -> list[Any]:
