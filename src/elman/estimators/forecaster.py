@@ -340,8 +340,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _score_origins(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
         """Forecasts from the given ends, by what was known before the first of each series, beside what came."""
         forecasts = self._training.forecast(self.networks_, panel, self._scale(panel, firsts), self._spec, ends)
-        levels, point = self._training.levels, self._training.point
-        return scored(panel, ends, forecasts, levels, point, naive_season(self.season))
+        return scored(panel, ends, forecasts, self._training, naive_season(self.season))
 
     def _read_again(self, series: Any, exogenous: Any, past: Any, said: Mapping[str, Any] = {}) -> Panel:
         """Series like those of the training; `said` are the columns that the user names again."""
