@@ -211,13 +211,13 @@ def test_an_open_gap_longer_than_a_window_keeps_its_last_value():
 @pytest.mark.parametrize(("difference", "log", "spread"), [(0, False, True), (2, False, False), (3, True, True)])
 def test_real_targets_come_back_as_the_values(shared, difference, log, spread):
     rng = np.random.default_rng(17)
-    plan = WindowSpec(6, 5, 1, "mean", spread, shared, difference, log, (3, 0, 0))
+    spec = WindowSpec(6, 5, 1, "mean", spread, shared, difference, log, True, (), (3, 0, 0))
     for fill in ("forward", "interpolate"):
         y = with_gaps(rng, rng.uniform(1, 9, size=(50, 3)), 1)
         panel = read_arrays(y, fill=fill)
-        part = windows.scale(panel, plan, windows.measure(panel, plan, [30], True))[0]
-        ends = np.arange(plan.first_end, 46)
-        ends = ends[windows.ready(part, plan, ends).all(axis=1)]
+        part = windows.scale(panel, spec, windows.measure(panel, spec, [30]))[0]
+        ends = np.arange(spec.first_end, 46)
+        ends = ends[windows.ready(part, spec, ends).all(axis=1)]
         each = 3 if shared else 1
         x = np.zeros((len(ends) * each, plan.steps, plan.features), np.float32)
         f = np.empty((len(ends) * each, plan.horizon, plan.together), np.float32)
@@ -236,7 +236,7 @@ def test_filled_values_are_no_targets():
     given = {**TINY, "epochs": 20, "horizon": 1, "window": 4, "level": None, "standardize": False}
     found = Forecaster(fill="forward", **given).fit(y)
     panel = read_arrays(y, fill="forward")
-    part = windows.scale(panel, found._spec, windows.measure(panel, found._spec, [60], False))
+    part = windows.scale(panel, found._spec, windows.measure(panel, found._spec, [60]))
     x, target, real = windows.examples(part, found._spec, [np.arange(4, 60)])
     assert real is None
     assert len(x) == 53

@@ -40,7 +40,7 @@ def small(horizon=4, **settings):
 def plan(**settings):
     defaults = {
         "window": 8, "horizon": 5, "segment": 2, "level": "last", "spread": False, "shared": True, "difference": 0,
-        "log": False, "widths": (3, 0, 0),
+        "log": False, "standardize": True, "levels": (), "widths": (3, 0, 0),
     }  # fmt: skip
     return WindowSpec(**{**defaults, **settings})
 
@@ -55,7 +55,7 @@ def test_targets_come_back_as_the_values(shared, level, difference, log, spread)
     p = plan(shared=shared, level=level, difference=difference, log=log, spread=spread)
     y = rng.uniform(1, 9, size=(31, 3))
     panel = read_arrays(y)
-    part = windows.scale(panel, p, windows.measure(panel, p, [20], True))[0]
+    part = windows.scale(panel, p, windows.measure(panel, p, [20]))[0]
     ends = np.array([p.first_end, 17, 26])
     each = 3 if shared else 1
     for _ in range(2):
@@ -72,7 +72,7 @@ def test_what_a_window_holds():
     p = plan(widths=(2, 1, 3), horizon=4, level=None)
     y, known, past = rng.normal(size=(30, 2)), rng.normal(size=(30, 1)), rng.normal(size=(30, 3))
     panel = read_arrays(y, known, past)
-    part = windows.scale(panel, p, windows.measure(panel, p, [30], True))[0]
+    part = windows.scale(panel, p, windows.measure(panel, p, [30]))[0]
     x, target, real = windows.examples([part], p, [np.array([11, 20])])
     assert real is None
     assert x.dtype == target.dtype == np.float32

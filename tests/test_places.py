@@ -246,6 +246,6 @@ def test_constants_and_what_rounding_makes_of_them():
     steps = 1e6 + 0.1 * np.arange(50)  # differences that are 0.1 but for rounding
     forecaster = Forecaster(horizon=2, window=4, difference=1, **TINY).fit(steps)
     np.testing.assert_allclose(forecaster.predict(), 1e6 + 0.1 * np.array([50, 51]), atol=0.3)
-    assert elman.estimators.windows.measure(forecaster._end, forecaster._spec, [5], True).values[
-        0
-    ].scale == pytest.approx([0.1])
+    assert elman.estimators.windows.measure(forecaster._end, forecaster._spec, [5]).values[0].scale == pytest.approx(
+        [0.1]
+    )

@@ -133,7 +133,7 @@ def test_files_that_are_refused(tmp_path):
     write(path, tensors, {**good, "version": 3})
     refused(path, "'version' must be from 1 to 2. Got 3")
     save_file(tensors, path)
-    refused(path, "field 'elman'")
+    refused(path, "must be the weights of")
     write(path, {**tensors, "0.Wh": tensors["0.Wh"][:2]}, good)
     refused(path, "0.Wh must have shape (3, 12). Got (2, 12).")
     write(path, {k: v for k, v in tensors.items() if k != "1.b"}, good)
@@ -199,7 +199,7 @@ def test_the_content_of_a_file_is_read_as_the_file(tmp_path, kind):
     again.layers[0].W += 1
     assert bytes(content) == (tmp_path / "net").read_bytes()
     for wrong in (content[:-1], content[:40], kind(b""), kind(bytes(84_000))):
-        with pytest.raises(elman.FormatError, match="what path holds cannot be loaded: it must be a whole") as caught:
+        with pytest.raises(elman.FormatError, match="the bytes.* must be a") as caught:
             elman.load(wrong)
         assert len(str(caught.value)) < 300
 
@@ -214,7 +214,7 @@ def test_every_changed_bit_is_seen(tmp_path):
     for bit in [*range(8 * begin), *rng.choice(np.arange(8 * begin, 8 * len(content)), 1000, replace=False)]:
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(elman.FormatError, match="what path holds cannot be loaded"):
+        with pytest.raises(elman.FormatError, match="the bytes.* must "):
             elman.load(flipped)
 
 

@@ -42,7 +42,7 @@ _NAMES = {
         Repeat Reverse Scale Tape
     """,
     "network": "Network",
-    "saving": "load",
+    "opening": "load",
     "streaming": "Stream",
     "training": """
         SGD AbsoluteError Adam AdamW BinaryCrossEntropy Checkpoint CosineSchedule CrossEntropy History Huber

@@ -72,7 +72,7 @@ from elman.layers import Reverse as Reverse
 from elman.layers import Scale as Scale
 from elman.layers import Tape as Tape
 from elman.network import Network as Network
-from elman.saving import load as load
+from elman.opening import load as load
 from elman.streaming import Stream as Stream
 from elman.training import SGD as SGD
 from elman.training import AbsoluteError as AbsoluteError

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,8 +28,13 @@ VERSION = 2
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
+    replace(path, described("elman", {"version": VERSION, "network": network_entry(net)}, net.weights))
+
+
+def network_entry(net: Layer) -> Any:
+    """A network in a description, beside which its tensors stand; refuses what would not come back as it is."""
     _check_kinds(net)
-    replace(path, described("elman", {"version": VERSION, "network": describe_config(net)}, net.weights))
+    return describe_config(net)
 
 
 def _check_kinds(net: Layer) -> None:
@@ -59,33 +65,24 @@ def load(
     cells: Mapping[str, Cell] | None = None,
     layers: Iterable[type[Layer]] = (),
 ) -> Network:
-    """Reads a network that `Network.save` wrote; its outputs are the same to the last bit.
-
-    `path` is that of the file, or its content as bytes. `cells` gives the cells of your own that the file names,
-    name -> `elman.Cell`, and `layers` the classes of your own layers, ``[MyLayer]``. Raises `FormatError`, naming the
-    file and the field, for a file that is cut short or changed, of another kind or version, or whose shapes do not fit;
-    `FileNotFoundError` where there is none. Nothing in a file is ever executed.
-
-    >>> import elman, tempfile, numpy as np
-    >>> net = elman.Network([elman.RNN(2, 3, seed=0)])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     net.save(folder + "/net.safetensors")
-    ...     same = elman.load(folder + "/net.safetensors")
-    >>> np.array_equal(net.layers[0].Wx, same.layers[0].Wx)
-    True
-    """
-    cells, kinds = _read_cells(cells), _read_kinds(layers)
-    name, content = _content(path)
+    """Reads a network that `Network.save` wrote; see `elman.load`."""
+    cells, kinds = own_parts(cells, layers)
+    name, content = read_file(path)
     try:
         description, tensors = read_described(content, "elman", VERSION)
-        return _build(_config(description, cells, kinds), tensors)
+        _check_fields(description, ("version", "network"), "its description")
+        entry = field(description, "network", dict, "its description")
+        return read_network(entry, tensors, description["version"], cells, kinds)
     except (ValueError, RecursionError) as error:  # what a file can cause; all else is a fault of the library
         raise FormatError(f"{name} cannot be loaded: {error}") from error
 
 
+def own_parts(cells: Any, layers: Any) -> tuple[Mapping[str, Cell], dict[str, type[Layer]]]:
+    """The cells of one's own, and all classes of layers, by the names that files call them."""
+    return _read_cells({} if cells is None else cells), _read_kinds(layers)
+
+
 def _read_cells(cells: Any) -> Mapping[str, Cell]:
-    if cells is None:
-        return {}
     if not isinstance(cells, Mapping) or not all(isinstance(cell, Cell) for cell in cells.values()):
         raise TypeError(f"cells must be a mapping of names to cells, elman.Cell. Got {show(cells)}.")
     return cells
@@ -102,10 +99,10 @@ def _read_kinds(layers: Any) -> dict[str, type[Layer]]:
     return {**LAYERS, **{kind.__name__: kind for kind in own}}
 
 
-def _content(path: Any) -> tuple[str, bytes]:
-    """The bytes of a network, with the name under which errors speak of them."""
+def read_file(path: Any) -> tuple[str, bytes]:
+    """The bytes of a file, with the name under which errors speak of them."""
     if isinstance(path, (bytes, bytearray, memoryview)):
-        return "what path holds", bytes(path)
+        return "the bytes", bytes(path)
     name = check_source("path", path)
     with open(name, "rb") as file:
         return show(name), file.read()
@@ -115,7 +112,24 @@ def _content(path: Any) -> tuple[str, bytes]:
 _KINDS = {
     "elman": "a network, which elman.load reads",
     "elman_checkpoint": "a checkpoint, with which elman.fit goes on",
+    "elman_estimator": "an estimator, which elman.load reads",
 }
+_HEAD = 2**20
+_KEY = re.compile(rb'"(elman\w*)":\s*"')
+
+
+def beginning(path: Any) -> bytes:
+    """The first bytes of a file, by its path or its content: what tells its kind."""
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        return bytes(path[:_HEAD])
+    with open(check_source("path", path), "rb") as file:
+        return file.read(_HEAD)
+
+
+def key_of(head: bytes) -> str | None:
+    """The key of the description in a safetensors file, of which these are the first bytes; None where it has none."""
+    found = _KEY.search(head) if head[8:9] == b"{" else None
+    return next((key for key in _KINDS if found and key.encode() == found[1]), None)
 
 
 def described(key: str, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
@@ -150,12 +164,12 @@ def read_described(content: bytes, key: str, newest: int) -> tuple[Any, dict[str
 _NETWORK = ("layers", "nodes", "outputs")  # the last two of graphs alone
 
 
-def _config(description: Any, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]) -> Any:
-    """The network's config in a description, of known form; see `_layers`."""
-    _check_fields(description, ("version", "network"), "its description")
-    config = field(description, "network", dict, "its description")
-    _check_fields(config, _NETWORK, "the network")
-    return _layers(config, "the network", description["version"], cells, kinds)
+def read_network(
+    entry: Any, tensors: Mapping[str, Array], version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
+) -> Network:
+    """The network of a description, from the tensors that are its own; see `network_entry`."""
+    _check_fields(entry, _NETWORK, "the network")
+    return _build(_layers(entry, "the network", version, cells, kinds), tensors)
 
 
 def field(value: Any, name: str, kind: type, place: str) -> Any:

@@ -23,8 +23,8 @@ import numpy as np
 from elman import checks
 from elman.checks import Array
 from elman.estimators import windows
-from elman.estimators.members import TrainingSettings, warn_left_out
-from elman.estimators.windows import WindowSpec
+from elman.estimators.members import warn_left_out
+from elman.estimators.spec import WindowSpec
 from elman.files import replace_figure
 from elman.tables.panel import Filled, Panel
 
@@ -170,11 +170,9 @@ def seasonal_naive(y: Filled, ends: Array, horizon: int, season: int) -> Array:
     return y.seen(ends[:, None] + ahead - season * (ahead // season + 1), ends[:, None])
 
 
-def scored(
-    panel: Panel, ends: Sequence[Array], forecasts: Sequence[Array], training: TrainingSettings, season: int
-) -> Backtest:
-    """A `Backtest` of forecasts (n, horizon, V, Q) from the given ends, as they were trained."""
-    levels, point = training.levels, training.point
+def scored(panel: Panel, ends: Sequence[Array], forecasts: Sequence[Array], spec: WindowSpec, season: int) -> Backtest:
+    """A `Backtest` of forecasts (n, horizon, V, Q) from the given ends."""
+    levels, point = spec.levels, spec.point
     horizon, form, series = forecasts[0].shape[1], panel.form, panel.values
     actuals = [y[e[:, None] + np.arange(horizon)] for y, e in zip(series, ends, strict=True)]
     filled = [Filled.read(y, panel.fill) for y in series]

@@ -184,6 +184,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         self.classes_ = classes
         return self
 
+    def _outputs(self) -> int:
+        return len(self.classes_)
+
     def predict_proba(self, X: Any) -> Array:
         """(n, classes): the probability of each class, in the order of `classes_`."""
         return softmax(self._run(self._read_again(X)), axis=-1)

@@ -9,7 +9,7 @@ sections 3.2 and 3.3; quantiles as in Wen et al. 2017, section 3.1; the network 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
@@ -21,19 +21,21 @@ from elman.estimators import windows
 from elman.estimators.backtest import Backtest, origins, scored, warn_of_young
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.features import warn_of_variables
-from elman.estimators.members import TrainingSettings, check_ready
-from elman.estimators.windows import Scaled, Statistics, WindowSpec, naive_season
+from elman.estimators.files import Stored
+from elman.estimators.members import TrainingSettings, check_ready, forecast, known_ahead
+from elman.estimators.spec import WindowSpec, naive_season
+from elman.estimators.windows import Scaled, Statistics
 from elman.network import Network
 from elman.tables.panel import Panel
 from elman.tables.places import check_no_y
-from elman.tables.reading import known_before, read, read_future, read_like
+from elman.tables.reading import known_before, read, read_like
 from elman.tables.words import describe
 from elman.training.checkpoints import Checkpoint
 from elman.training.history import Epoch, History
 from elman.training.losses import Loss
 
 
-class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Forecaster(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Forecasts of one series, of several variables, or of many series, `horizon` steps ahead.
 
     Parameters
@@ -136,6 +138,10 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     history_: History
     histories_: list[History]
     read_as: str
+    window_: int
+    _spec: WindowSpec
+    _statistics: Statistics
+    _end: Panel
 
     def __init__(
         self,
@@ -258,17 +264,17 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
             (horizon,), (horizon, variables), a list of such, or a table with the stamps that follow.
         """
         panel, forecasts = self._ahead(series, exogenous, past, future)
-        return panel.form.write([part[0, :, :, self._training.point] for part in forecasts])
+        return panel.form.write([part[0, :, :, self._spec.point] for part in forecasts])
 
     def predict_quantiles(
         self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None
     ) -> Any:
         """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column a level: "load_0.1"."""
         check_is_fitted(self, "networks_")
-        if not self._training.levels:
+        if not self._spec.levels:
             raise ValueError("quantiles must be given to a Forecaster that predicts them. Got None.")
         panel, forecasts = self._ahead(series, exogenous, past, future)
-        return panel.form.write([part[0] for part in forecasts], self._training.levels)
+        return panel.form.write([part[0] for part in forecasts], self._spec.levels)
 
     def backtest(
         self,
@@ -339,8 +345,8 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
 
     def _score_origins(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
         """Forecasts from the given ends, by what was known before the first of each series, beside what came."""
-        forecasts = self._training.forecast(self.networks_, panel, self._scale(panel, firsts), self._spec, ends)
-        return scored(panel, ends, forecasts, self._training, naive_season(self.season))
+        forecasts = forecast(self.networks_, panel, self._scale(panel, firsts), self._spec, ends)
+        return scored(panel, ends, forecasts, self._spec, naive_season(self.season))
 
     def _read_again(self, series: Any, exogenous: Any, past: Any, said: Mapping[str, Any] = {}) -> Panel:
         """Series like those of the training; `said` are the columns that the user names again."""
@@ -356,7 +362,7 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
     def _train(self, training: TrainingSettings, panel: Panel, spec: WindowSpec) -> None:
         seed = int(random_generator(self.random_state, self.checkpoint).randint(2**31))
         trained = training.train(panel, spec, seed)
-        self._training, self._spec, self._statistics, self._short = training, spec, trained.statistics, trained.short
+        self._spec, self._statistics = spec, trained.statistics
         self.networks_, self.network_ = trained.networks, trained.networks[0]
         self.histories_, self.history_ = trained.histories, trained.histories[0]
         self.window_ = spec.window
@@ -364,11 +370,18 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         self._end = replace(end, form=panel.form.ended())
         self.read_as = describe(panel, trained.short)
 
+    def _facts(self) -> Iterator[tuple[str, Any, Any]]:
+        yield "network_", self.network_ is self.networks_[0], True
+        for net in self.networks_:
+            yield "the features and outputs of a network", (net.input_size, net.output_size), self._spec.sizes
+        yield "window_", self.window_, self._spec.window
+        yield from windows.agreement(self._spec, self._end, self._statistics)
+
     def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:
         """Series made ready. One series is scaled as in the training, each of many as it is before its end."""
         statistics = self._statistics
         if panel.form.many or self._end.form.many:
-            own = windows.measure(panel, self._spec, ends, self._training.standardize)
+            own = windows.measure(panel, self._spec, ends)
             statistics = Statistics(own.values, statistics.known, statistics.past)
         return windows.scale(panel, self._spec, statistics)
 
@@ -377,24 +390,9 @@ class Forecaster(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no ty
         check_is_fitted(self, "networks_")
         spec = self._spec
         panel = self._end if series is None else self._read_again(series, exogenous, past)
-        panel = replace(panel, known=self._known(panel, future))
+        panel = replace(panel, known=known_ahead(panel, spec, future, self.fill))
         ends = [len(values) for values in panel.values]
         parts = windows.scale(panel, spec, self._statistics) if series is None else self._scale(panel, ends)
         check_ready(panel, parts, spec)
         lasts = [np.array([end]) for end in ends]
-        return panel, self._training.forecast(self.networks_, panel, parts, spec, lasts)
-
-    def _known(self, panel: Panel, future: Any) -> list[Array]:
-        """The exogenous columns, those of the horizon included."""
-        columns = self._spec.widths[1]
-        if not columns:
-            if future is not None:
-                raise ValueError(f"future must be left out without exogenous columns. Got {checks.describe(future)}.")
-            return panel.known
-        if future is None:
-            raise ValueError(f"future must hold {columns} exogenous columns of the horizon. Got None.")
-        horizon, count = self._spec.horizon, len(panel.values)
-        ahead = read_future(panel.form, future, horizon, count, self.fill)
-        for part in ahead:
-            checks.shape("future", part, (horizon, columns))
-        return [np.concatenate(pair) for pair in zip(panel.known, ahead, strict=True)]
+        return panel, forecast(self.networks_, panel, parts, spec, lasts)

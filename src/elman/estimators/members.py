@@ -18,12 +18,14 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack, windows
-from elman.estimators.windows import Scaled, WindowSpec
+from elman.estimators.spec import WindowSpec
+from elman.estimators.windows import Scaled
 from elman.layers import Dense, Dropout, LastStep, LastSteps
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.tables.panel import Panel, first_values
 from elman.tables.places import few
+from elman.tables.reading import read_future
 from elman.training.fitting import fit
 from elman.training.history import History
 from elman.training.losses import Loss, Quantile, as_loss
@@ -82,11 +84,9 @@ class TrainingSettings:
     cell: str
     hidden: tuple[int, ...]
     dropout: float
-    levels: tuple[float, ...]
     loss: Loss
     members: int
     stride: int
-    standardize: bool
     validation_fraction: float | None  # None: as many steps decide
     patience: int | None
     learning_rate: Any
@@ -118,11 +118,9 @@ class TrainingSettings:
             cell=checks.choice("cell", settings["cell"], stack.CELLS),
             hidden=stack.sizes(settings["hidden"]),
             dropout=dropout_rate("dropout", settings["dropout"]),
-            levels=_levels(settings["quantiles"]),
             loss=loss,
             members=members,
             stride=checks.size("stride", settings["stride"]),
-            standardize=checks.flag("standardize", settings["standardize"]),
             validation_fraction=None if fraction is None else checks.number("validation_fraction", fraction, 0, 0.9),
             patience=None if patience is None else checks.size("patience", patience),
             learning_rate=rate
@@ -131,27 +129,22 @@ class TrainingSettings:
             options=options,
         )
 
-    @property
-    def point(self) -> int:
-        """Which output of a step is the forecast: the median."""
-        return self.levels.index(0.5) if self.levels else 0
-
     def network(self, spec: WindowSpec, seed: int) -> Network:
         """A new network for the windows of a spec."""
         seeds = iter([int(s) for s in np.random.SeedSequence(seed).generate_state(len(self.hidden) + 1)])
-        layers, width = stack.recurrent_layers(self.cell, spec.segment * spec.features, self.hidden, seeds)
+        features, outputs = spec.sizes
+        layers, width = stack.recurrent_layers(self.cell, features, self.hidden, seeds)
         ahead = spec.horizon // spec.segment if spec.widths[1] else 0
         layers.append(LastSteps(width, ahead) if ahead else LastStep())
         if self.dropout:
             layers.append(Dropout(self.dropout))
-        outputs = spec.horizon * spec.together * max(1, len(self.levels))
         layers.append(Dense(width * max(1, ahead), outputs, seed=next(seeds)))
         return Network(layers)
 
     def train(self, panel: Panel, spec: WindowSpec, seed: int) -> Trained:
         """The statistics of the training part, and the members trained on its windows."""
         splits, ends, short = self._splits(panel, spec)
-        statistics = windows.measure(panel, spec, ends, self.standardize)
+        statistics = windows.measure(panel, spec, ends)
         parts = windows.scale(panel, spec, statistics)
         firsts = [int(part.begins.min()) + spec.first_end for part in parts]
         pairs = list(zip(splits, firsts, strict=True))
@@ -167,12 +160,12 @@ class TrainingSettings:
         if not len(x) or (held is not None and not len(held[0])):
             part = "validation" if len(x) else "training"
             raise ValueError(f"the {part} part, see validation_fraction, must hold values to forecast. Got gaps alone.")
-        loss: Loss = Quantile(self.levels * (spec.horizon * spec.together)) if self.levels else self.loss
+        loss: Loss = Quantile(spec.levels * (spec.horizon * spec.together)) if spec.levels else self.loss
         gaps = real is not None or (held is not None and held[2] is not None)
         options = dict(self.options)
         if held is not None:
-            options |= {"patience": self.patience, "validation": (held[0], self._targets(*held[1:], gaps))}
-        y = self._targets(y, real, gaps)
+            options |= {"patience": self.patience, "validation": (held[0], _targets(spec, *held[1:], gaps))}
+        y = _targets(spec, y, real, gaps)
         networks, histories = [], []
         for own in np.random.SeedSequence(seed).generate_state(self.members):
             net = self.network(spec, int(own))
@@ -180,12 +173,6 @@ class TrainingSettings:
             histories.append(fit(net, x, y, loss=own_loss, optimizer=optimizer, seed=int(own), **options))
             networks.append(net)
         return Trained(statistics, networks, histories, short)
-
-    def _targets(self, y: Array, real: Array | None, gaps: bool) -> Array:
-        """Targets once for each level, and where there are gaps which of them are real."""
-        parts = [y, np.ones_like(y) if real is None else real.astype(y.dtype)] if gaps else [y]
-        parts = [np.repeat(part, len(self.levels), axis=1) for part in parts] if self.levels else parts
-        return np.concatenate(parts, axis=1) if gaps else parts[0]
 
     def _fraction(self, panel: Panel) -> float:
         """The share of each series that is held back for validation."""
@@ -220,42 +207,61 @@ class TrainingSettings:
             warn_left_out(errors[0], names, "left out of the training", 6)
         return splits, ends, names
 
-    def forecast(
-        self,
-        networks: Sequence[Network],
-        panel: Panel,
-        parts: Sequence[Scaled],
-        spec: WindowSpec,
-        ends: Sequence[Array],
-    ) -> list[Array]:
-        """Forecasts (n, horizon, V, Q) of each series from its own ends; NaN where a window lacks values."""
-        found = []
-        for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
-            with np.errstate(over="ignore", invalid="ignore"):
-                found.append(self._forecast(networks, part, spec, own))
-            if (windows.ready(part, spec, own) & ~np.isfinite(found[-1]).all(axis=(1, 3))).any():
-                raise ValueError(
-                    f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
-                    "values, or the weights of the networks, are too large."
-                )
-        return found
 
-    def _forecast(self, networks: Sequence[Network], part: Scaled, spec: WindowSpec, ends: Array) -> Array:
-        """Forecasts of one series: the mean over the members."""
-        known = windows.ready(part, spec, ends)  # (n, V')
-        found = np.full((len(ends), spec.horizon, spec.widths[0], max(1, len(self.levels))), np.nan)
-        able = np.flatnonzero(known.any(axis=1))
-        at_once = max(1, AT_ONCE // known.shape[1])
-        for start in range(0, len(able), at_once):
-            rows = able[start : start + at_once]
-            missing = ~known[rows].ravel()
-            x = np.zeros((len(missing), spec.steps, spec.features), np.float32)
-            level, spread = windows.inputs(part, spec, ends[rows], x)
-            x[missing] = 0
-            outputs = np.mean([net(windows.segments(x, spec))[0] for net in networks], axis=0, dtype=np.float64)
-            f = np.where(missing[:, None], np.nan, outputs).reshape(len(x), spec.horizon, spec.together, -1)
-            found[rows] = windows.restore(f, part, spec, ends[rows], level, spread)
-        return np.sort(found, axis=-1)  # quantiles that cross are put in order
+def _targets(spec: WindowSpec, y: Array, real: Array | None, gaps: bool) -> Array:
+    """Targets once for each level, and where there are gaps which of them are real."""
+    parts = [y, np.ones_like(y) if real is None else real.astype(y.dtype)] if gaps else [y]
+    parts = [np.repeat(part, len(spec.levels), axis=1) for part in parts] if spec.levels else parts
+    return np.concatenate(parts, axis=1) if gaps else parts[0]
+
+
+def forecast(
+    networks: Sequence[Network], panel: Panel, parts: Sequence[Scaled], spec: WindowSpec, ends: Sequence[Array]
+) -> list[Array]:
+    """Forecasts (n, horizon, V, Q) of each series from its own ends; NaN where a window lacks values."""
+    found = []
+    for i, (part, own) in enumerate(zip(parts, ends, strict=True)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            found.append(_forecast(networks, part, spec, own))
+        if (windows.ready(part, spec, own) & ~np.isfinite(found[-1]).all(axis=(1, 3))).any():
+            raise ValueError(
+                f"the forecasts of {panel.form.name(i)} must be finite. Got others from step {own[0]} on: its "
+                "values, or the weights of the networks, are too large."
+            )
+    return found
+
+
+def _forecast(networks: Sequence[Network], part: Scaled, spec: WindowSpec, ends: Array) -> Array:
+    """Forecasts of one series: the mean over the members."""
+    known = windows.ready(part, spec, ends)  # (n, V')
+    found = np.full((len(ends), spec.horizon, spec.widths[0], max(1, len(spec.levels))), np.nan)
+    able = np.flatnonzero(known.any(axis=1))
+    at_once = max(1, AT_ONCE // known.shape[1])
+    for start in range(0, len(able), at_once):
+        rows = able[start : start + at_once]
+        missing = ~known[rows].ravel()
+        x = np.zeros((len(missing), spec.steps, spec.features), np.float32)
+        level, spread = windows.inputs(part, spec, ends[rows], x)
+        x[missing] = 0
+        outputs = np.mean([net(windows.segments(x, spec))[0] for net in networks], axis=0, dtype=np.float64)
+        f = np.where(missing[:, None], np.nan, outputs).reshape(len(x), spec.horizon, spec.together, -1)
+        found[rows] = windows.restore(f, part, spec, ends[rows], level, spread)
+    return np.sort(found, axis=-1)  # quantiles that cross are put in order
+
+
+def known_ahead(panel: Panel, spec: WindowSpec, future: Any, fill: str | None) -> list[Array]:
+    """The exogenous columns, those of the horizon included."""
+    columns, horizon = spec.widths[1], spec.horizon
+    if not columns:
+        if future is not None:
+            raise ValueError(f"future must be left out without exogenous columns. Got {checks.describe(future)}.")
+        return panel.known
+    if future is None:
+        raise ValueError(f"future must hold {columns} exogenous columns of the horizon. Got None.")
+    ahead = read_future(panel.form, future, horizon, len(panel.values), fill)
+    for part in ahead:
+        checks.shape("future", part, (horizon, columns))
+    return [np.concatenate(pair) for pair in zip(panel.known, ahead, strict=True)]
 
 
 def check_ready(panel: Panel, parts: Sequence[Scaled], spec: WindowSpec) -> None:
@@ -299,14 +305,3 @@ def warn_left_out(first: str, names: Sequence[str], what: str, stacklevel: int) 
     """Warns of series that are too short; names the first of them."""
     be = "are" if len(names) > 1 else "is"
     warnings.warn(f"{first}; {few(names, 4, str)} {be} {what}.", UserWarning, stacklevel=stacklevel)
-
-
-def _levels(given: Any) -> tuple[float, ...]:
-    if given is None:
-        return ()
-    if not isinstance(given, (tuple, list)) or len(given) == 0:
-        raise ValueError(f"quantiles must be a tuple of levels, such as (0.1, 0.5, 0.9). Got {checks.show(given)}.")
-    levels = tuple(checks.number("quantiles", level, 0, 1, open_low=True) for level in given)
-    if list(levels) != sorted(set(levels)) or levels[-1] == 1 or 0.5 not in levels:
-        raise ValueError(f"quantiles must ascend, over 0 and under 1, with 0.5 among them. Got {checks.show(given)}.")
-    return levels

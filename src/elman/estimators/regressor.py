@@ -10,7 +10,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.estimators.extra import RegressorMixin, r2_score
+from elman.estimators.extra import RegressorMixin, StandardScaler, r2_score
 from elman.estimators.inputs import Inputs
 from elman.estimators.labels import check_count
 from elman.estimators.scaling import standard_scaler
@@ -43,7 +43,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     True
     """
 
-    target_scaler_: Any
+    target_scaler_: StandardScaler
+    _one_number: bool
 
     def __init__(
         self,
@@ -112,6 +113,9 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
         self.target_scaler_, self._one_number = scaler, targets.ndim == 1
         return self
+
+    def _outputs(self) -> int:
+        return int(self.target_scaler_.n_features_in_)
 
     def predict(self, X: Any) -> Array:
         """(n,) or (n, values), as y was in fit: float64, in the units of y."""

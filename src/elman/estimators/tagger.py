@@ -114,6 +114,9 @@ class SequenceTagger(SequenceEstimator):
         self.classes_ = classes
         return self
 
+    def _outputs(self) -> int:
+        return len(self.classes_)
+
     def predict_proba(self, X: Any) -> Any:
         """The probability of each class at each step: a list of (time_i, classes), or (n, time, classes)."""
         inputs = self._read_again(X)

@@ -21,6 +21,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
+from elman.estimators.files import Stored
 from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -34,7 +35,7 @@ from elman.training.windows import read_truncate
 STEPS = 1 << 13  #: steps computed at a time in `nats`, so that its memory does not grow with the text
 
 
-class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TextGenerator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Learns a text character by character, and writes in its manner.
 
     Parameters
@@ -195,6 +196,15 @@ class TextGenerator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no
         self.vocabulary_, self.frequencies_, self.ends_ = vocabulary, counts / counts.sum(), ends
         self.network_, self.history_ = network, history
         return self
+
+    def _facts(self) -> Iterator[tuple[str, Any, Any]]:
+        symbols = len(self.vocabulary_) + self.ends_
+        yield (
+            "the tokens and outputs of network_",
+            (self.network_.tokens, self.network_.output_size),
+            (symbols, symbols),
+        )
+        yield "the shape of frequencies_", self.frequencies_.shape, (symbols,)
 
     def generate(
         self,

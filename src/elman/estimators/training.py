@@ -15,14 +15,16 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
-from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator, train_test_split
+from elman.estimators.extra import BaseEstimator, StandardScaler, check_is_fitted, random_generator, train_test_split
 from elman.estimators.features import check_rows
-from elman.estimators.inputs import Inputs, place, read_inputs
+from elman.estimators.files import Stored
+from elman.estimators.inputs import InputForm, Inputs, place, read_inputs
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
+from elman.tables.columns import Columns
 from elman.tables.frames import to_numpy
 from elman.tables.places import check_finite, entries, is_collection, real_numbers, words
 from elman.training import CosineSchedule, History, fit
@@ -31,7 +33,7 @@ POOLS: dict[str, Callable[..., Layer]] = {"max": MaxOverTime, "mean": MeanOverTi
 STEPS = 1 << 14  #: steps computed at a time in prediction, so that its memory does not grow with X
 
 
-class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class SequenceEstimator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The base of `SequenceClassifier`, `SequenceRegressor` and `SequenceTagger`, which say what y is.
 
     The arguments of the class are kept as they are, as scikit-learn wants it, and checked by `fit`.
@@ -39,9 +41,12 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
 
     network_: Network
     history_: History
-    scaler_: Any
+    scaler_: StandardScaler | None
     n_features_in_: int
+    feature_names_in_: Array
     tokens_: Array | None
+    _form: InputForm
+    _columns: Columns | None
     _read_as: str
     cell: str
     hidden: Any
@@ -72,6 +77,20 @@ class SequenceEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn ha
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+    def _outputs(self) -> int:
+        """How many values the network gives for a sequence, or for a step."""
+        raise NotImplementedError
+
+    def _facts(self) -> Iterator[tuple[str, Any, Any]]:
+        net, scaler, columns = self.network_, self.scaler_, self._columns
+        yield "the outputs of network_", net.output_size, self._outputs()
+        yield "the tokens of network_", net.tokens, None if self.tokens_ is None else len(self.tokens_)
+        if scaler is not None:
+            yield "the features of scaler_", scaler.n_features_in_, net.input_size
+        if columns is not None:
+            yield "n_features_in_", self.n_features_in_, len(columns.columns)
+            yield "the features of network_", net.input_size, columns.width if self._form == "list" else 1
 
     @property
     def read_as(self) -> str:

@@ -15,7 +15,7 @@ before e, where columns known ahead are known for the horizon, too; targets are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,84 +25,10 @@ from numpy.lib.stride_tricks import sliding_window_view
 from elman import checks
 from elman.checks import Array
 from elman.estimators.scaling import moments
+from elman.estimators.spec import WindowSpec
 from elman.tables.panel import Filled, Panel, first_values
 
 _ROUNDING = 1e-10  # in deviations: less tells nothing, and the sign of an absolute error must not hang on it
-
-
-@dataclass(frozen=True)
-class WindowSpec:
-    """What is done to series, in the words of `elman.Forecaster`."""
-
-    window: int
-    horizon: int
-    segment: int
-    level: str | None
-    spread: bool
-    shared: bool
-    difference: int  # 0: none
-    log: bool
-    widths: tuple[int, int, int]  # V variables, K columns known ahead, P known up to the present
-
-    @classmethod
-    def read(cls, settings: Mapping[str, Any], widths: tuple[int, int, int]) -> WindowSpec:
-        """From the parameters of a `Forecaster`, checked."""
-        horizon, segment = checks.size("horizon", settings["horizon"]), checks.size("segment", settings["segment"])
-        window, difference = settings["window"], settings["difference"]
-        season = naive_season(settings["season"])
-        if window is None:
-            length = max(2 * horizon if settings["season"] is None else 2 * season, horizon)
-            window = -(-length // segment) * segment
-        if checks.size("window", window) % segment:
-            raise ValueError(f"window must be a multiple of segment, {segment}. Got {window}.")
-        if widths[1] and horizon % segment:
-            raise ValueError(
-                f"horizon must be a multiple of segment, {segment}, with exogenous columns. Got {horizon}."
-            )
-        level = settings["level"]
-        return cls(
-            window=int(window),
-            horizon=horizon,
-            segment=segment,
-            level=None if level is None else checks.choice("level", level, ("last", "mean")),
-            spread=checks.flag("spread", settings["spread"]),
-            shared=checks.flag("shared", settings["shared"]),
-            difference=0 if difference is None else checks.size("difference", difference),
-            log=checks.flag("log", settings["log"]),
-            widths=widths,
-        )
-
-    @property
-    def first_end(self) -> int:
-        """The earliest end a window can have."""
-        return self.window + self.difference
-
-    @property
-    def steps(self) -> int:
-        """What a network reads: the window, and the horizon too where columns are known ahead."""
-        return self.window + (self.horizon if self.widths[1] else 0)
-
-    @property
-    def features(self) -> int:
-        """Of one step: variables, columns, and where the horizon is read a mark of what lies ahead."""
-        variables, known, past = self.widths
-        return (1 if self.shared else variables) + known + past + (known > 0)
-
-    @property
-    def together(self) -> int:
-        """The variables that a network forecasts together."""
-        return 1 if self.shared else self.widths[0]
-
-    @property
-    def seasons(self) -> Array:
-        """k of each step ahead, (horizon,)."""
-        ahead = np.arange(self.horizon)
-        return ahead // self.difference + 1 if self.difference else np.ones_like(ahead)
-
-
-def naive_season(season: Any) -> int:
-    """The season of the naive value: 1 where there is none."""
-    return 1 if season is None else checks.size("season", season)
 
 
 class Moments(NamedTuple):
@@ -144,6 +70,17 @@ class Track:
         return found
 
 
+def agreement(spec: WindowSpec, end: Panel, found: Statistics) -> Iterator[tuple[str, Any, Any]]:
+    """What must agree of series and statistics: what it is called, what it is, and what it must be."""
+    counts = {len(part) for part in (found.values, end.values, end.known, end.past)}
+    yield "the numbers of series", counts, {len(end.values)}
+    for parts, width in zip((end.values, end.known, end.past), spec.widths, strict=True):
+        yield "the shapes of series", [part.shape for part in parts], [(len(own), width) for own in end.values]
+    variables, known, past = spec.widths
+    for own, width in [(found.known, known), (found.past, past), *((one, variables) for one in found.values)]:
+        yield "the shapes of statistics", {array.shape for array in own}, {(width,)}
+
+
 class Scaled(NamedTuple):
     """One series made ready; from which step (V,) its variables can be read, and which values are real (time, V)."""
 
@@ -177,7 +114,7 @@ def begins(panel: Panel, spec: WindowSpec, i: int) -> Array:
     return own if spec.shared else np.full_like(own, own.max())
 
 
-def measure(panel: Panel, spec: WindowSpec, ends: Sequence[Any], standardize: bool) -> Statistics:
+def measure(panel: Panel, spec: WindowSpec, ends: Sequence[Any]) -> Statistics:
     """The statistics of what stands before the end of each series, or before that of each of its variables (V,)."""
     check_log(panel, spec)
     values, lag, width = [], spec.difference, spec.widths[0]
@@ -189,7 +126,7 @@ def measure(panel: Panel, spec: WindowSpec, ends: Sequence[Any], standardize: bo
             begin, stop = spans[:, columns][:, 0]
             v = source(panel, spec, panel.values[i][:stop, columns]).values
             size = np.abs(v[begin:]).max(axis=0, initial=0) if lag or spec.log else None
-            own.append(_moments(_difference(v, lag)[begin + lag :], standardize, size, spec.log))
+            own.append(_moments(_difference(v, lag)[begin + lag :], spec.standardize, size, spec.log))
         values.append(own[0] if alike else Moments(*map(np.concatenate, zip(*own, strict=True))))
     return Statistics(values, *(_pooled(columns, panel.fill, ends) for columns in (panel.known, panel.past)))
 

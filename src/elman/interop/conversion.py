@@ -101,9 +101,10 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
     >>> print(done.checks[0])
     read back by elman: the same to the last bit
     """
+    path_text("source", source)
     source_form, form = formats.find(source), formats.to_write(target, format)
     check_path("target", target)
-    net = formats.read(source)
+    net = formats.network_in(source)
     place = Path(path_text("target", target))
     with folder_beside(place) as folder:
         written = Path(folder) / place.name

@@ -5,21 +5,22 @@ A file is recognized by its content first, and by the ending of its name where t
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from elman import checks
+from elman.cells import Cell
 from elman.checks import FormatError
 from elman.files import check_source, path_text
 from elman.interop import contents
 from elman.interop.audio.reader import MAX_BYTES, MUST, from_rtneural
 from elman.interop.audio.writer import to_rtneural
 from elman.interop.c.code import to_c
-from elman.interop.files import parse_json, read_bytes, refused
+from elman.interop.files import Source, name_of, parse_json, read_bytes, refused
 from elman.interop.keras.reader import from_keras
 from elman.interop.keras.writer import to_keras
 from elman.interop.onnx.reading.reader import from_onnx
@@ -28,7 +29,7 @@ from elman.interop.pytorch.networks import from_torch
 from elman.interop.pytorch.state import write_state_dict
 from elman.layers import Layer
 from elman.network import Network
-from elman.saving import load, save
+from elman.saving import beginning, key_of, load, save
 
 Where: TypeAlias = str | os.PathLike[str]
 
@@ -40,14 +41,14 @@ class Format:
     name: str  #: as `elman convert --to` calls it
     title: str  #: as reports call it
     endings: tuple[str, ...]
-    read: Callable[[Where], Network] | None
+    read: Callable[..., Any] | None
     write: Callable[[Layer, Where], Any] | None
     read_back: Callable[[Where, Network], Network] | None = None  #: reads what was written of this network
     convention: str | None = None  #: of its recurrent weights, in `elman.interop.CONVENTIONS`
 
 
-def find(path: Where) -> Format:
-    """The format of a file.
+def find(path: Source) -> Format:
+    """The format of a file, or of bytes, which have no name whose ending could tell it.
 
     Raises `FormatError` for one of no known format, `FileNotFoundError` where there is none.
 
@@ -58,20 +59,26 @@ def find(path: Where) -> Format:
     ...     formats.find(folder + "/net").name
     'elman'
     """
-    name = check_source("path", path)
-    with open(name, "rb") as file:
-        head = file.read(contents.HEAD)
-    told = _by_content(head, name)
+    if isinstance(path, (bytes, bytearray, memoryview)):
+        name, content = "", bytes(path)
+        head, size = content[: contents.HEAD], len(content)
+    else:
+        name = check_source("path", path)
+        with open(name, "rb") as file:
+            head, size = file.read(contents.HEAD), os.fstat(file.fileno()).st_size
+    told = _by_content(head, size, path)
     if told is not None:
         return FORMATS[told]
     for form in FORMATS.values():
         if name.lower().endswith(form.endings):
             return form
-    raise _refuse(name, contents.unread(head, name) or f"one that begins with {head[:8]!r}")
+    raise _refuse(path, contents.unread(head, name) or f"one that begins with {head[:8]!r}")
 
 
-def read(path: Where) -> Network:
-    """The network in a file of any format of the table; see `find` and the function of each format.
+def read(path: Source, cells: Mapping[str, Cell] | None = None, layers: Iterable[type[Layer]] = ()) -> Any:
+    """What is in a file of any format of the table, or in its bytes: a network, or an estimator of elman.
+
+    See `find` and the function of each format; `cells` and `layers` are those of `elman.load`.
 
     >>> import elman, tempfile
     >>> from elman.interop import formats
@@ -81,10 +88,22 @@ def read(path: Where) -> Network:
     Network of 1 layers, 57 parameters, float32
       0  GRU(input_size=2, hidden_size=3, reset_after=True, bidirectional=False) 57
     """
+    path = bytes(path) if isinstance(path, (bytearray, memoryview)) else path
     form = find(path)
     if form.read is None:
-        raise refused(path, "it", f"a file of {_titles()}", f"{form.title}, which is written only")
+        raise refused(name_of(path), "it", f"a file of {_titles()}", f"{form.title}, which is written only")
+    if form.name == "elman":
+        return form.read(path, cells=cells, layers=layers)
+    for name, given, left_out in (("cells", cells, None), ("layers", layers, ())):
+        if given is not left_out:
+            raise ValueError(f"{name} must be left out for a file of {form.title}. Got {checks.show(given)}.")
     return form.read(path)
+
+
+def network_in(path: Source) -> Network:
+    """The network in a file: of an estimator the one that includes its scaling, see `to_network` of its class."""
+    found = read(path)
+    return found if isinstance(found, Network) else found.to_network()
 
 
 def write(net: Layer, path: Where, form: str | None = None) -> None:
@@ -109,8 +128,8 @@ def to_write(path: Where, form: str | None = None) -> Format:
     raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {checks.show(name)}.")
 
 
-def _refuse(name: str, what: str) -> FormatError:
-    return refused(name, "it", f"a file of {_titles()}", what)
+def _refuse(path: Source, what: str) -> FormatError:
+    return refused(name_of(path), "it", f"a file of {_titles()}", what)
 
 
 def _titles() -> str:
@@ -121,17 +140,17 @@ def _titles() -> str:
 # By content.
 
 
-def _by_content(head: bytes, name: str) -> str | None:
-    """The format that the first bytes of a file tell, or None."""
+def _by_content(head: bytes, size: int, path: Source) -> str | None:
+    """The format that the first bytes of a file of some size tell, or None."""
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "keras"
     if head.startswith(b"PK\x03\x04"):
-        return _of_archive(name)
+        return _of_archive(path)
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and length <= os.path.getsize(name) - 8:
-        return "elman" if _is_elman(head[8 : 8 + length]) else "torch"
+    if head[8:9] == b"{" and length <= size - 8:
+        return "torch" if key_of(head) is None else "elman"
     if head.lstrip()[:1] in (b"{", b"["):
-        return _of_json(name)
+        return _of_json(path)
     if contents.is_torch_pickle(head):
         return "torch"
     if head.startswith(b"\x08"):
@@ -139,9 +158,9 @@ def _by_content(head: bytes, name: str) -> str | None:
     return None
 
 
-def _of_archive(name: str) -> str | None:
+def _of_archive(path: Source) -> str | None:
     try:
-        with zipfile.ZipFile(name) as archive:
+        with zipfile.ZipFile(io.BytesIO(path) if isinstance(path, (bytes, bytearray, memoryview)) else path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return None
@@ -149,27 +168,29 @@ def _of_archive(name: str) -> str | None:
         return "keras"
     if any(entry.endswith("data.pkl") for entry in names):
         return "torch"
-    raise _refuse(name, contents.of_archive(names))
+    raise _refuse(path, contents.of_archive(names))
 
 
-def _of_json(name: str) -> str:
-    content = read_bytes(name, MUST, MAX_BYTES)
+def _of_json(path: Source) -> str:
+    content = read_bytes(path, MUST, MAX_BYTES)
     try:
-        form, what = contents.of_json(parse_json(name, content))
+        form, what = contents.of_json(parse_json(name_of(path), content))
     except FormatError:
         if b'"layers"' in content or b'"in_shape"' in content:
             return "rtneural"  # its reader says where it breaks off
         raise
     if form is None:
-        raise _refuse(name, what)
+        raise _refuse(path, what)
     return form
 
 
-def _is_elman(header: bytes) -> bool:
-    try:
-        return not {"elman", "elman_checkpoint"}.isdisjoint(json.loads(header)["__metadata__"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return b'"elman"' in header  # longer than what is looked at, or broken: its reader says where
+def _load(path: Source, **own: Any) -> Any:
+    """A network or an estimator of elman."""
+    if key_of(beginning(path)) != "elman_estimator":
+        return load(path, **own)
+    from elman.estimators.files import load as load_estimator
+
+    return load_estimator(path, **own)
 
 
 def _save(net: Layer, path: Where) -> None:
@@ -177,7 +198,7 @@ def _save(net: Layer, path: Where) -> None:
 
 
 _TABLE = (
-    Format("elman", "elman", (".safetensors",), load, _save, convention="elman"),
+    Format("elman", "elman", (".safetensors",), _load, _save, convention="elman"),
     Format(
         "torch",
         "PyTorch",

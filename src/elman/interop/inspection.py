@@ -11,6 +11,7 @@ import numpy as np
 
 from elman import engine
 from elman.checks import FormatError, MissingExtraError, ShapeError
+from elman.files import path_text
 from elman.interop import formats
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.formats import Format, Where
@@ -101,10 +102,11 @@ def inspect(path: Where) -> Inspection:
     >>> report.format, report.layers[0].gates, report.states
     ('rtneural', ('z', 'r', 'n'), ('0.h (3,)',))
     """
-    form = formats.find(path)
+    form = formats.find(path_text("path", path))
     net, reason = None, ""
     try:
-        net = formats.read(path)
+        found = formats.read(path)
+        net = found if isinstance(found, Network) else found.network_
     except (FormatError, MissingExtraError) as error:
         reason = str(error)
     try:

@@ -57,8 +57,10 @@ def _shape(value: Any) -> str:
 
 def _elman_version(metadata: Any) -> str:
     try:
-        return f"version {json.loads(metadata['elman'])['version']}"
-    except (ValueError, KeyError, TypeError, RecursionError):
+        described = json.loads(metadata.get("elman_estimator") or metadata["elman"])
+        what = f"a {described['estimator']}, " if "estimator" in described else ""
+        return f"{what}version {described['version']}"[:60]
+    except (AttributeError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 
