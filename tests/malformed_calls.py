@@ -421,9 +421,8 @@ def estimators() -> list[Target]:
         method("Forecaster.backtest", ready, "backtest", series=value(series), start=30),
         method("Forecaster.predict_quantiles", value(quantiles()), "predict_quantiles", series=value(series)),
     ]
-    found += [
-        method(f"{name}.save", value(model), "save", path="model.safetensors") for name, model in fitted().items()
-    ]
+    saves = {name: value(model) for name, model in fitted().items()}
+    found += [method(f"{name}.save", make, "save", path="model.safetensors") for name, make in saves.items()]
     writer = functools.partial(elman.TextGenerator, truncate=8, **SMALL)
     ready = value(fitted()["TextGenerator"])
 

@@ -219,11 +219,11 @@ def test_real_targets_come_back_as_the_values(shared, difference, log, spread):
         ends = np.arange(spec.first_end, 46)
         ends = ends[windows.ready(part, spec, ends).all(axis=1)]
         each = 3 if shared else 1
-        x = np.zeros((len(ends) * each, plan.steps, plan.features), np.float32)
-        f = np.empty((len(ends) * each, plan.horizon, plan.together), np.float32)
-        at = windows.inputs(part, plan, ends, x)
-        windows.targets(part, plan, ends, *at, f)
-        found = windows.restore(f[..., None], part, plan, ends, *at)[..., 0]
+        x = np.zeros((len(ends) * each, spec.steps, spec.features), np.float32)
+        f = np.empty((len(ends) * each, spec.horizon, spec.together), np.float32)
+        at = windows.inputs(part, spec, ends, x)
+        windows.targets(part, spec, ends, *at, f)
+        found = windows.restore(f[..., None], part, spec, ends, *at)[..., 0]
         want = y[ends[:, None] + np.arange(5)]
         assert (part.values.v.open(ends).sum() > 3) == (fill == "interpolate")
         np.testing.assert_allclose(found[~np.isnan(want)], want[~np.isnan(want)], rtol=2e-5)

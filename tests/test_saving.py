@@ -199,7 +199,7 @@ def test_the_content_of_a_file_is_read_as_the_file(tmp_path, kind):
     again.layers[0].W += 1
     assert bytes(content) == (tmp_path / "net").read_bytes()
     for wrong in (content[:-1], content[:40], kind(b""), kind(bytes(84_000))):
-        with pytest.raises(elman.FormatError, match="the bytes.* must be a") as caught:
+        with pytest.raises(elman.FormatError, match=r"the bytes.* must be a") as caught:
             elman.load(wrong)
         assert len(str(caught.value)) < 300
 
@@ -214,7 +214,7 @@ def test_every_changed_bit_is_seen(tmp_path):
     for bit in [*range(8 * begin), *rng.choice(np.arange(8 * begin, 8 * len(content)), 1000, replace=False)]:
         flipped = bytearray(content)
         flipped[bit // 8] ^= 1 << bit % 8
-        with pytest.raises(elman.FormatError, match="the bytes.* must "):
+        with pytest.raises(elman.FormatError, match=r"the bytes.* must "):
             elman.load(flipped)
 
 
