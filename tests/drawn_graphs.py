@@ -53,7 +53,9 @@ class Drawn:
             return
         choices = ["dense", "norm", "activate", "scale", "join", "join"]
         choices += ["rnn", "gru", "lstm", "network", "convolution"] * (kind == "steps")
-        choices += ["both", "mean", "max", "last", "window", "attention"] * (kind == "steps" and not self.streamable)
+        choices += ["both", "two", "mean", "max", "last", "window", "attention"] * (
+            kind == "steps" and not self.streamable
+        )
         choices = ["attention"] if kind == "memory" else choices
         getattr(self, f"_{rng.choice(choices)}")(name, read, kind, width)
 
@@ -138,6 +140,20 @@ class Drawn:
 
     def _both(self, name, read, kind, width):
         self._recurrent(name, read, width, elman.GRU, bidirectional=True)
+
+    def _two(self, name, read, kind, width):
+        """Two layers of any cells, one in each direction."""
+        merge = str(self.rng.choice(["concat", "sum", "mean", "multiply"]))
+        size, parts = int(self.rng.integers(1, 4)), []
+        for cell in self.rng.choice([elman.RNN, elman.GRU, elman.LSTM], 2):
+            more = {"learned_state": True} if self.rng.random() < 0.3 else {}
+            if cell is elman.LSTM and self.rng.random() < 0.3:
+                more["peepholes"] = True
+            parts.append(cell(width, size, dtype=DTYPE, seed=self._seed(), **more))
+            size = int(self.rng.integers(1, 4)) if merge == "concat" else size
+        layer = elman.Bidirectional(*parts, merge=merge)
+        self.nodes[name] = (layer, read)
+        self._value(name, "steps", layer.output_size)
 
     def _network(self, name, read, kind, width):
         first = elman.GRU(width, 3, dtype=DTYPE, seed=self._seed())

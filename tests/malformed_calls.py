@@ -137,6 +137,10 @@ LAYERS: dict[str, tuple[type[elman.Layer], dict[str, Any]]] = {
     "GRU": (elman.GRU, {"input_size": 3, "hidden_size": 4}),
     "Recurrent": (elman.Recurrent, {"cell": own_cell, "input_size": 3, "hidden_size": 4}),
     "Attention": (elman.Attention, {"query_size": 3, "memory_size": 4, "units": 2, "scaled": True, "dtype": "float32"}),
+    "Bidirectional": (
+        elman.Bidirectional,
+        {"forward": lambda: elman.GRU(3, 4, seed=0), "backward": lambda: elman.LSTM(3, 4, seed=0), "merge": "sum"},
+    ),
     "Dense": (elman.Dense, {"input_size": 3, "output_size": 4}),
     "Embedding": (elman.Embedding, {"count": 7, "size": 4}),
     "Dropout": (elman.Dropout, {"rate": 0.2}),

@@ -27,7 +27,7 @@ def session(kind, layer, **attributes):
     outputs = ["Y", "Y_h", "Y_c"][: 1 + len(states)]
     direction = "bidirectional" if layer.bidirectional else "forward"
     node = onnx.helper.make_node(kind, inputs, outputs, hidden_size=H, direction=direction, **attributes)
-    shapes = {"X": (T, B, I), **dict.fromkeys(states, (layer.directions, B, H))}
+    shapes = {"X": (T, B, I), **dict.fromkeys(states, (len(layer.directions), B, H))}
     graph = onnx.helper.make_graph(
         [node],
         "one operator",
@@ -61,7 +61,7 @@ def compare(kind, layer, seed, **attributes):
     ours = session(kind, layer, **attributes)
     for _ in range(2):
         x = rng.normal(size=(T, B, I)).astype(np.float32)
-        states = [rng.normal(size=(layer.directions, B, H)).astype(np.float32) for _ in layer.cell.states]
+        states = [rng.normal(size=(len(layer.directions), B, H)).astype(np.float32) for _ in layer.cell.states]
         want = ours.run(None, {"X": x, **dict(zip(("h0", "c0"), states, strict=False))})
         own = [s if layer.bidirectional else s[0] for s in states]
         y, end = layer(x.transpose(1, 0, 2), tuple(own) if len(own) > 1 else own[0])

@@ -56,7 +56,7 @@ class Model:
         return np.abs(y - self.y).max()
 
     def states(self, layer):
-        parts = tuple(s[: layer.directions] if layer.bidirectional else s[0] for s in STATES)
+        parts = tuple(s[: len(layer.directions)] if layer.bidirectional else s[0] for s in STATES)
         return parts if self.cell == "lstm" else parts[0]
 
     def reordered(self, order, names):

@@ -28,8 +28,8 @@ def test_astype(kind):
     for twin in (back, layer.astype("float32")):
         assert not any(np.shares_memory(array, layer.parameters[name]) for name, array in twin.parameters.items())
     if double.parameters:
-        assert double.config["dtype"] == "float64"
-        assert double(inputs(layer))[0].dtype == np.float64
+        assert double.dtype == np.float64
+        assert facts(double)[2][0].dtype == np.float64
     with pytest.raises(ValueError, match="dtype must be 'float32' or 'float64'"):
         layer.astype("float16")
 

@@ -121,6 +121,7 @@ class TestRandomNetworks:
             "Add",
             "Attention",
             "AveragePool1d",
+            "Bidirectional",
             "Concatenate",
             "Conv1d",
             "MaxPool1d",

@@ -69,6 +69,10 @@ KINDS = {
         {"input_size": 3, "output_size": 6, "width": 2, "stride": 2, "dilation": 2, "padding": (1, 2)}
         | {"activation": ELU, "dtype": "float64"},
     ),
+    "Bidirectional": (
+        {"forward": elman.LSTM(4, 5, seed=3), "backward": elman.GRU(4, 5, seed=4)},
+        {"first": elman.RNN(4, 5, seed=5), "second": elman.GRU(4, 3, learned_state=True, seed=6), "merge": "mean"},
+    ),
     "Dense": (
         {"input_size": 4, "output_size": 5},
         {"input_size": 3, "output_size": 6, "activation": ELU, "dtype": "float64"},
@@ -98,9 +102,15 @@ OPTIONS = [(kind, option) for kind, (_, others) in KINDS.items() for option in o
 STARTING = {"seed", "initializer", "forget_bias"}  # how weights start is no option: a layer holds the weights
 
 
+ARGUMENTS = {"first": "forward", "second": "backward"}  # options by other names
+
+
 def new(kind, /, **options):
     """A layer with weights that are all different."""
-    layer = LAYERS[kind](**{**KINDS[kind][0], **options})
+    options = {ARGUMENTS.get(name, name): value for name, value in options.items()}
+    made = {**KINDS[kind][0], **options}
+    copies = {name: value.replace() if isinstance(value, elman.Layer) else value for name, value in made.items()}
+    layer = LAYERS[kind](**copies)
     rng = np.random.default_rng(len(kind))
     for array in layer.parameters.values():
         array[...] = rng.normal(size=array.shape)
@@ -144,7 +154,7 @@ def assert_same(a, b):
 def test_every_class_and_every_option_is_tried_here():
     assert {*KINDS, "Network", "Add", "Concatenate", "Multiply"} == set(LAYERS)  # the last three have no options
     for kind, (_, others) in KINDS.items():
-        assert set(inspect.signature(LAYERS[kind]).parameters) - STARTING == set(others)
+        assert set(inspect.signature(LAYERS[kind]).parameters) - STARTING == {ARGUMENTS.get(o, o) for o in others}
 
 
 @pytest.mark.parametrize(("kind", "option"), OPTIONS)
@@ -196,8 +206,10 @@ def test_an_option_can_be_read(kind, option):
     layer = new(kind, **{option: KINDS[kind][1][option]} if (kind, option) != ("LSTM", "layer_norm") else {})
     value = getattr(layer, option)
     assert option in dir(layer)
-    default = inspect.signature(LAYERS[kind]).parameters[option].default
+    default = inspect.signature(LAYERS[kind]).parameters[ARGUMENTS.get(option, option)].default
     written = layer.config.get(option, default)
+    if isinstance(value, elman.Layer):
+        value = {"type": type(value).__name__, **value.config}
     as_config = value.to_config() if isinstance(value, elman.Activation) else value
     assert as_config == written if option != "dtype" else str(value) == written
 

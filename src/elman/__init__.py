@@ -37,9 +37,9 @@ _NAMES = {
     """,
     "graph": "Node",
     "layers": """
-        GRU LSTM RNN Activate Add Attention AveragePool1d BatchNorm Concatenate Conv1d Dense Dropout Embedding Joining
-        LastStep LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections Multiply Recurrent
-        Repeat Reverse Scale Tape
+        GRU LSTM RNN Activate Add Attention AveragePool1d BatchNorm Bidirectional Concatenate Conv1d Dense Dropout
+        Embedding Joining LastStep LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections
+        Multiply Recurrent Repeat Reverse Scale Tape
     """,
     "network": "Network",
     "opening": "load",

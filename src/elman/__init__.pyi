@@ -50,6 +50,7 @@ from elman.layers import Add as Add
 from elman.layers import Attention as Attention
 from elman.layers import AveragePool1d as AveragePool1d
 from elman.layers import BatchNorm as BatchNorm
+from elman.layers import Bidirectional as Bidirectional
 from elman.layers import Concatenate as Concatenate
 from elman.layers import Conv1d as Conv1d
 from elman.layers import Dense as Dense

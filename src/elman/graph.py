@@ -13,8 +13,8 @@ from typing import Any
 
 from elman import checks
 from elman.checks import ShapeError
-from elman.layers import Layer
-from elman.layers.nesting import flat_layers
+from elman.layers import Bidirectional, LastStep, Layer, MergeDirections
+from elman.layers.nesting import every_layer
 
 
 class Node:
@@ -255,6 +255,8 @@ def _check_nodes(graph: Graph) -> None:
         if len(reads) != layer.reads and (layer.reads is not None or len(reads) < 2):
             must = "two values or more" if layer.reads is None else f"{layer.reads} value{'s' * (layer.reads > 1)}"
             raise ValueError(f"{name} must read {must}. Got {len(reads)}.")
+        if isinstance(layer, MergeDirections) or (isinstance(layer, LastStep) and layer.bidirectional):
+            _check_halves(graph, name, reads[0] - len(graph.inputs))
         if layer.takes_tokens and reads[0] >= len(graph.inputs):
             before = type(graph.layers[reads[0] - len(graph.inputs)]).__name__
             raise ShapeError(f"{name} must stand first, as it takes tokens. Got it behind {before}.")
@@ -263,7 +265,7 @@ def _check_nodes(graph: Graph) -> None:
                 f"{name} must have dtype {first[1].dtype}, as {graph.called(first[0])} has; astype gives it. "
                 f"Got {layer.dtype}."
             )
-        own = {id(part) for part in flat_layers(layer)}
+        own = {id(part) for part in every_layer(layer)}
         if own & seen:
             raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")
         seen |= own
@@ -271,3 +273,14 @@ def _check_nodes(graph: Graph) -> None:
         takers = {layer.takes_tokens for layer, reads in zip(graph.layers, graph.reads, strict=True) if j in reads}
         if len(takers) > 1:
             raise ShapeError(f"the input {name!r} must be read as tokens by all nodes or by none. Got some of both.")
+
+
+def _check_halves(graph: Graph, name: str, i: int) -> None:
+    """Refuses what takes half of the features for each direction where the directions are of other widths."""
+    while i >= 0 and graph.layers[i].output_size is None and len(graph.reads[i]) == graph.layers[i].narrowing == 1:
+        i = graph.reads[i][0] - len(graph.inputs)
+    layer = graph.layers[i] if i >= 0 else None
+    if isinstance(layer, Bidirectional) and layer.merge == "concat":
+        a, b = (part.output_size for part in layer.directions.values())
+        if a != b:
+            raise ShapeError(f"{name} must read two directions of one width. Got {a} and {b} of {layer!r}.")

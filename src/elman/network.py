@@ -322,10 +322,7 @@ class Network(Layer):
         return [None if part is None else layer.unpack_state(part, layout) for layer, part in pairs]
 
     def __repr__(self) -> str:
-        names = [
-            f"{type(layer).__name__}({', '.join(f'{k}={v!r}' for k, v in layer.config.items() if k != 'dtype')})"
-            for layer in self.layers
-        ]
+        names = [layer._shown("dtype") for layer in self.layers]
         counts = [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, counts))
         values = (*self.inputs, *self.names)

@@ -197,24 +197,31 @@ def _layers(
             raise FormatError(
                 f"{name} of {place} must be a list of nodes, or of their names. Got {show(config[name])}."
             )
-    layers = []
-    for i, entry in enumerate(field(config, "layers", list, place)):
-        layer = f"layer {i} of {place}"
-        if not isinstance(entry, dict):
-            raise FormatError(f"{layer} must be an object. Got {show(entry)}.")
-        kind = _kind(entry.get("type"), kinds)
-        if kind is kinds["Network"]:
-            _check_fields(entry, ("type", *_NETWORK), layer)
-            entry = _layers(entry, layer, version, cells, kinds)
-        elif "cell" in entry:
-            cell, of_cell = field(entry, "cell", dict, layer), f"the cell of {layer}"
-            _check_fields(cell, ("name", "options"), of_cell)
-            name, options = field(cell, "name", str, of_cell), field(cell, "options", dict, of_cell)
-            entry = {**entry, "cell": _find_cell(name, options, cells)}
-        elif version == 1 and "dtype" not in kind._known_options():
-            entry = {key: value for key, value in entry.items() if key != "dtype"}
-        layers.append({**entry, "type": kind})
+    found = enumerate(field(config, "layers", list, place))
+    layers = [_layer(entry, f"layer {i} of {place}", version, cells, kinds) for i, entry in found]
     return {**{name: config[name] for name in _NETWORK if name in config}, "layers": layers}
+
+
+def _layer(
+    entry: Any, place: str, version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
+) -> dict[str, Any]:
+    """The same of a layer, its type a class; an option with a type is a layer in it."""
+    if not isinstance(entry, dict):
+        raise FormatError(f"{place} must be an object. Got {show(entry)}.")
+    kind = _kind(entry.get("type"), kinds)
+    if kind is kinds["Network"]:
+        _check_fields(entry, ("type", *_NETWORK), place)
+        return {**_layers(entry, place, version, cells, kinds), "type": kind}
+    if "cell" in entry:
+        cell, of_cell = field(entry, "cell", dict, place), f"the cell of {place}"
+        _check_fields(cell, ("name", "options"), of_cell)
+        name, options = field(cell, "name", str, of_cell), field(cell, "options", dict, of_cell)
+        entry = {**entry, "cell": _find_cell(name, options, cells)}
+    elif version == 1 and "dtype" not in kind._known_options():
+        entry = {key: value for key, value in entry.items() if key != "dtype"}
+    inner = {name: _layer(value, f"{name} of {place}", version, cells, kinds)
+             for name, value in entry.items() if isinstance(value, dict) and "type" in value}  # fmt: skip
+    return {**entry, **inner, "type": kind}
 
 
 def _kind(name: Any, kinds: Mapping[str, type[Layer]]) -> type[Layer]:

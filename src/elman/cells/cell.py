@@ -16,6 +16,7 @@ Kept: TypeAlias = dict[str, Array]
 # Further arguments: the mask, where the cell takes one.
 Step: TypeAlias = Callable[..., tuple[Arrays, Kept]]
 StepDerivative: TypeAlias = Callable[..., tuple[Array, Arrays, Arrays]]
+REVERSE = "_reverse"  #: ends the names of what belongs to the second direction of a layer
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,10 @@ class Cell:
             checks.size(f"projection of the cell {self.name!r}", self.projection)
             known = (*known, "projection")
         for weight, axes in self.weights.items():
-            if not weight or "." in weight or weight.endswith("_reverse") or weight in self.states:
+            if not weight or "." in weight or weight.endswith(REVERSE) or weight in self.states:
                 raise ValueError(
                     f"a weight of the cell {self.name!r} must have a name without a dot, that does not end in "
-                    f"'_reverse' and is no state's. Got {weight!r}."
+                    f"{REVERSE!r} and is no state's. Got {weight!r}."
                 )
             if not isinstance(axes, (tuple, list)) or not axes:
                 raise TypeError(

@@ -127,10 +127,10 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
     slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
     inputs, hidden = layer.input_size or 0, layer.hidden_size
     parts: list[dict[str, Array]] = []
-    for suffix in ("", "_reverse")[: layer.directions]:
+    for part in layer.directions.values():
         blocks: Blocks = {}
         for slot in cell_slots(layer.cell):
-            blocks |= slot.read(layer.parameters[slot.name + suffix], inputs, hidden)
+            blocks |= slot.read(part.parameters[slot.name], inputs, hidden)
         _from_cell(blocks, layer.cell, rule, hidden, layer.dtype)
         parts.append({slot.name: slot.write(blocks, inputs, hidden, layer.dtype) for slot in slots})
         _refuse(blocks, f"the convention {rule.name!r}")

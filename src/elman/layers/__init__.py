@@ -3,9 +3,10 @@
 from elman.layers.activate import Activate
 from elman.layers.attention import Attention
 from elman.layers.batch_norm import BatchNorm
+from elman.layers.bidirectional import Bidirectional
 from elman.layers.built_in import GRU, LSTM, RNN
 from elman.layers.convolution import Conv1d
-from elman.layers.directions import MergeDirections, Reverse
+from elman.layers.directions import Directed, MergeDirections, Reverse
 from elman.layers.joining import Add, Concatenate, Joining, Multiply
 from elman.layers.layer import Layer, Seen, Tape
 from elman.layers.masking import Masking
@@ -19,7 +20,7 @@ from elman.layers.windows import AveragePool1d, MaxPool1d
 LAYERS: dict[str, type[Layer]] = {
     name: cls
     for name, cls in sorted(globals().items())
-    if isinstance(cls, type) and issubclass(cls, Layer) and cls not in (Layer, Joining)
+    if isinstance(cls, type) and issubclass(cls, Layer) and cls not in (Layer, Joining, Directed)
 }
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "Attention",
     "AveragePool1d",
     "BatchNorm",
+    "Bidirectional",
     "Concatenate",
     "Conv1d",
     "Dense",

@@ -157,11 +157,10 @@ class LSTM(_BuiltIn):
 
     def draw(self, rng: np.random.Generator) -> None:
         super().draw(rng)
-        if self._forget_bias is None or "f" not in self.cell.gates:
+        if self._forget_bias is None or "f" not in self.cell.gates or self.bidirectional:
             return
-        for suffix in self._suffixes():
-            blocks = np.split(self._parameters["b" + suffix], len(self.cell.gates))
-            blocks[self.cell.gates.index("f")][...] = self._forget_bias
+        blocks = np.split(self._parameters["b"], len(self.cell.gates))
+        blocks[self.cell.gates.index("f")][...] = self._forget_bias
 
 
 class GRU(_BuiltIn):
@@ -201,3 +200,7 @@ class GRU(_BuiltIn):
         activations: Mapping[str, str | dict[str, Any] | Activation] | None = None,
     ) -> None:
         self._begin(locals())
+
+
+#: The recurrent layers by their names, as configs have them.
+RECURRENT: dict[str, type[Recurrent]] = {kind.__name__: kind for kind in (GRU, LSTM, RNN, Recurrent)}

@@ -1,16 +1,17 @@
-"""Layers for directions of time: sequences backwards, and the two directions of a layer made one."""
+"""Directions of time: sequences backwards, layers that go in both directions, and the outputs of both made one."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import Arrays
-from elman.checks import Array
+from elman.cells.cell import REVERSE, Arrays
+from elman.checks import Array, ShapeError
 from elman.layers.layer import Gradients, Layer, Noise, State
-from elman.sequences import Sequences
+from elman.sequences import Layout, Sequences
 
 
 class Reverse(Layer):
@@ -44,8 +45,9 @@ class MergeDirections(Layer):
     """One value from both directions of a bidirectional layer: (..., 2 features) to (..., features).
 
     y = a + b for `mode` "sum", a b for "mul", (a + b) / 2 for "ave", where a is the first half of the features,
-    forward in time, and b the second. These are the ``merge_mode`` of Keras's ``Bidirectional``. Raises
-    `ValueError` for another mode, `ShapeError` for an odd number of features.
+    forward in time, and b the second: ``merge_mode`` of Keras's ``Bidirectional``, where other layers stand between.
+    Right after both directions ``elman.Bidirectional(..., merge=...)`` says the same. Raises `ValueError` for another
+    mode, `ShapeError` for an odd number of features.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(3, 5, bidirectional=True, seed=0), elman.MergeDirections("sum")])
@@ -67,21 +69,106 @@ class MergeDirections(Layer):
         return x.with_values(self.step(x.values, ())[0]), None, halves(x.values) if keep else None
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        a, b = halves(x)
-        if self.mode == "mul":
-            return a * b, ()
-        y = a + b
-        if self.mode == "ave":
-            y *= 0.5
-        return y, ()
+        return merged(_MERGES[self.mode], *halves(x)), ()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        a, b = kept
-        if self.mode == "mul":
-            da, db = dy * b, dy * a
+        return np.concatenate(merged_derivative(_MERGES[self.mode], kept[0], kept[1], dy), axis=-1), None, {}
+
+
+_MERGES = {"sum": "sum", "mul": "multiply", "ave": "mean"}
+
+
+def merged(how: str, a: Array, b: Array) -> Array:
+    """a + b for "sum", (a + b) / 2 for "mean", a b for "multiply"."""
+    if how == "multiply":
+        return a * b
+    y = a + b
+    if how == "mean":
+        y *= 0.5
+    return y
+
+
+def merged_derivative(how: str, a: Array, b: Array, dy: Array) -> tuple[Array, Array]:
+    """The gradients by a and b."""
+    if how == "multiply":
+        return dy * b, dy * a
+    dy = dy if how == "sum" else dy * dy.dtype.type(0.5)
+    return dy, dy
+
+
+class Directed(Layer):
+    """The base of layers that go over each sequence in one direction, or in both."""
+
+    bidirectional: bool
+    _merge: str = "concat"  # what makes one value of the outputs of both directions
+    _alike: bool = True  # whether both directions have states of the same widths
+
+    @property
+    def directions(self) -> Mapping[str, Any]:
+        """The end of the names of parameters -> a recurrent layer of one direction, which shares their memory.
+
+        A layer of one direction is its own only one, {"": layer}. That of "_reverse" is run from the end of each
+        sequence to its start.
+        """
+        raise NotImplementedError
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        first, second = self.directions.values()
+        a, b = _by_direction(first, state)
+        both = np.empty((len(x.values), first.output_size + second.output_size), self.dtype)
+        y, z = both[:, : first.output_size], both[:, first.output_size :]
+        end, tape = first._walk(x, a, rng, keep, y, reverse=False)
+        last, twin = second._walk(x, b, rng, keep, z, reverse=True)
+        if self._merge == "concat":
+            return x.with_values(both), end + last, (tape, twin, None)
+        return x.with_values(merged(self._merge, y, z)), end + last, (tape, twin, (y, z) if keep else None)
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        tape, twin, halves = kept
+        first, second = self.directions.values()
+        a, b = _by_direction(first, dstate)
+        if halves is None:
+            da, db = dy[:, : first.output_size], dy[:, first.output_size :]
         else:
-            da = db = dy if self.mode == "sum" else dy * dy.dtype.type(0.5)
-        return np.concatenate([da, db], axis=-1), None, {}
+            da, db = merged_derivative(self._merge, halves[0], halves[1], dy)
+        dx, dstart, gradients = first._walk_back(tape, da, a)
+        more, dlast, others = second._walk_back(twin, db, b)
+        return dx + more, dstart + dlast, gradients | {name + REVERSE: array for name, array in others.items()}
+
+    def first_state(self, count: int) -> Arrays:
+        if not self.bidirectional:
+            return super().first_state(count)
+        first, second = self.directions.values()
+        return first.first_state(count) + second.first_state(count)
+
+    def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
+        if state is None or not self.bidirectional:
+            return super().pack_state(name, state, layout, own)
+        first, second = self.directions.values()
+        if self._alike:
+            shape = (2,) if layout.form == "single" else (2, layout.count)
+            arrays = self._read_states(name, state, first.states(), shape, own)
+            arrays = [array.reshape(2, layout.count, -1) for array in arrays]
+            return tuple([array[d] for d in range(2) for array in arrays])
+        if not isinstance(state, (tuple, list)) or len(state) != 2 or any(part is None for part in state):
+            must = f"{name} must be a pair, the state of each direction"
+            raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        packed: Arrays = first.pack_state(f"{name}[0]", state[0], layout, own)
+        return packed + second.pack_state(f"{name}[1]", state[1], layout, own)
+
+    def unpack_state(self, state: State, layout: Layout) -> Any:
+        if not state or not self.bidirectional:
+            return super().unpack_state(state, layout)
+        both = _by_direction(self.directions[""], state)
+        if self._alike:
+            return super().unpack_state([np.stack(pair) for pair in zip(*both, strict=True)], layout)
+        pairs = zip(self.directions.values(), both, strict=True)
+        return tuple([part.unpack_state(own, layout) for part, own in pairs])
+
+
+def _by_direction(first: Any, state: State) -> tuple[State, State]:
+    """The packed states of each direction."""
+    return (None, None) if state is None else (state[: len(first.cell.states)], state[len(first.cell.states) :])
 
 
 def halves(values: Array) -> tuple[Array, Array]:

@@ -63,7 +63,6 @@ class Layer(Made):
     input_size: int | None = None  #: None: any
     output_size: int | None = None  #: None: as many as come in
     stateful: bool = False  #: has states that go from step to step
-    directions: int = 1  #: in which it walks each sequence; states of both stand one after another
     reads: int | None = 1  #: how many it reads; None: two or more
     tokens: int | None = None  #: takes whole numbers below this, in the place of features
     takes_vectors: bool = False  #: reads one vector per sequence, in the place of its steps
@@ -89,7 +88,7 @@ class Layer(Made):
 
     def first_state(self, count: int) -> Arrays:
         """The states of `count` sequences before their first step, (count, width) each: 0."""
-        return tuple([np.zeros((count, width), self.dtype) for width in self._states.values()] * self.directions)
+        return tuple([np.zeros((count, width), self.dtype) for width in self._states.values()])
 
     def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
         """Whole sequences: y, the states after each one's last step, and with `keep` what `run_back` needs.
@@ -163,32 +162,33 @@ class Layer(Made):
             raise ShapeError(
                 f"{name} must be left out: {type(self).__name__} has no state. Got {checks.describe(state)}."
             )
-        given = (state,) if len(self._states) == 1 else state
-        if not isinstance(given, (tuple, list)) or len(given) != len(self._states):
-            names = ", ".join(self._states)
-            must = f"{name} must be a tuple of {len(self._states)} arrays, ({names})"
+        shape = () if layout.form == "single" else (layout.count,)
+        arrays = self._read_states(name, state, self._states, shape, own)
+        return tuple([array.reshape(layout.count, -1) for array in arrays])
+
+    def _read_states(
+        self, name: str, state: Any, widths: Mapping[str, int], shape: tuple[int, ...], own: bool
+    ) -> list[Array]:
+        """The user's arrays (*shape, width), one per state; with `own` their memory is their own."""
+        given = (state,) if len(widths) == 1 else state
+        if not isinstance(given, (tuple, list)) or len(given) != len(widths):
+            must = f"{name} must be a tuple of {len(widths)} arrays, ({', '.join(widths)})"
             raise ShapeError(f"{must}. Got {checks.describe(state)}.")
-        outer = (self.directions,) if self.directions > 1 else ()
-        outer = outer if layout.form == "single" else (*outer, layout.count)
         arrays = []
-        for (part, width), value in zip(self._states.items(), given, strict=True):
-            if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != (*outer, width):
+        for (part, width), value in zip(widths.items(), given, strict=True):
+            if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != (*shape, width):
                 value = checks.real_array(f"{part} of {name}", value, self.dtype)
-                checks.shape(f"{part} of {name}", value, (*outer, width))
-            value = np.array(value, order="C") if own or not value.flags.aligned else np.ascontiguousarray(value)
-            arrays.append(value.reshape(self.directions, layout.count, width))
-        return tuple([array[d] for d in range(self.directions) for array in arrays])
+                checks.shape(f"{part} of {name}", value, (*shape, width))
+            arrays.append(np.array(value, order="C") if own or not value.flags.aligned else np.ascontiguousarray(value))
+        return arrays
 
     def unpack_state(self, state: State, layout: Layout) -> Any:
         """Packed states in the user's form."""
         if not state:
             return None
-        count = len(self._states)
-        if self.directions > 1:
-            state = [np.stack(state[i::count]) for i in range(count)]
         if layout.form == "single":
             state = [array[..., 0, :] for array in state]
-        return state[0] if count == 1 else tuple(state)
+        return state[0] if len(state) == 1 else tuple(state)
 
     # What a user calls.
 

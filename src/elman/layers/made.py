@@ -233,7 +233,12 @@ class Made:
         return sum(math.prod(array.shape) for array in self.parameters.values())
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config.items())})"
+        return self._shown()
+
+    def _shown(self, *without: str) -> str:
+        """The layer in words, its options but for some."""
+        options = ", ".join(f"{name}={value!r}" for name, value in self.config.items() if name not in without)
+        return f"{type(self).__name__}({options})"
 
 
 def _plain(value: Any) -> Any:

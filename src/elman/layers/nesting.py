@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from elman.layers.directions import Directed
 from elman.layers.layer import Layer
 
 
@@ -55,14 +56,18 @@ def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
 
 
 def every_layer(net: Layer) -> Iterator[Layer]:
-    """A layer or a network, and all that is inside it, networks too."""
+    """A layer or a network, and all that is inside it: networks too, and the two directions of a layer."""
     yield net
-    for layer in net.layers:
+    both = net.directions.values() if isinstance(net, Directed) and net.bidirectional else ()
+    for layer in (*net.layers, *both):
         yield from every_layer(layer)
 
 
 #: The methods that say what a layer computes.
-_COMPUTING = ("_pool", "first_state", "join", "join_back", "ready", "run", "run_back", "states", "step", "width")
+_COMPUTING = (
+    *("_pool", "_walk", "_walk_back", "first_state", "join", "join_back", "ready"),
+    *("run", "run_back", "states", "step", "width"),
+)
 
 
 def computes_otherwise(layer: Layer) -> bool:

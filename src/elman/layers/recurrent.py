@@ -10,15 +10,17 @@ import numpy as np
 from elman import checks, engine
 from elman.cells import Cell, stepping
 from elman.cells.calling import advance, locked
-from elman.cells.cell import Arrays
+from elman.cells.cell import REVERSE, Arrays
 from elman.checks import Array
 from elman.initializers import RECURRENT, recurrent
 from elman.layers import noise
+from elman.layers.directions import Directed
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.options import LiveArrays, ReadOnly, frozen
 from elman.sequences import Sequences
 
 
-class Recurrent(Layer):
+class Recurrent(Directed):
     """A cell through time.
 
     Parameters
@@ -29,7 +31,8 @@ class Recurrent(Layer):
         Features that come in, and hidden units.
     bidirectional
         Also runs a second cell from the end of each sequence to its start; y is (batch, time, 2 hidden), the
-        forward output first. The parameters of the second direction end in ``_reverse``.
+        forward output first. The parameters of the second direction end in ``_reverse``. This is the short form of an
+        `elman.Bidirectional` of two equal layers.
     dtype
         "float32" or "float64": of parameters, outputs and gradients. Inputs are converted.
     seed
@@ -68,6 +71,7 @@ class Recurrent(Layer):
     bidirectional: bool
     zoneout: float | tuple[float, ...]
     _initializer: str = "glorot"
+    _views: Mapping[str, Recurrent] | None = None  # of each direction, once they have been asked for
 
     def __init__(
         self,
@@ -107,9 +111,8 @@ class Recurrent(Layer):
         self.input_size = checks.size("input_size", input_size)
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
-        self.directions = 2 if self.bidirectional else 1
         self._widths = cell.widths(self.hidden_size)  # of the states; the first is that of one direction's output
-        self.output_size = self._widths[0] * self.directions
+        self.output_size = self._widths[0] * len(self._suffixes())
         self.dtype = checks.float_dtype(dtype)
         self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
         if self.recurrent_dropout and not cell.takes_mask:
@@ -121,7 +124,7 @@ class Recurrent(Layer):
         self.zoneout = rates[0] if len(set(rates)) == 1 else rates
         self.learned_state = checks.flag("learned_state", learned_state)
         for name in cell.states if learned_state else ():
-            if {f"{name}0", f"{name}0_reverse"} & set(cell.weights):
+            if f"{name}0" in cell.weights:
                 raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
         for name in self.shapes():
             if name in self.__dict__ or hasattr(type(self), name):
@@ -133,7 +136,8 @@ class Recurrent(Layer):
         return noise.zone_rates(self.zoneout, self.cell.states)
 
     def states(self) -> dict[str, int]:
-        return dict(zip(self.cell.states, self._widths, strict=True))
+        widths = dict(zip(self.cell.states, self._widths, strict=True))
+        return {name + suffix: width for suffix in self._suffixes() for name, width in widths.items()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = self.cell.shapes(self.input_size or 0, self.hidden_size)
@@ -145,75 +149,100 @@ class Recurrent(Layer):
         return tuple(f"{name}0" for name in self.cell.states) if self.learned_state else ()
 
     def _suffixes(self) -> tuple[str, ...]:
-        return ("", "_reverse")[: self.directions]
+        return ("", REVERSE) if self.bidirectional else ("",)
+
+    @property
+    def directions(self) -> Mapping[str, Recurrent]:
+        if not self.bidirectional:
+            return {"": self}
+        if self._views is None:
+            self._views = {suffix: self._view(suffix) for suffix in self._suffixes()}
+        return self._views
+
+    def _view(self, suffix: str) -> Recurrent:
+        """One direction as a layer of the library's own class, over the same arrays."""
+        kind: Any = next(kind for kind in type(self).__mro__ if kind.__module__.startswith("elman."))
+        view: Recurrent = kind.__new__(kind)
+        facts = {"bidirectional": False, "needs_whole_sequences": False, "output_size": self._widths[0], "_views": None}
+        view.__dict__.update({**self.__dict__, **facts})
+        del view.__dict__["_config"]  # fixed once it is there
+        view._follow()
+        view._config = ReadOnly(frozen(view._describe(kind._known_options())))
+        view._take_weights({name: self._parameters[name + suffix] for name in view.shapes()})
+        return view
 
     def draw(self, rng: np.random.Generator) -> None:
-        for suffix in self._suffixes():
-            weights = {name: self._parameters[name + suffix] for name in self.cell.weights}
-            recurrent(weights, self.cell, self._initializer, rng)
-            for name in self._learned_names():
-                self._parameters[name + suffix][...] = 0
+        if self.bidirectional:
+            for part in self.directions.values():
+                part.draw(rng)
+            return
+        weights = {name: self._parameters[name] for name in self.cell.weights}
+        recurrent(weights, self.cell, self._initializer, rng)
+        for name in self._learned_names():
+            self._parameters[name][...] = 0
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
+        self._views = None
         super()._set_weights(given, seed)
-        # The weights of each direction, in the order of the cell. The arrays never change for others.
-        self._by_direction: list[Arrays] = [
-            tuple([self._parameters[name + suffix] for name in self.cell.weights]) for suffix in self._suffixes()
-        ]
+        self._take_weights(self._parameters)
+
+    def _take_weights(self, arrays: Mapping[str, Array]) -> None:
+        """Computes with these very arrays from now on, which never change for others."""
+        self._parameters = LiveArrays(arrays)
+        self._weights: Arrays = tuple([arrays[name] for name in self.cell.weights])  # in the order of the cell
         self._zones = self.zone_rates if self.zoneout else None  # None: no zoneout
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
-        starts = self._learned_state(x.layout.count) if state is None else state
-        width, rate, count = self._widths[0], self.recurrent_dropout, len(self.cell.states)
-        y = np.empty((len(x.values), width * self.directions), self.dtype)
-        ends: Arrays = ()
-        tapes: list[engine.Tape | None] = []
-        for d, weights in enumerate(self._by_direction):
-            end, tape = engine.forward(
-                self.cell,
-                weights,
-                x.values,
-                x.lengths,
-                starts and starts[d * count : (d + 1) * count],
-                y[:, d * width : (d + 1) * width] if self.bidirectional else y,
-                reverse=d == 1,
-                keep=keep,
-                mask=noise.dropout_mask(rng, rate, (x.layout.count, width), self.dtype) if rng and rate else None,
-                zones=self._zones and noise.zones(rng, self._zones, len(y), self._widths, self.dtype),
-            )
-            ends += end
-            tapes.append(tape)
-        return x.with_values(y), ends, (tapes, state is None)
+        if self.bidirectional:
+            return super().run(x, state, rng, keep)
+        y = np.empty((len(x.values), self._widths[0]), self.dtype)
+        end, tape = self._walk(x, state, rng, keep, y, reverse=False)
+        return x.with_values(y), end, tape
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        return super().run_back(kept, dy, dstate) if self.bidirectional else self._walk_back(kept, dy, dstate)
+
+    def _walk(
+        self, x: Sequences, state: State, rng: Noise, keep: bool, out: Array, reverse: bool
+    ) -> tuple[Arrays, Any]:
+        """One direction: its outputs into `out`, the last states, and what `_walk_back` needs; see `run`."""
+        start = self._learned_state(x.layout.count) if state is None else state
+        shape, rate = (x.layout.count, self._widths[0]), self.recurrent_dropout
+        end, tape = engine.forward(
+            self.cell,
+            self._weights,
+            x.values,
+            x.lengths,
+            start,
+            out,
+            reverse=reverse,
+            keep=keep,
+            mask=noise.dropout_mask(rng, rate, shape, self.dtype) if rng and rate else None,
+            zones=self._zones and noise.zones(rng, self._zones, len(out), self._widths, self.dtype),
+        )
+        return end, (tape, state is None)
+
+    def _walk_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, Arrays, Gradients]:
+        """The gradients by x, the first states and the parameters, from those by the outputs and the last states."""
+        tape, from_learned = kept
+        dx, dstart, dweights = engine.backward(tape, dy, dstate)
+        gradients = dict(zip(self.cell.weights, dweights, strict=True))
+        for name, d0 in zip(self._learned_names(), dstart, strict=False):
+            gradients[name] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
+        return dx, dstart, gradients
 
     def _learned_state(self, count: int) -> Arrays | None:
         """The learned state of `count` sequences before their first step, (count, width) each; None for 0."""
         if not self.learned_state:
             return None
-        names = [name + suffix for suffix in self._suffixes() for name in self._learned_names()]
-        return tuple([np.tile(self._parameters[name], (count, 1)) for name in names])
+        return tuple([np.tile(self._parameters[name], (count, 1)) for name in self._learned_names()])
 
     def first_state(self, count: int) -> Arrays:
-        return self._learned_state(count) or super().first_state(count)
-
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        tapes, from_learned = kept
-        width, count = self._widths[0], len(self.cell.states)
-        dx: Array | None = None
-        dstarts: Arrays = ()
-        gradients: Gradients = {}
-        for d, suffix in enumerate(self._suffixes()):
-            part = dy[:, d * width : (d + 1) * width] if self.bidirectional else dy
-            dvalues, dstart, dweights = engine.backward(tapes[d], part, dstate and dstate[d * count : (d + 1) * count])
-            dx = dvalues if dx is None else dx + dvalues
-            dstarts += dstart
-            gradients |= {name + suffix: dweight for name, dweight in zip(self.cell.weights, dweights, strict=True)}
-            for name, d0 in zip(self._learned_names(), dstart, strict=False):
-                gradients[name + suffix] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
-        assert dx is not None
-        return dx, dstarts, gradients
+        learned = None if self.bidirectional else self._learned_state(count)
+        return learned or super().first_state(count)
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        weights = self._by_direction[0]
+        weights = self._weights
         weights = locked(weights) if weights[0].flags.writeable else weights
         after, _ = advance(self.cell, x, state, weights, (), self._zones)
         return after[0], after
@@ -221,4 +250,4 @@ class Recurrent(Layer):
     def ready(self) -> stepping.Packed:
         if not engine.compiled(self.cell):
             return super().ready()
-        return engine.pack(self.cell, self._by_direction[0], self._zones)
+        return engine.pack(self.cell, self._weights, self._zones)

@@ -119,7 +119,7 @@ class RecurrentPart(Part):
         starts = {
             f"{state}0{suffix}": array[d]
             for state, array in self.learned.items()
-            for d, suffix in enumerate(("", "_reverse")[: layer.directions])
+            for d, suffix in enumerate(("", "_reverse")[: len(layer.directions)])
         }
         return type(layer).from_parameters({**layer.config, "learned_state": True}, {**layer.parameters, **starts})
 

@@ -48,11 +48,11 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, *, backwards: bool = Fal
         last = [f"next_state_{place}_{state}" for state in layer.cell.states]
         graph.outputs += [_port(graph, layer, name, "after the last step") for name in last]
     graph.add_many(cell.upper(), inputs, [y, *last], **_attributes(layer, backwards))
-    if layer.directions == 1:  # (time, 1, batch, hidden)
+    if not layer.bidirectional:  # (time, 1, batch, hidden)
         steps = graph.add("Squeeze", y, graph.integers(1))
     else:  # (time, 2, batch, hidden)
         steps = graph.add("Reshape", graph.add("Transpose", y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
-    return Value(steps, 0, x.steps, tuple(last), "" if backwards else last[0], layer.directions)
+    return Value(steps, 0, x.steps, tuple(last), "" if backwards else last[0], len(layer.directions))
 
 
 def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
@@ -64,11 +64,11 @@ def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
             name = f"state_{place}_{state}"
             graph.inputs.append(_port(graph, layer, name, "before the first step"))
         if layer.learned_state:
-            suffixes = ("", "_reverse")[: layer.directions]
+            suffixes = ("", "_reverse")[: len(layer.directions)]
             learned = np.stack([layer.parameters[f"{state}0{suffix}"] for suffix in suffixes])[:, None]
             if name:  # what the model starts with where the input is left out; it may be given for one sequence or all
                 graph.constants[name] = np.ascontiguousarray(learned)
-            sizes = graph.integers(layer.directions), batch_size(graph), graph.integers(layer.hidden_size)
+            sizes = graph.integers(len(layer.directions)), batch_size(graph), graph.integers(layer.hidden_size)
             name = graph.add("Expand", name or graph.weight(f"{state}0", learned), graph.add("Concat", *sizes, axis=0))
         found.append(name)
     return found
@@ -76,7 +76,7 @@ def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
 
 def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Port:
     learned = layer.learned_state and not name.startswith("next")
-    shape = (layer.directions, None if learned else "batch", layer.hidden_size)
+    shape = (len(layer.directions), None if learned else "batch", layer.hidden_size)
     doc = f"{name.split('_')[-1]} of {graph.scope} {when}, (directions, batch, hidden)"
     return Port(name, graph.dtype, shape, f"{doc}; the learned state where it is left out" if learned else doc)
 
@@ -84,7 +84,7 @@ def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Port:
 def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:
     options = layer.cell.options
     found: dict[str, Any] = {"hidden_size": layer.hidden_size}
-    direction = "reverse" if backwards else ("forward", "bidirectional")[layer.directions - 1]
+    direction = "reverse" if backwards else ("forward", "bidirectional")[layer.bidirectional]
     if direction != "forward":
         found["direction"] = direction
     if options.get("reset_after"):
@@ -95,5 +95,5 @@ def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:
         found["clip"] = attribute("clip", options["clip"], layer.dtype)
     functions = [shared_activation(layer, gates, "ONNX") for gates in _FUNCTIONS[layer.cell.name]]
     if functions != [Activation(default) for default in _FUNCTIONS[layer.cell.name].values()]:
-        found |= recurrent_attributes(functions, layer.directions, layer.dtype)
+        found |= recurrent_attributes(functions, len(layer.directions), layer.dtype)
     return found
