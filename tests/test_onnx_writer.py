@@ -121,6 +121,7 @@ class TestRandomNetworks:
             "Add",
             "Attention",
             "AveragePool1d",
+            "BatchNorm",
             "Bidirectional",
             "Concatenate",
             "Conv1d",
