@@ -219,7 +219,7 @@ class Drawn:
 
 
 def padded(parts: list[np.ndarray]) -> np.ndarray:
-    """One array with NaN, or -1 among tokens, behind the end of each sequence."""
+    """One array with NaN, or -1 among tokens, after the end of each sequence."""
     time = max(map(len, parts))
     fill = -1 if parts[0].dtype.kind == "i" else np.nan
     array = np.full((len(parts), time, *parts[0].shape[1:]), fill, parts[0].dtype)

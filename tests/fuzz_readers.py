@@ -103,7 +103,7 @@ def readers(path: Path) -> list[tuple[str, Any]]:
 
 
 def runs(net: elman.Network) -> None:
-    """What is read computes, or says why not: a step that is masked, layers over time behind a pool."""
+    """What is read computes, or says why not: a step that is masked, layers over time after a pool."""
     if (net.input_size or 0) > 1000 or any(getattr(layer, "count", 0) > 1000 for layer in net.layers):
         return
     x = np.zeros((1, 3), int) if net.takes_tokens else np.ones((1, 3, net.input_size or 2))

@@ -115,7 +115,7 @@ def sequences(net, rng, lengths):
 
 
 def padded(parts):
-    """An array with what must not be read behind each end."""
+    """An array with what must not be read after each end."""
     array = np.full((len(parts), max(map(len, parts)), *parts[0].shape[1:]), 7, parts[0].dtype)
     for row, part in zip(array, parts, strict=True):
         row[: len(part)] = part

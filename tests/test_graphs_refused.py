@@ -239,7 +239,7 @@ STREAMS = {
         },
         "must have no node that reads a sequence and its last step. Got node 'b'",
     ),
-    "after the last": ({"a": (gru(), "x"), "last": elman.LastStep(), "b": gru(4, 4)}, "Got node 'b' behind a LastStep"),
+    "after the last": ({"a": (gru(), "x"), "last": elman.LastStep(), "b": gru(4, 4)}, "Got node 'b' after a LastStep"),
 }  # fmt: skip
 
 

@@ -302,7 +302,7 @@ def random_windows(rng, width):
 
 @pytest.mark.parametrize("seed", range(150))
 def test_windows_of_any_form(seed, tmp_path):
-    """Each sequence has its own padding, wherever it ends; what stands behind its end is never seen."""
+    """Each sequence has its own padding, wherever it ends; what stands after its end is never seen."""
     rng = np.random.default_rng(seed)
     layers = [random_windows(rng, 2)]
     width = elman.Network([elman.Scale(2, 0.5, [2.0, -1.0]), *layers]).output_size

@@ -259,7 +259,7 @@ def _check_nodes(graph: Graph) -> None:
             _check_halves(graph, name, reads[0] - len(graph.inputs))
         if layer.takes_tokens and reads[0] >= len(graph.inputs):
             before = type(graph.layers[reads[0] - len(graph.inputs)]).__name__
-            raise ShapeError(f"{name} must stand first, as it takes tokens. Got it behind {before}.")
+            raise ShapeError(f"{name} must stand first, as it takes tokens. Got it after {before}.")
         if first is not None and layer.dtype is not None and layer.dtype != first[1].dtype:
             raise ValueError(
                 f"{name} must have dtype {first[1].dtype}, as {graph.called(first[0])} has; astype gives it. "

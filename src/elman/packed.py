@@ -122,7 +122,7 @@ def check_steps(nodes: list[Flat], inputs: int) -> None:
         if len(read) > 1:
             raise ShapeError(f"a stream must have no node that reads a sequence and its last step. Got {got}.")
         if "last" in read and (layer.stateful or isinstance(layer, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {got} behind a LastStep.")
+            raise ShapeError(f"a layer over time must be given sequences. Got {got} after a LastStep.")
         made = "last" if isinstance(layer, LastStep) else "steps" if layer.stateful else None
         kinds.append(made or next(iter(read), None))
 

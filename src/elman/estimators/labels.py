@@ -104,8 +104,8 @@ def encode(labels: Array, where: Where, weight: Array | None = None) -> tuple[Ar
     classes, codes = np.unique(labels, return_inverse=True)
     present = np.unique(codes if weight is None else codes[weight > 0])
     if len(present) < 2:
-        behind = "" if weight is None else " with a weight over 0"
-        raise ValueError(f"y must hold at least 2 classes{behind}. Got 1 class, {classes[present[0]].item()!r}.")
+        after = "" if weight is None else " with a weight over 0"
+        raise ValueError(f"y must hold at least 2 classes{after}. Got 1 class, {classes[present[0]].item()!r}.")
     return classes, codes
 
 

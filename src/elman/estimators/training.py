@@ -228,9 +228,9 @@ class SequenceEstimator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-
             scaled = scaled.astype(dtype, copy=False)
         if not np.isfinite(scaled).all():
             row, feature = checks.first(~np.isfinite(scaled))
-            behind = "" if scaler is None else ", in the deviations of fit"
+            after = "" if scaler is None else ", in the deviations of fit"
             raise ValueError(
-                f"X must be at most {np.finfo(dtype).max:.1e} in size{behind}, for {dtype}. "
+                f"X must be at most {np.finfo(dtype).max:.1e} in size{after}, for {dtype}. "
                 f"Got {float(rows[row, feature])} at {place(parts, start, row)}, {names[feature]}."
             )
         return scaled

@@ -149,12 +149,12 @@ def _checks(net: Network, source: tuple[Format, Where], target: tuple[Format, Wh
 
 def _sequences(net: Network, rng: np.random.Generator) -> list[Array]:
     """Random sequences of unequal length, without steps that a mask would drop."""
-    first, *behind = layers_of(net)
+    first, *after = layers_of(net)
     if not isinstance(first, Embedding):
         return [rng.normal(size=(steps, net.input_size or 4)).astype(dtype_of(net)) for steps in _STEPS]
     tokens = np.arange(first.count)
-    if behind and isinstance(behind[0], Masking):
-        tokens = tokens[(behind[0].value != first.W).any(axis=1)]
+    if after and isinstance(after[0], Masking):
+        tokens = tokens[(after[0].value != first.W).any(axis=1)]
     return [rng.choice(tokens, size=steps) for steps in _STEPS]
 
 

@@ -28,7 +28,7 @@ constexpr int max_rows(int vectors) {
 constexpr int column_block = 4;
 
 // Rows handled by one panel of weights before the next. Weights come from the L2 cache for each tile of rows, which
-// hides behind the arithmetic: cutting the depth into pieces that stay in L1 was measured and gains nothing.
+// overlaps with the arithmetic: cutting the depth into pieces that stay in L1 was measured and gains nothing.
 constexpr int block_rows = 36;
 
 // Cuts n rows into tiles of at most `most`, as equal as can be; calls f(first row, Int<rows>).

@@ -15,7 +15,7 @@ bool Barrier::wait(bool stop) {
         round_.store(round + 1, std::memory_order_release);
         return verdict_;
     }
-    // The others are rarely far behind; but where processors are short, waiting must not keep them from running.
+    // The others are rarely late; but where processors are short, waiting must not keep them from running.
     for (int spin = 0; round_.load(std::memory_order_acquire) == round; ++spin)
         if (spin > 2000) std::this_thread::yield();
     return verdict_;

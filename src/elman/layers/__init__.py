@@ -1,4 +1,4 @@
-"""Layers: recurrent, and what stands before and behind them."""
+"""Layers: recurrent, and what stands before and after them."""
 
 from elman.layers.activate import Activate
 from elman.layers.attention import Attention

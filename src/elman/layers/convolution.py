@@ -33,7 +33,7 @@ class Conv1d(Layer):
     whatever length it is:
 
     "same"
-        0 before and behind, so that ceil(time / stride) steps come out; ONNX's SAME_UPPER, TensorFlow's "same".
+        0 before and after, so that ceil(time / stride) steps come out; ONNX's SAME_UPPER, TensorFlow's "same".
     "causal"
         0 before, so that a step sees none after it; as many steps come out.
     "valid"

@@ -15,7 +15,7 @@ from elman.sequences import Layout, Sequences
 
 
 class Reverse(Layer):
-    """Each sequence backwards in time: its last real step first. Padding stays behind.
+    """Each sequence backwards in time: its last real step first. Padding stays last.
 
     [Reverse, LSTM] is what Keras calls ``go_backwards``; [Reverse, LSTM, Reverse] is the direction "reverse" of ONNX,
     and the second direction of a bidirectional layer (Schuster and Paliwal 1997).

@@ -213,7 +213,7 @@ class Layer(Made):
         state
             The state before the first step, 0 if left out.
         lengths
-            (batch,) whole numbers: how many steps of each row of a padded array are real. What stands behind them
+            (batch,) whole numbers: how many steps of each row of a padded array are real. What stands after them
             is never read.
         rng
             A generator makes dropout act and running statistics move, as in training; without one nothing is random.

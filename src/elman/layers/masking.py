@@ -13,10 +13,10 @@ from elman.sequences import Layout, Sequences
 
 
 class Masking(Layer):
-    """Drops every step whose features all equal `value`; the layers behind it never see it.
+    """Drops every step whose features all equal `value`; the layers after it never see it.
 
     What remains of each sequence moves together: y is a list of shorter sequences for a list, a shorter sequence for
-    a single one, and for an array an array of the same shape with 0 behind the remaining steps. Keras's ``Masking``
+    a single one, and for an array an array of the same shape with 0 after the remaining steps. Keras's ``Masking``
     skips the same steps, but leaves their places in its outputs.
 
     Raises `ValueError` for a sequence of which no step would remain.

@@ -43,7 +43,7 @@ class _Pool(Layer):
 class LastStep(_Pool):
     """The last real step of each sequence.
 
-    Behind a bidirectional layer this is one step of both directions, of which the reverse one has read nothing but
+    After a bidirectional layer this is one step of both directions, of which the reverse one has read nothing but
     that step. `bidirectional=True` takes what each direction computed last: the first half of the features from the
     last step, the second half from the first step (Keras's ``return_sequences=False``, ONNX's ``Y_h``).
 

@@ -1,11 +1,11 @@
 """Windows over the steps of sequences: what a convolution and the pools over a few steps look at.
 
 A window of `width` steps that are `dilation` apart moves on by `stride`. With L steps in a sequence, s the stride and
-span = (width - 1) dilation + 1, steps of nothing are set before and behind it:
+span = (width - 1) dilation + 1, steps of nothing are set before and after it:
 
     "valid"          none                                          floor((L - span) / s) + 1 windows
     "causal"         span - 1 before                               ceil(L / s)
-    "same"           as many as ceil(L / s) windows need, half of them before, the odd one behind (ONNX's SAME_UPPER)
+    "same"           as many as ceil(L / s) windows need, half of them before, the odd one after (ONNX's SAME_UPPER)
     (left, right)    so many                                       floor((L + left + right - span) / s) + 1
 """
 
@@ -41,7 +41,7 @@ class Taps(NamedTuple):
 
     layout: Layout  # of what the windows give
     sequences: Array  # (M,): the sequence of each window
-    steps: Array  # (M, width): of that sequence, below 0 or behind its end where there is nothing
+    steps: Array  # (M, width): of that sequence, below 0 or after its end where there is nothing
 
 
 class Windows(NamedTuple):
@@ -75,7 +75,7 @@ class Windows(NamedTuple):
         return self.stride == 1 and named
 
     def _sides(self) -> tuple[int, int]:
-        """Before and behind, where that is the same for all lengths."""
+        """Before and after, where that is the same for all lengths."""
         named = {"valid": (0, 0), "causal": (self.span - 1, 0)}
         return named[self.padding] if isinstance(self.padding, str) else self.padding
 
@@ -127,7 +127,7 @@ class _PoolOverWindows(Layer):
         lengths, starts = x.lengths[taps.sequences][:, None], x.layout.starts
         assert starts is not None
         real = (taps.steps >= 0) & (taps.steps < lengths)
-        # What stands before or behind a sequence has the row of its nearest step, which is in the window too.
+        # What stands before or after a sequence has the row of its nearest step, which is in the window too.
         rows = starts[taps.sequences][:, None] + np.clip(taps.steps, 0, lengths - 1)  # (M, width)
         y, kept = self._pool(x.values, rows, real)
         return Sequences(y, taps.layout), None, (x.values.shape, kept) if keep else None

@@ -80,7 +80,7 @@ def fit(
     epochs, batch_size
         Rounds over the data, and examples an update; the last batch of an epoch may be smaller.
     lengths
-        (batch,): how many steps of each row of a padded x and y are real. What stands behind them is never read.
+        (batch,): how many steps of each row of a padded x and y are real. What stands after them is never read.
     validation
         (x, y), (x, y, lengths) or (x, y, lengths, mask): its loss is measured after every epoch.
     clip_norm, clip_value

@@ -95,7 +95,7 @@ def beside(graph: Graph, values: Sequence[Value], spread: bool = False) -> list[
 
 
 def reverse(graph: Graph, x: Value) -> Value:
-    """Each sequence backwards, its padding still behind."""
+    """Each sequence backwards, its padding still last."""
     axis, steps = sequence_axis(graph, x), steps_of(graph, x)
     if steps.lengths:
         name = graph.add("ReverseSequence", x.name, lengths64(graph, steps), time_axis=axis, batch_axis=1 - axis)

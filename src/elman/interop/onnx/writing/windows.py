@@ -1,6 +1,6 @@
 """Convolutions and pools over windows as operators of ONNX, which want (batch, features, time).
 
-What stands behind the end of a sequence is taken out before a window sees it, where it could.
+What stands after the end of a sequence is taken out before a window sees it, where it could.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def average_pool(graph: Graph, layer: AveragePool1d, x: Value) -> Value:
     windows, pool, steps = _windows(layer), functools.partial(graph.add, "AveragePool"), steps_of(graph, x)
     if not steps.lengths or not _reaches_behind(windows):
         y = _over_windows(graph, x, windows, 0, pool)
-    else:  # the operator counts what stands behind a sequence: means are divided by those of 1 at each real step
+    else:  # the operator counts what stands after a sequence: means are divided by those of 1 at each real step
         sizes = graph.add("Shape", ordered(graph, x, 1).name, start=0, end=2)
         ones = graph.add("Expand", graph.number(1), graph.add("Concat", sizes, graph.integers(1), axis=0))
         pool = functools.partial(pool, count_include_pad=1)
@@ -80,7 +80,7 @@ def _windows(layer: MaxPool1d | AveragePool1d) -> Windows:
 
 
 def _reaches_behind(windows: Windows) -> bool:
-    """Whether a window may hold what stands behind the end of a sequence."""
+    """Whether a window may hold what stands after the end of a sequence."""
     return windows.padding == "same" or (isinstance(windows.padding, tuple) and windows.padding[1] > 0)
 
 

@@ -69,7 +69,7 @@ def to_onnx(
         layer over time reads, beside one that is read so.
 
     The model's input is "x" (batch, time, features), or tokens (batch, time), int64, before an `elman.Embedding`; its
-    output is "y" (batch, time, features), or (batch, features) behind a pool. Both are of the dtype of the network.
+    output is "y" (batch, time, features), or (batch, features) after a pool. Both are of the dtype of the network.
     Several inputs, and outputs by name, have the names that they have in the network.
 
     What acts in training alone (dropout) is left out. The operators RNN, LSTM and GRU are written for float64 too, as
@@ -82,7 +82,7 @@ def to_onnx(
         For what ONNX has no operator for: projection, cell_clip, layer_norm, zoneout, cells of one's own, different
         activations where the operator has one, `elman.Masking`; and for a model of 2 GB or more.
     ShapeError
-        For a layer over time behind a pool.
+        For a layer over time after a pool.
     MissingExtraError
         Without the package onnx.
 
