@@ -164,7 +164,7 @@ def test_targets_of_a_network_that_strides(form):
         net, x, y, lengths=lengths, loss="squared_error", optimizer=sgd, epochs=1, batch_size=4, progress=False
     )
     assert history.loss[0] == pytest.approx(mean, rel=1e-5) or history.loss[0] == pytest.approx(mean / 2, rel=1e-5)
-    with pytest.raises(elman.ShapeError, match="as the network gives one output a step"):
+    with pytest.raises(elman.ShapeError, match="as the network gives one output per step"):
         elman.fit(net, np.ones((4, 12, 3)), np.ones((4, 12, 2)), loss="squared_error")
 
 

@@ -92,8 +92,8 @@ def test_sequences_that_do_not_fit(kind, y):
 
 @pytest.mark.parametrize(("kind", "y"), ALL)
 def test_counts_and_a_missing_y(kind, y):
-    check("y must hold 40 entries, one a sequence of X. Got 39.", lambda: kind(**TINY).fit(X, y[:39]))
-    check("y must hold 39 entries, one a sequence of X. Got 40.", lambda: kind(**TINY).fit(X[:39], y))
+    check("y must hold 40 entries, one per sequence of X. Got 39.", lambda: kind(**TINY).fit(X, y[:39]))
+    check("y must hold 39 entries, one per sequence of X. Got 40.", lambda: kind(**TINY).fit(X[:39], y))
     check(f"This {kind.__name__} requires y to be passed, but the target y is None.", lambda: kind(**TINY).fit(X, None))
 
 
@@ -152,7 +152,7 @@ def test_numbers():
 def test_tags():
     short = [*TAGS[:5], TAGS[5][:-1], *TAGS[6:]]
     steps = len(X[5])
-    message = f"y[5] must have shape ({steps},), a label a step of X[5]. Got ({steps - 1},)."
+    message = f"y[5] must have shape ({steps},), one label per step of X[5]. Got ({steps - 1},)."
     check(message, lambda: SequenceTagger(**TINY).fit(X, short), elman.ShapeError)
     tagger = SequenceTagger(**TINY).fit(X, TAGS)
     check(message, lambda: tagger.score(X, short), elman.ShapeError)

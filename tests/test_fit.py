@@ -488,15 +488,15 @@ REFUSED = {
     "too few y in a list": ({"x": list(GOOD_X), "y": list(LABELS)[:4]}, "y must hold 5 examples, as x does. Got 4."),
     "y a sequence": (
         {"y": np.zeros(5, int)},
-        "y must have shape (5, 4), as the network gives one output a step. Got (5,).",
+        "y must have shape (5, 4), as the network gives one output per step. Got (5,).",
     ),
     "y a step": (
         {"net": regressor, "loss": "squared_error"},
-        "y must have shape (5,) or (5, 1), as the network gives one output a sequence. Got (5, 4).",
+        "y must have shape (5,) or (5, 1), as the network gives one output per sequence. Got (5, 4).",
     ),
     "length of y": (
         {"x": list(GOOD_X), "y": [*LABELS[:4], [0, 0, 0]]},
-        "y[4] must have shape (4,), as the network gives one output a step. Got (3,).",
+        "y[4] must have shape (4,), as the network gives one output per step. Got (3,).",
     ),
     "y no list": (
         {"x": list(GOOD_X), "y": 3},
@@ -583,7 +583,7 @@ REFUSED = {
     ),
     "levels and width": (
         {"loss": Quantile((0.1, 0.5, 0.9))},
-        "prediction must have 3 values a row, one a level of Quantile. Got 2.",
+        "prediction must have 3 values per row, one per level of Quantile. Got 2.",
     ),
     "mixed widths of y": (
         {
@@ -591,7 +591,7 @@ REFUSED = {
             "y": [np.zeros((4, 1)), np.zeros((4, 2))],
             "loss": Quantile((0.1, 0.9)),
         },
-        "y[1] must hold as many values a step as y[0]. Got (4, 2).",
+        "y[1] must hold as many values per step as y[0]. Got (4, 2).",
     ),
     "lengths": ({"lengths": [4, 4, 5, 4, 4]}, "lengths must be from 1 to 4, the steps of x. Got 5 at index 2."),
     "epochs": ({"epochs": 0}, "epochs must be a whole number from 1 up. Got 0."),

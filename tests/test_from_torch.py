@@ -121,7 +121,7 @@ def run(parts, x, states):
 
 
 def ours(states, parts):
-    """States of PyTorch, one entry a module, as elman has them: one entry a layer."""
+    """States of PyTorch, one entry a module, as elman has them: one entry per layer."""
     entries = []
     for state, part in zip(states, [p for p in parts if isinstance(p, RECURRENT)], strict=True):
         directions = 1 + part.bidirectional

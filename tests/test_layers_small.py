@@ -231,7 +231,7 @@ def test_a_network_that_masks_is_trained():
     options = {"loss": "cross_entropy", "epochs": 3, "progress": False}
     history = elman.fit(net, x, [0, 1, 1], **options)
     assert history.loss[-1] < history.loss[0]
-    with pytest.raises(elman.ShapeError, match="one output a sequence where it drops steps"):
+    with pytest.raises(elman.ShapeError, match="one output per sequence where it drops steps"):
         elman.fit(elman.Network(net.layers[:2]), x, np.zeros(x.shape[:2], int), **options)
 
 

@@ -184,7 +184,12 @@ def test_one_target_serves_all_quantiles():
         (SquaredError(), (4, 1), np.zeros((4, 4)), r"target must have shape \(4,\) or \(4, 1\)\. Got \(4, 4\)\."),
         (SquaredError(), (4, 3), np.zeros(3), r"target must have shape \(4, 3\)\. Got \(3,\)\."),
         (Quantile((0.1, 0.9)), (4, 2), np.zeros(4), r"target must have shape \(4, 1\) or \(4, 2\)\. Got \(4,\)\."),
-        (Quantile((0.1, 0.9)), (4, 3), np.zeros((4, 1)), "prediction must have 2 values a row, one a level .* Got 3"),
+        (
+            Quantile((0.1, 0.9)),
+            (4, 3),
+            np.zeros((4, 1)),
+            "prediction must have 2 values per row, one per level .* Got 3",
+        ),
         (CrossEntropy(), (4, 3), np.zeros((4, 1), int), r"target must have shape \(4,\)\. Got \(4, 1\)\."),
         (CrossEntropy(), (), 0, r"prediction must have shape \(\.\.\., K\), K from 1 up\. Got \(\)\."),
     ],

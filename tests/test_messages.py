@@ -120,7 +120,7 @@ def test_labels_that_do_not_fit(y, words):
 def test_labels_of_another_kind_at_score():
     fitted = SequenceClassifier(**TINY).fit(X, Y)
     assert words_of(fitted.score, X, ["a", "b"] * 10) == "y must hold numbers, as in fit. Got 'a' at sequence 0."
-    assert words_of(fitted.score, X, Y[:3]) == "y must hold 20 entries, one a sequence of X. Got 3."
+    assert words_of(fitted.score, X, Y[:3]) == "y must hold 20 entries, one per sequence of X. Got 3."
     assert "numbers from 0 up. Got -1.0 at sequence 3" in words_of(fitted.score, X, Y, [1, 1, 1, -1] * 5)
     tagger = SequenceTagger(**TINY).fit(X, KINDS[SequenceTagger])
     tags = [["on"] * len(x) for x in X]

@@ -219,9 +219,9 @@ def test_a_single_sequence_has_a_target_of_its_own():
 
 X = [np.ones((n, 2)) for n in (3, 5)]
 BAD = [
-    ({"y": [[1]]}, r"y must hold 2 targets, one a sequence\. Got a list of length 1\."),
-    ({"y": 3}, r"y must hold 2 targets, one a sequence\. Got an int\."),
-    ({"y": None}, r"y must hold 2 targets, one a sequence\. Got None\."),
+    ({"y": [[1]]}, r"y must hold 2 targets, one per sequence\. Got a list of length 1\."),
+    ({"y": 3}, r"y must hold 2 targets, one per sequence\. Got an int\."),
+    ({"y": None}, r"y must hold 2 targets, one per sequence\. Got None\."),
     ({"y": [[1], [3]]}, r"y must hold integers from 1 to 2\. Got 3 at sequence 1, step 0\."),
     ({"y": [[], [1, 0]]}, r"y must hold integers from 1 to 2\. Got 0 at sequence 1, step 1\."),
     ({"y": [[1], [[1]]]}, r"y\[1\] must have shape \(labels,\)\. Got \(1, 1\)\."),
@@ -252,7 +252,7 @@ def test_what_does_not_fit_whole_sequences_is_refused(change, message):
     [
         ("rows", np.zeros(8), r"rows of Own must return real numbers of shape \(2,\)\. Got float64 of shape \(8,\)\."),
         ("rows_derivative", np.zeros((8, 3)), r"rows_derivative of Own must return a list of 2 arrays"),
-        ("rows_derivative", [np.zeros((3, 3))], r"a list of 2 arrays, one a sequence\. Got a list of length 1"),
+        ("rows_derivative", [np.zeros((3, 3))], r"a list of 2 arrays, one per sequence\. Got a list of length 1"),
         ("rows_derivative", [np.zeros((3, 3))] * 2, r"rows_derivative of Own must return .* shape \(5, 3\)"),
     ],
 )  # fmt: skip

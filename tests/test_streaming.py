@@ -141,7 +141,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="batch must be a whole number"):
         net.stream(0)
     stream = net.stream()
-    with pytest.raises(elman.ShapeError, match="one entry a recurrent layer"):
+    with pytest.raises(elman.ShapeError, match="one entry per recurrent layer"):
         stream.state = [None]
     with pytest.raises(elman.ShapeError, match="h of state must have shape"):
         stream.state = [(np.ones(4), np.ones(5)), None, None]

@@ -210,7 +210,7 @@ def read_places(nodes: Any, count: int) -> dict[str, Mapping[str, Any]]:
     if nodes is None:
         return {str(i): {} for i in range(count)}
     if not isinstance(nodes, (list, tuple)) or len(nodes) != count:
-        raise ValueError(f"nodes of config must be a list of {count}, one entry a layer. Got {checks.show(nodes)}.")
+        raise ValueError(f"nodes of config must be a list of {count}, one entry per layer. Got {checks.show(nodes)}.")
     found = {}
     for i, node in enumerate(nodes):
         names = checks.mapping(f"nodes[{i}] of config", node, "of a name and of what it reads")

@@ -40,7 +40,7 @@ class Network(Layer):
 
     It is called like a layer: ``y, state = net(x)``, with several inputs ``net({"series": x, "store": s})``. Beside a
     batch an input without an axis of time, (batch, features), is one vector per sequence. `lengths` is one array for
-    all padded inputs, or a dict by input. The state is a list with one entry a recurrent layer; in what goes in, the
+    all padded inputs, or a dict by input. The state is a list with one entry per recurrent layer; in what goes in, the
     entry of a node that starts from another is None. `dy` of several outputs is a dict, and so is dx of several inputs.
     Parameters are named by their nodes: "1.Wx", "encoder.Wx".
 
@@ -298,7 +298,7 @@ class Network(Layer):
         return [one for layer, (tape, _) in zip(self.layers, kept, strict=True) for one in layer.seen(tape)]
 
     def _by_layer(self, state: State) -> list[State]:
-        """One entry a layer, from one entry a layer with states."""
+        """One entry per layer, from one entry per layer with states."""
         if state is None:
             return [None] * len(self.layers)
         entries = iter(state)
@@ -308,7 +308,7 @@ class Network(Layer):
         if state is None:
             return None
         if not isinstance(state, (list, tuple)) or len(state) != len(self._stateful):
-            must = f"{name} must be a list of {len(self._stateful)}, one entry a recurrent layer"
+            must = f"{name} must be a list of {len(self._stateful)}, one entry per recurrent layer"
             raise ShapeError(f"{must}. Got {checks.describe(state)}.")
         entries = self._by_layer(state)
         for i, start in enumerate(self.graph.starts):

@@ -29,7 +29,7 @@ Kind = Literal["array", "single", "list"]
 class Layout:
     """How packed rows belong together, and the form in which the user handles them.
 
-    `lengths` is (B,) for sequences and None for vectors: one row an example, as a pooling layer leaves them.
+    `lengths` is (B,) for sequences and None for vectors: one row per example, as a pooling layer leaves them.
     """
 
     lengths: Array | None
@@ -52,7 +52,7 @@ class Layout:
         return None if self.lengths is None else np.cumsum(self.lengths) - self.lengths
 
     def as_vectors(self) -> Layout:
-        """The layout after pooling over time: one row a sequence."""
+        """The layout after pooling over time: one row per sequence."""
         return Layout(None, self.count, self.form)
 
     def pack(self, name: str, value: Any, read: Callable[[str, Any, tuple[int, ...]], Array]) -> Array:
@@ -142,7 +142,7 @@ class Sequences(NamedTuple):
     def lengths(self) -> Array:
         """(B,): the number of steps of each sequence."""
         if self.layout.lengths is None:
-            raise ShapeError("a layer over time must be given sequences. Got vectors, one an example.")
+            raise ShapeError("a layer over time must be given sequences. Got vectors, one per example.")
         return self.layout.lengths
 
     @property
@@ -159,7 +159,7 @@ class Sequences(NamedTuple):
         return np.split(self.values, np.cumsum(self.lengths)[:-1])
 
     def with_values(self, values: Array) -> Sequences:
-        """Other values a step, the same sequences."""
+        """Other values per step, the same sequences."""
         return Sequences(values, self.layout)
 
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Sequences:

@@ -8,9 +8,9 @@ Backpropagation through time: Werbos 1990, "Backpropagation Through Time: What I
 
 Two things may act on the states besides the cell:
 
-    mask   as h, one row a sequence: multiplies h where it enters the products (recurrent dropout; Gal and
+    mask   as h, one row per sequence: multiplies h where it enters the products (recurrent dropout; Gal and
            Ghahramani 2016, section 4.1)
-    zones  one a state, (N, H) or one number: s' = z s + (1 - z) s_new (zoneout; Krueger et al. 2017, section 3)
+    zones  one per state, (N, H) or one number: s' = z s + (1 - z) s_new (zoneout; Krueger et al. 2017, section 3)
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _network(seed: int) -> Network:
 
 def recurrent(members: Sequence[Network], z: Array, origins: Array, horizon: int) -> Array:
     """The mean of the members' forecasts: each reads the series up to each origin, then goes on from its own values."""
-    known = [z[: origin + 1, None] for origin in origins]  # sequences of unequal length, one an origin
+    known = [z[: origin + 1, None] for origin in origins]  # sequences of unequal length, one per origin
     return np.mean([_go_on(net, known, horizon) for net in members], axis=0)
 
 

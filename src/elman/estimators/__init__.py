@@ -1,7 +1,7 @@
 """Estimators: scikit-learn citizens that read sequences.
 
-`SequenceClassifier` and `SequenceRegressor` give one answer a sequence, `SequenceTagger` a label a step; `Forecaster`
-goes on with series, `TextGenerator` with texts.
+`SequenceClassifier` and `SequenceRegressor` give one answer per sequence, `SequenceTagger` one label per step;
+`Forecaster` goes on with series, `TextGenerator` with texts.
 """
 
 from elman.estimators.classifier import SequenceClassifier

@@ -55,7 +55,7 @@ class Backtest:
     season
         That of the naive value; 1 repeats the last value.
     table
-        Column -> values, a row a step ahead and last their mean: "step", "MAE", "RMSE", "MASE", "sMAPE", the same
+        Column -> values, a row per step ahead and last their mean: "step", "MAE", "RMSE", "MASE", "sMAPE", the same
         of the naive value, "coverage" where there are quantiles. ``pandas.DataFrame(backtest.table)`` shows it all.
     """
 

@@ -1,4 +1,4 @@
-"""One label a sequence."""
+"""One label per sequence."""
 
 from __future__ import annotations
 

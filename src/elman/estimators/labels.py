@@ -30,9 +30,9 @@ def read(y: Any, count: int) -> Array:
 
 
 def check_count(y: Any, count: int) -> None:
-    """Refuses a y that has not one entry a sequence."""
+    """Refuses a y that has not one entry per sequence."""
     if len(y) != count:
-        raise ShapeError(f"y must hold {count} entries, one a sequence of X. Got {len(y)}.")
+        raise ShapeError(f"y must hold {count} entries, one per sequence of X. Got {len(y)}.")
 
 
 _KINDS = {**dict.fromkeys("biuf", "numbers"), "U": "strings", "S": "bytes", "M": "dates", "m": "durations"}

@@ -1,4 +1,4 @@
-"""One number a sequence, or several."""
+"""One number per sequence, or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One label a step."""
+"""One label per step."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _read_tags(y: Any, inputs: Inputs) -> Array:
         part = entries(f"y[{i}]", to_numpy(value))
         if part.shape != (len(sequence),):
             got = part.shape if part.ndim else show(value)
-            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), a label a step of X[{i}]. Got {got}.")
+            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), one label per step of X[{i}]. Got {got}.")
         parts.append(part)
     kinds = {part.dtype.kind for part in parts}
     alike = kinds <= set("biuf") or kinds <= set("US")
@@ -172,7 +172,7 @@ def _split(values: Array, inputs: Inputs) -> list[Array]:
 
 
 def _in_form(values: Array, inputs: Inputs) -> Any:
-    """Values a step (N, ...) in the form of X."""
+    """Values per step (N, ...) in the form of X."""
     if inputs.form == "list":
         return _split(values, inputs)
     return values.reshape(len(inputs), -1, *values.shape[1:])

@@ -163,7 +163,7 @@ class SequenceEstimator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-
     def _train(
         self, inputs: Inputs, y: Any, outputs: int, loss: str, sample_weight: Any, weights: Any, classes: Any = None
     ) -> None:
-        """Trains a new network to give the targets `y`, one entry a sequence, and keeps it.
+        """Trains a new network to give the targets `y`, one entry per sequence, and keeps it.
 
         `sample_weight` (n,) or None counts each sequence in the standardization, `weights` each target in the loss:
         (n,), or a list of (time_i,). `classes` (n,) are kept in proportion where a part is set aside for validation.

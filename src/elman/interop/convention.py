@@ -38,14 +38,14 @@ class Convention:
     stacked
         None: input and recurrent weights in two arrays. "xh", "hx": in one array, over [x; h] or over [h; x].
     per_gate
-        True: one array a gate. A sequence such as ("rz", "n"): one array for each of these groups of gates, and
+        True: one array per gate. A sequence such as ("rz", "n"): one array for each of these groups of gates, and
         `gates` is not used. `{gate}` in a name stands for the gate or the group.
     gate_labels
         What `{gate}` is to become, where it is not the name of the gate: {"g": "c"}.
     weight_names
         Two names, or one where `stacked`. ("Wx", "Wh") or ("W",), followed by `{gate}` with `per_gate`.
     biases
-        0: none. 1: one a gate. 2: one added to the input product and one to the recurrent product. "inner": 2 for a
+        0: none. 1: one per gate. 2: one added to the input product and one to the recurrent product. "inner": 2 for a
         cell with a bias inside its recurrent product (the GRU with reset_after), 1 for others.
     two_biases
         How two are kept: "arrays", two of them; "joined", one array, first all of the input; "rows", one (2, G·H).
@@ -59,7 +59,7 @@ class Convention:
         With one bias: the name of the array that keeps the bias inside the recurrent product (`bn`), (H,). `{gate}`
         stands for its gate. None: there is no such bias, and a layer whose `bn` is not 0 is refused.
     peepholes
-        The name of the array that keeps the peepholes, in the shape of biases; with `{gate}` one array a gate. None:
+        The name of the array that keeps the peepholes, in the shape of biases; with `{gate}` one array per gate. None:
         there are none.
     peephole_gates
         The order of the peepholes in one array, such as "iof"; None for the order of the cell.
@@ -95,7 +95,7 @@ class Convention:
 
     Example
     -------
-    A notebook with one array a gate, W @ [h; x], whose candidate is called c:
+    A notebook with one array per gate, W @ [h; x], whose candidate is called c:
 
     >>> import numpy as np
     >>> from elman.interop import Convention, from_arrays, to_arrays

@@ -18,7 +18,7 @@ Left out of the table:
 - RTNeural: a JSON file of Keras's arrays without names. Name them kernel, recurrent_kernel, bias: "keras".
 - The GRU of char-rnn: its six linear maps have no names. It is ``Convention(orientation="columns", per_gate=True,
   biases=2, update="new", reset_after=False)`` with names of one's own.
-- The LSTMCell of Flax (not Optimized) has one array a gate; `flax` is the Optimized one, of which it says that the
+- The LSTMCell of Flax (not Optimized) has one array per gate; `flax` is the Optimized one, of which it says that the
   parameters are compatible.
 """
 

@@ -8,7 +8,7 @@
 
 namespace elman {
 
-// What tells the kinds apart outside their kernels.
+// Properties of each kernel kind.
 struct CellTraits {
     int gates;              // G
     int activations;        // that the options must name, the one of c' last

@@ -24,8 +24,8 @@ from elman.options import ReadOnly
 from elman.sequences import Form, Forms, Layout, Several, pack
 
 Gradients = dict[str, Array]
-#: States, packed: of a layer a tuple with one array (batch, width) a state, those of a second direction after those of
-#: the first; of a network a list with one entry a layer that has states; None where none are given.
+#: States, packed: of a layer a tuple with one array (batch, width) per state, those of a second direction after those
+#: of the first; of a network a list with one entry per layer that has states; None where none are given.
 State: TypeAlias = Any
 Noise: TypeAlias = "np.random.Generator | None"  # what dropout and zones are drawn from; None: nothing is random
 

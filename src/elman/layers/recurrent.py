@@ -56,7 +56,7 @@ class Recurrent(Directed):
         "_reverse" for the second direction. It starts at 0 and counts wherever no state is given; streams start
         with it. Where a state is given, its gradient is 0.
 
-    State: one array (batch, hidden) a state of the cell, a tuple of them where there are several; (hidden,) for a
+    State: one array (batch, hidden) per state of the cell, a tuple of them where there are several; (hidden,) for a
     single sequence; with a leading axis of 2 for both directions. The first state, and each
     direction's half of y, is as wide as the projection of the cell, where it has one.
 

@@ -62,7 +62,7 @@ class DataForm:
         """Refuses series whose clock has no stamps so many steps ahead: a calendar that ends."""
 
     def arrays(self, parts: Sequence[Array], axis: int) -> Any:
-        """One array a series, as a list where there are many; `axis` is that of the variables."""
+        """One array per series, as a list where there are many; `axis` is that of the variables."""
         parts = [part.take(0, axis) if self.single else part for part in parts]
         return list(parts) if self.many else parts[0]
 
@@ -215,7 +215,9 @@ def read_columns(name: str, given: Any, counts: Sequence[int], many: bool, gaps:
     if given is None:
         return [np.empty((count, 0)) for count in counts]
     if many and (not isinstance(given, (list, tuple)) or len(given) != len(counts)):
-        raise ShapeError(f"{name} must be a list of {len(counts)} arrays, one a series. Got {checks.describe(given)}.")
+        raise ShapeError(
+            f"{name} must be a list of {len(counts)} arrays, one per series. Got {checks.describe(given)}."
+        )
     parts: list[Array] = []
     for i, (part, count) in enumerate(zip(given if many else [given], counts, strict=True)):
         label = f"{name}[{i}]" if many else name

@@ -1,7 +1,7 @@
 """What a user gives to learn from, as examples: inputs, targets, and how much each target counts.
 
-What a network gives decides what its targets are: one a step where it gives a value a step, one a sequence where
-it ends in a pool. Targets are packed as inputs are, so no loss is computed for padding.
+What a network gives decides what its targets are: one per step where it gives one value per step, one per sequence
+where it ends in a pool. Targets are packed as inputs are, so no loss is computed for padding.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from elman.training.weights import read_class_weight, read_mask, read_sample_wei
 
 
 class Target(NamedTuple):
-    """What an output should be: y with one row a row of the output, and the weights of these rows.
+    """What an output should be: y with one row per row of the output, and the weights of these rows.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
     or (B,) and (B, values) for targets that belong to whole sequences. A loss of whole sequences has targets of lengths
@@ -193,7 +193,9 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
         if layout.lengths is None:
             layout = x.layout.as_vectors()
         elif net.drops_steps:
-            raise ShapeError("net must give one output a sequence where it drops steps. Got one that gives one a step.")
+            raise ShapeError(
+                "net must give one output per sequence where it drops steps. Got one that gives one per step."
+            )
         elif alike:
             layout = Layout.of(x.layout.form, layout.lengths[which], layout.time) if net.changes_steps else x.layout
         found.append((layout, output.values.shape[1]))
@@ -214,7 +216,7 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
         # Labels have no last axis, numbers get theirs where it was left out.
         tails.append(() if loss.integers else array.shape[len(outer) :] or (1,))
         if tails[-1] != tails[0]:
-            raise ShapeError(f"{name} must hold as many values a step as y[0]. Got {array.shape}.")
+            raise ShapeError(f"{name} must hold as many values per step as y[0]. Got {array.shape}.")
         return array.reshape(*outer, *tails[-1])
 
     if isinstance(y, np.ndarray) and y.ndim and layout.lengths is not None and layout.form == "list":
@@ -228,10 +230,10 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
 
 
 def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Sequences:
-    """Targets that are arrays of any length, one a sequence."""
+    """Targets that are arrays of any length, one per sequence."""
     entries = [y] if layout.form == "single" else y
     if not checks.rank(entries) or len(entries) != layout.count:
-        raise ShapeError(f"y must hold {layout.count} targets, one a sequence. Got {checks.describe(y)}.")
+        raise ShapeError(f"y must hold {layout.count} targets, one per sequence. Got {checks.describe(y)}.")
     parts = [_numbers(f"y[{i}]", entry, ("place",), f"sequence {i}, ") for i, entry in enumerate(entries)]
     for i, part in enumerate(parts):
         checks.shape(f"y[{i}]", part, *loss.tails(width))
@@ -275,7 +277,7 @@ def _check_shape(name: str, array: Array, outer: tuple[int, ...], loss: Loss, wi
     if any(array.shape == (*outer, *tail) for tail in tails):
         return
     wanted = " or ".join(str((*outer, *tail)) for tail in tails)
-    what = "a sequence" if layout.lengths is None else "a step"
+    what = "per sequence" if layout.lengths is None else "per step"
     one_hot = loss.integers and array.shape == (*outer, width)
     hint = f" Labels are integers: {name}.argmax(-1) makes them of one-hot rows." if one_hot else ""
     raise ShapeError(

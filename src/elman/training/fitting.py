@@ -67,7 +67,7 @@ def fit(
         (batch, time, features), one sequence (time, features), or a list of (time_i, features), in any real dtype;
         for an `Embedding` whole numbers without the last axis.
     y
-        What the network should give, in the form of x. For a network with a value a step: (batch, time) integer
+        What the network should give, in the form of x. For a network with one value per step: (batch, time) integer
         labels for cross-entropy, (batch, time, values) numbers for the other losses, or a list of such arrays;
         for one that ends in a pool such as `LastStep`: (batch,) labels or (batch, values). Where there is one value,
         its axis may be left out.
@@ -92,7 +92,7 @@ def fit(
         Truncated backpropagation through time (Williams and Peng 1990), for sequences too long to keep whole: k, or
         (k1, k2) for an update every k1 steps through the last k2. The state goes on from window to window of each
         sequence. One long sequence x (time, features), or (time,) of tokens, is laid out as `batch_size` parallel
-        streams. The network must give a value a step, and have no layer of both directions.
+        streams. The network must give one value per step, and have no layer of both directions.
     accumulate
         Batches, or windows of them, whose gradients are added up for one update: a larger batch in less memory.
     group_by_length
@@ -100,10 +100,10 @@ def fit(
     weight_noise
         Deviation of the normal noise on matrices of weights while a gradient is computed (Graves 2011, section 3.2).
     mask
-        Booleans, one a target, in the form of y without its last axis of values: where false, y is never read (NaN
+        Booleans, one per target, in the form of y without its last axis of values: where false, y is never read (NaN
         and -1 may stand there) and does not count.
     sample_weight
-        Numbers from 0 up, one an example (batch,), or one a target in the form of `mask`: how much each counts.
+        Numbers from 0 up, one per example (batch,), or one per target in the form of `mask`: how much each counts.
     class_weight
         For labels: a mapping class -> weight, 1 where none is named, or "balanced", as if all classes were equally
         many. The loss is the mean weighted by all of these.
@@ -112,7 +112,7 @@ def fit(
         to the same weights, bit by bit, as one that was never stopped. A finished run gives its weights and history at
         once, or trains on where `epochs` has grown.
     log
-        A path: the history as JSON lines, one an epoch, written as it runs; see `History.read`. A file that is
+        A path: the history as JSON lines, one per epoch, written as it runs; see `History.read`. A file that is
         there is replaced.
     after_epoch
         A function of one argument, called after every epoch: `number` (from 1), `loss`, `validation` (the loss on it,

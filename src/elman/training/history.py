@@ -28,7 +28,7 @@ COLUMNS = ("loss", "validation_loss", "learning_rate", "gradient_norm", "seconds
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """The course of a training run: arrays with one entry an epoch, float64.
+    """The course of a training run: arrays with one entry per epoch, float64.
 
     `loss` is the mean over the real rows of the epoch, measured while the weights moved and dropout acted;
     `validation_loss` that of the validation data after the epoch, None where there is none; `learning_rate` and

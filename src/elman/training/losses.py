@@ -291,7 +291,7 @@ class Quantile(_Elementwise):
     def check_width(self, width: int) -> None:
         if width != len(self._all):
             raise ShapeError(
-                f"prediction must have {len(self._all)} values a row, one a level of Quantile. Got {width}."
+                f"prediction must have {len(self._all)} values per row, one per level of Quantile. Got {width}."
             )
 
 

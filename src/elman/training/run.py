@@ -346,7 +346,7 @@ def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tupl
         return rows, rows
     if loss.whole_sequences:
         if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
-            must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays, one a sequence"
+            must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays, one per sequence"
             raise checks.ShapeError(f"{must}. Got {checks.describe(gradient)}.")
         pairs = zip(gradient, p, strict=True)
         gradient = np.concatenate([_held_to("rows_derivative", loss, part, one.shape) for part, one in pairs])

@@ -18,12 +18,12 @@ from elman.training.losses import Loss
 
 
 def read_mask(mask: Any, layout: Layout) -> Array:
-    """Booleans, one a target in the form of y, as packed rows (N,)."""
+    """Booleans, one per target in the form of y, as packed rows (N,)."""
     return layout.pack("mask", mask, functools.partial(_read, checks.boolean_array))
 
 
 def read_sample_weight(weight: Any, layout: Layout) -> Array:
-    """Numbers from 0 up, one an example (B,) or one a target in the form of y, as packed rows (N,) in float64."""
+    """Numbers from 0 up, one per example (B,) or one per target in the form of y, as packed rows (N,) in float64."""
     if layout.lengths is not None and layout.form != "single" and not (layout.form == "list" and _nested(weight)):
         array = checks.real_array("sample_weight", weight)
         checks.shape("sample_weight", array, *[layout.outer_shape] * (layout.form == "array"), (layout.count,))
@@ -66,7 +66,7 @@ def read_class_weight(value: Any, labels: Array, counts: Array | None, loss: Los
 
 
 def _nested(value: Any) -> bool:
-    """Whether a value is a list of arrays, one a sequence, rather than one number a sequence."""
+    """Whether a value is a list of arrays, one per sequence, rather than one number per sequence."""
     return isinstance(value, (list, tuple)) and any(np.ndim(part) > 0 for part in value)
 
 

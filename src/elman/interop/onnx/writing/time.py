@@ -24,7 +24,7 @@ def ordered(graph: Graph, x: Value, time_axis: int) -> Value:
 def steps_of(graph: Graph, x: Value) -> Steps:
     """The steps of sequences; refuses vectors."""
     if x.steps is None:
-        raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one an example.")
+        raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one per example.")
     return x.steps
 
 
