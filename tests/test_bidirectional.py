@@ -279,3 +279,58 @@ def test_pytorch(kind):
     np.testing.assert_allclose(dx, given.grad.numpy(), rtol=0, atol=1e-12)
     for a, b in zip(leaves(end), state if kind == "LSTM" else [state], strict=True):
         np.testing.assert_allclose(a, b.detach().numpy(), rtol=0, atol=1e-12)
+
+
+def written(merge, second, size):
+    """A network of two directions, the second of another kind or not, and an input."""
+    rng = np.random.default_rng(0)
+    layer = elman.Bidirectional(elman.LSTM(3, 4, seed=0), second(3, size, seed=1), merge)
+    net = elman.Network([elman.LayerNorm(3), layer, elman.Dense(layer.output_size, 2, seed=2)])
+    for array in net.parameters.values():
+        array[...] = 0.5 * rng.standard_normal(array.shape)
+    return net, rng.standard_normal((2, 5, 3)).astype("f4")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("second", [elman.LSTM, elman.GRU, elman.RNN])
+@pytest.mark.parametrize("merge", MERGES)
+def test_onnx(merge, second, tmp_path):
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    net, x = written(merge, second, 5 if merge == "concat" and second is not elman.LSTM else 4)
+    elman.to_onnx(net, tmp_path / "net.onnx")
+    (y,) = runtime.InferenceSession(tmp_path / "net.onnx").run(["y"], {"x": x})
+    np.testing.assert_allclose(y, net(x)[0], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("merge", MERGES)
+def test_formats_of_chains_write_two_equal_layers(merge, tmp_path):
+    pytest.importorskip("h5py")
+    net, x = written(merge, elman.LSTM, 4)
+    elman.to_keras(net, tmp_path / "net.keras")
+    np.testing.assert_allclose(elman.from_keras(tmp_path / "net.keras")(x)[0], net(x)[0], rtol=0, atol=1e-6)
+    with pytest.raises(elman.FormatError, match=r"both directions of node '1.*must be equal for this format"):
+        elman.to_keras(written(merge, elman.GRU, 4)[0], tmp_path / "other.keras")
+    with pytest.raises(elman.ShapeError, match="a stream must have layers that go forward"):
+        elman.to_c(net, tmp_path / "net.c")
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("merge", MERGES)
+def test_modules_of_pytorch(merge):
+    torch = pytest.importorskip("torch")
+    net, x = written(merge, elman.LSTM, 4)
+    np.testing.assert_allclose(elman.to_torch(net)(torch.tensor(x))[0].detach().numpy(), net(x)[0], rtol=0, atol=1e-6)
+
+
+def test_states_are_handed_over_between_layers_that_formats_know(tmp_path):
+    pytest.importorskip("onnx")
+    for size, second in ((4, elman.GRU), (5, elman.LSTM)):
+        parts = [elman.Bidirectional(gru(seed=i), second(3, size, seed=i)) for i in range(2)]
+        net = elman.Network({"a": (parts[0], "x"), "b": elman.Node(parts[1], "y", state="a")})
+        assert net({"x": np.ones((2, 5, 3)), "y": np.ones((2, 4, 3))})[0].shape == (2, 4, 4 + size)
+        if second is elman.GRU:
+            elman.to_onnx(net, tmp_path / "net.onnx")
+        else:
+            with pytest.raises(elman.ShapeError, match="'b' must take its first state from, and be, a layer that stan"):
+                elman.to_onnx(net, tmp_path / "net.onnx")

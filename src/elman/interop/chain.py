@@ -37,7 +37,7 @@ def nodes_of(net: Any) -> tuple[Network, list[Flat], list[int]]:
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
     network = net if isinstance(net, Network) else Network([net])
-    return network, *flat_nodes(network)
+    return network, *flat_nodes(network, spelled=True)
 
 
 def layers_of(net: Any) -> list[Layer]:
@@ -46,6 +46,9 @@ def layers_of(net: Any) -> list[Layer]:
     for layer in every_layer(net):
         if isinstance(layer, Network) and not layer.graph.is_chain:
             raise FormatError(f"net must be a chain for this format, one layer after another. Got {branch(layer)}.")
+    apart = next((node.place for i, node in enumerate(nodes) if node.reads != (i,)), None)
+    if apart is not None:
+        raise FormatError(f"both directions of node {apart!r} must be equal for this format. Got two kinds.")
     return [node.layer for node in nodes]
 
 

@@ -11,12 +11,15 @@ from elman import checks
 from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
 from elman.layers.built_in import RECURRENT
-from elman.layers.directions import Directed
+from elman.layers.directions import MODES, Directed, MergeDirections, Reverse
+from elman.layers.joining import Add, Concatenate, Multiply
+from elman.layers.layer import Layer
 from elman.layers.nesting import computes_otherwise
 from elman.layers.recurrent import Recurrent
+from elman.layers.scale import Scale
 from elman.options import LiveArrays, ReadOnly
 
-MERGES = ("concat", "sum", "mean", "multiply")
+MERGES = ("concat", *MODES.values())
 
 
 class Bidirectional(Directed):
@@ -106,6 +109,23 @@ class Bidirectional(Directed):
         kept = {name: getattr(self, name) for name in _PARTS} | options
         copies = {name: part.replace() if isinstance(part, Recurrent) else part for name, part in kept.items()}
         return super().replace(seed=seed, **copies)
+
+    def _spelled(self) -> list[tuple[Layer, tuple[int, ...]]]:
+        """Two equal layers as their short form and, where they are merged, a `MergeDirections`; others one by one."""
+        first, second = self.first, self.second
+        if type(first) is type(second) and first.config == second.config:
+            short = type(first).from_parameters({**first.config, "bidirectional": True}, self.parameters)
+            merging = [(MergeDirections(mode), (0,)) for mode, merge in MODES.items() if merge == self.merge]
+            return [(short, (-1,)), *merging]
+        joining = {"concat": Concatenate, "multiply": Multiply}.get(self.merge, Add)()
+        rows: list[tuple[Layer, tuple[int, ...]]] = [
+            (first, (-1,)),
+            (Reverse(), (-1,)),
+            (second, (1,)),
+            (Reverse(), (2,)),
+        ]
+        half = [(Scale(first.output_size or 0, 0.0, 0.5), (4,))] if self.merge == "mean" else []
+        return [*rows, (joining, (0, 3)), *half]
 
     def astype(self, dtype: Any) -> Self:
         return self.replace(first=self.first.astype(dtype), second=self.second.astype(dtype))

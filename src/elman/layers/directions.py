@@ -63,19 +63,19 @@ class MergeDirections(Layer):
         super().__init__(mode=mode)
 
     def setup(self, mode: str) -> None:
-        self.mode = checks.choice("mode", mode, ("sum", "mul", "ave"))
+        self.mode = checks.choice("mode", mode, MODES)
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         return x.with_values(self.step(x.values, ())[0]), None, halves(x.values) if keep else None
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        return merged(_MERGES[self.mode], *halves(x)), ()
+        return merged(MODES[self.mode], *halves(x)), ()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        return np.concatenate(merged_derivative(_MERGES[self.mode], kept[0], kept[1], dy), axis=-1), None, {}
+        return np.concatenate(merged_derivative(MODES[self.mode], kept[0], kept[1], dy), axis=-1), None, {}
 
 
-_MERGES = {"sum": "sum", "mul": "multiply", "ave": "mean"}
+MODES = {"sum": "sum", "mul": "multiply", "ave": "mean"}  #: of `MergeDirections` -> what `Bidirectional` calls it
 
 
 def merged(how: str, a: Array, b: Array) -> Array:
@@ -111,6 +111,11 @@ class Directed(Layer):
         sequence to its start.
         """
         raise NotImplementedError
+
+    def _spelled(self) -> list[tuple[Layer, tuple[int, ...]]]:
+        """The layers that make it up, each with the places among them of what it reads, -1 for x: itself where it has
+        a name in other systems."""
+        return [(self, (-1,))]
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
         first, second = self.directions.values()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from elman.checks import ShapeError
 from elman.layers.directions import Directed
 from elman.layers.layer import Layer
 
@@ -35,10 +36,14 @@ class Flat(NamedTuple):
     start: int | None  # the layer from whose last state it starts
 
 
-def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
-    """The layers of a network, those of nested networks in their place, and the values that come out."""
+def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
+    """The layers of a network, those of nested networks in their place, and the values that come out.
+
+    With `spelled` a layer of both directions stands as the layers that make it up, see `Directed._spelled`.
+    """
     found: list[Flat] = []
     first = len(net.inputs)
+    keepers: dict[int, int] = {}  # value -> the layer that has its state, where another one gives the value
 
     def walk(inside: Any, path: str, values: list[int]) -> list[int]:
         for i, layer, reads, start, _ in inside.graph.nodes:
@@ -47,7 +52,16 @@ def flat_nodes(net: Any) -> tuple[list[Flat], list[int]]:
                 values.append(walk(layer, f"{place}.", read)[0])
             else:
                 begin = None if start is None else values[len(inside.inputs) + start] - first
-                found.append(Flat(place, layer, tuple(read), begin))
+                begin = None if begin is None else keepers.get(begin, begin)
+                here = len(found)
+                for part in [layer, inside.layers[start]] if spelled and start is not None else []:
+                    if isinstance(part, Directed) and len(part._spelled()) > 2:
+                        must = f"node {place!r} must take its first state from, and be, a layer that stands as one"
+                        raise ShapeError(f"{must}. Got {part!r}.")
+                for part, own in layer._spelled() if spelled and isinstance(layer, Directed) else [(layer, None)]:
+                    inner = tuple(read) if own is None else tuple([read[0] if k < 0 else first + here + k for k in own])
+                    found.append(Flat(place, part, inner, begin if part.stateful else None))
+                keepers[len(found) - 1] = here
                 values.append(first + len(found) - 1)
         return [values[len(inside.inputs) + i] for i in inside.graph.outputs]
 
