@@ -18,6 +18,7 @@ from elman.estimators.extra import check_is_fitted
 from elman.estimators.values import Reader, Writer, check_fields, read_part
 from elman.files import check_path, replace
 from elman.layers import Layer
+from elman.network import Network
 from elman.saving import described, field, own_parts, read_described, read_file
 
 KEY = "elman_estimator"
@@ -25,10 +26,10 @@ VERSION = 1
 _OPTIONAL = ("feature_names_in_",)  # of what is fitted
 
 #: The estimators of the library by name.
-ESTIMATORS: dict[str, type[Stored]] = {}
+ESTIMATORS: dict[str, type[Fitted]] = {}
 
 
-class Stored:
+class Fitted:
     """The part of an estimator that goes into a file."""
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -47,6 +48,24 @@ class Stored:
         check_is_fitted(self)
         check_path("path", path)
         replace(path, _content(self))
+
+    def to_network(self) -> Network:
+        """What the fitted estimator computes as one `elman.Network`, with its scaling as `elman.Scale` layers.
+
+        From features in their own units to what `predict_proba` gives, in the order of `classes_`; of a regressor or a
+        forecaster what `predict` gives; both to rounding in the `dtype`. With `embedding` it takes the places of tokens
+        in `tokens_`. That of a forecaster takes a window (batch, window, variables) and gives the forecasts of all
+        steps, one after another, (batch, horizon x variables). It is a copy. `elman.to_onnx`, `elman.to_c` and the
+        other writers take an estimator, and write this network.
+
+        Raises `ValueError`, naming the option, where predictions are more than a network: the gaps, differences and
+        many series of a forecaster, the sampling of text; or where the dtype holds too few digits of a feature.
+        """
+        check_is_fitted(self)
+        return self._network()
+
+    def _network(self) -> Network:
+        raise NotImplementedError
 
     def _facts(self) -> Iterator[tuple[str, Any, Any]]:
         """What must agree in a file for the fitted attributes to belong together: its name, what it is, and must be."""
@@ -72,7 +91,7 @@ def _content(estimator: Any) -> bytes:
     return described(KEY, description, writer.tensors)
 
 
-def _fitted(kind: type[Stored]) -> dict[str, Any]:
+def _fitted(kind: type[Fitted]) -> dict[str, Any]:
     """The attributes that `fit` sets, with their types."""
     params = kind._get_param_names()  # type: ignore[attr-defined]  # of scikit-learn's base
     hints = typing.get_type_hints(kind)

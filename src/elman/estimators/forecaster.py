@@ -19,9 +19,10 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
 from elman.estimators.backtest import Backtest, origins, scored, warn_of_young
+from elman.estimators.deployment import forecasting
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.features import warn_of_variables
-from elman.estimators.files import Stored
+from elman.estimators.files import Fitted
 from elman.estimators.members import TrainingSettings, check_ready, forecast, known_ahead
 from elman.estimators.spec import WindowSpec, naive_season
 from elman.estimators.windows import Scaled, Statistics
@@ -35,7 +36,7 @@ from elman.training.history import Epoch, History
 from elman.training.losses import Loss
 
 
-class Forecaster(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Forecasts of one series, of several variables, or of many series, `horizon` steps ahead.
 
     Parameters
@@ -370,12 +371,13 @@ class Forecaster(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self._end = replace(end, form=panel.form.ended())
         self.read_as = describe(panel, trained.short)
 
+    def _network(self) -> Network:
+        return forecasting(self.networks_, self._spec, self._statistics.values, self._end.fill)
+
     def _facts(self) -> Iterator[tuple[str, Any, Any]]:
         yield "network_", self.network_ is self.networks_[0], True
-        for net in self.networks_:
-            yield "the features and outputs of a network", (net.input_size, net.output_size), self._spec.sizes
         yield "window_", self.window_, self._spec.window
-        yield from windows.agreement(self._spec, self._end, self._statistics)
+        yield from windows.agreement(self._spec, self._end, self._statistics, self.networks_)
 
     def _scale(self, panel: Panel, ends: Sequence[int]) -> list[Scaled]:
         """Series made ready. One series is scaled as in the training, each of many as it is before its end."""

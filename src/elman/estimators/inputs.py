@@ -62,7 +62,7 @@ class Inputs:
     @property
     def names(self) -> list[str]:
         """What errors call each feature; those of one column have one name."""
-        return _names(self.columns, self.features)
+        return names_of(self.columns, self.features)
 
     @property
     def lengths(self) -> Array:
@@ -229,7 +229,7 @@ def _read_list(X: list[Any], columns: Columns | None, reset: bool) -> Inputs:
         )
     columns = columns or Columns.read(tables, where=words("step"))
     parts = [columns.numbers(frame, words("step")) for frame in tables]
-    names = _names(columns, columns.width)
+    names = names_of(columns, columns.width)
     for i, part in enumerate(parts):
         if part.size == 0:
             raise ShapeError(f"X[{i}] must have at least one step and one feature. Got {tables[i].native.shape}.")
@@ -237,7 +237,7 @@ def _read_list(X: list[Any], columns: Columns | None, reset: bool) -> Inputs:
     return Inputs(parts, "list", columns, indexes)
 
 
-def _names(columns: Columns | None, width: int) -> list[str]:
+def names_of(columns: Columns | None, width: int) -> list[str]:
     """What errors call each feature."""
     if columns is None:
         return [f"feature {j}" for j in range(width)]
@@ -264,7 +264,7 @@ def _read_parts(X: list[Any], reset: bool) -> list[Array]:
             raise ShapeError(f"{name} must have at least one step and one feature. Got {part.shape}.")
         if parts and part.shape[1] != parts[0].shape[1]:
             raise ShapeError(f"{name} must have {parts[0].shape[1]} features, as X[0] has. Got {part.shape}.")
-        check_finite("X", part, _in_sequence(i, _names(None, part.shape[1])))
+        check_finite("X", part, _in_sequence(i, names_of(None, part.shape[1])))
         parts.append(part)
     if whole:
         tokens.ask(parts[0][:, 0], certain=True)

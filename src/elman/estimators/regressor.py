@@ -10,11 +10,13 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.estimators.deployment import unscaling
 from elman.estimators.extra import RegressorMixin, StandardScaler, r2_score
 from elman.estimators.inputs import Inputs
 from elman.estimators.labels import check_count
 from elman.estimators.scaling import standard_scaler
 from elman.estimators.training import SequenceEstimator, read_weight
+from elman.layers import Layer
 from elman.tables.frames import to_numpy
 from elman.tables.places import check_finite, is_collection, real_numbers, show, words
 from elman.training.checkpoints import Checkpoint
@@ -113,6 +115,10 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         self._train(inputs, (columns - scaler.mean_) / scaler.scale_, columns.shape[1], loss, weight, weight)
         self.target_scaler_, self._one_number = scaler, targets.ndim == 1
         return self
+
+    def _ending(self) -> Layer:
+        scaler = self.target_scaler_
+        return unscaling(scaler.mean_, scaler.scale_, checks.float_dtype(self.network_.dtype))
 
     def _outputs(self) -> int:
         return int(self.target_scaler_.n_features_in_)

@@ -21,7 +21,7 @@ from elman.checks import Array, ShapeError
 from elman.estimators import stack
 from elman.estimators.characters import encode, place, read_texts
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
-from elman.estimators.files import Stored
+from elman.estimators.files import Fitted
 from elman.layers import Dense, Dropout, Embedding
 from elman.layers.noise import dropout_rate
 from elman.network import Network
@@ -35,7 +35,7 @@ from elman.training.windows import read_truncate
 STEPS = 1 << 13  #: steps computed at a time in `nats`, so that its memory does not grow with the text
 
 
-class TextGenerator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class TextGenerator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Learns a text character by character, and writes in its manner.
 
     Parameters
@@ -196,6 +196,12 @@ class TextGenerator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         self.vocabulary_, self.frequencies_, self.ends_ = vocabulary, counts / counts.sum(), ends
         self.network_, self.history_ = network, history
         return self
+
+    def _network(self) -> Network:
+        raise ValueError(
+            "an estimator must tell numbers for a network to give them. Got a TextGenerator, which draws characters; "
+            "its network_ gives a score for each."
+        )
 
     def _facts(self) -> Iterator[tuple[str, Any, Any]]:
         symbols = len(self.vocabulary_) + self.ends_

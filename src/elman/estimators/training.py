@@ -15,15 +15,17 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import stack
+from elman.estimators.deployment import chain, scaling
 from elman.estimators.extra import BaseEstimator, StandardScaler, check_is_fitted, random_generator, train_test_split
 from elman.estimators.features import check_rows
-from elman.estimators.files import Stored
-from elman.estimators.inputs import InputForm, Inputs, place, read_inputs
+from elman.estimators.files import Fitted
+from elman.estimators.inputs import InputForm, Inputs, names_of, place, read_inputs
 from elman.estimators.scaling import standard_scaler
-from elman.layers import Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
+from elman.layers import Activate, Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.noise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
+from elman.streaming import Stream
 from elman.tables.columns import Columns
 from elman.tables.frames import to_numpy
 from elman.tables.places import check_finite, entries, is_collection, real_numbers, words
@@ -33,7 +35,7 @@ POOLS: dict[str, Callable[..., Layer]] = {"max": MaxOverTime, "mean": MeanOverTi
 STEPS = 1 << 14  #: steps computed at a time in prediction, so that its memory does not grow with X
 
 
-class SequenceEstimator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class SequenceEstimator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The base of `SequenceClassifier`, `SequenceRegressor` and `SequenceTagger`, which say what y is.
 
     The arguments of the class are kept as they are, as scikit-learn wants it, and checked by `fit`.
@@ -77,6 +79,38 @@ class SequenceEstimator(Stored, BaseEstimator):  # type: ignore[misc]  # scikit-
         tags.input_tags.three_d_array = True
         tags.target_tags.required = True
         return tags
+
+    def _ending(self) -> Layer:
+        """What makes of the outputs of `network_` what users are told."""
+        return Activate("softmax")
+
+    def _network(self) -> Network:
+        scaler, dtype = self.scaler_, checks.float_dtype(self.network_.dtype)
+        before = [] if scaler is None else [scaling(scaler.mean_, scaler.scale_, dtype, self._names)]
+        return chain(self.network_, before, [self._ending()])
+
+    @property
+    def _names(self) -> list[str]:
+        """What errors call each feature."""
+        columns = self._columns if self._form == "list" else None
+        return names_of(columns, self.network_.input_size or 1)
+
+    def stream(self, batch: int | None = None, missing: str = "pass") -> Stream:
+        """`to_network` one step at a time: what `predict_proba` (of a regressor `predict`) gives of the steps so far.
+
+        The arguments are those of `elman.Network.stream`, and so are errors: a stream asks for ``bidirectional=False``
+        and a pool that can go step by step.
+
+        >>> import numpy as np, elman
+        >>> X = np.random.default_rng(0).normal(50, 10, size=(30, 6, 2))
+        >>> settings = {"hidden": 4, "bidirectional": False, "pool": "last", "epochs": 3, "random_state": 0}
+        >>> classifier = elman.SequenceClassifier(**settings).fit(X, X[:, -1, 0] > 50)
+        >>> stream = classifier.stream()
+        >>> steps = [stream.step(x) for x in X[0]]  # the probabilities after each step
+        >>> bool(np.allclose(steps[-1], classifier.predict_proba(X[:1])[0], atol=1e-6))
+        True
+        """
+        return self.to_network().stream(batch, missing)
 
     def _outputs(self) -> int:
         """How many values the network gives for a sequence, or for a step."""

@@ -26,6 +26,7 @@ from elman import checks
 from elman.checks import Array
 from elman.estimators.scaling import moments
 from elman.estimators.spec import WindowSpec
+from elman.network import Network
 from elman.tables.panel import Filled, Panel, first_values
 
 _ROUNDING = 1e-10  # in deviations: less tells nothing, and the sign of an absolute error must not hang on it
@@ -70,8 +71,12 @@ class Track:
         return found
 
 
-def agreement(spec: WindowSpec, end: Panel, found: Statistics) -> Iterator[tuple[str, Any, Any]]:
-    """What must agree of series and statistics: what it is called, what it is, and what it must be."""
+def agreement(
+    spec: WindowSpec, end: Panel, found: Statistics, networks: Sequence[Network]
+) -> Iterator[tuple[str, Any, Any]]:
+    """What must agree of series, statistics and networks: what it is called, what it is, and what it must be."""
+    for net in networks:
+        yield "the features and outputs of a network", (net.input_size, net.output_size), spec.sizes
     counts = {len(part) for part in (found.values, end.values, end.known, end.past)}
     yield "the numbers of series", counts, {len(end.values)}
     for parts, width in zip((end.values, end.known, end.past), spec.widths, strict=True):
