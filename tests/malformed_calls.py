@@ -427,6 +427,11 @@ def estimators() -> list[Target]:
     ]
     saves = {name: value(model) for name, model in fitted().items()}
     found += [method(f"{name}.save", make, "save", path="model.safetensors") for name, make in saves.items()]
+    for name, y in targets.items():
+        steps = {"bidirectional": False} | ({} if name == "SequenceTagger" else {"pool": "last"})
+        found.append(
+            method(f"{name}.stream", value(getattr(elman, name)(**SMALL, **steps).fit(X, y)), "stream", batch=2)
+        )
     writer = functools.partial(elman.TextGenerator, truncate=8, **SMALL)
     ready = value(fitted()["TextGenerator"])
 
@@ -526,6 +531,7 @@ LEFT_OUT = {
 
 #: Methods that no user calls: what losses, optimizers and layers of one's own give to the library.
 METHODS_LEFT_OUT = (
+    "to_network",  # which takes no argument
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
     *("buffer_shapes", "seen"),

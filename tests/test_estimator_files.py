@@ -279,6 +279,83 @@ def test_a_refit_of_what_is_loaded_gives_the_weights_of_a_refit_of_what_was_save
         assert digest(found.predict_proba(X)) == digest(estimator.predict_proba(X))
 
 
+# What is refused.
+
+
+class Own(elman.SequenceClassifier):
+    pass
+
+
+class Sum(elman.Loss):
+    def rows(self, prediction, target):
+        return ((prediction - target) ** 2).sum(-1)
+
+    def rows_derivative(self, prediction, target):
+        return 2 * (prediction - target)
+
+
+def test_what_no_file_holds_is_refused_by_its_name(tmp_path):
+    path, y = tmp_path / "kept", np.arange(30.0)
+    path.write_bytes(b"old")
+    X, labels = np.random.default_rng(0).standard_normal((8, 4, 2)), np.arange(8) % 2
+    wrong = {
+        "learning_rate": elman.SequenceClassifier(**TINY, learning_rate=lambda done: 0.01),
+        "after_epoch": elman.SequenceClassifier(**TINY, after_epoch=print),
+        "loss": elman.Forecaster(2, window=4, **TINY, loss=Sum()),
+    }
+    for name, estimator in wrong.items():
+        fitted = estimator.fit(y) if name == "loss" else estimator.fit(X, labels)
+        with pytest.raises(elman.FormatError, match=rf"^{name} must be what a file can hold.* Got "):
+            fitted.save(path)
+        fitted.set_params(**{name: elman.SquaredError() if name == "loss" else None if name == "after_epoch" else 0.01})
+        fitted.save(tmp_path / "right")  # what was trained is there all the same
+        assert digest(elman.load(tmp_path / "right").predict(None if name == "loss" else X)) == digest(
+            fitted.predict(None if name == "loss" else X)
+        )
+    own = Own(**TINY).fit(X, labels)
+    with pytest.raises(elman.FormatError, match="an estimator must be one of .* Got Own"):
+        own.save(path)
+    noted = elman.SequenceClassifier(**TINY).fit(X, labels)
+    noted.note = "mine"
+    with pytest.raises(elman.FormatError, match="the attributes of fit alone. Got note too"):
+        noted.save(path)
+    with pytest.raises(ValueError, match="not fitted"):
+        elman.SequenceClassifier().save(path)
+    del noted.note
+    for wrong_path, error in ((3, TypeError), (tmp_path, OSError), (tmp_path / "no" / "folder", FileNotFoundError)):
+        with pytest.raises(error, match="^path must "):
+            noted.save(wrong_path)
+    assert path.read_bytes() == b"old"
+
+
+def test_files_of_another_kind_or_version_are_refused(tmp_path):
+    X, labels = np.random.default_rng(0).standard_normal((8, 4, 2)), np.arange(8) % 2
+    estimator = elman.SequenceClassifier(**TINY).fit(X, labels)
+    content = stored(estimator)
+    tensors, metadata = read_safetensors(content)
+    for name, value, words in (
+        ("version", 2, "'version' must be from 1 to 1. Got 2: it was written by another elman"),
+        ("estimator", "SequenceClasifier", "Did you mean 'SequenceClassifier'"),
+        ("estimator", "Network", "the estimator must be one of"),
+    ):
+        text = json.dumps({**json.loads(metadata["elman_estimator"]), name: value})
+        header = {"elman_estimator": text, "checksum": checksum(tensors, text)}
+        with pytest.raises(elman.FormatError, match=words):
+            elman.load(write_safetensors(tensors, header))
+    with pytest.raises(elman.FormatError, match="the file was changed"):
+        elman.load(content[:-1] + bytes([content[-1] ^ 1]))
+    for cut in (0, 7, 100, len(content) - 1):
+        (tmp_path / "cut.safetensors").write_bytes(content[:cut])
+        with pytest.raises(elman.FormatError, match=r"cut\.safetensors.* must "):
+            elman.load(tmp_path / "cut.safetensors")
+    (tmp_path / "whole").write_bytes(content)
+    with pytest.raises(elman.FormatError, match="it is an estimator, which elman.load reads"):
+        elman.saving.load(tmp_path / "whole")
+    report = elman.inspect(tmp_path / "whole")
+    assert (report.format, report.version) == ("elman", "a SequenceClassifier, version 1")
+    assert [layer.layer for layer in report.layers] == [type(layer).__name__ for layer in estimator.network_.layers]
+
+
 # Damaged files.
 
 

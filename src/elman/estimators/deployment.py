@@ -26,24 +26,31 @@ def chain(network: Network, before: Sequence[Layer], after: Sequence[Layer]) -> 
     return Network([*before, *(layer.replace() for layer in network.layers), *after])
 
 
-def scaling(mean: Array, scale: Array, dtype: Any, names: Sequence[str]) -> Scale:
-    """(x - mean) / scale, refused where the rounding of x to the dtype leaves little of it."""
-    lost = np.abs(mean) / scale * np.finfo(dtype).eps > _TOLERANCE
-    if lost.any():
+def scaling(mean: Array, scale: Array, dtype: Any, names: Sequence[str]) -> list[Layer]:
+    """(x - mean) / scale, refused where the rounding of x to the dtype leaves little of it.
+
+    A mean of more digits than the dtype has is taken off in two steps, of which the first one is exact near the mean.
+    """
+    lost = np.abs(mean) / scale * np.finfo(dtype).eps
+    if (lost > _TOLERANCE).any():
         i = int(lost.argmax())
         raise ValueError(
             f'a network in {dtype} must be given features that it can tell apart; dtype="float64" can, or subtract a '
             f"number before fit. Got {names[i]} with mean {mean[i]:.3g} and deviation {scale[i]:.3g}."
         )
-    return _held(mean, 1 / scale, dtype)
+    _check_held(mean, 1 / scale, dtype)
+    coarse = mean.astype(dtype).astype(np.float64) if (lost > _TOLERANCE / 1e3).any() else 0 * mean
+    first: list[Layer] = [Scale(len(mean), coarse, 1.0)] if coarse.any() else []
+    return [*first, Scale(len(mean), mean - coarse, 1 / scale)]
 
 
 def unscaling(mean: Array, scale: Array, dtype: Any) -> Scale:
     """scale y + mean."""
-    return _held(-mean / scale, scale, dtype)
+    _check_held(-mean / scale, scale, dtype)
+    return Scale(len(mean), -mean / scale, scale)
 
 
-def _held(shift: Array, factor: Array, dtype: Any) -> Scale:
+def _check_held(shift: Array, factor: Array, dtype: Any) -> None:
     limits = np.finfo(dtype)
     for values in (shift, factor):
         if (np.abs(values) > limits.max).any() or (np.abs(factor) < limits.tiny).any():
@@ -51,7 +58,6 @@ def _held(shift: Array, factor: Array, dtype: Any) -> Scale:
             raise ValueError(
                 f"{must}; choose another unit. Got deviations from {factor.min():.3g} to {factor.max():.3g}."
             )
-    return Scale(len(shift), shift, factor)
 
 
 def forecasting(networks: Sequence[Network], spec: WindowSpec, moments: Sequence[Moments], fill: str | None) -> Network:
@@ -80,7 +86,8 @@ def forecasting(networks: Sequence[Network], spec: WindowSpec, moments: Sequence
     steps, at = spec.horizon, "x"
     if own:
         names = [f"variable {v}" for v in range(variables)]
-        nodes["scaled"], at = (scaling(own[0].mean, own[0].scale, np.dtype("float32"), names), at), "scaled"
+        nodes["scaled"] = Network(scaling(own[0].mean, own[0].scale, np.dtype("float32"), names)), at
+        at = "scaled"
     if spec.level is not None:
         nodes["level"] = (LastStep() if spec.level == "last" else MeanOverTime(), at)
         nodes["below"] = (Scale(variables, 0.0, -1.0), "level")

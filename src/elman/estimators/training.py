@@ -86,7 +86,7 @@ class SequenceEstimator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-
 
     def _network(self) -> Network:
         scaler, dtype = self.scaler_, checks.float_dtype(self.network_.dtype)
-        before = [] if scaler is None else [scaling(scaler.mean_, scaler.scale_, dtype, self._names)]
+        before = [] if scaler is None else scaling(scaler.mean_, scaler.scale_, dtype, self._names)
         return chain(self.network_, before, [self._ending()])
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -29,10 +29,25 @@ from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nod
 from elman.network import Network
 
 
+class Fitted(Protocol):
+    """What has a network that tells all that it computes, as the estimators have."""
+
+    def to_network(self) -> Network:
+        """The network."""
+
+
+def as_layer(net: Layer | Fitted) -> Layer:
+    """What is written of a layer, a network or a fitted estimator."""
+    if isinstance(net, Layer):
+        return net
+    if isinstance(net, type) or not callable(getattr(net, "to_network", None)):
+        raise TypeError(f"net must be a network, a layer or a fitted estimator. Got {checks.describe(net)}.")
+    return net.to_network()
+
+
 def nodes_of(net: Any) -> tuple[Network, list[Flat], list[int]]:
     """A layer or a network as a network, its layers, those of nested networks in their place, and what comes out."""
-    if not isinstance(net, Layer):
-        raise TypeError(f"net must be a network or a layer. Got {checks.describe(net)}.")
+    net = as_layer(net)
     for layer in every_layer(net):
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")

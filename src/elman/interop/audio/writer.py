@@ -13,13 +13,12 @@ from elman.checks import Array, FormatError
 from elman.files import replace
 from elman.interop.arrays import to_arrays
 from elman.interop.audio.rtneural import ACTIVATIONS, NAMES, RECURRENT
-from elman.interop.chain import check_holds, layers_of
+from elman.interop.chain import Fitted, as_layer, check_holds, layers_of
 from elman.interop.files import named
 from elman.layers import Activate, Conv1d, Dense, Dropout, Layer, Recurrent
-from elman.network import Network
 
 
-def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
+def to_rtneural(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
     """Writes a network or a layer into a JSON file that RTNeural reads.
 
     Numbers are written with all digits of the float32 or float64 they are. Dropout acts in training alone and is left
@@ -36,6 +35,7 @@ def to_rtneural(net: Network | Layer, path: str | os.PathLike[str]) -> None:
     >>> [(layer["type"], layer["shape"]) for layer in model["layers"]]
     [('lstm', [None, None, 20])]
     """
+    net = as_layer(net)
     layers = [layer for layer in layers_of(net) if not isinstance(layer, Dropout)]
     sizes = [layer.input_size for layer in layers if layer.input_size is not None]
     if not sizes:

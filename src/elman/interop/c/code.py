@@ -14,7 +14,7 @@ from elman.files import check_path, path_text, replace_all
 from elman.interop.c.cells import recurrent
 from elman.interop.c.layers import POINTWISE
 from elman.interop.c.source import Model, Stage, check_name, write
-from elman.interop.chain import layers_of
+from elman.interop.chain import Fitted, as_layer, layers_of
 from elman.interop.files import named
 from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
 from elman.layers.nesting import flat_nodes, placed_layers
@@ -41,7 +41,7 @@ class CReport:
         return f"{self.header}, {self.source.name}\n{self.text}"
 
 
-def to_c(net: Layer, path: str | os.PathLike[str], name: str | None = None) -> CReport:
+def to_c(net: Layer | Fitted, path: str | os.PathLike[str], name: str | None = None) -> CReport:
     """Writes a network as C: `path`.c and `path`.h, which run it one step at a time, as `net.stream()` does.
 
     C99 that asks for <math.h> alone: no allocation, no variables but those of the caller, weights as constants. All
@@ -51,7 +51,8 @@ def to_c(net: Layer, path: str | os.PathLike[str], name: str | None = None) -> C
     Parameters
     ----------
     net
-        A network or a layer that can go step by step. Networks in float64 are rounded to float32, and the report says
+        A network, a layer, or a fitted estimator (its `to_network`), that can go step by step.
+        Networks in float64 are rounded to float32, and the report says
         so. Weights that are not finite are kept as NAN and INFINITY, and the report counts them.
     path
         Where to write, without an ending or with ".c". Both files are replaced, or none.
@@ -102,6 +103,7 @@ def to_c(net: Layer, path: str | os.PathLike[str], name: str | None = None) -> C
 
     It is compiled with ``cc -std=c99 -O2 main.c model.c -lm``.
     """
+    net = as_layer(net)
     header_file, source_file, name = _places(path, name)
     layers = layers_of(net)
     network = net if isinstance(net, Network) else Network(layers)

@@ -11,7 +11,7 @@ from elman.cells.activations import Activation
 from elman.checks import FormatError, show
 from elman.files import path_text, replace
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds, dtype_of, layers_of, shared_activation
+from elman.interop.chain import Fitted, as_layer, check_holds, dtype_of, layers_of, shared_activation
 from elman.interop.keras.activations import layer_of, write_activation
 from elman.interop.keras.archive import to_archive
 from elman.interop.keras.arrays import Groups
@@ -31,7 +31,7 @@ from elman.layers import (
 )
 
 
-def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
+def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
     """Writes a network, or a layer, into a `.keras` file, which Keras 3 opens with the same numbers.
 
     ``keras.saving.load_model(path)`` gives a Sequential model of any batch and any number of steps, in its safe mode
@@ -41,7 +41,8 @@ def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     net
-        An `elman.Network` or a layer, float32 or float64. Several layers become one where Keras has it so: `LastStep`
+        An `elman.Network`, a layer, or a fitted estimator (its `to_network`), float32 or float64.
+        Several layers become one where Keras has it so: `LastStep`
         right behind a recurrent layer is return_sequences=False, `Reverse` right before it go_backwards,
         `MergeDirections` behind it the merge_mode. What acts in training alone is kept.
     path
@@ -70,6 +71,7 @@ def to_keras(net: Layer, path: str | os.PathLike[str]) -> None:
     >>> same.config == net.config, bool((same.layers[0].Wx == net.layers[0].Wx).all())
     (True, True)
     """
+    net = as_layer(net)
     if not path_text("path", path).endswith(".keras"):
         raise ValueError(f"path must end in .keras, as Keras tells files by their names. Got {show(os.fspath(path))}.")
     chain, weights = describe(net)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.interop.chain import layers_of, network_of
+from elman.interop.chain import Fitted, as_layer, layers_of, network_of
 from elman.interop.files import named
 from elman.interop.pytorch.files import arrays_of, read_weights, told
 from elman.interop.pytorch.order import layers_from, network_like
@@ -89,7 +89,7 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
         return network_of(layers_from(weights, order), "its modules")
 
 
-def to_torch(net: Layer) -> TorchNetwork:
+def to_torch(net: Layer | Fitted) -> TorchNetwork:
     """A module of PyTorch with the same numbers and gradients.
 
     Parameters
@@ -127,6 +127,7 @@ def to_torch(net: Layer) -> TorchNetwork:
       (2): Linear(in_features=3, out_features=1, bias=True)
     )
     """
+    net = as_layer(net)
     layers = layers_of(net)
     _check_installed("to_torch")
     from elman.interop.pytorch.writer import write

@@ -20,7 +20,7 @@ import numpy as np
 from elman import checks
 from elman.checks import FormatError
 from elman.files import replace as replace_file
-from elman.interop.chain import dtype_of, nodes_of, sequence_inputs
+from elman.interop.chain import Fitted, as_layer, dtype_of, nodes_of, sequence_inputs
 from elman.interop.onnx.writing.layers import ANY_ORDER, WRITERS, Writer
 from elman.interop.onnx.writing.nodes import Graph, Node, Port, Steps, Value
 from elman.interop.onnx.writing.recurrent import recurrent
@@ -40,7 +40,7 @@ MAX_BYTES = 2**31 - 2**20
 
 
 def to_onnx(
-    net: Layer,
+    net: Layer | Fitted,
     path: str | os.PathLike[str],
     *,
     states: bool = False,
@@ -52,7 +52,7 @@ def to_onnx(
     Parameters
     ----------
     net
-        An `elman.Network` or a layer.
+        An `elman.Network`, a layer, or a fitted estimator, whose `to_network` is written.
     path
         The file, replaced whole or not at all.
     states
@@ -101,6 +101,7 @@ def to_onnx(
     >>> [node.op_type for node in graph.node]
     ['Transpose', 'LSTM', 'Squeeze', 'MatMul', 'Add', 'Transpose']
     """
+    net = as_layer(net)
     checks.flag("states", states)
     checks.flag("lengths", lengths)
     names = net.inputs if isinstance(net, Network) else ("x",)
