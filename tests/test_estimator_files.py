@@ -313,17 +313,17 @@ def test_what_no_file_holds_is_refused_by_its_name(tmp_path):
             fitted.predict(None if name == "loss" else X)
         )
     own = Own(**TINY).fit(X, labels)
-    with pytest.raises(elman.FormatError, match="an estimator must be one of .* Got Own"):
+    with pytest.raises(elman.FormatError, match=r"an estimator must be one of .* Got Own"):
         own.save(path)
     noted = elman.SequenceClassifier(**TINY).fit(X, labels)
     noted.note = "mine"
-    with pytest.raises(elman.FormatError, match="the attributes of fit alone. Got note too"):
+    with pytest.raises(elman.FormatError, match=r"the attributes of fit alone. Got note too"):
         noted.save(path)
     with pytest.raises(ValueError, match="not fitted"):
         elman.SequenceClassifier().save(path)
     del noted.note
     for wrong_path, error in ((3, TypeError), (tmp_path, OSError), (tmp_path / "no" / "folder", FileNotFoundError)):
-        with pytest.raises(error, match="^path must "):
+        with pytest.raises(error, match=r"^path must "):
             noted.save(wrong_path)
     assert path.read_bytes() == b"old"
 
@@ -349,7 +349,7 @@ def test_files_of_another_kind_or_version_are_refused(tmp_path):
         with pytest.raises(elman.FormatError, match=r"cut\.safetensors.* must "):
             elman.load(tmp_path / "cut.safetensors")
     (tmp_path / "whole").write_bytes(content)
-    with pytest.raises(elman.FormatError, match="it is an estimator, which elman.load reads"):
+    with pytest.raises(elman.FormatError, match=r"it is an estimator, which elman.load reads"):
         elman.saving.load(tmp_path / "whole")
     report = elman.inspect(tmp_path / "whole")
     assert (report.format, report.version) == ("elman", "a SequenceClassifier, version 1")
