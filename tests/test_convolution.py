@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -238,3 +241,94 @@ def test_torch(seed):
         expected.backward(torch.tensor(dy.swapaxes(1, 2)))
         dx, _, _ = pool(width, stride, (pad, pad)).backward(tape, dy)
         np.testing.assert_allclose(dx, inputs.grad.numpy().swapaxes(1, 2), atol=1e-12)
+
+
+def pooled(dtype):
+    """Pools over time behind layers with states, one in a nested network; a vector goes on from there."""
+    inside = elman.Network([elman.MeanOverTime(), elman.Dense(4, 1, "tanh", dtype=dtype, seed=3)])
+    nodes = {
+        "conv": elman.Conv1d(3, 4, 2, padding="causal", dtype=dtype, seed=0),
+        "max": elman.MaxOverTime(),
+        "one": (inside, "conv"),
+        "rnn": (elman.GRU(4, 2, dtype=dtype, seed=1), "conv"),
+        "last": elman.LastStep(),
+        "both": (elman.Concatenate(), "max", "one", "last"),
+        "out": elman.Dense(7, 2, dtype=dtype, seed=2),
+    }
+    return elman.Network(nodes)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pools_over_time_stream(dtype):
+    rng = np.random.default_rng(8)
+    net = pooled(dtype)
+    x = rng.normal(size=(3, 40, 3)).astype(dtype)
+    expected = np.stack([net(x[:, :t])[0] for t in range(1, 41)], axis=1)
+    stream = net.stream(3)
+    np.testing.assert_array_equal(np.stack([stream.step(x[:, t]) for t in range(40)], axis=1), expected)
+    chunks = net.stream(3)
+    np.testing.assert_array_equal(
+        np.concatenate([chunks.run(x[:, a:b]) for a, b in ((0, 1), (1, 9), (9, 40))], axis=1), expected
+    )
+    conv, largest, ((sums, count),), h = stream.state
+    np.testing.assert_array_equal(conv, net(x)[1][0])
+    assert len(net(x)[1]) == 2
+    np.testing.assert_array_equal(h, net(x)[1][1])
+    np.testing.assert_array_equal(count, np.full((3, 1), 40))
+    assert largest.shape == (3, 4)
+    assert sums.shape == (3, 4)
+
+
+def test_what_pools_have_seen_is_part_of_a_stream():
+    rng = np.random.default_rng(9)
+    net = pooled("float32")
+    x = rng.normal(size=(2, 12, 3))
+    whole = net.stream(2).run(x)
+    stream = net.stream(2)
+    stream.state = stream.state  # before the first step
+    stream.run(x[:, :5])
+    twins = [stream.copy(), copy.deepcopy(stream), pickle.loads(pickle.dumps(stream)), net.stream(2)]
+    twins[-1].state = stream.state
+    for bad in (np.ones((2, 4)), np.full((2, 3), "a")):
+        with pytest.raises(ValueError, match="x must"):
+            stream.run(bad)
+    for one in (stream, *twins):
+        np.testing.assert_array_equal(one.run(x[:, 5:]), whole[:, 5:])
+    stream.reset([1])
+    other = stream.run(x)
+    np.testing.assert_array_equal(other[1], whole[1])
+    assert not np.array_equal(other[0], whole[0])
+    stream.reset()
+    np.testing.assert_array_equal(stream.run(x), whole)
+    stream.state = [None, None, [None], None]
+    np.testing.assert_array_equal(stream.run(x), whole)
+    with pytest.raises(elman.ShapeError, match="state must be a list of 4"):
+        stream.state = net(x)[1]
+
+
+@pytest.mark.parametrize("width", range(1, 20))
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pools_alone_stream_to_the_bit(width, dtype):
+    rng = np.random.default_rng(width)
+    x = rng.normal(size=(2, 45, width)).astype(dtype)
+    x[0, 3] = np.where(rng.random(width) < 0.5, -np.inf, np.inf)
+    x[1, 7, 0] = np.nan
+    for pool in (elman.MeanOverTime(), elman.MaxOverTime()):
+        net = elman.Network([elman.Scale(width, 0.25, 2.0), pool])
+        y = net.stream(2).run(x)
+        assert y.dtype == dtype
+        for t in range(1, 46):
+            np.testing.assert_array_equal(y[:, t - 1], net(x[:, :t])[0])
+    with pytest.raises(elman.ShapeError, match="must read a known number of features in a stream"):
+        elman.Network([elman.MaxOverTime()]).stream()
+
+
+def test_a_pool_of_ones_own_has_no_stream():
+    class Middle(elman.MeanOverTime):
+        def _pool(self, values, lengths):
+            return super()._pool(values / 2, lengths)
+
+    with pytest.raises(elman.ShapeError, match="must say what it computes of a step"):
+        elman.Network([elman.RNN(3, 2), Middle()]).stream()
+    with pytest.raises(elman.ShapeError, match="behind a pool"):
+        elman.Network({"a": elman.RNN(3, 2), "b": elman.MaxOverTime(), "c": elman.MeanOverTime()}).stream()

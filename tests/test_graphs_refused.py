@@ -225,7 +225,7 @@ def test_gradients_of_outputs():
 
 
 STREAMS = {
-    "max": ({"a": (gru(), "x"), "max": elman.MaxOverTime()}, "Got node 'max'"),
+    "steps": ({"a": (gru(), "x"), "steps": elman.LastSteps(4, 2)}, "Got node 'steps'"),
     "reverse": ({"a": gru(bidirectional=True), "b": dense(8, 2)}, "Got node 'a'"),
     "state": ({"a": (gru(), "x"), "b": Node(gru(), "x", state="a")}, "Got node 'b', from a last state"),
     "last": (
@@ -239,7 +239,7 @@ STREAMS = {
         },
         "must have no node that reads a sequence and its last step. Got node 'b'",
     ),
-    "after the last": ({"a": (gru(), "x"), "last": elman.LastStep(), "b": gru(4, 4)}, "Got node 'b' after a LastStep"),
+    "after the last": ({"a": (gru(), "x"), "last": elman.LastStep(), "b": gru(4, 4)}, "Got node 'b' after a pool"),
 }  # fmt: skip
 
 

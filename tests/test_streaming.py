@@ -129,7 +129,7 @@ def test_the_last_step_of_a_sequence_that_ends_at_each_step():
 
 def test_what_is_refused():
     both = elman.Network([elman.GRU(3, 4, bidirectional=True)])
-    whole = (elman.LastStep(bidirectional=True), elman.MeanOverTime(), elman.Reverse(), elman.Masking())
+    whole = (elman.LastStep(bidirectional=True), elman.LastSteps(3, 2), elman.Reverse(), elman.Masking())
     for net in (both, elman.Network([both]), *(elman.Network([layer]) for layer in whole)):
         with pytest.raises(elman.ShapeError, match="go forward step by step"):
             net.stream()
@@ -141,7 +141,7 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="batch must be a whole number"):
         net.stream(0)
     stream = net.stream()
-    with pytest.raises(elman.ShapeError, match="one entry per recurrent layer"):
+    with pytest.raises(elman.ShapeError, match="one entry per layer with states"):
         stream.state = [None]
     with pytest.raises(elman.ShapeError, match="h of state must have shape"):
         stream.state = [(np.ones(4), np.ones(5)), None, None]

@@ -13,6 +13,7 @@ from elman.checks import Array, ShapeError
 from elman.graph import Graph, Node, placed, read_graph, read_nodes, read_places
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients, Noise, Seen, State
+from elman.layers.nesting import place_of
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names, frozen
 from elman.sequences import Layout, Sequences, Several, axes_before_features, by_name, pack
 
@@ -40,7 +41,7 @@ class Network(Layer):
 
     It is called like a layer: ``y, state = net(x)``, with several inputs ``net({"series": x, "store": s})``. Beside a
     batch an input without an axis of time, (batch, features), is one vector per sequence. `lengths` is one array for
-    all padded inputs, or a dict by input. The state is a list with one entry per recurrent layer; in what goes in, the
+    all padded inputs, or a dict by input. The state is a list with one entry per layer with states; in what goes in, the
     entry of a node that starts from another is None. `dy` of several outputs is a dict, and so is dx of several inputs.
     Parameters are named by their nodes: "1.Wx", "encoder.Wx".
 
@@ -208,6 +209,19 @@ class Network(Layer):
     def features(self, *read: int | None) -> int | None:
         return self.graph.widths(read)[1][self.graph.outputs[0]]
 
+    def in_stream(self, width: int | None = None) -> Network:
+        given = [width if width is not None else take[1] for take in self.takes]
+        values = [width for widths in self.graph.widths(given) for width in widths]
+        layers = []
+        for i, layer, reads, _, _ in self.graph.nodes:
+            try:
+                own = not layer.layers and place_of(layer, "step", "ready") < place_of(layer, "in_stream")
+                layers.append(layer if own else layer.in_stream(values[reads[0]]))
+            except ShapeError as error:
+                raise ShapeError(f"{self.graph.called(i)} {error}") from None
+        same = all(one is other for one, other in zip(layers, self.layers, strict=True))
+        return self if same else self._of(self._placed(layers), self.config.get("outputs"))
+
     def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:
         packed = super().pack(x, lengths, own) if len(self.inputs) == 1 else self._pack_several(x, lengths, own)
         if self._open:  # widths that depend on x
@@ -308,7 +322,7 @@ class Network(Layer):
         if state is None:
             return None
         if not isinstance(state, (list, tuple)) or len(state) != len(self._stateful):
-            must = f"{name} must be a list of {len(self._stateful)}, one entry per recurrent layer"
+            must = f"{name} must be a list of {len(self._stateful)}, one entry per layer with states"
             raise ShapeError(f"{must}. Got {checks.describe(state)}.")
         entries = self._by_layer(state)
         for i, start in enumerate(self.graph.starts):

@@ -12,7 +12,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer
-from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, placed_layers
+from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, place_of, placed_layers
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -29,8 +29,9 @@ class PackedNetwork:
         for array in self.net.weights.values():
             array.setflags(write=False)
         self.inputs = self.net.inputs
-        nodes, outputs = flat_nodes(self.net)
-        check_steps(nodes, len(self.inputs))
+        check_steps(flat_nodes(self.net)[0], len(self.inputs))
+        self.stepped = self.net.in_stream()  # with states for what pools have seen
+        nodes, outputs = flat_nodes(self.stepped)
         for inside in every_layer(self.net):
             if inside.layers:
                 check_own(inside)
@@ -88,12 +89,7 @@ def _bits(array: Array) -> Array:
 
 def _ready(layer: Layer) -> Any:
     """What a stream runs of a layer; a step of one's own is run in the place of what it extends."""
-    return layer.ready() if _place(layer, "ready") <= _place(layer, "step") else Layer.ready(layer)
-
-
-def _place(layer: Layer, *names: str) -> int:
-    """How far from the layer's own class the nearest one is that has one of these methods."""
-    return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
+    return layer.ready() if place_of(layer, "ready") <= place_of(layer, "step") else Layer.ready(layer)
 
 
 def check_steps(nodes: list[Flat], inputs: int) -> None:
@@ -101,12 +97,12 @@ def check_steps(nodes: list[Flat], inputs: int) -> None:
 
     Where a sequence stands beside the last step of one, the steps before it would have to know it.
     """
-    # Of each value: "steps", "last" where a LastStep gave it, None for an input that may be one vector per sequence.
+    # Of each value: "steps", "last" where a pool gave it, None for an input that may be one vector per sequence.
     kinds: list[str | None] = [None] * inputs
     origins: list[int | None] = list(range(inputs))  # the input of which a value is made step by step
     for node in nodes:
         origin = origins[node.reads[0]] if len(node.reads) == 1 else None
-        over_time = node.layer.stateful or isinstance(node.layer, LastStep)
+        over_time = node.layer.stateful or node.layer.pools
         if over_time and origin is not None:
             kinds[origin] = "steps"
         origins.append(None if over_time else origin)
@@ -121,15 +117,15 @@ def check_steps(nodes: list[Flat], inputs: int) -> None:
             check_own(layer)
         if len(read) > 1:
             raise ShapeError(f"a stream must have no node that reads a sequence and its last step. Got {got}.")
-        if "last" in read and (layer.stateful or isinstance(layer, LastStep)):
-            raise ShapeError(f"a layer over time must be given sequences. Got {got} after a LastStep.")
-        made = "last" if isinstance(layer, LastStep) else "steps" if layer.stateful else None
+        if "last" in read and (layer.stateful or layer.pools):
+            raise ShapeError(f"a layer over time must be given sequences. Got {got} after a pool.")
+        made = "last" if layer.pools else "steps" if layer.stateful else None
         kinds.append(made or next(iter(read), None))
 
 
 def check_own(layer: Layer) -> None:
     """Refuses a layer of one's own that computes whole sequences by a `run` that its steps would not follow."""
-    if _place(layer, "run") < _place(layer, "step", "ready", "stream"):
+    if place_of(layer, "run", "_pool") < place_of(layer, "step", "ready", "stream", "in_stream"):
         raise ShapeError(
             f"a layer in a stream must say what it computes of a step, by `step`, where it has a `run` of its own. "
             f"Got {checks.show(layer)}."

@@ -43,10 +43,12 @@ class Stream:
     row by row (a NaN before any value is refused). The last values are no part of `state`, but copies and pickles keep
     them, and `reset` forgets them. Infinity is a value. Tokens are never missing: "forward" is refused.
 
-    A `LastStep` gives the output of each step: that of a sequence which ended there. A network of several inputs takes
-    them by name, vectors per sequence at every step too, and outputs by name come as a dict. Raises `ShapeError`, which
-    names the node, for a network that must see a whole sequence first: with a bidirectional layer, another pool over
-    time, `Reverse` or `Masking`, a node that starts from another, or a sequence beside its own last step.
+    A pool over time gives at each step what a sequence that ended there would give: `LastStep` that step,
+    `MaxOverTime` and `MeanOverTime` the largest and the mean so far. A causal `Conv1d` keeps its last inputs. A network
+    of several inputs takes them by name, vectors per sequence at every step too, and outputs by name come as a dict.
+    Raises `ShapeError`, which names the node, for a network that must see more than the steps so far: with a
+    bidirectional layer, a `Conv1d` of another padding or with a stride, `MaxPool1d` or `AveragePool1d`, `LastSteps`,
+    `Repeat`, `Reverse` or `Masking`, `Attention`, a node that starts from another, or a sequence beside its own pool.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])
@@ -234,16 +236,21 @@ class Stream:
 
     @property
     def state(self) -> list[Any]:
-        """One entry per recurrent layer, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
-        networks nest. A copy; may be assigned."""
+        """One entry per layer with states, in arrays (hidden,) or (batch, hidden), the pair (h, c) for an LSTM; nested
+        networks nest. A copy; may be assigned, with None for a layer that begins anew.
+
+        What pools over time have seen has entries of its own, which the state of a call, `net(x)`, does not have: the
+        largest values of a `MaxOverTime`, the pair (sum, count) of a `MeanOverTime`.
+        """
         own = self._steppers[len(self._fills) :]
         states = (stepper.state() for stepper in own if stepper is not None)
-        return self.net.unpack_state(_nested(self.net, states), self._layout)
+        return self._plan.stepped.unpack_state(_nested(self._plan.stepped, states), self._layout)
 
     @state.setter
     def state(self, value: list[Any]) -> None:
         # All of it is checked before any is taken over.
-        read = iter([*_flat(self.net, self.net.pack_state("state", value, self._layout))])
+        stepped = self._plan.stepped
+        read = iter([*_flat(stepped, stepped.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
             for stepper, first in zip(steppers[len(self._fills) :], self._packed.first, strict=True):

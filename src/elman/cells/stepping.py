@@ -62,7 +62,7 @@ class PlainPacked:
     input_size: int
     output_size: int
     widths: tuple[int, ...]  # of the states
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any] | None  # of x and y; None: that of each x, with states of any
 
     def stream(self, batch: int | None = None) -> PlainStepper:
         return PlainStepper(self, batch)
@@ -74,10 +74,10 @@ class PlainStepper:
     def __init__(self, packed: PlainPacked, batch: int | None) -> None:
         self._packed = packed
         self._outer = () if batch is None else (batch,)
-        self._dtype = packed.dtype
+        self._dtypes = (np.float32, np.float64) if packed.dtype is None else (packed.dtype,)
         self._x_shape, self._y_shape = (*self._outer, packed.input_size), (*self._outer, packed.output_size)
         # Replaced as a whole by every change, also where arrays are written into: so another call can tell.
-        self._state = tuple([np.zeros((batch or 1, w), self._dtype) for w in packed.widths])
+        self._state = tuple([np.zeros((batch or 1, w), packed.dtype or np.float64) for w in packed.widths])
 
     def step(self, x: Array, out: Array | None = None) -> Any:
         if not self._takes(x, self._x_shape) or (out is not None and not self._takes(out, self._y_shape, True)):
@@ -87,7 +87,7 @@ class PlainStepper:
         y, after = self._next(x[:] if self._outer else x[None], before)
         y = y if self._outer else y[0]
         if out is None:
-            out = y.copy()
+            out = y.astype(x.dtype)
         else:
             out[...] = y
         self._commit(before, after)
@@ -99,7 +99,7 @@ class PlainStepper:
             return NotImplemented
         before = after = self._state
         rows = x if self._outer else x[None]
-        y = np.empty((len(rows), steps, self._packed.output_size), self._dtype)
+        y = np.empty((len(rows), steps, self._packed.output_size), x.dtype)
         for t in range(steps):
             y[:, t], after = self._next(rows[:, t], after)
         self._commit(before, after)
@@ -124,7 +124,7 @@ class PlainStepper:
         self._state = other.state()
 
     def _takes(self, array: Any, shape: tuple[int, ...], writable: bool = False) -> bool:
-        if type(array) is not np.ndarray or array.shape != shape or array.dtype != self._dtype:
+        if type(array) is not np.ndarray or array.shape != shape or array.dtype not in self._dtypes:
             return False
         return array.flags.carray if writable else array.flags.aligned
 

@@ -68,6 +68,7 @@ class Layer(Made):
     takes_vectors: bool = False  #: reads one vector per sequence, in the place of its steps
     narrowing: int = 1  #: where output_size is None: how many features come in for each that goes out
     needs_whole_sequences: bool = False  #: cannot go step by step, as a stream does
+    pools: bool = False  #: gives one vector per sequence, in a stream that of one which ends at this step
     drops_steps: bool = False  #: which steps y has depends on the values of x
     changes_steps: bool = False  #: y may have another number of steps than x, whatever the values
     layers: tuple[Layer, ...] = ()  #: those inside, of a network
@@ -123,11 +124,14 @@ class Layer(Made):
         if not self.stateful:
             return self._rows
         widths = tuple(self._states.values())
-        dtype = np.dtype(np.float64) if self.dtype is None else self.dtype
-        return stepping.PlainPacked(self.step, self.input_size or 0, self.output_size or 0, widths, dtype)
+        return stepping.PlainPacked(self.step, self.input_size or 0, self.output_size or 0, widths, self.dtype)
 
     def _rows(self, rows: Array) -> Array:
         return self.step(rows, ())[0]
+
+    def in_stream(self, width: int | None) -> Layer:
+        """The layer that goes step by step in the place of this one, over so many features; most do it themselves."""
+        return self
 
     def features(self, *read: int | None) -> int | None:
         """How many features come out of so many, None where that depends on x; refuses what cannot come in."""

@@ -77,6 +77,11 @@ def every_layer(net: Layer) -> Iterator[Layer]:
         yield from every_layer(layer)
 
 
+def place_of(layer: Layer, *names: str) -> int:
+    """How far from the layer's own class the nearest one is that has one of these methods."""
+    return next(i for i, kind in enumerate(type(layer).__mro__) if not {*names}.isdisjoint(vars(kind)))
+
+
 #: The methods that say what a layer computes.
 _COMPUTING = (
     *("_pool", "_walk", "_walk_back", "first_state", "join", "join_back", "ready"),

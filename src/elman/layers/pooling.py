@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.checks import Array
+from elman.cells.cell import Arrays
+from elman.checks import Array, ShapeError
 from elman.layers.directions import halves
 from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
@@ -19,7 +20,7 @@ from elman.sequences import Sequences
 class _Pool(Layer):
     """A layer from (batch, time, features) to (batch, features)."""
 
-    needs_whole_sequences = True
+    pools = True
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         y, kept = self._pool(x.values, x.lengths)
@@ -90,6 +91,8 @@ class LastSteps(_Pool):
     [[2.0, 3.0, 4.0, 5.0], [8.0, 9.0, 10.0, 11.0]]
     """
 
+    needs_whole_sequences = True
+
     def __init__(self, input_size: int, count: int) -> None:
         super().__init__(input_size=input_size, count=count)
 
@@ -110,8 +113,46 @@ class LastSteps(_Pool):
         dx[steps] = dy.reshape(*real.shape, -1)[real]
 
 
+class _Running(Layer):
+    """A pool as a stream has it: at each step what a sequence that ends there gives."""
+
+    pools = True
+
+    def __init__(self, size: int | None) -> None:
+        if size is None:
+            raise ShapeError("must read a known number of features in a stream. Got any.")
+        super().__init__(size=size)
+
+    def setup(self, size: int) -> None:
+        self.size = self.input_size = self.output_size = size
+
+
+class _RunningMean(_Running):
+    def states(self) -> dict[str, int]:
+        return {"sum": self.size, "count": 1}
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        sums, count = state[0].astype(x.dtype) + x, state[1] + 1
+        return sums / count.astype(x.dtype), (sums, count)
+
+
+class _RunningMax(_Running):
+    def states(self) -> dict[str, int]:
+        return {"max": self.size}
+
+    def first_state(self, count: int) -> Arrays:
+        return (np.full((count, self.size), -np.inf),)
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        (largest,) = state
+        y = np.where((x > largest) | (np.isnan(x) & ~np.isnan(largest)), x, largest.astype(x.dtype))
+        return y, (y,)
+
+
 class MeanOverTime(_Pool):
     """The mean over the real steps of each sequence.
+
+    In a stream it gives at each step the mean so far, and keeps the pair (sum, count) as a state.
 
     >>> import numpy as np, elman
     >>> elman.MeanOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
@@ -122,15 +163,23 @@ class MeanOverTime(_Pool):
         super().__init__()
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
-        sums = np.add.reduceat(values, np.cumsum(lengths) - lengths)
+        # Step after step, as a stream adds them: over a single feature NumPy's sum goes in another order.
+        one = values.shape[1] == 1
+        parts = np.split(values, np.cumsum(lengths)[:-1])
+        sums = np.stack([np.add.accumulate(part)[-1] if one else np.add.reduce(part) for part in parts])
         return sums / lengths[:, None].astype(values.dtype), lengths
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
         dx[...] = np.repeat(dy / kept[:, None].astype(dy.dtype), kept, axis=0)
 
+    def in_stream(self, width: int | None) -> Layer:
+        return _RunningMean(width)
+
 
 class MaxOverTime(_Pool):
     """The largest value of each feature over the real steps; where two are equal, the first takes the gradient.
+
+    In a stream it gives at each step the largest so far, and keeps it as a state.
 
     >>> import numpy as np, elman
     >>> elman.MaxOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
@@ -148,3 +197,6 @@ class MaxOverTime(_Pool):
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
         np.put_along_axis(dx, kept, dy, axis=0)
+
+    def in_stream(self, width: int | None) -> Layer:
+        return _RunningMax(width)
