@@ -51,7 +51,7 @@ class Drawn:
             self.nodes[name] = (elman.Embedding(7, size, dtype=DTYPE, seed=self._seed()), read)
             self._value(name, "steps", size)
             return
-        choices = ["dense", "norm", "activate", "scale", "join", "join"]
+        choices = ["dense", "norm", "batch", "activate", "scale", "join", "join"]
         choices += ["rnn", "gru", "lstm", "network", "convolution"] * (kind == "steps")
         choices += ["both", "two", "mean", "max", "last", "window", "attention"] * (
             kind == "steps" and not self.streamable
@@ -72,6 +72,12 @@ class Drawn:
         self.nodes[name] = (layer, read)
         self._value(name, kind, width)
         return None
+
+    def _batch(self, name, read, kind, width):
+        layer = elman.BatchNorm(width, dtype=DTYPE)
+        layer.gain, layer.variance = self.rng.standard_normal(width), self.rng.uniform(0.5, 2, width)
+        self.nodes[name] = (layer, read)
+        self._value(name, kind, width)
 
     def _activate(self, name, read, kind, width):
         self.nodes[name] = (elman.Activate(str(self.rng.choice(["sigmoid", "softmax"]))), read)
@@ -194,6 +200,13 @@ class Drawn:
             self.nodes["end"] = (elman.Dense(self.widths[rest[0]], 2, dtype=DTYPE, seed=self._seed()), rest[0])
         if rest:
             self.outputs = (*self.outputs, "end")
+        steps = [name for name in self.nodes if self.kinds.get(name) == "steps"]
+        if self.streamable and steps and self.rng.random() < 0.5:  # a pool, which steps cannot stand beside
+            read = str(self.rng.choice(steps))
+            pool = (elman.LastStep, elman.MeanOverTime, elman.MaxOverTime)[self.rng.integers(3)]()
+            dense = elman.Dense(self.widths[read], 2, dtype=DTYPE, seed=self._seed())
+            self.nodes["pool"] = (elman.Network([pool, dense]), read)
+            self.outputs = (*self.outputs, "pool")
         self.named = len(self.outputs) > 1 or self.rng.random() < 0.3 or next(reversed(self.nodes)) != self.outputs[0]
 
     def network(self) -> elman.Network:

@@ -62,7 +62,7 @@ SIZES = [1, 2, 3, 5, 8, 9, 16, 17, 31, 33, 65, 130]
 
 def pointwise(rng, width, dtype):
     """A layer without a state, and its width."""
-    kind = rng.integers(6)
+    kind = rng.integers(9)
     if kind == 0:
         return elman.LayerNorm(width, dtype=dtype), width
     if kind == 1:
@@ -71,7 +71,17 @@ def pointwise(rng, width, dtype):
         return elman.Dropout(0.4), width
     if kind == 3 and width % 2 == 0:
         return elman.MergeDirections(str(rng.choice(["sum", "mul", "ave"]))), width // 2
+    if kind == 4:
+        layer = elman.BatchNorm(width, dtype=dtype)
+        layer.mean, layer.variance = rng.normal(size=width), rng.uniform(0.5, 2, width)
+        return layer, width
+    if kind == 5:
+        return elman.Scale(width, rng.normal(size=width), 0.7), width
     out = int(rng.choice(SIZES))
+    if kind == 6:
+        span, apart = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+        options = {"activation": str(rng.choice(list(ACTIVATIONS))), "dtype": dtype, "seed": int(rng.integers(99))}
+        return elman.Conv1d(width, out, span, dilation=apart, padding="causal", **options), out
     return elman.Dense(width, out, str(rng.choice(list(ACTIVATIONS))), dtype=dtype, seed=int(rng.integers(99))), out
 
 

@@ -41,9 +41,9 @@ class Network(Layer):
 
     It is called like a layer: ``y, state = net(x)``, with several inputs ``net({"series": x, "store": s})``. Beside a
     batch an input without an axis of time, (batch, features), is one vector per sequence. `lengths` is one array for
-    all padded inputs, or a dict by input. The state is a list with one entry per layer with states; in what goes in, the
-    entry of a node that starts from another is None. `dy` of several outputs is a dict, and so is dx of several inputs.
-    Parameters are named by their nodes: "1.Wx", "encoder.Wx".
+    all padded inputs, or a dict by input. The state is a list with one entry per layer with states; in what goes in,
+    the entry of a node that starts from another is None. `dy` of several outputs is a dict, and so is dx of several
+    inputs. Parameters are named by their nodes: "1.Wx", "encoder.Wx".
 
     Layers without weights compute in the dtype of the others; `dtype` is None where no layer has weights, and such a
     network computes in float32 where x is float32, else in float64. Neither the layers nor their options can be

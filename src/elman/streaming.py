@@ -244,12 +244,12 @@ class Stream:
         """
         own = self._steppers[len(self._fills) :]
         states = (stepper.state() for stepper in own if stepper is not None)
-        return self._plan.stepped.unpack_state(_nested(self._plan.stepped, states), self._layout)
+        return self._packed.stepped.unpack_state(_nested(self._packed.stepped, states), self._layout)
 
     @state.setter
     def state(self, value: list[Any]) -> None:
         # All of it is checked before any is taken over.
-        stepped = self._plan.stepped
+        stepped = self._packed.stepped
         read = iter([*_flat(stepped, stepped.pack_state("state", value, self._layout))])
 
         def put(steppers: Steppers) -> None:
