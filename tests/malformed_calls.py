@@ -534,7 +534,7 @@ METHODS_LEFT_OUT = (
     "to_network",  # which takes no argument
     *("rows", "rows_derivative", "both", "bounds", "tails", "check_width", "move", "to_config"),
     *("setup", "shapes", "draw", "states", "first_state", "run", "run_back", "step", "ready"),
-    *("buffer_shapes", "seen"),
+    *("buffer_shapes", "seen", "in_stream"),
     *("pack", "pack_state", "unpack_state", "features", "join", "join_back"),
 )
 

@@ -330,5 +330,5 @@ def test_a_pool_of_ones_own_has_no_stream():
 
     with pytest.raises(elman.ShapeError, match="must say what it computes of a step"):
         elman.Network([elman.RNN(3, 2), Middle()]).stream()
-    with pytest.raises(elman.ShapeError, match="behind a pool"):
+    with pytest.raises(elman.ShapeError, match="after a pool"):
         elman.Network({"a": elman.RNN(3, 2), "b": elman.MaxOverTime(), "c": elman.MeanOverTime()}).stream()

@@ -179,7 +179,7 @@ def test_what_load_could_not_bring_back_is_not_written(tmp_path):
 def test_states_that_do_not_fit():
     net, x = network(), np.zeros((2, 5, 3))
     for state, words in (
-        (np.zeros(3), r"state must be a list of 2, one entry per recurrent layer\. Got"),
+        (np.zeros(3), r"state must be a list of 2, one entry per layer with states\. Got"),
         ([np.zeros((3, 3)), None], r"m of state must have shape \(2, 3\)\. Got \(3, 3\)"),
     ):
         with pytest.raises(elman.ShapeError, match=words):

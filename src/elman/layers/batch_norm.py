@@ -36,7 +36,7 @@ class BatchNorm(Layer):
     1 - this one, and its epsilon 1e-3. Raises `ShapeError` for a batch of one row in training.
 
     >>> import numpy as np, elman
-    >>> layer = elman.BatchNorm(1, momentum=0.5)
+    >>> layer = elman.BatchNorm(1, momentum=0.5, dtype="float64")
     >>> y, _, _ = layer.forward([[[1.0], [3.0]]], rng=np.random.default_rng(0))
     >>> y.round(2).tolist(), layer.mean.tolist(), layer.variance.tolist()
     ([[[-1.0], [1.0]]], [1.0], [1.5])
