@@ -72,7 +72,7 @@ def test_states():
     both = (np.ones((2, 2, 4)), np.ones((2, 4)))
     check("c of state must have shape (2, 2, 4). Got (2, 4).", lambda: BOTH(X, both), elman.ShapeError)
     check(
-        "state must be a list of 1, one entry per recurrent layer. Got a list of length 2.",
+        "state must be a list of 1, one entry per layer with states. Got a list of length 2.",
         lambda: NET(X, [None, None]),
         elman.ShapeError,
     )
