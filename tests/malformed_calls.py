@@ -114,6 +114,7 @@ CELL = {
     "states": ("h",),
     "step": value(step),
     "step_derivative": value(step_derivative),
+    "activations": {"h": "tanh"},
 }
 
 

@@ -373,6 +373,9 @@ def test_errors_of_the_cell_s_own_are_its_own():
 
 
 WRONG_FIELDS = {
+    "an unknown gate in activations": ({"activations": {"q": "tanh"}}, "a gate in activations of .*'q'"),
+    "an unknown activation": ({"activations": {"h": "tanhh"}}, "activation must be .*'tanhh'"),
+    "activations that are no mapping": ({"activations": ["tanh"]}, "activations of the cell 'mine' must be a mapping"),
     "a gates axis without gates": (
         {"weights": {"Wx": ("input", "gates"), "Wh": ("hidden", "gates")}},
         "'mine' must name its gates, as its weight Wx has an axis 'gates'",
@@ -447,6 +450,22 @@ def test_fields(name):
     elman.Cell(**fields)
     with pytest.raises((ValueError, TypeError), match=message):
         elman.Cell(**fields | changes)
+
+
+def test_activations_are_data_of_the_cell():
+    own = elman.Cell("mine", WEIGHTS, ("h", "s"), step, derivative, activations={"h": "tanh"})
+    assert own.activations == {"h": elman.Activation("tanh")}
+    sigmoid, tanh, relu = map(elman.Activation, ("sigmoid", "tanh", "relu"))
+    lstm = {"i": sigmoid, "f": sigmoid, "g": tanh, "o": sigmoid, "c": tanh}
+    assert elman.RNN(3, 4, "relu").cell.activations == {"h": relu}
+    assert elman.GRU(3, 4, activations={"n": "relu"}).cell.activations == {"r": sigmoid, "z": sigmoid, "n": relu}
+    for options in ({}, {"layer_norm": True}, {"peepholes": True}):
+        assert elman.LSTM(3, 4, **options).cell.activations == lstm
+    assert "f" not in elman.LSTM(3, 4, coupled=True).cell.activations
+    cell = elman.LSTM(3, 4, activations={"c": "relu"}).cell
+    assert cell.activations == {**lstm, "c": relu}
+    with pytest.raises(ValueError, match="activations of the cell 'lstm' must be those of its step"):
+        dataclasses.replace(cell, activations=lstm)  # what is shown would not be what is computed
 
 
 @pytest.mark.parametrize("name", ["config", "dtype", "cell", "forward", "parameters", "hidden_size", "zoneout"])

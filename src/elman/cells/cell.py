@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from elman import checks
+from elman.cells.activations import Activation, as_activation
 from elman.checks import Array, ShapeError
 from elman.options import frozen
 
@@ -56,6 +57,9 @@ class Cell:
     takes_mask
         Whether both functions take one argument more, ``mask`` of the shape of the first state or None, that
         multiplies that state wherever it enters a product with weights, and nowhere else. Recurrent dropout needs it.
+    activations
+        Gate -> activation, by name or as an `elman.Activation`, for whoever asks what stands around a gate; "c" is
+        what the cell state of an LSTM goes through on its way to h. What is computed says `step` alone.
     options
         What was chosen when the cell was made (an activation, a reset form), as JSON; files keep it.
     kernel
@@ -95,6 +99,7 @@ class Cell:
     takes_mask: bool = False
     peepholes: Mapping[str, str] = field(default_factory=dict)
     projection: int | None = None
+    activations: Mapping[str, Activation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
@@ -104,7 +109,7 @@ class Cell:
             raise TypeError(f"step and step_derivative of the cell {self.name!r} must be functions. Got {both}.")
         for field_name in ("states", "gates"):
             self._set(field_name, self._names(field_name, getattr(self, field_name)))
-        for field_name in ("weights", "inner_biases", "peepholes", "starts", "options"):
+        for field_name in ("weights", "inner_biases", "peepholes", "starts", "options", "activations"):
             of = f"{field_name} of the cell {self.name!r}"
             self._set(field_name, dict(checks.mapping(of, getattr(self, field_name), "of names")))
         if not self.states:
@@ -119,6 +124,14 @@ class Cell:
                     f"kernel of the cell {self.name!r} must be None: a kernel computes the library's step that was "
                     f"made with it, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
                 )
+        for gate in self.activations:
+            checks.choice(f"a gate in activations of the cell {self.name!r}", gate, (*self.gates, *self.states))
+        self._set("activations", {gate: as_activation(act) for gate, act in self.activations.items()})
+        if isinstance(self.step, Given) and self.step.activations != self.activations:
+            must = (
+                f"activations of the cell {self.name!r} must be those of its step, {checks.show(self.step.activations)}"
+            )
+            raise ValueError(f"{must}. Got {checks.show(self.activations)}.")
         try:
             json.dumps(self.options, allow_nan=False)
         except (TypeError, ValueError) as error:
@@ -213,9 +226,11 @@ class Given:
     states: tuple[str, ...]
     weights: tuple[str, ...]
     kernel: tuple[Any, ...] | None = None  # the compiled kernel that computes the same
+    activations: Mapping[str, Activation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "keywords", frozen(self.keywords))
+        for name in ("keywords", "activations"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
         _check_tuple("state", state, self.states)
@@ -235,12 +250,19 @@ def built_in_cell(
     *,
     weights: Mapping[str, tuple[str, ...]],
     states: tuple[str, ...],
+    activations: Mapping[str, Activation],
     kernel: tuple[Any, ...] | None = None,
     **fields: Any,
 ) -> Cell:
-    """A cell of this library: its functions are given the keywords, and refuse states that are no tuple."""
-    both = [Given(function, keywords or {}, states, tuple(weights), kernel) for function in (step, step_derivative)]
-    fields |= {"step": both[0], "step_derivative": both[1], "takes_mask": True}
+    """A cell of this library: its functions are given the keywords, and refuse states that are no tuple.
+
+    `kernel` is the name of a kernel, and for one of any activations the bounds of gates and of the cell state.
+    """
+    if kernel is not None and len(kernel) > 1:
+        kernel = (kernel[0], tuple((act.name, *act.slopes) for act in activations.values()), *kernel[1:])
+    more = (states, tuple(weights), kernel, activations)
+    both = [Given(function, keywords or {}, *more) for function in (step, step_derivative)]
+    fields |= {"step": both[0], "step_derivative": both[1], "activations": activations, "takes_mask": True}
     return Cell(weights=weights, states=states, kernel=kernel, **fields)
 
 

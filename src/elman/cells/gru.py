@@ -101,7 +101,6 @@ def gru_cell(
     act = {gate: bounded(activation, variant.get("clip")) for gate, activation in acts.items()}
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     kernel = "gru" if reset_after else "gru_reset_before"
-    named = tuple((activation.name, *activation.slopes) for activation in acts.values())
     return built_in_cell(
         step_reset_after if reset_after else step_reset_before,
         step_reset_after_derivative if reset_after else step_reset_before_derivative,
@@ -112,7 +111,8 @@ def gru_cell(
         gates=("r", "z", "n"),
         inner_biases={"bn": "n"} if reset_after else {},
         options={"reset_after": bool(reset_after), **variant},
-        kernel=(f"{kernel}_general", named, variant.get("clip")) if variant else (kernel,),
+        activations=acts,
+        kernel=(f"{kernel}_general", variant.get("clip")) if variant else (kernel,),
     )
 
 

@@ -24,7 +24,7 @@ from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_deri
 from elman.cells.border import step_arrays
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.lstm_layer_norm import layer_norm_cell
-from elman.cells.lstm_variants import lstm_variant, non_default_options
+from elman.cells.lstm_variants import ACTIVATIONS, lstm_variant, non_default_options
 from elman.checks import Array
 
 
@@ -76,6 +76,7 @@ def lstm_cell(
         weights={"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)},
         states=("h", "c"),
         gates=("i", "f", "g", "o"),
+        activations=ACTIVATIONS,
         kernel=("lstm",),
     )
 

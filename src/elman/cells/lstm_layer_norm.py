@@ -20,6 +20,7 @@ import numpy as np
 
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
+from elman.cells.lstm_variants import ACTIVATIONS
 from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
 
@@ -75,4 +76,5 @@ def layer_norm_cell() -> Cell:
         gates=("i", "f", "g", "o"),
         starts={"gain_x": 1.0, "gain_h": 1.0, "gain_c": 1.0, "bias_c": 0.0},
         options={"layer_norm": True},
+        activations=ACTIVATIONS,
     )

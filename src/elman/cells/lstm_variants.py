@@ -39,7 +39,7 @@ from elman.checks import Array
 from elman.options import frozen
 
 _SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
-_ACTIVATIONS = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _TANH}
+ACTIVATIONS: Mapping[str, Activation] = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _TANH}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def non_default_options(
 
 
 def _defaults(coupled: bool) -> dict[str, Activation]:
-    return {gate: act for gate, act in _ACTIVATIONS.items() if gate != "f" or not coupled}
+    return {gate: act for gate, act in ACTIVATIONS.items() if gate != "f" or not coupled}
 
 
 def lstm_variant(options: Mapping[str, Any]) -> Cell:
@@ -141,8 +141,7 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         act=frozen({name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}),
         bound=bounded(Activation("identity"), options.get("cell_clip")),
     )
-    named = tuple((activation.name, *activation.slopes) for activation in acts.values())
-    kernel = ("lstm_coupled" if coupled else "lstm_general", named, clip, options.get("cell_clip"))
+    kernel = ("lstm_coupled" if coupled else "lstm_general", clip, options.get("cell_clip"))
     return built_in_cell(
         step,
         step_derivative,
@@ -154,5 +153,6 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         peepholes=peepholes,
         projection=projection,
         options=options,
+        activations=acts,
         kernel=kernel if projection is None else None,
     )

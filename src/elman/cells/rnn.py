@@ -47,7 +47,8 @@ def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: fl
         states=("h",),
         gates=("h",),
         options={"activation": activation.to_config(), **clip_chosen},
-        kernel=("rnn", ((activation.name, *activation.slopes),), clip_chosen.get("clip")),
+        activations={"h": activation},
+        kernel=("rnn", clip_chosen.get("clip")),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells import CELLS
-from elman.cells.activations import Activation, as_activation
+from elman.cells.activations import Activation
 from elman.checks import Array, FormatError
 from elman.layers import (
     Activate,
@@ -158,17 +158,9 @@ def prelu(slopes: Array, size: int) -> Layer:
     return Network({**nodes, "both": (Add(), "above", "slope")})
 
 
-def gate_activations(layer: Recurrent) -> dict[str, Activation]:
-    """The activation of each gate of a built-in cell; c is what the cell state of an LSTM goes through, h is an RNN."""
-    cell = layer.cell
-    given = {"h": cell.options["activation"]} if cell.name == "rnn" else cell.options.get("activations", {})
-    gates = (*cell.gates, *{"lstm": "c", "rnn": "h"}.get(cell.name, ""))
-    return {gate: as_activation(given.get(gate, "tanh" if gate in "cgn" else "sigmoid")) for gate in gates}
-
-
 def shared_activation(layer: Recurrent, gates: str, system: str) -> Activation:
     """The activation of several gates, for which `system` has but one."""
-    each = {gate: activation for gate, activation in gate_activations(layer).items() if gate in gates}
+    each = {gate: activation for gate, activation in layer.cell.activations.items() if gate in gates}
     if len(set(each.values())) > 1:
         must = f"the activations of {', '.join(each)} must be the same for {system}, where they share one"
         got = ", ".join(str(activation.to_config()) for activation in each.values())

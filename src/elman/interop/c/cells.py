@@ -7,7 +7,7 @@ in `elman.interop.c.functions`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from elman.cells.activations import Activation
@@ -15,7 +15,7 @@ from elman.cells.lstm_layer_norm import EPSILON
 from elman.interop.c.functions import activated, calls_of, clipped
 from elman.interop.c.layers import Part, fill, product
 from elman.interop.c.numbers import number
-from elman.interop.chain import check_holds, gate_activations
+from elman.interop.chain import check_holds
 from elman.layers import Recurrent
 
 _OPTIONS = {
@@ -54,7 +54,7 @@ def recurrent(layer: Recurrent, inputs: int) -> Part:
 
 
 def _rnn(layer: Recurrent) -> _Body:
-    act = gate_activations(layer)["h"]
+    act = layer.cell.activations["h"]
     h_new = activated(act, clipped("a[j]", layer.cell.options.get("clip")))
     return _Body(
         f"""\
@@ -70,12 +70,12 @@ def _rnn(layer: Recurrent) -> _Body:
 
 
 def _gru(layer: Recurrent) -> _Body:
-    acts = gate_activations(layer)
+    acts = layer.cell.activations
     build = _gru_reset_after if layer.cell.options["reset_after"] else _gru_reset_before
     return _Body(build(layer, acts), 4, _calls(acts))
 
 
-def _gru_reset_after(layer: Recurrent, acts: dict[str, Activation]) -> str:
+def _gru_reset_after(layer: Recurrent, acts: Mapping[str, Activation]) -> str:
     return f"""\
     float a[3 * units]; /* for the gates r, z, n; n without what comes of h */
     float m[units];     /* for n: what comes of h, to be reset */
@@ -96,7 +96,7 @@ def _gru_reset_after(layer: Recurrent, acts: dict[str, Activation]) -> str:
 """
 
 
-def _gru_reset_before(layer: Recurrent, acts: dict[str, Activation]) -> str:
+def _gru_reset_before(layer: Recurrent, acts: Mapping[str, Activation]) -> str:
     return f"""\
     float a[3 * units]; /* for the gates r, z, n */
     float m[units];     /* h, reset */
@@ -120,7 +120,7 @@ def _lstm(layer: Recurrent) -> _Body:
     if layer.cell.options.get("layer_norm"):
         return _lstm_layer_norm(layer)
     gates, peepholes, projection = layer.cell.gates, layer.cell.peepholes, layer.cell.projection
-    acts = gate_activations(layer)
+    acts = layer.cell.activations
     count = f"{len(gates)} * units"
     sums = {gate: _place(gates.index(gate)) for gate in gates}
     for name, gate in peepholes.items():
@@ -185,7 +185,7 @@ def _lstm_layer_norm(layer: Recurrent) -> _Body:
 _CELLS: dict[str, Callable[[Recurrent], _Body]] = {"rnn": _rnn, "gru": _gru, "lstm": _lstm}
 
 
-def _calls(acts: dict[str, Activation]) -> int:
+def _calls(acts: Mapping[str, Activation]) -> int:
     return sum(calls_of(act) for act in acts.values())
 
 
@@ -194,7 +194,7 @@ def _place(block: int) -> str:
     return f"a[{['', 'units + '][block] if block < 2 else f'{block} * units + '}j]"
 
 
-def _gate(layer: Recurrent, acts: dict[str, Activation], gate: str, inside: str) -> str:
+def _gate(layer: Recurrent, acts: Mapping[str, Activation], gate: str, inside: str) -> str:
     return activated(acts[gate], clipped(inside, layer.cell.options.get("clip")))
 
 

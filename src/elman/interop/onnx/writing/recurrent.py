@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.cells.activations import Activation
+from elman.cells import CELLS
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, shared_activation
 from elman.interop.onnx.writing.activations import recurrent_attributes
@@ -21,12 +21,8 @@ _OPTIONS = {
     "rnn": ("activation", "clip", "learned_state"),
 }
 
-#: For each function of an operator the gates that share it, and its default.
-_FUNCTIONS = {
-    "gru": {"rz": "sigmoid", "n": "tanh"},
-    "lstm": {"ifo": "sigmoid", "g": "tanh", "c": "tanh"},
-    "rnn": {"h": "tanh"},
-}
+#: For each function of an operator the gates that share it. Its defaults are those of the cells.
+_FUNCTIONS = {"gru": ("rz", "n"), "lstm": ("ifo", "g", "c"), "rnn": ("h",)}
 
 
 def recurrent(graph: Graph, layer: Recurrent, x: Value, *, backwards: bool = False) -> Value:
@@ -94,6 +90,6 @@ def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:
     if "clip" in options:
         found["clip"] = attribute("clip", options["clip"], layer.dtype)
     functions = [shared_activation(layer, gates, "ONNX") for gates in _FUNCTIONS[layer.cell.name]]
-    if functions != [Activation(default) for default in _FUNCTIONS[layer.cell.name].values()]:
+    if layer.cell.activations.items() - CELLS[layer.cell.name]().activations.items():
         found |= recurrent_attributes(functions, len(layer.directions), layer.dtype)
     return found
