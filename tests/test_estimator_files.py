@@ -27,6 +27,7 @@ import pyarrow as pa
 import elman
 from drawn_tables import calendar, draw_columns, one_series, stamps_in, table_of, values_of
 from elman.files import checksum, read_safetensors, write_safetensors
+from golden.estimators import make
 
 TINY = {"hidden": 3, "epochs": 1}
 
@@ -279,6 +280,32 @@ def test_a_refit_of_what_is_loaded_gives_the_weights_of_a_refit_of_what_was_save
         assert digest(found.predict_proba(X)) == digest(estimator.predict_proba(X))
 
 
+# Files of every version.
+
+GOLDEN = Path(__file__).parent / "golden" / "estimators"
+
+
+def near(found, wanted):
+    if isinstance(wanted, dict):
+        assert found.keys() == wanted.keys()
+        found, wanted = list(found.values()), list(wanted.values())
+    if isinstance(wanted, list):
+        assert len(found) == len(wanted)
+        for one, other in zip(found, wanted, strict=True):
+            near(one, other)
+    else:
+        assert found == (pytest.approx(wanted, rel=1e-4, abs=1e-4) if isinstance(wanted, float) else wanted)
+
+
+@pytest.mark.parametrize("path", sorted(GOLDEN.glob("v*/*.safetensors")), ids=lambda path: path.stem)
+def test_files_of_every_version_load(path):
+    wanted = json.loads((path.parent / "expected.json").read_text())[path.stem]
+    estimator, told = make.estimators()[path.stem]
+    found = elman.load(path)
+    near(told(found), wanted)
+    assert found.get_params() == estimator.get_params()
+
+
 # What is refused.
 
 
@@ -326,6 +353,23 @@ def test_what_no_file_holds_is_refused_by_its_name(tmp_path):
         with pytest.raises(error, match=r"^path must "):
             noted.save(wrong_path)
     assert path.read_bytes() == b"old"
+
+
+def test_no_name_in_a_file_is_imported_or_called(monkeypatch):
+    X, labels = np.random.default_rng(0).standard_normal((8, 4, 2)), np.arange(8) % 2
+    tensors, metadata = read_safetensors(stored(elman.SequenceClassifier(**TINY).fit(X, labels)))
+    description = json.loads(metadata["elman_estimator"])
+    for name in ("os.path", "antigravity", "pandas.read_pickle"):
+        for entry in (
+            {"column": [name, "x"]}, {"table": [name, [], []]}, {"type": [name, "x"]}, {"type": ["polars", name]},
+            {"type": ["polars", "show_versions"]}, {"zone": [name, "x"]}, {"offset": [name, 1, False, {"dict": []}]},
+            {"offset": ["date_range", 1, False, {"dict": []}]}, {"named": name}, {"part": name}, {name: []},
+        ):  # fmt: skip
+            text = json.dumps({**description, "params": {**description["params"], "log": entry}})
+            header = {"elman_estimator": text, "checksum": checksum(tensors, text)}
+            with pytest.raises(elman.FormatError, match=" must "):
+                elman.load(write_safetensors(tensors, header))
+    assert "antigravity" not in sys.modules
 
 
 def test_files_of_another_kind_or_version_are_refused(tmp_path):

@@ -132,8 +132,8 @@ def _built(description: Any, reader: Reader) -> Any:
         for part in ("params", "fitted")
     )
     kind: Any = ESTIMATORS[name]
-    if set(params) != set(kind._get_param_names()):
-        raise FormatError(f"params must be the arguments of {name}. Got {show(sorted(params))}.")
+    if more := sorted(set(params) - set(kind._get_param_names())):  # what is left out has its default, as it had then
+        raise FormatError(f"params must be arguments of {name}. Got {show(more[0])}.")
     hints = _fitted(kind)
     check_fields(name, fitted, {key: hints[key] for key in hints if key in fitted or key not in _OPTIONAL})
     if reader.tensors:

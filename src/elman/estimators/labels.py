@@ -22,11 +22,17 @@ def read(y: Any, count: int) -> Array:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = column_or_1d(labels, warn=True)
     if labels.ndim != 1:
-        one_hot = labels.ndim == 2 and labels.dtype.kind in "biuf" and (labels.sum(1) == 1).all()
-        hint = " Of one-hot rows pass y.argmax(axis=1)." if one_hot else ""
-        raise ShapeError(f"y must have shape ({count},), one label per sequence. Got {labels.shape}.{hint}")
+        raise ShapeError(
+            f"y must have shape ({count},), one label per sequence. Got {labels.shape}.{one_hot('y', labels)}"
+        )
     check_count(labels, count)
     return labels
+
+
+def one_hot(name: str, labels: Array) -> str:
+    """What to do of rows that hold one 1 each."""
+    is_so = labels.ndim == 2 and labels.dtype.kind in "biuf" and (labels.sum(1) == 1).all()
+    return f" Of one-hot rows pass {name}.argmax(axis=1)." if is_so else ""
 
 
 def check_count(y: Any, count: int) -> None:

@@ -20,7 +20,13 @@ from elman.tables.zones import zone_name
 Row = tuple[Callable[[Any], bool], Callable[[Any, Any, str], Any], Callable[[Any, Any], Any]]
 
 
+#: The libraries that are imported for what a file names.
+_LIBRARIES = ("dateutil", "pandas", "polars", "pyarrow", "pytz", "zoneinfo")
+
+
 def _module(name: str) -> Any:
+    if name.partition(".")[0] not in _LIBRARIES:
+        raise FormatError(f"a library must be one of {', '.join(_LIBRARIES)}. Got {show(name)}.")
     try:
         return import_module(name)
     except ImportError:
@@ -172,7 +178,12 @@ def _named(home: str, name: str) -> Any:
     """A dtype of a name."""
     if home == "pandas":
         return _module("pandas.api.types").pandas_dtype(name)
-    return getattr(_module("polars"), name)() if home == "polars" else _module("pyarrow").type_for_alias(name)
+    if home != "polars":
+        return _module("pyarrow").type_for_alias(name)
+    kind = getattr(_module(home), name)
+    if not issubclass(kind, _module(home).DataType):
+        raise FormatError(f"a dtype must be one of polars. Got {name}.")
+    return kind()
 
 
 def _write_index(writer: Any, index: Any, place: str) -> Any:
@@ -217,7 +228,7 @@ def _read_table(reader: Any, held: Any) -> Any:
     if home != "pandas":
         columns = [_empty(home, dtype) for dtype in dtypes]
         table = dict(zip(labels, columns, strict=True))
-        return _module("polars").DataFrame(table) if home == "polars" else _module("pyarrow").table(table)
+        return _module("polars").DataFrame(table) if home == "polars" else _module(home).table(table)
     pandas, (levels, names, of_index, kinds) = _module("pandas"), more
     table = pandas.DataFrame({i: _empty(home, dtype) for i, dtype in enumerate(dtypes)})
     if levels > 1:

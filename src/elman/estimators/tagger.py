@@ -155,8 +155,10 @@ def _read_tags(y: Any, inputs: Inputs) -> Array:
     for i, (value, sequence) in enumerate(zip(y, inputs.parts, strict=True)):
         part = entries(f"y[{i}]", to_numpy(value))
         if part.shape != (len(sequence),):
-            got = part.shape if part.ndim else show(value)
-            raise ShapeError(f"y[{i}] must have shape ({len(sequence)},), one label per step of X[{i}]. Got {got}.")
+            got, hint = part.shape if part.ndim else show(value), labels.one_hot(f"y[{i}]", part)
+            raise ShapeError(
+                f"y[{i}] must have shape ({len(sequence)},), one label per step of X[{i}]. Got {got}.{hint}"
+            )
         parts.append(part)
     kinds = {part.dtype.kind for part in parts}
     alike = kinds <= set("biuf") or kinds <= set("US")

@@ -55,8 +55,8 @@ _NAMED = {"bool": bool, "float": float, "int": int, "str": str, "numpy.random": 
     f"numpy.{name}": getattr(np, name) for name in ("float16", "float32", "float64", "int32", "int64")
 }
 
-#: What the description and the tensors of a file may make an array of text take, in bytes.
-_MOST_TEXT = 2**26
+#: By how many characters the dtype of an array of text may be longer than its entries.
+_LONGER = 64
 
 
 class Writer:
@@ -143,13 +143,22 @@ def _simple(
 
 
 def _is_held(dtype: np.dtype[Any], kinds: str) -> bool:
-    return dtype.kind in kinds and dtype.itemsize <= (8 if dtype.kind in "iuf" else _MOST_TEXT)
+    return dtype.kind in kinds and (dtype.kind not in "iuf" or dtype.itemsize <= 8)
+
+
+def _as_long(dtype: np.dtype[Any], entries: list[Any]) -> np.dtype[Any]:
+    """A dtype of text that is hardly longer than its entries."""
+    if dtype.kind not in "US":
+        return dtype
+    longest = max(map(len, entries), default=0) + _LONGER
+    return min(dtype, np.dtype(f"{dtype.kind}{longest}"), key=lambda one: one.itemsize)
 
 
 def _write_array(writer: Writer, array: Array, place: str) -> Any:
     dtype = array.dtype.newbyteorder("=")
     if dtype.kind in "OUS":
-        return [dtype.str, list(array.shape), writer.each(array.ravel().tolist(), place)]
+        entries = array.ravel().tolist()
+        return [_as_long(dtype, entries).str, list(array.shape), writer.each(entries, place)]
     counts = array.astype(np.int64) if dtype.kind in "Mm" else array.astype(dtype)
     return [dtype.str, writer.tensor(counts, place)]
 
@@ -163,11 +172,9 @@ def _read_array(reader: Reader, held: Any) -> Array:
             raise FormatError(f"an array of {dtype} must have a tensor of it. Got {array.dtype}.")
         return array.view(dtype)
     values = reader.read(held)
-    if dtype.kind not in "OUS" or len(values) * dtype.itemsize > _MOST_TEXT:
-        raise FormatError(f"an array must hold text or objects, at most {_MOST_TEXT:,} bytes. Got {dtype}.")
     kinds = {"O": object, "U": str, "S": bytes}[dtype.kind]
-    if not all(isinstance(value, kinds) for value in values):
-        raise FormatError(f"an array must hold entries of its kind. Got {dtype}.")
+    if not all(isinstance(value, kinds) for value in values) or _as_long(dtype, values) != dtype:
+        raise FormatError(f"an array must hold entries of its kind and length. Got {dtype}.")
     array = np.empty(len(values), dtype)
     for i, value in enumerate(values):  # a tuple is one entry
         array[i] = value
@@ -181,8 +188,8 @@ def _write_number(value: Any) -> Any:
 
 def _read_number(held: Any) -> Any:
     dtype, value = np.dtype(held[0]), held[1]
-    if dtype.itemsize > _MOST_TEXT:
-        raise FormatError(f"a text must be of at most {_MOST_TEXT:,} bytes. Got {dtype}.")
+    if dtype.kind == "U":
+        return np.str_(value)
     return np.array(value, np.int64).view(dtype)[()] if dtype.kind in "Mm" else np.array(value, dtype)[()]
 
 
@@ -215,9 +222,8 @@ def read_part(reader: Reader, entry: Any) -> Any:
         version, tensors = rest
         own = {name: reader.tensor(place) for name, place in tensors.items()}
         return saving.read_network(fields, own, version, reader.cells, reader.layers)
-    hints = _hints(RECORDS[kind])
     values = {name: reader.read(value) for name, value in fields.items()}
-    check_fields(kind, values, hints)
+    check_fields(kind, values, _hints(RECORDS[kind]))
     return RECORDS[kind](**values)
 
 
