@@ -21,11 +21,13 @@ Row = tuple[Callable[[Any], bool], Callable[[Any, Any, str], Any], Callable[[Any
 
 
 #: The libraries that are imported for what a file names.
-_LIBRARIES = ("dateutil", "pandas", "polars", "pyarrow", "pytz", "zoneinfo")
+_LIBRARIES = (
+    *("dateutil.tz", "pandas", "pandas.api.types", "pandas.tseries.offsets", "polars", "pyarrow", "pytz", "zoneinfo"),
+)
 
 
 def _module(name: str) -> Any:
-    if name.partition(".")[0] not in _LIBRARIES:
+    if name not in _LIBRARIES:
         raise FormatError(f"a library must be one of {', '.join(_LIBRARIES)}. Got {show(name)}.")
     try:
         return import_module(name)
