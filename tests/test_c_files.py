@@ -199,7 +199,7 @@ def test_what_is_refused(tmp_path):
     class Own(elman.Dense):
         pass
 
-    with pytest.raises(elman.FormatError, match="layer 0: it must be recurrent or one of Activate, Dense"):
+    with pytest.raises(elman.FormatError, match="layer 0: it must be recurrent or one of Activate, Add"):
         to_c(Own(3, 2), tmp_path / "x")
     with pytest.raises(elman.ShapeError, match="net must have a layer that takes a certain number of features"):
         to_c(elman.Network([elman.Activate("tanh"), elman.Dropout(0.1)]), tmp_path / "x")

@@ -273,11 +273,11 @@ def test_steps_of_several_inputs():
         stream.run({"series": np.ones((2, 4, 3)), "store": np.ones((2, 3, 2))})
 
 
-@pytest.mark.parametrize("write", ["to_c", "to_torch", "to_keras", "to_rtneural", "convert"])
+@pytest.mark.parametrize("write", ["to_torch", "to_keras", "to_rtneural", "convert"])
 def test_formats_that_hold_chains_alone(write, tmp_path):
     if write in ("to_torch", "to_keras"):
         pytest.importorskip({"to_torch": "torch", "to_keras": "h5py"}[write])
-    path = tmp_path / {"to_c": "net.c", "to_keras": "net.keras", "convert": "net.json"}.get(write, "net.onnx")
+    path = tmp_path / {"to_keras": "net.keras", "convert": "net.json"}.get(write, "net.onnx")
     branching = {"a": (gru(), "x"), "b": (gru(3, 4), "x"), "c": (elman.Concatenate(), "a", "b"), "d": dense(8, 2)}
     for nodes, outputs, words in (
         (branching, None, "node 'b', GRU, which reads 'x'"),
@@ -290,10 +290,6 @@ def test_formats_that_hold_chains_alone(write, tmp_path):
             getattr(elman, write)(given, *([] if write == "to_torch" else [path]))
         assert words in str(error.value)
         assert not path.exists()
-    chain = elman.Network({"rnn": (gru(seed=0), "series"), "out": dense(seed=1)})
-    if write == "to_c":
-        elman.to_c(chain, path)
-        assert path.exists()
 
 
 def test_a_graph_is_inspected(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -54,44 +56,55 @@ def outputs_of(net, y):
     return y if net.graph.named else {"y": y}
 
 
-def states_of(net, batch, rng):
-    """Random states as the network takes them, and as the model does; None where another node gives them."""
-    feeds = {}
-    begins = iter([node for node in flat_nodes(net)[0] if node.layer.stateful])
-    count = iter(range(1000))
-
-    def entry(layer, start):
+def entries_of(net, state, path=""):
+    """The entries of a state with the places of their layers, nested networks flat."""
+    stateful = [(name, layer) for name, layer in zip(net.names, net.layers, strict=True) if layer.stateful]
+    for (name, layer), entry in zip(stateful, state, strict=True):
         if layer.layers:
-            inner = zip(layer.layers, layer.graph.starts, strict=True)
-            return [entry(one, begin) for one, begin in inner if one.stateful]
-        i, _ = next(count), next(begins)
-        if start is not None:
-            return None
-        arrays = []
-        for name, first in zip(layer.states(), layer.first_state(batch)[: len(layer.states())], strict=True):
-            array = rng.standard_normal((layer.directions, *first.shape)).astype(net.dtype)
-            feeds[f"state_{i}_{name}"] = array
-            arrays.append(array if layer.directions > 1 else array[0])
-        return arrays[0] if len(arrays) == 1 else tuple(arrays)
-
-    state = [entry(one, begin) for one, begin in zip(net.layers, net.graph.starts, strict=True) if one.stateful]
-    return state, feeds
+            yield from entries_of(layer, entry, f"{path}{name}.")
+        else:
+            yield path + name, entry
 
 
-def flat_states(net, state):
-    """States by the names that the model gives them."""
-    entries = []
-
-    def walk(layers, parts):
-        for layer, part in zip([one for one in layers if one.stateful], parts, strict=True):
-            walk(layer.layers, part) if layer.layers else entries.append((layer, part))
-
-    walk(net.layers, state)
-    found = {}
-    for i, (layer, part) in enumerate(entries):
-        for name, array in zip(layer.states(), part if isinstance(part, tuple) else (part,), strict=True):
-            found[f"next_state_{i}_{name}"] = array if layer.directions > 1 else array[None]
+def by_model(net, state, prefix):
+    """States by the names that a model gives them: those of two cells in both directions stand one after another."""
+    found, numbers = {}, count()
+    entries = dict(entries_of(net, state))
+    nodes = [node for node in flat_nodes(net, spelled=True)[0] if node.layer.stateful]
+    for node in nodes:
+        parts = [other.layer for other in nodes if other.place == node.place]
+        at, entry, i = [part is node.layer for part in parts].index(True), entries[node.place], next(numbers)
+        if entry is None:
+            continue
+        if len(parts) == 2 and [*parts[0].states().values()] != [*parts[1].states().values()]:
+            entry = entry[at]
+        arrays = entry if isinstance(entry, tuple) else (entry,)
+        names = node.layer.cell.states if isinstance(node.layer, elman.Recurrent) else node.layer.states()
+        for name, array in zip(names, arrays, strict=True):
+            found[f"{prefix}_{i}_{name}"] = (
+                array if array.ndim == 3 and len(parts) == 1 else array[at : at + 1] if array.ndim == 3 else array[None]
+            )
     return found
+
+
+def states_of(net, rng, like):
+    """Random states in the form of `like`, and as the model takes them; None where another node gives them."""
+
+    def drawn(layers, starts, entries):
+        stateful = [pair for pair in zip(layers, starts, strict=True) if pair[0].stateful]
+        for (layer, start), entry in zip(stateful, entries, strict=True):
+            if layer.layers:
+                yield [*drawn(layer.layers, layer.graph.starts, entry)]
+            else:
+                yield None if start is not None else random_like(entry)
+
+    def random_like(entry):
+        if isinstance(entry, tuple):
+            return tuple(map(random_like, entry))
+        return rng.standard_normal(entry.shape).astype(entry.dtype)
+
+    state = [*drawn(net.layers, net.graph.starts, like)]
+    return state, by_model(net, state, "state")
 
 
 @pytest.mark.parametrize("seed", range(COUNT))
@@ -113,15 +126,15 @@ def test_random_graphs(seed, tmp_path):
             for port in ports:
                 steps = own.get(port.removeprefix("lengths_"), drawn.lengths)
                 feeds[port] = steps.astype(np.int32)
-        state = None
+        state, given = None, own if len(net.inputs) > 1 else drawn.lengths
         if states and net.stateful:
-            state, more = states_of(net, 3, drawn.rng)
+            state, more = states_of(net, drawn.rng, net(x, lengths=given)[1])
             feeds |= more
-        y, end = net(x, state, lengths=own if len(net.inputs) > 1 else drawn.lengths)
+        y, end = net(x, state, lengths=given)
         got = run(session, feeds)
         for name, want in outputs_of(net, y).items():
             close(got.pop(name), want)
-        for name, want in flat_states(net, end).items() if states and net.stateful else ():
+        for name, want in by_model(net, end, "next_state").items() if states and net.stateful else ():
             close(got.pop(name), want)
         assert not got
 
@@ -183,11 +196,11 @@ class TestNames:
         session = written(tmp_path / "net.onnx", series_and_store(), lengths=True)
         assert shapes(session.get_inputs()) == {
             "series": ["batch", "time", 2],
-            "store": ["batch", "features_store"],
+            "store": ["batch", 3],
             "lengths": ["batch"],
         }
         session = written(tmp_path / "net.onnx", series_and_store(), vectors=())
-        assert shapes(session.get_inputs())["store"] == ["batch", "time", "features_store"]
+        assert shapes(session.get_inputs())["store"] == ["batch", "time", 3]
 
     def test_the_output_is_not_called_as_an_input_is(self, tmp_path):
         net = elman.Network({"sum": (elman.Add(), "x", "y")})
@@ -265,7 +278,7 @@ def test_double(seed, tmp_path):
     drawn = Drawn(seed, plain=True)
     drawn.memory_lengths[:] = 4
     net = drawn.network()
-    if any(layer.directions == 2 for layer in recurrent_of(net)):
+    if any(getattr(layer, "bidirectional", False) for layer in recurrent_of(net)):
         pytest.skip("the evaluator of onnx gives other states of a second direction")
     vectors = [name for name in net.inputs if drawn.kinds[name] == "vectors"]
     to_onnx(net, tmp_path / "net.onnx", vectors=vectors)
@@ -321,7 +334,7 @@ def test_windows_of_any_form(seed, tmp_path):
         own = rng.integers(33, 41, 4)
         feeds, state = {"x": x}, None
         if states and net.stateful:
-            state, more = states_of(net, 4, rng)
+            state, more = states_of(net, rng, net(x)[1])
             feeds |= more
         if lengths:
             x[np.arange(40) >= own[:, None]] = np.nan
@@ -329,7 +342,7 @@ def test_windows_of_any_form(seed, tmp_path):
         y, end = net(x, state, lengths=own if lengths else None)
         got = run(session, feeds)
         close(got.pop("y"), y)
-        for name, want in flat_states(net, end).items() if states and net.stateful else ():
+        for name, want in by_model(net, end, "next_state").items() if states and net.stateful else ():
             close(got.pop(name), want)
         assert not got
 
@@ -345,10 +358,22 @@ def test_a_convolution_goes_on_in_chunks_from_another_one(tmp_path):
         session = written(tmp_path / "net.onnx", net, states=states, lengths=True)
         lengths = {"a": np.array([3, 1]), "b": np.array([4, 6])}
         feeds = {f"lengths_{name}": own.astype(np.int32) for name, own in lengths.items()}
-        state, more = states_of(net, 2, rng) if states else (None, {})
+        state, more = states_of(net, rng, net(x)[1]) if states else (None, {})
         got = run(session, {**x, **feeds, **more})
         for name, want in net(x, state, lengths=lengths)[0].items():
             close(got[name], want)
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_batch_normalization_of_steps_and_of_vectors(place, tmp_path):
+    rng, norm = np.random.default_rng(place), elman.BatchNorm(3)
+    for array in norm.weights.values():
+        array[...] = rng.uniform(0.5, 2, 3)
+    layers = [elman.Conv1d(3, 3, 2, padding="causal", seed=0), elman.GRU(3, 3, seed=1), elman.LastStep()]
+    net = elman.Network([*layers[: place + 1], norm, elman.Dense(3, 2, seed=2)])
+    x, own = rng.standard_normal((3, 5, 3)).astype(np.float32), np.array([5, 1, 3])
+    session = written(tmp_path / "net.onnx", net, lengths=True)
+    close(run(session, {"x": x, "lengths": own.astype(np.int32)})["y"], net(x, lengths=own)[0])
 
 
 def test_a_vector_at_each_of_so_many_steps(tmp_path):

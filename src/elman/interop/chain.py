@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Any, Protocol
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from elman import checks
 from elman.cells import CELLS
 from elman.cells.activations import Activation
-from elman.checks import Array, FormatError
+from elman.checks import Array, FormatError, ShapeError
 from elman.layers import (
     Activate,
     Add,
     Attention,
     Dense,
+    Dropout,
     LastStep,
     LastSteps,
     Layer,
@@ -27,6 +28,8 @@ from elman.layers import (
 )
 from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes
 from elman.network import Network
+
+T = TypeVar("T")
 
 
 class Fitted(Protocol):
@@ -67,6 +70,13 @@ def layers_of(net: Any) -> list[Layer]:
     return [node.layer for node in nodes]
 
 
+def row_of(table: Mapping[type[Layer], T], layer: Layer) -> T | None:
+    """What a format has for a layer; a class of one's own is a row only where it is recurrent, or acts in training."""
+    return next(
+        (table[kind] for kind in (type(layer), Recurrent, Dropout) if isinstance(layer, kind) and kind in table), None
+    )
+
+
 #: From a sequence to one vector.
 POOLS = (LastStep, LastSteps, MaxOverTime, MeanOverTime)
 
@@ -99,6 +109,26 @@ def sequence_inputs(net: Network) -> set[str]:
         if not open_ones:
             return {net.inputs[j] for j in found or {*range(len(net.inputs))} - vectors}
         found |= min(open_ones, key=len)
+
+
+def input_widths(net: Network) -> list[int | None]:
+    """How many features each input has: where no layer that reads it says it, the one number with which all fit."""
+    known = [width for _, width, _ in net.takes]
+    most = max(layer.input_size or 0 for layer in every_layer(net))
+    for i, (_, width, tokens) in enumerate(net.takes):
+        if width is None and tokens is None:
+            # Where more than one fits, so does one that is larger than all that the layers take.
+            fit = [one for one in range(1, most + 2) if _fit(net, [*known[:i], one, *known[i + 1 :]])]
+            known[i] = fit[0] if len(fit) == 1 and fit[0] <= most else None
+    return known
+
+
+def _fit(net: Network, widths: list[int | None]) -> bool:
+    try:
+        net.graph.widths(widths)
+    except ShapeError:
+        return False
+    return True
 
 
 def branch(net: Network) -> str:

@@ -46,6 +46,7 @@ def recurrent(layer: Recurrent, inputs: int) -> Part:
         outputs=states[cell.states[0]],
         tables=dict(layer.parameters),
         states=states,
+        gives=cell.states[0],
         starts={name: f"{name}0" for name in cell.states if layer.learned_state},
         scratch=body.scratch * layer.hidden_size,
         multiply_adds=sum(w.size for name, w in layer.parameters.items() if w.ndim == 2 or name in factors),

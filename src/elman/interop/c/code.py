@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,12 @@ import numpy as np
 from elman.checks import Array, FormatError, ShapeError, show
 from elman.files import check_path, path_text, replace_all
 from elman.interop.c.cells import recurrent
-from elman.interop.c.layers import POINTWISE
-from elman.interop.c.source import Model, Stage, check_name, write
-from elman.interop.chain import Fitted, as_layer, layers_of
+from elman.interop.c.layers import PARTS, Part
+from elman.interop.c.source import Argument, Model, Stage, check_name, write
+from elman.interop.chain import Fitted, as_layer, input_widths, nodes_of, row_of
 from elman.interop.files import named
-from elman.layers import Dropout, Embedding, LastStep, Layer, Recurrent
-from elman.layers.nesting import flat_nodes, placed_layers
-from elman.network import Network
+from elman.layers import AveragePool1d, Dropout, LastStep, Layer, MaxPool1d, Recurrent
+from elman.layers.nesting import Flat, flat_nodes
 from elman.packed import check_steps
 
 
@@ -105,13 +105,7 @@ def to_c(net: Layer | Fitted, path: str | os.PathLike[str], name: str | None = N
     """
     net = as_layer(net)
     header_file, source_file, name = _places(path, name)
-    layers = layers_of(net)
-    network = net if isinstance(net, Network) else Network(layers)
-    stages, notes = _stages(network)
-    tokens = _tokens(network)
-    inputs = tokens or network.input_size
-    assert inputs is not None
-    model = Model(name, inputs, tokens is not None, stages)
+    model, notes = _model(name, net)
     report = _report(model, header_file, source_file, notes)
     header_text, source_text = write(model, report.text, header_file.name)
     # The source first: beside any other header it says #error.
@@ -133,42 +127,76 @@ def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path,
     return header_file, source_file, name
 
 
-def _tokens(net: Network) -> int | None:
-    """How many tokens a network knows that takes them."""
-    _, first = next(placed_layers(net))
-    return first.count if isinstance(first, Embedding) else None
-
-
-def _stages(net: Network) -> tuple[list[Stage], list[str]]:
-    """The layers that have something to do in a step, and what is said about their weights."""
-    walked = list(placed_layers(net))
-    check_steps(flat_nodes(net)[0], 1)
-    width = _tokens(net) or net.input_size
-    if width is None:
-        raise ShapeError(f"net must have a layer that takes a certain number of features. Got {show(net)}.")
-    stages = []
-    for path, layer in walked:
-        if not isinstance(layer, (Dropout, LastStep)):
-            stages.append(_stage(path, layer, width))
-            width = stages[-1].part.outputs
+def _model(name: str, net: Layer) -> tuple[Model, list[str]]:
+    """What is exported: the layers that have something to do in a step; and what is said about their weights."""
+    network, nodes, outputs = nodes_of(net)
+    check_steps(flat_nodes(network)[0], len(network.inputs))
+    places, labels = _names(node.place for node in nodes), _names(network.inputs)
+    inputs, widths, stages = [], [], list[Stage]()
+    for value, (label, (known, _, tokens), features) in enumerate(
+        zip(labels, network.takes, input_widths(network), strict=True)
+    ):
+        width, more = tokens or features, f"_{label}" * (len(labels) > 1)
+        if width is None:
+            must = "net must have a layer that takes a certain number of features"
+            which = "" if len(labels) == 1 else f" of the input {known!r}"
+            raise ShapeError(f"{must}{which}. Got {show(net)}.")
+        kind, size = ("x", "inputs") if tokens is None else ("token", "tokens")
+        inputs.append(Argument(f"{kind}{more}", f"{size}{more}", width, value))
+        widths.append(width)
+    values = list(range(len(inputs)))
+    for node, place in zip(nodes, places, strict=True):
+        read = tuple([values[j] for j in node.reads])
+        if _does_nothing(node.layer):
+            values.append(read[0])
+            continue
+        values.append(len(inputs) + len(stages))
+        stages.append(_stage(node, place, read, [widths[j] for j in read]))
+        widths.append(stages[-1].part.outputs)
+    labels = _names(network.names[i] for i in network.graph.outputs)
+    gives = []
+    for label, value in zip(labels, [values[j] for j in outputs], strict=True):
+        more = f"_{label}" * (len(labels) > 1)
+        gives.append(Argument(f"y{more}", f"outputs{more}", widths[value], value))
     infinite = sum(int((~np.isfinite(table)).sum()) for stage in stages for table in stage.part.tables.values())
-    notes = ["The weights were rounded from float64 to float32."] if net.dtype == np.float64 else []
+    notes = ["The weights were rounded from float64 to float32."] if network.dtype == np.float64 else []
     notes += [f"Not finite, and written as NAN or INFINITY: {infinite} of the weights."] if infinite else []
-    return stages, notes
+    return Model(name, inputs, gives, stages), notes
 
 
-def _stage(path: str, layer: Layer, width: int) -> Stage:
-    with named(f"layer {path}"):
-        if isinstance(layer, Recurrent):
-            part = recurrent(layer, width)
-        elif type(layer) in POINTWISE:
-            part = POINTWISE[type(layer)](layer, width)
-        else:
-            names = ", ".join(kind.__name__ for kind in POINTWISE)
+def _names(names: Iterable[str]) -> list[str]:
+    """Names as parts of those of C, each another one."""
+    found: list[str] = []
+    for name in names:
+        label = re.sub(r"\W", "_", name, flags=re.ASCII)
+        while label in found:
+            label += "_"
+        found.append(label)
+    return found
+
+
+def _does_nothing(layer: Layer) -> bool:
+    """Whether a step passes a layer as it is."""
+    return isinstance(
+        layer, (AveragePool1d, Dropout, LastStep, MaxPool1d)
+    )  # pools that go step by step are of one step
+
+
+_WRITERS: dict[type[Layer], Callable[..., Part]] = {Recurrent: recurrent, **PARTS}
+
+
+def _stage(node: Flat, place: str, reads: tuple[int, ...], widths: list[int]) -> Stage:
+    layer = node.layer
+    with named(f"layer {node.place}"):
+        write = row_of(_WRITERS, layer)
+        if write is None:
+            names = ", ".join(kind.__name__ for kind in PARTS)
             raise FormatError(f"it must be recurrent or one of {names} for C. Got {show(layer)}.")
-    tables = {key: _single(f"{path}.{key}", values) for key, values in part.tables.items()}
+        part = write(layer, *widths)
+    tables = {key: _single(f"{node.place}.{key}", values) for key, values in part.tables.items()}
     options = ", ".join(f"{key}={value!r}" for key, value in layer.config.items() if key != "dtype")
-    return Stage(path, type(layer).__name__, options, width, dataclasses.replace(part, tables=tables))
+    part = dataclasses.replace(part, tables=tables)
+    return Stage(node.place, place, reads, type(layer).__name__, options, sum(widths), part)
 
 
 def _single(name: str, values: Array) -> Array:
@@ -185,7 +213,7 @@ def _report(model: Model, header_file: Path, source_file: Path, notes: list[str]
     parts = [stage.part for stage in model.stages]
     weights = sum(part.weights_bytes for part in parts)
     state = sum(part.state_bytes for part in parts) or 1
-    scratch = 4 * (sum(model.buffers) + max(part.scratch for part in parts))
+    scratch = 4 * (sum(model.rooms[1]) + max((part.scratch for part in parts), default=0))
     multiply_adds, calls = sum(part.multiply_adds for part in parts), sum(part.calls for part in parts)
     head = ("", "layer", "inputs", "outputs", "weights, B", "state, B", "multiply-adds", "exp, tanh ...")
     rows: list[tuple[str, ...]] = [head]

@@ -1,18 +1,33 @@
-"""Layers without a state as C functions: dense, embedding, layer normalization, activations, merged directions.
+"""Layers as C functions: dense, embedding, normalization, activations, convolution, and those that join.
 
-Every function writes y from x, two arrays that do not overlap. `$name` is explained in `elman.interop.c.functions`.
+Every function writes y from x, or from x0, x1, ..., arrays that do not overlap. `$name` is explained in
+`elman.interop.c.functions`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+
+import numpy as np
 
 from elman.checks import Array
 from elman.interop.c.functions import activated, calls_of
 from elman.interop.c.numbers import number
-from elman.layers import Activate, Dense, Embedding, Layer, LayerNorm, MergeDirections
+from elman.layers import (
+    Activate,
+    Add,
+    BatchNorm,
+    Concatenate,
+    Conv1d,
+    Dense,
+    Embedding,
+    Layer,
+    LayerNorm,
+    MergeDirections,
+    Multiply,
+    Scale,
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +37,8 @@ class Part:
     body: str  #: between the braces of the function
     outputs: int
     tables: Mapping[str, Array] = field(default_factory=dict)  #: constants by the name after `$`
-    states: Mapping[str, int] = field(default_factory=dict)  #: name -> width; the first is the output
+    states: Mapping[str, int] = field(default_factory=dict)  #: name -> width
+    gives: str = "y"  #: the state that is the output, or y
     starts: Mapping[str, str] = field(default_factory=dict)  #: state -> the table of its start; else it starts at 0
     scratch: int = 0  #: floats on the stack
     multiply_adds: int = 0  #: in products with weights
@@ -127,11 +143,82 @@ def merge_directions(layer: MergeDirections, inputs: int) -> Part:
     return Part(body, inputs // 2)
 
 
-#: How each layer without a state is written, given the number of features that come in.
-POINTWISE: dict[type[Layer], Callable[[Any, int], Part]] = {
+def batch_norm(layer: BatchNorm, inputs: int) -> Part:
+    weights = {name: np.asarray(array, np.float64) for name, array in layer.weights.items()}
+    factor = weights["gain"] / np.sqrt(weights["variance"] + layer.epsilon)
+    tables = {"mean": weights["mean"], "factor": factor, "bias": weights["bias"]}
+    body = f"    enum {{ inputs = {inputs} }};\n\n"
+    body += fill("y", "(x[j] - $mean[j]) * $factor[j] + $bias[j]", "inputs")
+    return Part(body, inputs, tables, multiply_adds=inputs)
+
+
+def scale(layer: Scale, inputs: int) -> Part:
+    tables = {"shift": np.atleast_1d(layer.shift), "factor": np.atleast_1d(layer.factor)}
+    places = ["j" if len(table) > 1 else "0" for table in tables.values()]
+    body = f"    enum {{ inputs = {inputs} }};\n\n"
+    body += fill("y", f"(x[j] - $shift[{places[0]}]) * $factor[{places[1]}]", "inputs")
+    return Part(body, inputs, tables, multiply_adds=inputs)
+
+
+def convolution(layer: Conv1d, inputs: int) -> Part:
+    """The last inputs stand in an array, the oldest first, which moves on by one at each step."""
+    W, b = layer.parameters["W"], layer.parameters["b"]
+    width, dilation, outputs = layer.width, layer.dilation, len(b)
+    kept = (width - 1) * dilation if layer.stateful else 0
+    sizes = f"inputs = {inputs}, outputs = {outputs}" + (f", kept = {kept} * inputs" if kept else "")
+    body = f"    enum {{ {sizes} }};\n\n" + fill("y", "$b[j]", "outputs")
+    if kept:
+        body += f"""\
+    for (int t = 0; t < {width - 1}; t++)
+        for (int k = 0; k < inputs; k++)
+            for (int j = 0; j < outputs; j++)
+                y[j] += past[t * {dilation} * inputs + k] * $W[t * inputs + k][j];
+"""
+    last = f"$W[{width - 1} * inputs + k][j]" if kept else "$W[k][j]"
+    body += product("y", "x", "inputs", "$W", "outputs").replace("$W[k][j]", last)
+    if layer.activation.name != "identity":
+        body += fill("y", activated(layer.activation, "y[j]"), "outputs")
+    if kept:
+        body += fill("past", "past[inputs + j]", "kept - inputs") if kept > 1 else ""
+        body += fill("past", "x[j]", "inputs").replace("past[j]", "past[kept - inputs + j]")
+    return Part(
+        body,
+        outputs,
+        {"W": W.reshape(-1, outputs), "b": b},
+        {"past": kept * inputs} if kept else {},
+        multiply_adds=W.size,
+        calls=outputs * calls_of(layer.activation),
+    )
+
+
+def _joined(operator: str) -> Callable[..., Part]:
+    def write(layer: Layer, *inputs: int) -> Part:
+        value = f" {operator} ".join(f"x{i}[j]" for i in range(len(inputs)))
+        body = f"    enum {{ outputs = {inputs[0]} }};\n\n" + fill("y", value, "outputs")
+        return Part(body, inputs[0])
+
+    return write
+
+
+def concatenate(layer: Concatenate, *inputs: int) -> Part:
+    body = ""
+    for i, width in enumerate(inputs):
+        at = sum(inputs[:i])
+        body += fill("y", f"x{i}[j]", str(width)).replace("y[j]", f"y[{at} + j]" if at else "y[j]")
+    return Part(body, sum(inputs))
+
+
+#: How each layer that is not recurrent is written, given how many features come in, of each value that it reads.
+PARTS: dict[type[Layer], Callable[..., Part]] = {
     Activate: activate,
+    Add: _joined("+"),
+    BatchNorm: batch_norm,
+    Concatenate: concatenate,
+    Conv1d: convolution,
     Dense: dense,
     Embedding: embedding,
     LayerNorm: layer_norm,
     MergeDirections: merge_directions,
+    Multiply: _joined("*"),
+    Scale: scale,
 }

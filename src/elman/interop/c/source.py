@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import textwrap
@@ -19,16 +20,27 @@ from elman.interop.c.numbers import WIDTH, table
 class Stage:
     """A layer that has something to do in a step: its place in the network, and its C."""
 
-    path: str  #: "3", or "1.0" in a nested network
+    path: str  #: "3", or "1.0" in a nested network, or a name
+    place: str  #: the path as it stands in names of C
+    reads: tuple[int, ...]  #: values: the inputs of the model, then what each stage gives
     kind: str
     options: str
     inputs: int
     part: Part
 
+
+@dataclass(frozen=True)
+class Argument:
+    """An input or an output of the step function."""
+
+    name: str  #: x, y or token, with the name that it has in the network where there are several
+    size: str  #: the constant, after the name of the model: inputs, outputs or tokens, with the same name
+    width: int  #: features, or how many tokens there are
+    value: int
+
     @property
-    def place(self) -> str:
-        """The path as it stands in names."""
-        return self.path.replace(".", "_")
+    def tokens(self) -> bool:
+        return self.size.startswith("tokens")
 
 
 @dataclass(frozen=True)
@@ -36,21 +48,34 @@ class Model:
     """What is exported."""
 
     name: str
-    inputs: int  #: features, or how many tokens there are
-    tokens: bool
+    inputs: list[Argument]
+    outputs: list[Argument]
     stages: list[Stage]
 
     @property
-    def outputs(self) -> int:
-        return self.stages[-1].part.outputs
+    def tokens(self) -> list[Argument]:
+        return [argument for argument in self.inputs if argument.tokens]
 
-    @property
-    def buffers(self) -> list[int]:
-        """The widths of the two arrays through which layers without a state hand on what they compute."""
-        widths = [0, 0]
-        for i, stage in enumerate(stage for stage in self.stages[:-1] if not stage.part.states):
-            widths[i % 2] = max(widths[i % 2], stage.part.outputs)
-        return [width for width in widths if width]
+    @functools.cached_property
+    def rooms(self) -> tuple[list[str], list[int]]:
+        """Where each value stands, and the widths of the arrays b0, b1, ... for what only stages read."""
+        first = len(self.inputs)
+        last = {j: i for i, stage in enumerate(self.stages) for j in stage.reads}
+        given = {argument.value: argument.name for argument in reversed(self.outputs)}
+        found, widths = [argument.name for argument in self.inputs], list[int]()
+        until: list[int] = []  # which stage is the last to read what stands in each array
+        for i, stage in enumerate(self.stages):
+            value = first + i
+            if stage.part.gives != "y":
+                found.append(f"s->{stage.part.gives}_{stage.place}")
+            elif value in given:
+                found.append(given[value])
+            else:
+                free = next((at for at, end in enumerate(until) if end < i), len(until))
+                widths[free:] = [max(stage.part.outputs, *widths[free : free + 1], 0), *widths[free + 1 :]]
+                until[free:] = [last[value], *until[free + 1 :]]
+                found.append(f"b{free}")
+        return found, widths
 
 
 def write(model: Model, report: str, header_file: str) -> tuple[str, str]:
@@ -76,8 +101,7 @@ extern "C" {
 #endif
 
 enum {
-    ${name}_$inputs = $width, /* $input_comment */
-    ${name}_outputs = $outputs /* numbers that a step gives */
+$sizes
 };
 
 /* What the network remembers from step to step. Any number may be in use, each by one thread at a time. */
@@ -110,28 +134,43 @@ def _header_parts(model: Model) -> dict[str, str]:
     ]
     if not fields:
         fields = ["    unsigned char none; /* this network remembers nothing */"]
-    if model.tokens:
-        step = """\
-/* One step: reads a token, a number from 0 to ${name}_tokens - 1, and writes y. y must not be part of *s. Returns 0;
-   for any other number returns 1 and changes nothing. */"""
-    else:
-        step = "/* One step: reads x and writes y. Neither may be part of the other, or of *s. */"
     return {
         "include": "\n#include <stdint.h>\n" if model.tokens else "",
-        "inputs": "tokens" if model.tokens else "inputs",
-        "width": str(model.inputs),
-        "input_comment": "how many tokens there are" if model.tokens else "numbers that a step takes",
-        "outputs": str(model.outputs),
+        "sizes": _sizes(model),
         "fields": "\n".join(fields),
-        "step_comment": Template(step).substitute(name=model.name),
+        "step_comment": textwrap.fill(f"/* {_step_words(model)} */", WIDTH, subsequent_indent="   "),
     }
 
 
+def _step_words(model: Model) -> str:
+    read, written = ([argument.name for argument in each] for each in (model.inputs, model.outputs))
+    words = f"One step: reads {', '.join(read)} and writes {', '.join(written)}. "
+    words += "No array may be part of another, or of *s."
+    for token in model.tokens:
+        words += f" {token.name} must be a number from 0 to {model.name}_{token.size} - 1."
+    return words + " Returns 0; for other tokens returns 1 and changes nothing." * bool(model.tokens)
+
+
+def _sizes(model: Model) -> str:
+    """The constants of what goes in and comes out."""
+    lines = []
+    for argument in (*model.inputs, *model.outputs):
+        taken = "gives" if argument in model.outputs else "takes"
+        what = "how many tokens there are" if argument.tokens else f"numbers that a step {taken}"
+        what += f" as {argument.name}" if "_" in argument.size else ""
+        comma = "" if argument is model.outputs[-1] else ","
+        lines.append(f"    {model.name}_{argument.size} = {argument.width}{comma} /* {what} */")
+    return "\n".join(lines)
+
+
 def _step_head(model: Model) -> str:
-    if model.tokens:
-        return f"int {model.name}_step({model.name}_state *s, int32_t token, float y[{model.name}_outputs])"
-    name = model.name
-    return f"void {name}_step({name}_state *s, const float x[{name}_inputs], float y[{name}_outputs])"
+    given = [
+        f"int32_t {argument.name}" if argument.tokens else f"const float {argument.name}[{model.name}_{argument.size}]"
+        for argument in model.inputs
+    ]
+    given += [f"float {argument.name}[{model.name}_{argument.size}]" for argument in model.outputs]
+    head = f"{'int' if model.tokens else 'void'} {model.name}_step({model.name}_state *s, {', '.join(given)})"
+    return head if len(given) == 2 else textwrap.fill(head, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 _SOURCE = """\
@@ -161,7 +200,7 @@ def _source(model: Model) -> str:
 
 
 def _heading(stage: Stage) -> str:
-    text = f"/* Layer {stage.path}, {stage.kind}({stage.options}) */"
+    text = f"/* Layer {_plain(stage.path)}, {stage.kind}({stage.options}) */"
     return textwrap.fill(text, WIDTH, subsequent_indent="   ", break_on_hyphens=False) + "\n"
 
 
@@ -171,17 +210,15 @@ def _tables(name: str, stage: Stage) -> Iterator[str]:
 
 
 def _constant(name: str, stage: Stage, key: str) -> str:
-    return f"{name}_{stage.place}_{key}"
+    return f"{name}_{'' if stage.place[:1].isdecimal() else 'node_'}{stage.place}_{key}"
 
 
 def _function(stage: Stage) -> str:
     """The function of a layer; its arrays do not overlap, and with `restrict` a compiler knows it."""
     part = stage.part
-    if "[token]" in part.body:
-        arguments = ["int32_t token", "float *restrict y"]
-    else:
-        written = [f"float *restrict {name}" for name in part.states] or ["float *restrict y"]
-        arguments = ["const float *restrict x", *written]
+    names = ["x"] if len(stage.reads) == 1 else [f"x{i}" for i in range(len(stage.reads))]
+    read = ["int32_t token"] if "[token]" in part.body else [f"const float *restrict {name}" for name in names]
+    arguments = [*read, *(f"float *restrict {name}" for name in (*part.states, *["y"][: part.gives == "y"]))]
     return f"static void ${{name}}_layer_{stage.place}({', '.join(arguments)})\n{{\n{part.body}}}\n"
 
 
@@ -208,25 +245,25 @@ $body}
 
 
 def _step(model: Model) -> str:
-    """The public step: the layers in turn, each reading what the one before it wrote."""
-    names = [f"b{i}" for i in range(len(model.buffers))]
-    lines = [f"    float {name}[{width}];\n" for name, width in zip(names, model.buffers, strict=True)]
+    """The public step: the layers in turn, each reading what others wrote."""
+    values, widths = model.rooms
+    lines = [f"    float b{i}[{width}];\n" for i, width in enumerate(widths)]
     if lines:
         lines.append("\n")
-    if model.tokens:
-        lines.append(f"    if (token < 0 || token >= {model.name}_tokens)\n        return 1;\n")
+    for token in model.tokens:
+        wrong = f"{token.name} < 0 || {token.name} >= {model.name}_{token.size}"
+        lines.append(f"    if ({wrong})\n        return 1;\n")
     if not any(stage.part.states for stage in model.stages):
         lines.append("    (void)s;\n")
-    handed_on = iter(range(len(model.stages)))
-    x = "token" if model.tokens else "x"
-    for i, stage in enumerate(model.stages):
-        states = [f"s->{state}_{stage.place}" for state in stage.part.states]
-        last = i == len(model.stages) - 1
-        written = states or ["y" if last else names[next(handed_on) % 2]]
-        lines.append(f"    {model.name}_layer_{stage.place}({', '.join([x, *written])});\n")
-        x = written[0]
-    if model.stages[-1].part.states:
-        lines.append(fill("y", f"{x}[j]", f"{model.name}_outputs"))
+    for i, stage in enumerate(model.stages, len(model.inputs)):
+        arguments = [values[j] for j in stage.reads] + [f"s->{state}_{stage.place}" for state in stage.part.states]
+        arguments += [values[i]] if stage.part.gives == "y" else []
+        lines.append(f"    {model.name}_layer_{stage.place}({', '.join(arguments)});\n")
+    lines += [
+        fill(argument.name, f"{values[argument.value]}[j]", f"{model.name}_{argument.size}")
+        for argument in model.outputs
+        if values[argument.value] != argument.name
+    ]
     if model.tokens:
         lines.append("    return 0;\n")
     return f"{_step_head(model)}\n{{\n{''.join(lines)}}}\n"
@@ -237,8 +274,13 @@ def _named(text: str, name: str, **names: str) -> str:
 
 
 def _comment(text: str) -> str:
-    lines = [f" * {line}".rstrip() for line in text.splitlines()]
+    lines = [f" * {line}".rstrip() for line in _plain(text).splitlines()]
     return "\n".join(["/*", *lines, " */"])
+
+
+def _plain(text: str) -> str:
+    """Text of a comment, which nothing in it ends or begins."""
+    return text.replace("*/", "* /").replace("/*", "/ *").encode("ascii", "backslashreplace").decode()
 
 
 _KEYWORDS = """

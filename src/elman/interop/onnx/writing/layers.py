@@ -32,6 +32,7 @@ from elman.layers import (
     Add,
     Attention,
     AveragePool1d,
+    BatchNorm,
     Concatenate,
     Conv1d,
     Dense,
@@ -160,6 +161,13 @@ def _attention(graph: Graph, layer: Attention, query: Value, memory: Value) -> V
     return Value(graph.add("Squeeze", y, graph.integers(1)), None) if alone else Value(y, 1, query.steps)
 
 
+def _batch_norm(graph: Graph, layer: BatchNorm, x: Value) -> Value:
+    weights = [graph.weight(name, layer.weights[name]) for name in ("gain", "bias", "mean", "variance")]
+    x = x if x.steps is None else ordered(graph, x, 2)  # features on the second axis
+    epsilon = attribute("epsilon", layer.epsilon, layer.dtype)
+    return x.at(graph.add("BatchNormalization", x.name, *weights, epsilon=epsilon))
+
+
 def _scale(graph: Graph, layer: Scale, x: Value) -> Value:
     shifted = graph.add("Sub", x.name, graph.weight("shift", np.array(layer.shift)))
     return x.at(graph.add("Mul", shifted, graph.weight("factor", np.array(layer.factor))))
@@ -181,6 +189,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Add: _joined("Add"),
     Attention: _attention,
     AveragePool1d: average_pool,
+    BatchNorm: _batch_norm,
     Concatenate: _concatenate,
     Conv1d: convolution,
     Dense: _dense,
@@ -201,4 +210,4 @@ WRITERS: dict[type[Layer], Writer] = {
 }
 
 #: Those that take time on any axis. The others take features last.
-ANY_ORDER = (AveragePool1d, Conv1d, MaxPool1d, Recurrent)
+ANY_ORDER = (AveragePool1d, BatchNorm, Conv1d, MaxPool1d, Recurrent)

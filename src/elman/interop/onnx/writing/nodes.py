@@ -88,6 +88,11 @@ class Graph:
         self._used: Counter[str] = Counter()
         self._shared: dict[str, str] = {}
 
+    def enter(self, layer: str) -> None:
+        """Begins a layer. The second of one kind in one place, as both directions of a layer have, is called so."""
+        self._used[layer] += 1
+        self.scope = layer if self._used[layer] == 1 else f"{layer}_{self._used[layer]}"
+
     # Adding to it.
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from elman import checks
 from elman.checks import FormatError
 from elman.files import replace as replace_file
-from elman.interop.chain import Fitted, as_layer, dtype_of, nodes_of, sequence_inputs
+from elman.interop.chain import Fitted, as_layer, dtype_of, input_widths, nodes_of, row_of, sequence_inputs
 from elman.interop.onnx.writing.layers import ANY_ORDER, WRITERS, Writer
 from elman.interop.onnx.writing.nodes import Graph, Node, Port, Steps, Value
 from elman.interop.onnx.writing.recurrent import recurrent
@@ -130,11 +130,11 @@ def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | N
     first, turned = len(values), _turned(nodes, len(values), outputs)
     for i, node in enumerate(nodes):
         layer, read = node.layer, [values[j] for j in node.reads]
-        graph.scope = f"{node.place}.{type(layer).__name__}"
+        graph.enter(f"{node.place}.{type(layer).__name__}")
         if not isinstance(layer, ANY_ORDER):
             read = [ordered(graph, x, 1) if x.time_axis == 2 else x for x in read]
         graph.begin = () if node.start is None else values[first + node.start].states
-        write = turned.get(i) or next((WRITERS[kind] for kind in type(layer).__mro__ if kind in WRITERS), None)
+        write = turned.get(i) or row_of(WRITERS, layer)
         if write is None:
             raise FormatError(f"layer {graph.scope} must be one that ONNX has operators for. Got {checks.show(layer)}.")
         values.append(write(graph, layer, *read))
@@ -175,7 +175,7 @@ def _inputs(graph: Graph, net: Network, vectors: Collection[str] | None) -> list
     """The inputs of the model, and those of lengths; `vectors` names those without an axis of time."""
     over_time = sequence_inputs(net) if vectors is None else {name for name in net.inputs if name not in vectors}
     values = []
-    for name, width, tokens in net.takes:
+    for (name, _, tokens), width in zip(net.takes, input_widths(net), strict=True):
         steps = None
         if name in over_time:
             key = "" if len(over_time) == 1 else f"_{name}"
@@ -201,7 +201,7 @@ def _port(x: Value, dtype: np.dtype[Any], features: list[int | str | None], what
 
 def _give(graph: Graph, net: Network, values: list[Value]) -> None:
     """The outputs of the model, before those of states."""
-    widths = net.graph.widths([width for _, width, _ in net.takes])[1]
+    widths = net.graph.widths(input_widths(net))[1]
     names = [net.names[i] if net.graph.named or "y" in net.inputs else "y" for i in net.graph.outputs]
     for at, (name, x) in enumerate(zip(names, values, strict=True)):
         graph.scope = "y" if name == "y" else f"{name}.y"
