@@ -173,7 +173,7 @@ def test_a_kill_between_the_two_files_is_seen_by_the_compiler(tmp_path):
 def test_what_is_refused(tmp_path):
     stepwise = [
         elman.GRU(3, 4, bidirectional=True),
-        elman.MeanOverTime(),
+        elman.MaxPool1d(2),
         elman.LastStep(bidirectional=True),
         elman.Reverse(),
         elman.Masking(),
@@ -203,6 +203,6 @@ def test_what_is_refused(tmp_path):
         to_c(Own(3, 2), tmp_path / "x")
     with pytest.raises(elman.ShapeError, match="net must have a layer that takes a certain number of features"):
         to_c(elman.Network([elman.Activate("tanh"), elman.Dropout(0.1)]), tmp_path / "x")
-    with pytest.raises(TypeError, match="net must be a network or a layer"):
+    with pytest.raises(TypeError, match="net must be a network, a layer or a fitted estimator"):
         to_c([elman.Dense(3, 2)], tmp_path / "x")
     assert not list(tmp_path.iterdir())

@@ -124,6 +124,18 @@ def test_steps_are_those_of_the_stream(name, exported):
             np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
+@needs_compiler
+@pytest.mark.parametrize("pool", [elman.MeanOverTime, elman.MaxOverTime])
+def test_pools_over_time_of_what_is_not_finite(pool, tmp_path):
+    net = elman.Network([elman.Scale(2, 0.0, 1.0), pool()])
+    report = to_c(net, tmp_path / "net")
+    x = np.array([[-3, 1], [-2, 5], [-4, np.inf], [np.nan, 3]] + [[7, -np.inf]] * (STEPS - 4), np.float32)
+    with np.errstate(invalid="ignore"):
+        want = net.stream().run(x)
+    (got,) = run(build(tmp_path, [report]), report, net, {"x": x}, [want])
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
 def test_the_header_says_what_goes_in_and_comes_out(tmp_path):
     net = elman.Network({
         "word": (elman.Embedding(7, 2, seed=0), "words"),
@@ -170,7 +182,8 @@ def test_a_token_that_is_none_changes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("nodes", "words"),
     [
-        ({"mean": (elman.MeanOverTime(), "x"), "out": elman.Dense(3, 1)}, "Got node 'mean'"),
+        ({"back": (elman.Reverse(), "x"), "out": elman.Dense(3, 1)}, "Got node 'back'"),
+        ({"both": elman.Bidirectional(elman.GRU(3, 2), elman.RNN(3, 2))}, "Got node 'both'"),
         ({"ahead": elman.Conv1d(3, 2, 3)}, "Got node 'ahead'"),
         ({"few": elman.Conv1d(3, 2, 2, 2, padding="causal")}, "Got node 'few'"),
         ({"pool": elman.MaxPool1d(2), "out": elman.Dense(3, 1)}, "Got node 'pool'"),

@@ -24,6 +24,8 @@ from elman.layers import (
     Embedding,
     Layer,
     LayerNorm,
+    MaxOverTime,
+    MeanOverTime,
     MergeDirections,
     Multiply,
     Scale,
@@ -39,7 +41,7 @@ class Part:
     tables: Mapping[str, Array] = field(default_factory=dict)  #: constants by the name after `$`
     states: Mapping[str, int] = field(default_factory=dict)  #: name -> width
     gives: str = "y"  #: the state that is the output, or y
-    starts: Mapping[str, str] = field(default_factory=dict)  #: state -> the table of its start; else it starts at 0
+    starts: Mapping[str, str] = field(default_factory=dict)  #: state -> the table or number of its start; else 0
     scratch: int = 0  #: floats on the stack
     multiply_adds: int = 0  #: in products with weights
     calls: int = 0  #: of exp, tanh and the like
@@ -152,6 +154,17 @@ def batch_norm(layer: BatchNorm, inputs: int) -> Part:
     return Part(body, inputs, tables, multiply_adds=inputs)
 
 
+def mean_over_time(layer: MeanOverTime, inputs: int) -> Part:
+    body = f"    enum {{ inputs = {inputs} }};\n\n    count[0] += 1.0f;\n" + fill("sum", "sum[j] + x[j]", "inputs")
+    return Part(body + fill("y", "sum[j] / count[0]", "inputs"), inputs, states={"sum": inputs, "count": 1})
+
+
+def max_over_time(layer: MaxOverTime, inputs: int) -> Part:
+    body = f"    enum {{ inputs = {inputs} }};\n\n"
+    body += fill("largest", "x[j] > largest[j] || isnan(x[j]) ? x[j] : largest[j]", "inputs")
+    return Part(body, inputs, states={"largest": inputs}, starts={"largest": "-INFINITY"}, gives="largest")
+
+
 def scale(layer: Scale, inputs: int) -> Part:
     tables = {"shift": np.atleast_1d(layer.shift), "factor": np.atleast_1d(layer.factor)}
     places = ["j" if len(table) > 1 else "0" for table in tables.values()]
@@ -218,6 +231,8 @@ PARTS: dict[type[Layer], Callable[..., Part]] = {
     Dense: dense,
     Embedding: embedding,
     LayerNorm: layer_norm,
+    MaxOverTime: max_over_time,
+    MeanOverTime: mean_over_time,
     MergeDirections: merge_directions,
     Multiply: _joined("*"),
     Scale: scale,

@@ -226,8 +226,9 @@ def _reset(model: Model) -> str:
     lines = []
     for stage in model.stages:
         for state, width in stage.part.states.items():
-            start = stage.part.starts.get(state)
-            value = "0.0f" if start is None else f"{_constant(model.name, stage, start)}[j]"
+            value = stage.part.starts.get(state, "0.0f")
+            if value in stage.part.tables:
+                value = f"{_constant(model.name, stage, value)}[j]"
             lines.append(fill(f"s->{state}_{stage.place}", value, str(width)))
     text = """\
 void ${name}_init(${name}_state *s)
