@@ -378,7 +378,11 @@ REFUSED = {
         r"layer 1.GRU must be given sequences. Got vectors",
     ),
     "two pools": (lambda: Network([LastStep(), MeanOverTime()]), ShapeError, r"layer 1.MeanOverTime must be given"),
-    "no network": (lambda: [1, 2], TypeError, r"net must be a network, a layer or a fitted estimator. Got a list of length 2"),
+    "no network": (
+        lambda: [1, 2],
+        TypeError,
+        r"net must be a network, a layer or a fitted estimator. Got a list of length 2",
+    ),
 }
 
 
