@@ -187,6 +187,31 @@ def test_an_update_that_diverges_leaves_the_statistics():
     assert same(before, net.weights)
 
 
+def test_an_update_that_stops_leaves_the_statistics():
+    """Whatever stops an update: weights and statistics are those after the last whole one."""
+    x, y = examples()
+    calls = iter(range(100))
+
+    class Stops(elman.SquaredError):
+        def rows(self, prediction, target):
+            if next(calls) == 7:  # in the second epoch, after two of its updates
+                raise KeyboardInterrupt
+            return super().rows(prediction, target)
+
+    stopped, whole = network(), network()
+    kept = []
+    with pytest.raises(KeyboardInterrupt):
+        train(stopped, x, y, epochs=3, loss=Stops())
+
+    class Looks(elman.SquaredError):
+        def rows(self, prediction, target):
+            kept.append(copies(whole))
+            return super().rows(prediction, target)
+
+    train(whole, x, y, epochs=2, loss=Looks())
+    assert same(stopped.weights, kept[7])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_copies_files_and_streams(dtype, tmp_path):
     rng = np.random.default_rng(4)

@@ -188,6 +188,22 @@ def test_scale_is_exact_and_repeat_repeats():
         net(np.ones((2, 5, 3)))
 
 
+def test_training_from_vectors():
+    """What Repeat reads has no steps; the fit is that of vectors which are repeated before."""
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(7, 3)), rng.normal(size=(7, 4, 2))
+    losses = []
+    for first, given in (([elman.Repeat(4)], x), ([], x[:, None].repeat(4, axis=1))):
+        net = elman.Network([*first, elman.GRU(3, 2, seed=0)])
+        options = {"loss": "squared_error", "epochs": 3, "batch_size": 3, "seed": 1, "progress": False}
+        losses.append(elman.fit(net, given, y, validation=(given, y), **options).loss)
+    np.testing.assert_array_equal(*losses)
+    net = elman.Network({"a": elman.Repeat(2), "b": (elman.Repeat(2), "other"), "c": (elman.Concatenate(), "a", "b")})
+    both = {"x": np.ones((5, 3)), "other": np.zeros((5, 2))}
+    assert net(both)[0].shape == (5, 2, 5)
+    assert net({"x": np.ones(3), "other": np.zeros(2)})[0].shape == (2, 5)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -51,6 +51,11 @@ class Layout:
         """(B,): the first row of each sequence; None for vectors."""
         return None if self.lengths is None else np.cumsum(self.lengths) - self.lengths
 
+    @property
+    def rows(self) -> Array:
+        """(B,): how many rows each example has: its steps, or one vector."""
+        return np.ones(self.count, np.int64) if self.lengths is None else self.lengths
+
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row per sequence."""
         return Layout(None, self.count, self.form)

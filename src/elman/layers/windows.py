@@ -170,7 +170,11 @@ class MaxPool1d(_PoolOverWindows):
         return np.take_along_axis(values, rows, axis=0), rows
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        np.add.at(dx, (kept, np.arange(dy.shape[1])), dy)
+        places = kept, np.arange(dy.shape[1])
+        if self._windows.stride < self._windows.width:  # windows share steps
+            np.add.at(dx, places, dy)
+        else:
+            dx[places] = dy
 
 
 class AveragePool1d(_PoolOverWindows):
@@ -195,5 +199,6 @@ class AveragePool1d(_PoolOverWindows):
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
         rows, shares = kept
-        for k in range(rows.shape[1]):
-            np.add.at(dx, rows[:, k], dy * shares[:, k, None])
+        for k in range(rows.shape[1]):  # at one place of all windows no step is twice
+            real = shares[:, k] > 0
+            dx[rows[real, k]] += dy[real] * shares[real, k, None]

@@ -172,12 +172,12 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
     """
     parts = [x] if isinstance(x, Sequences) else [*x.named.values()]
     over_time = [part.layout.lengths for part in parts if part.layout.lengths is not None]
-    alike = all(np.array_equal(lengths, x.lengths) for lengths in over_time)
+    alike = all(np.array_equal(lengths, x.layout.rows) for lengths in over_time)
     some, first, which = x, np.arange(x.layout.count), np.arange(x.layout.count)
     if alike:  # lengths decide: of each one that the network may change, one sequence; else one step of the shortest
-        first, which = np.unique(x.lengths, return_index=True, return_inverse=True)[1:]
+        first, which = np.unique(x.layout.rows, return_index=True, return_inverse=True)[1:]
         if not net.changes_steps:
-            first, which = np.array([int(x.lengths.argmin())]), np.zeros_like(which)
+            first, which = np.array([int(x.layout.rows.argmin())]), np.zeros_like(which)
         some = x.take(first, 0, None if net.drops_steps or net.changes_steps else 1)
         if net.changes_steps:
             some = some.formed(x.layout)

@@ -230,7 +230,7 @@ def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncat
     pooled = any(target.y.layout.lengths is None for target in data.targets)
     if truncate is not None and (net.needs_whole_sequences or pooled):
         raise ValueError(
-            f"truncate must be left out for a network that needs whole sequences, by a pool or in both directions. "
+            f"truncate must be left out for a network that needs whole sequences, as by a pool or in both directions. "
             f"Got {checks.show(value)} for {net!r}."
         )
     if truncate is not None and isinstance(net, Network) and not net.graph.is_chain:

@@ -160,7 +160,7 @@ class Run:
     def updates(self, epoch: int) -> list[list[Window]]:
         """The windows of each update of an epoch; the same for the same seed and epoch."""
         order = generators(self.seed, epoch)[0]
-        lengths = self.data.x.lengths
+        lengths = self.data.x.layout.rows
         chosen = batches(lengths, self.batch_size, order, self.group_by_length)
         passes = list(windows(chosen, lengths, self.truncate))
         return [passes[i : i + self.accumulate] for i in range(0, len(passes), self.accumulate)]
@@ -294,7 +294,7 @@ class Run:
         if data is None:
             return None
         totals, weights, state = [0.0] * len(self.losses), [0.0] * len(self.losses), None
-        lengths = data.x.lengths
+        lengths = data.x.layout.rows
         steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
             x, targets = window.cut(data)
