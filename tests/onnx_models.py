@@ -191,7 +191,7 @@ def random_arguments(reading, rng, batch, time, dtype=np.float32):
     arguments = {"x": rng.standard_normal((batch, time, net.input_size or 3)).astype(dtype)}
     if reading.lengths:
         arguments["lengths"] = rng.integers(1, time + 1, batch).astype(np.int32)
-    if any(getattr(stage.part, "given", None) for stage in reading.stages):
+    if any(getattr(stage.part, "given", None) for stage in reading.assembly.stages):
         arguments["state"] = [_random_state(layer, batch, rng, dtype) for layer in net.layers if layer.stateful]
     return arguments
 

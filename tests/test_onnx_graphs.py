@@ -72,7 +72,7 @@ ROWS = {
         lambda p: p.add(
             "Add", p.add("Add", p.add("MatMul", "x", p.weights("W", 3, 2)), p.weights("b", 2)), p.weights("c", 2)
         ),
-        "Dense Dense",
+        "Dense Scale",
     ),
     "matmul, add a number": (
         lambda p: p.add("Add", p.add("MatMul", "x", p.weights("W", 3, 2)), number(p, 0.3)), "Dense",
@@ -90,10 +90,10 @@ ROWS = {
     "sub from a number": (lambda p: p.add("Sub", number(p, 0.7), "x"), "Activate"),
     "sub, div by vectors": (
         lambda p: p.add("Div", p.add("Sub", "x", p.weights("mean", 3)), p.tensor("std", np.float32([0.5, 2, 3]))),
-        "Dense",
+        "Scale",
     ),
     "div by a number": (lambda p: p.add("Div", "x", number(p, 3.0)), "Activate"),
-    "mul of rows": (lambda p: p.add("Mul", "x", p.weights("scale", 1, 1, 3)), "Dense"),
+    "mul of rows": (lambda p: p.add("Mul", "x", p.weights("scale", 1, 1, 3)), "Scale"),
     "mul by 1": (lambda p: p.add("Relu", p.add("Add", p.add("Mul", "x", number(p, 1)), number(p, 0))), "Activate"),
     "softmax": (lambda p: p.add("Softmax", "x", axis=2), "Activate"),
     "log softmax": (lambda p: p.add("LogSoftmax", "x", axis=-1), "Activate"),

@@ -124,7 +124,7 @@ def _onnx(path: Where, net: Network) -> Peer:
     except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:  # of float64, most recurrent operators
         raise PeerUnavailable(f"{name} does not have it: {str(error).strip()}") from None
     reading = read_onnx(path)
-    fixed = {axis.role: axis.length for axis in reading.stages[0].axes or () if isinstance(axis.length, int)}
+    fixed = {axis.role: axis.length for axis in reading.assembly.roots[0].axes or () if isinstance(axis.length, int)}
 
     def run(x: Array) -> list[tuple[Array, Array]]:
         x = np.resize(x, (fixed.get("time", len(x)), *x.shape[1:]))

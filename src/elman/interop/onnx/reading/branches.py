@@ -1,45 +1,76 @@
-"""Where two branches of a graph meet: the two directions of a bidirectional layer, or states of several layers."""
+"""Where branches of a graph meet: the two directions of a bidirectional layer, states of several layers, or a layer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from elman.checks import Array
+from elman.interop.onnx.reading.axes import aligned, picked
 from elman.interop.onnx.reading.folding import axis_of, in_memory
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Pile, Signal, Value, signal_of
-from elman.interop.onnx.reading.stages import Axis, Part, joined, joined_halves
+from elman.interop.onnx.reading.signals import Constant, Group, Pile, Signal, Value, signal_of
+from elman.interop.onnx.reading.sizes import product
+from elman.interop.onnx.reading.stages import Axis, Part, Stage, joined, joined_halves
 
 
 def concat(node: Node, *values: Any) -> Value:
-    """Both directions side by side, or states one behind another."""
+    """Both directions, or features of several signals side by side; or states one after another."""
     signals = [signal_of(node, value) for value in values]
     axis = axis_of(node, node.attributes["axis"], len(signals[0].axes))
     if len(signals) == 1:
         return signals[0]
     if axis == 0 and all(signal.stage.state for signal in signals):
         return Pile(tuple(signals))
-    found = _side_by_side(node, signals, axis) if len(signals) == 2 else None
-    if found is None:
-        raise node.refused(
-            "its inputs", "the two directions of one bidirectional layer, forward first", branches(signals)
-        )
-    return found
+    return (_side_by_side(node, signals, axis) if len(signals) == 2 else None) or _concatenated(node, signals, axis)
 
 
-def merged(node: Node, a: Signal, b: Signal, mode: str) -> Signal:
-    """Both directions made one by a sum or a product."""
+def _concatenated(node: Node, signals: list[Signal], axis: int) -> Signal:
+    rank = len(signals[0].axes)
+    for signal in signals:  # of an input, features are what is joined; elsewhere they know their place
+        free = [a for a in signal.axes[axis] if not a.role] if len(signal.axes) == rank else []
+        if free and not signal.stage.features:
+            free[-1].role = "features"
+    axes, place = aligned(node, signals)
+    if rank + place != axis:
+        raise node.refused("the attribute 'axis'", "that of the features", f"{axis}, of {list(axes[axis]) or 1}")
+    width = sum(product(a.length for a in signal.stage.features) for signal in signals)
+    return _met(node, "Concatenate", signals, axes, place, (Axis(width, "features"),))
+
+
+def together(node: Node, kind: str, *signals: Signal) -> Signal:
+    """Signals joined number by number; one feature stands beside each of the others."""
+    axes, place = aligned(node, signals)
+    widths = [product(axis.length for axis in signal.stage.features) for signal in signals]
+    spread = [
+        signal if width == max(widths) else picked(node, signal, place, np.zeros(max(widths), np.int64))
+        for signal, width in zip(signals, widths, strict=True)
+        if width in (1, max(widths))
+    ]
+    if len(spread) < len(signals):
+        raise node.refused("its inputs", "of as many features", " and ".join(map(str, widths)))
+    features = next(
+        signal.stage.features for signal, width in zip(signals, widths, strict=True) if width == max(widths)
+    )
+    return _met(node, kind, spread, axes, place, features)
+
+
+def _met(node: Node, kind: str, signals: Sequence[Signal], axes: list[Group], place: int, features: Group) -> Signal:
+    first, *rest = (signal.stage for signal in signals)
+    stage = Stage(first, Part(kind), node.place, features, others=tuple(rest))
+    axes[place] = features
+    return Signal(stage, tuple(axes))
+
+
+def merged(node: Node, a: Signal, b: Signal, mode: str) -> Signal | None:
+    """Both directions of a layer made one by a sum or a product; None where the signals are no directions."""
     axis = len(a.axes) - 1
     both = _side_by_side(node, [a, b], axis) or _side_by_side(node, [b, a], axis) if a.axes else None
     if both is None or a.axes[-1] != a.stage.features:
-        raise node.refused("its inputs", "one known, or the two directions of a bidirectional layer", branches([a, b]))
+        return None
     return a.behind(both.stage.then(Part("MergeDirections", {"mode": mode}), node.place, a.stage.features))
-
-
-def branches(signals: Sequence[Signal]) -> str:
-    """Where branches end, in words."""
-    return "branches, which are no layers in a row, from " + " and ".join(signal.stage.place for signal in signals[:3])
 
 
 def _side_by_side(node: Node, signals: list[Signal], axis: int) -> Signal | None:
@@ -60,6 +91,6 @@ def _side_by_side(node: Node, signals: list[Signal], axis: int) -> Signal | None
 def floats(node: Node, value: Any) -> Array:
     """The numbers of a constant."""
     if not isinstance(value, Constant) or value.array.dtype.kind not in "iuf":
-        got = branches([value]) if isinstance(value, Signal) else "a value of another kind"
+        got = f"what comes from {value.stage.place}" if isinstance(value, Signal) else "a value of another kind"
         raise node.refused("one of its inputs", "known numbers", got)
     return in_memory(node, value.array)

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array
+from elman.interop.onnx.reading.assembly import Assembly
 from elman.interop.onnx.reading.signals import Group, Pile, Signal
 from elman.interop.onnx.reading.sizes import product
-from elman.interop.onnx.reading.stages import Axis, RecurrentPart, Stage
+from elman.interop.onnx.reading.stages import RecurrentPart
 from elman.network import Network
 
 _LEAD = ("batch", "time")
@@ -19,71 +20,78 @@ _LEAD = ("batch", "time")
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A network, and what of the model it is: the end of the chain, the outputs by name, the stages on the way."""
+    """A network, and what of the model it is: how its layers were put together, and the outputs by name."""
 
     network: Network
-    chain: Signal
+    assembly: Assembly
     outputs: Mapping[str, Signal | Pile]
-    stages: Sequence[Stage]
 
     def __post_init__(self) -> None:
-        """Gives axes of the input that no operator told apart the roles that are left: features last, batch first."""
-        roles = {axis.role for axis in self._axes}
-        open_axes = [axis for axis in self._axes if not axis.role]
-        if open_axes and "features" not in roles and not self.network.takes_tokens:
-            open_axes.pop().role = "features"
-        for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
-            axis.role = role
-
-    @property
-    def _axes(self) -> tuple[Axis, ...]:
-        return self.stages[0].axes or ()
+        """Gives axes of inputs that no operator told apart the roles that are left: features last, batch first."""
+        tokens = dict(zip(self.network.inputs, self.network.graph.tokens(), strict=True))
+        for stage in self.assembly.roots:
+            axes = stage.axes or ()
+            roles = {axis.role for axis in axes}
+            open_axes = [axis for axis in axes if not axis.role]
+            if open_axes and "features" not in roles and tokens.get(stage.name, tokens.get("x")) is None:
+                open_axes.pop().role = "features"
+            for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
+                axis.role = role
 
     @property
     def lengths(self) -> str:
         """The name of the input with the lengths of sequences, "" where there is none."""
-        return next((stage.part.lengths for stage in self.stages if stage.part and stage.part.lengths), "")
+        stages = self.assembly.stages
+        return next((stage.part.lengths for stage in stages if stage.part and stage.part.lengths), "")
 
-    def feed(self, x: Array, state: Any = None, lengths: Any = None) -> dict[str, Array]:
+    def feed(self, x: Any, state: Any = None, lengths: Any = None) -> dict[str, Array]:
         """The inputs of the model for arguments of the network: x (batch, time, features), or tokens (batch, time).
 
         Without an axis of time where the model has none.
         """
-        features = tuple(axis for axis in self._axes if axis.role == "features")
-        lead = _LEAD[: x.ndim - len(features)]
-        found = {self.stages[0].name: _laid_out(x, lead, [(axis,) for axis in self._axes], features)}
+        found = {}
+        for stage in self.assembly.roots:
+            array = x[stage.name] if isinstance(x, Mapping) else x
+            axes = stage.axes or ()
+            features = tuple(axis for axis in axes if axis.role == "features")
+            lead = _LEAD[: array.ndim - (stage.state != "tokens")]
+            found[stage.name] = _laid_out(array, lead, [(axis,) for axis in axes], features)
         if self.lengths and lengths is not None:
             found[self.lengths] = np.asarray(lengths)
-        rows: dict[str, list[Array]] = {}
-        for (_, part), entry in zip(self._recurrent(), state or [], strict=False):
-            for name, given in part.given.items():
+        rows: dict[str, dict[int, Array]] = {}
+        for (_, part), entry in zip(self.assembly.recurrent, state or [], strict=False):
+            for name, given in (part.given if part is not None and entry is not None else {}).items():
+                assert part is not None
                 array = _state(entry, name, part)  # (batch, directions, hidden)
                 whole = {"batch": array.shape[0], "direction": array.shape[1], "hidden": array.shape[2]}
                 order = [("batch", "direction", "hidden").index(role) for role in given.roles]
                 rest = [axis for axis in range(3) if axis not in order]
                 shape = [whole[role] for role in given.roles]
-                rows.setdefault(given.name, []).append(array.transpose(*order, *rest).reshape(shape))
-        return found | {name: np.concatenate(arrays) for name, arrays in rows.items()}
+                rows.setdefault(given.name, {})[given.start] = array.transpose(*order, *rest).reshape(shape)
+        return found | {name: np.concatenate([rows[i] for i in sorted(rows)]) for name, rows in rows.items()}
 
-    def results(self, y: Array, state: Any) -> dict[str, Array]:
+    def results(self, y: Any, state: Any) -> dict[str, Array]:
         """The outputs of the model, from those of the network: y batch first, and its states."""
+        named = self.network.graph.named
+        ends = [y[name] for name in self.network.config["outputs"]] if named else [y]
+        made = dict(zip((name for name, _ in self.assembly.ends), ends, strict=True))
         found = {}
         for name, value in self.outputs.items():
-            signals = value.signals if isinstance(value, Pile) else (value,)
-            found[name] = np.concatenate([self._result(signal, y, state) for signal in signals])
+            if isinstance(value, Signal) and name in made:
+                lead = _LEAD[: made[name].ndim - 1]
+                found[name] = _laid_out(made[name], lead, value.axes, value.stage.features)
+            else:
+                signals = value.signals if isinstance(value, Pile) else (value,)
+                found[name] = np.concatenate([self._last(signal, state) for signal in signals])
         return found
 
-    def _result(self, signal: Signal, y: Array, state: Any) -> Array:
-        if signal.stage is self.chain.stage:
-            return _laid_out(y, _LEAD if y.ndim == 3 else _LEAD[:1], signal.axes, signal.stage.features)
-        for (place, part), entry in zip(self._recurrent(), state, strict=True):
-            if place == signal.stage.place:
+    def _last(self, signal: Signal, state: Any) -> Array:
+        """The last state of a layer, as the model has it."""
+        for (place, part), entry in zip(self.assembly.recurrent, state, strict=True):
+            if place == signal.stage.place and part is not None:
                 array = _state(entry, signal.stage.state, part)
                 return _laid_out(array.reshape(len(array), -1), _LEAD[:1], signal.axes, signal.stage.features)
         raise AssertionError
-
-    def _recurrent(self) -> list[tuple[str, RecurrentPart]]:
-        return [(stage.place, stage.part) for stage in self.stages if isinstance(stage.part, RecurrentPart)]
 
 
 def _state(entry: Any, name: str, part: RecurrentPart) -> Array:
@@ -96,7 +104,8 @@ def _laid_out(array: Array, lead: Sequence[str], groups: Sequence[Group], featur
     """An array whose axes are `lead` and all features, with its axes as the groups of a tensor have them."""
     widths = [axis.length for axis in features] if len(features) > 1 else list(array.shape[len(lead) :])
     array = array.reshape(*array.shape[: len(lead)], *widths)
-    names: list[Any] = [*lead, *(features if array.ndim > len(lead) else ())]
+    names: list[Any] = [*lead, *(features or ("one",) * (array.ndim - len(lead)))]
+    names = names[: array.ndim]
     flat = [axis.role if axis.role in _LEAD else axis for group in groups for axis in group]
     sizes = dict(zip(names, array.shape, strict=True))
     order = [names.index(name) for name in flat if name in sizes]

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman.checks import Array, FormatError, describe, missing_extra
-from elman.files import path_text
-from elman.interop.files import MAX_BYTES, read_bytes, refused
+from elman.interop.files import MAX_BYTES, name_of, read_bytes, refused
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
@@ -144,19 +143,19 @@ class ModelFile:
 
 
 def read_model(source: Any) -> ModelFile:
-    """The model of a path or an `onnx.ModelProto`."""
+    """The model of a path, of bytes, or an `onnx.ModelProto`."""
     try:
         import onnx
     except ImportError:
         raise missing_extra("ONNX", "onnx") from None
     if isinstance(source, onnx.ModelProto):
         name, model, folder = "the model", source, None
-    elif isinstance(source, (str, os.PathLike)):
-        name = path_text("source", source)
-        folder = Path(name).parent
+    elif isinstance(source, (str, os.PathLike, bytes)):
+        name = name_of(source)
+        folder = Path(name).parent if isinstance(source, (str, os.PathLike)) else None
         model = _parse(onnx.ModelProto, name, read_bytes(source, "a whole ONNX file"))
     else:
-        raise TypeError(f"source must be a path or an onnx.ModelProto. Got {describe(source)}.")
+        raise TypeError(f"source must be a path, bytes or an onnx.ModelProto. Got {describe(source)}.")
     return ModelFile(name, model, folder, Allowance(name))
 
 

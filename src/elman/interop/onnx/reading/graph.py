@@ -1,4 +1,4 @@
-"""The graph of an ONNX model: its nodes in the order in which they can run, each checked against its operator's text.
+"""The graph of an ONNX model: what makes each value, each node checked against the text of its operator.
 
 What an operator may have, attributes with their types and defaults, and how many inputs and outputs, is read from the
 schemas of the `onnx` package, for the version of the operators that the model names.
@@ -6,9 +6,9 @@ schemas of the `onnx` package, for the version of the operators that the model n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,20 +19,24 @@ from elman.interop.onnx.reading.files import ModelFile
 from elman.interop.onnx.reading.sizes import Length, Size
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, NodeProto, ValueInfoProto
+    from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto
 
 OLDEST = 7  #: the first version of the operators that is read
 _DOMAINS = ("", "ai.onnx")
 MAX_AXES = 8
 
 #: Why some operators are not read.
-_REASONS = dict.fromkeys(
-    ("Loop", "Scan"), ": the exporter wrote the steps of a layer out, where RNN, LSTM or GRU would be read"
-) | {
-    "If": ": a switch, two graphs of which a value of the run chooses one, as a sampling rate does. Export the model "
-    "for one case, or take the graph of that case out of the file with the onnx package (attributes then_branch and "
-    "else_branch of the node)"
+_WRITTEN_OUT = ": the exporter wrote the steps of a layer out, where RNN, LSTM or GRU would be read"
+_QUANTIZED = ": it computes with numbers of 8 bits, as a quantizer leaves it, where the file before that would be read"
+_REASONS = {
+    **dict.fromkeys(("Loop", "Scan"), _WRITTEN_OUT),
+    **dict.fromkeys(("ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "MatMulInteger"), _QUANTIZED),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),
 }
+SWITCH = (
+    ": a switch, two graphs of which a value of the run chooses one, as a sampling rate does. Give the value to "
+    "from_onnx, as in given={{{}: 16000}}"
+)
 
 
 @dataclass(frozen=True)
@@ -65,41 +69,78 @@ class Input:
     type: int  # of its elements, by the number of ONNX
 
 
-@dataclass
 class Graph:
-    """A graph whose names and order are sound: only what its outputs need, each node after those it reads."""
+    """A graph: what makes each value, looked at when it is needed. Nodes that no output needs may be anything."""
 
-    file: ModelFile
-    nodes: list[Node]
-    inputs: dict[str, Input]
-    outputs: list[str]
-    constants: dict[str, Array] = field(default_factory=dict)
-
-    @classmethod
-    def read(cls, file: ModelFile, weights: Mapping[str, Array], known: Collection[str]) -> Graph:
-        """The graph of a model; `weights` are constants that take the place of inputs, `known` operators' names."""
+    def __init__(self, file: ModelFile, given: Mapping[str, Array]) -> None:
+        """`given` are constants that take the place of inputs."""
+        self.file = file
+        self.opset = _opset(file)
         graph = file.model.graph
-        opset = _opset(file)
         if file.model.functions:
             names = ", ".join(function.name for function in file.model.functions[:3])
             raise file.refused("the model", "without functions of its own", f"{len(file.model.functions)}: {names}")
+        self.makers: dict[str, Any] = {info.name: info for info in graph.input}
+        self.readers: Counter[str] = Counter(output.name for output in graph.output)  # how often each value is read
+        self._take(graph)
+        self.makers |= given
+        self.outputs = [output.name for output in graph.output]
+
+    def _take(self, graph: GraphProto) -> None:
+        """The nodes and tensors of a graph, or of the branch of a switch."""
         if graph.sparse_initializer:
-            raise file.refused("the graph", "without sparse tensors", f"{len(graph.sparse_initializer)}")
-        protos = _order(file, set(weights))
-        for proto in protos:
-            if proto.domain in _DOMAINS and proto.op_type not in known:
-                got = f"{proto.op_type}{_REASONS.get(proto.op_type, '')}"
-                raise file.refused(f"the operator of {_place(proto)}", "one that is read as layers in a row", got)
-        needed = {name for proto in protos for name in proto.input} | {output.name for output in graph.output}
-        constants = {
-            tensor.name: file.tensor(tensor, f"the tensor {tensor.name!r}")
-            for tensor in graph.initializer
-            if tensor.name in needed and tensor.name not in weights
-        }
-        taken = set(constants) | set(weights)
-        inputs = {info.name: _input(file, info) for info in graph.input if info.name in needed - taken}
-        nodes = [_node(file, proto, opset) for proto in protos]
-        return cls(file, nodes, inputs, [output.name for output in graph.output], {**constants, **weights})
+            raise self.file.refused("the graph", "without sparse tensors", f"{len(graph.sparse_initializer)}")
+        self.makers |= {tensor.name: tensor for tensor in graph.initializer}  # also defaults of inputs
+        for proto in graph.node:
+            for name in proto.output:
+                if name in self.makers:
+                    raise self.file.refused(f"the output {name!r} of {place_of(proto)}", "made once", "it twice")
+                if name:
+                    self.makers[name] = proto
+            self.readers.update(name for name in proto.input if proto.op_type != "Shape")
+
+    def choose(self, proto: NodeProto, condition: bool) -> None:
+        """Puts the branch of a switch in its place; names that it shares with others are changed."""
+        name = ("else_branch", "then_branch")[condition]
+        branch = next((attribute.g for attribute in proto.attribute if attribute.name == name), None)
+        if branch is None or len(branch.output) != len(proto.output):
+            raise self.file.refused(f"the attribute {name!r} of {place_of(proto)}", "a graph of its outputs", "none")
+        own = {tensor.name for tensor in branch.initializer} | {name for node in branch.node for name in node.output}
+        if not own.isdisjoint(self.makers):
+            branch = _renamed(branch, {name: f"{name} of {proto.output[0]}" for name in own if name})
+        self._take(branch)
+        self.readers.update(output.name for output in branch.output)
+        self.makers |= {name: output.name for name, output in zip(proto.output, branch.output, strict=True)}
+
+    def input(self, info: ValueInfoProto) -> Input:
+        """An input of the graph, checked."""
+        return _input(self.file, info)
+
+    def node(self, proto: NodeProto, known: Collection[str]) -> Node:
+        """A node, checked; `known` are the operators that are read."""
+        op, reason = proto.op_type, _REASONS.get(proto.op_type, "")
+        if proto.domain not in _DOMAINS:
+            got = f"one of the domain {proto.domain!r}, {op}{reason}"
+            raise self.file.refused(f"the operator of {place_of(proto)}", "one of ONNX itself", got)
+        if op not in known:
+            raise self.file.refused(f"the operator of {place_of(proto)}", "one that is read", f"{op}{reason}")
+        return _node(self.file, proto, self.opset)
+
+
+def _renamed(branch: GraphProto, names: Mapping[str, str]) -> GraphProto:
+    """A copy of a graph in which some values have other names, in graphs within it too."""
+    copy = type(branch)()
+    copy.CopyFrom(branch)
+    graphs = [copy]
+    while graphs:
+        graph = graphs.pop()
+        for named in (*graph.initializer, *graph.output):
+            named.name = names.get(named.name, named.name)
+        for node in graph.node:
+            for group in (node.input, node.output):
+                group[:] = [names.get(name, name) for name in group]
+            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return copy
 
 
 def _opset(file: ModelFile) -> int:
@@ -113,46 +154,8 @@ def _opset(file: ModelFile) -> int:
     return versions[0]
 
 
-def _order(file: ModelFile, given: set[str]) -> list[NodeProto]:
-    """The nodes that the outputs need, each behind those it reads."""
-    graph = file.model.graph
-    makers = _makers(file)
-    free = given | {info.name for info in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
-    reads: dict[int, set[int]] = {}
-    wanted = [(output.name, "the outputs") for output in graph.output]
-    while wanted:
-        name, reader = wanted.pop()
-        index = makers.get(name)
-        if index is None:
-            if name not in free:
-                must = "made by a node, or be an input or a tensor"
-                raise file.refused(f"the value {name!r}, which is read by {reader},", must, "none of that name")
-        elif index not in reads:
-            proto = graph.node[index]
-            reads[index] = {makers[name] for name in proto.input if name in makers}
-            wanted += [(name, _place(proto)) for name in proto.input]
-    try:
-        return [graph.node[index] for index in TopologicalSorter(reads).static_order()]
-    except CycleError as error:
-        circle = " -> ".join(_place(graph.node[index]) for index in error.args[1][:4])
-        raise file.refused("the graph", "without circles", circle) from None
-
-
-def _makers(file: ModelFile) -> dict[str, int]:
-    """Output -> the node that makes it."""
-    graph = file.model.graph
-    taken = {tensor.name for tensor in graph.initializer} | {info.name for info in graph.input}
-    makers: dict[str, int] = {}
-    for index, proto in enumerate(graph.node):
-        for name in proto.output:
-            if name in makers or (name and name in taken):
-                raise file.refused(f"the output {name!r} of {_place(proto)}", "made once", "it twice")
-            if name:
-                makers[name] = index
-    return makers
-
-
-def _place(proto: NodeProto) -> str:
+def place_of(proto: NodeProto) -> str:
+    """What errors call a node."""
     name = proto.name or next(iter(proto.output), "")
     return f"the node {name!r} ({proto.op_type})"
 
@@ -176,9 +179,7 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
 def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
     from onnx.defs import OpSchema, SchemaError, get_schema
 
-    place = _place(proto)
-    if proto.domain not in _DOMAINS:
-        raise file.refused(f"the operator of {place}", "one of ONNX itself", f"one of the domain {proto.domain!r}")
+    place = place_of(proto)
     try:
         schema = get_schema(proto.op_type, opset, "")
     except SchemaError:
@@ -230,7 +231,9 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
         raise file.refused(where, "text", f"an error: {error}") from None
     if attribute.type == 4:
         return file.tensor(attribute.t, where)
-    raise file.refused(where, "numbers, text or a tensor", "a graph or a value of another kind")
+    if attribute.type == 5:
+        return attribute.g  # the branch of a switch
+    raise file.refused(where, "numbers, text or a tensor", "a value of another kind")
 
 
 def _as_meant(number: float) -> float:

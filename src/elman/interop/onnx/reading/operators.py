@@ -9,8 +9,8 @@ import numpy as np
 
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
-from elman.interop.onnx.reading.arithmetic import arithmetic
-from elman.interop.onnx.reading.axes import AXES, LAST_STEPS, Handler, gather, take_role, time_axis, whole
+from elman.interop.onnx.reading.arithmetic import arithmetic, scaled
+from elman.interop.onnx.reading.axes import AXES, Handler, gather, time_axis, whole
 from elman.interop.onnx.reading.branches import concat, floats
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.folding import axis_of, integers
@@ -19,35 +19,55 @@ from elman.interop.onnx.reading.normalization import mean_of_features, statistic
 from elman.interop.onnx.reading.padding import padding_of
 from elman.interop.onnx.reading.recurrence import lengths_of, recurrent
 from elman.interop.onnx.reading.signals import (
+    LAST_STEPS,
     Constant,
     Group,
     Lengths,
     Pile,
+    Question,
+    Real,
     Signal,
     Statistic,
     Total,
     Value,
     signal_of,
 )
-from elman.interop.onnx.reading.stages import Axis, Part
+from elman.interop.onnx.reading.stages import LINEAR, PICK, Axis, Part
 
 
-def _behind(node: Node, x: Signal, part: Part, features: Group | None = None) -> Signal:
+def _behind(node: Node, x: Signal, part: Part, features: Group | None = None, position: int = -1) -> Signal:
     """The signal behind one more layer, whose features stand where those before stood."""
-    axes = x.axes if features is None else (*x.axes[:-1], features)
+    axes = [*x.axes]
+    if features is not None:
+        axes[position] = features
     return x.behind(x.stage.then(part, node.place, features), axes)
 
 
 # Every step by itself.
 
 
-def _dense(node: Node, x: Signal, W: Array, b: Array | None) -> Signal:
-    x, width = whole(node, x)
+def dense(node: Node, x: Signal, W: Array, b: Array | None, position: int = -1) -> Signal:
+    """A product of the features and W (input, output)."""
+    x, width = whole(node, x, position)
     if W.ndim != 2 or W.dtype.kind != "f" or W.shape[0] != width:
         raise node.refused("its weights", f"({width}, output) floats", f"{W.shape} of {W.dtype}")
+    stage, part = x.stage, x.stage.part
+    if part is not None and part.kind == PICK and stage.parent is not None and not x.shared:
+        before = stage.parent.part
+        if before is None or before.kind not in LINEAR:  # what takes some features goes into the weights
+            node.take(part.config["width"] * W.shape[1] * W.itemsize)
+            wide = np.zeros((part.config["width"], W.shape[1]), W.dtype)
+            np.add.at(wide, part.config["columns"], W)
+            x, W, width = Signal(stage.parent, x.axes), wide, len(wide)
     config = {"input_size": width, "output_size": W.shape[1], "activation": "identity"}
     part = Part("Dense", config, {"W": W} if b is None else {"W": W, "b": b})
-    return _behind(node, x, part, (Axis(W.shape[1], "features"),))
+    return _behind(node, x, part, (Axis(W.shape[1], "features"),), position)
+
+
+def _matmul(node: Node, a: Any, b: Any) -> Signal:
+    if isinstance(a, Constant):  # of (output, input) and features in the axis before the last
+        return dense(node, signal_of(node, b), floats(node, a).T, None, -2)
+    return dense(node, signal_of(node, a), floats(node, b), None)
 
 
 def _gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
@@ -61,14 +81,14 @@ def _gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
         node.take(matrix.nbytes)
         matrix = matrix * matrix.dtype.type(node.attributes["alpha"])
     if C is None or not node.attributes["beta"]:
-        return _dense(node, x, matrix, None)
+        return dense(node, x, matrix, None)
     bias = floats(node, C)
     width = matrix.shape[-1]
     if bias.size not in (1, width) or bias.size != (bias.shape[-1] if bias.ndim else 1):
         raise node.refused("its third input", f"one number, or ({width},)", f"{bias.shape}")
     if node.attributes["beta"] != 1:
         bias = bias * bias.dtype.type(node.attributes["beta"])
-    return _dense(node, x, matrix, bias.ravel() if bias.size == width else bias.ravel().repeat(width))
+    return dense(node, x, matrix, bias.ravel() if bias.size == width else bias.ravel().repeat(width))
 
 
 def _gather(node: Node, data: Any, indices: Any) -> Signal:
@@ -85,17 +105,72 @@ def _gather(node: Node, data: Any, indices: Any) -> Signal:
     return tokens.behind(tokens.stage.then(part, node.place, features), (*tokens.axes, features))
 
 
+def _activated(node: Node, x: Signal, activation: Activation | str) -> Signal:
+    """In the layer before, where it has a place for it that is free."""
+    config = activation if isinstance(activation, str) else activation.to_config()
+    part = None if x.shared or isinstance(activation, str) else x.stage.part
+    if part is not None and part.kind in LINEAR and part.config["activation"] == "identity":
+        return x.behind(x.stage.with_part(config={**part.config, "activation": config}))
+    return _behind(node, x, Part("Activate", {"activation": config}))
+
+
 def _activation(name: str) -> Handler:
     def handler(node: Node, x: Any) -> Signal:
         x = signal_of(node, x)
-        parameters = {key: node.attributes[key] for key in ACTIVATIONS[name].defaults}
-        config = Activation(name, **parameters).to_config()
-        part = x.stage.part
-        if part is not None and part.kind == "Dense" and part.config["activation"] == "identity":
-            return x.behind(x.stage.with_part(config={**part.config, "activation": config}))
-        return _behind(node, x, Part("Activate", {"activation": config}))
+        return _activated(
+            node, x, Activation(name, **{key: node.attributes[key] for key in ACTIVATIONS[name].defaults})
+        )
 
     return handler
+
+
+#: Operators that are functions of `elman.Activate`, with the attributes that they must have, if at all.
+_CURVES: dict[str, tuple[str, dict[str, float]]] = {
+    "Erf": ("erf", {}),
+    "HardSwish": ("hard_swish", {}),
+    "Selu": ("selu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),
+    "Swish": ("swish", {"alpha": 1.0}),
+}
+
+
+def _curve(node: Node, x: Any) -> Signal:
+    name, needed = _CURVES[node.op]
+    for key, value in needed.items():
+        if abs(node.attributes[key] - value) > 1e-6:
+            raise node.refused(f"the attribute {key!r}", f"{value:.7}", f"{node.attributes[key]}")
+    return _activated(node, signal_of(node, x), name)
+
+
+def _gelu(node: Node, x: Any) -> Signal:
+    return _activated(node, signal_of(node, x), {"none": "gelu"}.get(node.attributes["approximate"], "gelu_tanh"))
+
+
+def _root(node: Node, x: Any) -> Value:
+    return statistic(node, x) if isinstance(x, Statistic) else _activated(node, signal_of(node, x), "sqrt")
+
+
+def _negative(node: Node, x: Any) -> Value:
+    return statistic(node, x) if isinstance(x, Statistic) else scaled(node, signal_of(node, x), -np.ones(()), None)
+
+
+def _clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Value:
+    """Between two numbers, or over the lower: a relu or a hard sigmoid, moved and stretched."""
+    if isinstance(x, Lengths):
+        return x  # none is under 1, as each sequence has a step
+    x = signal_of(node, x)
+    given = [
+        node.attributes.get(name) if value is None else _known(node, value)
+        for name, value in (("min", low), ("max", high))
+    ]
+    bottom, top = (None if value is None or abs(value) > 1e38 else float(value) for value in given)
+    if bottom is None or (top is not None and top <= bottom):
+        raise node.refused("its bounds", "a lower one, or two with the upper over it", f"{given}")
+    if top is None:
+        y = _activated(node, scaled(node, x, None, np.array(-bottom)), Activation("relu"))
+        return scaled(node, y, None, np.array(bottom))
+    wide = top - bottom
+    y = _activated(node, x, Activation("hard_sigmoid", alpha=1 / wide, beta=-bottom / wide))
+    return scaled(node, scaled(node, y, np.array(wide), None), None, np.array(bottom))
 
 
 def _over_features(name: str) -> Handler:
@@ -139,7 +214,7 @@ def _known(node: Node, value: Any) -> Any:
 
 
 def _cast(node: Node, x: Any) -> Value:
-    if isinstance(x, (Pile, Lengths, Statistic)):
+    if isinstance(x, (Pile, Lengths, Statistic, Real)):
         return x
     x = signal_of(node, x)
     name = TYPES[node.attributes["to"]][0] if node.attributes["to"] in TYPES else ""
@@ -149,12 +224,25 @@ def _cast(node: Node, x: Any) -> Value:
     return x
 
 
-def _less(node: Node, x: Any, limit: Any) -> Constant:
+def _less(node: Node, x: Any, limit: Any) -> Value:
     """Whether tokens are under 0, as Keras asks: they never are, as an `Embedding` takes none that are."""
-    x = signal_of(node, x)
-    if x.stage.state != "tokens" or floats(node, limit).any():
-        raise node.refused("its inputs", "whole numbers that come in, and 0", "others")
-    return Constant(np.zeros((), bool))
+    tokens = isinstance(x, Signal) and x.stage.state == "tokens" and x.axes and isinstance(limit, Constant)
+    return Constant(np.zeros((), bool)) if tokens and not floats(node, limit).any() else question(node, x, limit)
+
+
+def question(node: Node, *values: Any) -> Question:
+    """What follows from inputs that are one whole number, or from another question."""
+    names: list[str] = []
+    for value in values:
+        if isinstance(value, Question):
+            names += value.names
+        elif isinstance(value, Lengths):
+            names.append(value.name)
+        elif isinstance(value, Signal) and value.stage.parent is None and value.stage.state == "tokens":
+            names.append(value.stage.name)
+        elif not isinstance(value, Constant):
+            raise node.refused("its inputs", "known, or inputs of the graph that are whole numbers", "others")
+    return Question(tuple(dict.fromkeys(names)))
 
 
 # All steps together.
@@ -203,8 +291,9 @@ def _pool(node: Node, x: Any) -> Value:
         raise node.refused("its input", "(batch, features, time)", f"{tuple(x.lengths)}")
     if node.op == "GlobalAveragePool" and x.axes[2] == x.stage.features:  # so tf2onnx writes a mean of the last axis
         return mean_of_features(node, x)
-    if not x.stage.features and len(x.axes[1]) == 1 and x.stage.part is None:
-        take_role(node, x.axes[1][0], "features")
+    if not x.axes[2]:
+        return x
+    x, _ = whole(node, x, 1)
     return _reduced(node, x, 2, True)
 
 
@@ -236,8 +325,8 @@ def _gather_nd(node: Node, x: Any, steps: Any) -> Signal:
     must = "the length of each sequence less 1, of (batch, time, features)"
     if not isinstance(steps, Lengths) or node.attributes.get("batch_dims") != 1 or len(x.axes) < 3:
         raise node.refused("its indices", must, "others")
-    zeros = x.axes[1][0].zeros if len(x.axes[1]) == 1 else 0
-    if zeros and (steps.added, steps.axes) == (tuple(range(zeros)), 3):
+    zeros, after = x.axes[1][0].zeros if len(x.axes[1]) == 1 else (0, 0)
+    if zeros and not after and (steps.added, steps.axes) == (tuple(range(zeros)), 3):
         return x.moved([x.axes[0], (Axis(zeros, LAST_STEPS, steps.name),), *x.axes[2:]])
     if (steps.added, steps.axes) != ((-1,), 2) or time_axis(node, x, 1) is None:
         raise node.refused("its indices", must, f"the length and {steps.added[:4]}")
@@ -256,26 +345,33 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce),
     **dict.fromkeys(("GlobalAveragePool", "GlobalMaxPool"), _pool),
-    **dict.fromkeys(("Neg", "Reciprocal", "Sqrt"), statistic),
+    **dict.fromkeys(_CURVES, _curve),
+    **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "LessOrEqual", "Not", "Or"), question),
     "Cast": _cast,
+    "Clip": _clip,
     "Concat": concat,
     "Dropout": _dropout,
     "Elu": _activation("elu"),
     "Gather": _gather,
     "GatherND": _gather_nd,
+    "Gelu": _gelu,
     "Gemm": _gemm,
     "HardSigmoid": _activation("hard_sigmoid"),
+    "If": question,  # never run: its branch is read in its place
     "LayerNormalization": _layer_norm,
     "LeakyRelu": _activation("leaky_relu"),
     "Less": _less,
     "LogSoftmax": _over_features("log_softmax"),
-    "MatMul": lambda node, x, W: _dense(node, signal_of(node, x), floats(node, W), None),
+    "MatMul": _matmul,
+    "Neg": _negative,
+    "Reciprocal": statistic,
     "Relu": _activation("relu"),
     "ReverseSequence": _reverse_sequence,
     "Sigmoid": _activation("sigmoid"),
     "Softmax": _over_features("softmax"),
     "Softplus": _activation("softplus"),
     "Softsign": _activation("softsign"),
+    "Sqrt": _root,
     "Tanh": _activation("tanh"),
     "ThresholdedRelu": _activation("thresholded_relu"),
     "Unsqueeze": _unsqueeze,

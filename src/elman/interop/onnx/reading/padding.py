@@ -21,7 +21,7 @@ from elman.interop.onnx.reading.signals import Constant, Lengths, Real, Signal, 
 from elman.interop.onnx.reading.stages import PADDING, Part
 
 #: What must stand in the padding of what is reduced over time.
-_FILLS = {"ReduceSum": 0.0, "ReduceMax": -np.inf}
+_FILLS = {"Conv": 0.0, "MaxPool": -np.inf, "ReduceMax": -np.inf, "ReduceSum": 0.0}
 
 
 def padding_of(node: Node, x: Signal) -> str:

@@ -6,6 +6,7 @@ by those functions alone that have them, and Affine and ScaledTanh have no defau
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from elman.interop.onnx.reading.folding import in_memory
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Signal, signal_of
 from elman.interop.onnx.reading.sizes import Size, product
-from elman.interop.onnx.reading.stages import CELL_STATE, Axis, Given, Part, RecurrentPart
+from elman.interop.onnx.reading.stages import CELL_STATE, Axis, Given, Part, RecurrentPart, Stage
 
 #: For each operator its gates, the states of its cell, the gates that each of its functions serves (c is what the
 #: cell state goes through), and its functions where none are named.
@@ -45,7 +46,7 @@ def recurrent(
     """Y, Y_h and, for an LSTM, Y_c."""
     gates, states, _, _ = _OPERATORS[node.op]
     signal, width = whole(node, signal_of(node, x))
-    lead = _lead(node, signal)
+    signal, lead = _lead(node, signal)
     directions = _directions(node)
     arrays = {
         name: _weights(node, name, value) for name, value in zip("WRBP", (W, R, B, P), strict=True) if value is not None
@@ -65,8 +66,8 @@ def recurrent(
         _options(node, directions, "P" in arrays),
         arrays,
         lengths_of(node, lengths, signal.axes[lead.index("time")]),
-        learned,
-        {state: start for state, start in starts.items() if isinstance(start, Given)},
+        learned=learned,
+        given={state: start for state, start in starts.items() if isinstance(start, Given)},
     )
     return _outputs(node, signal, part, lead, hidden)
 
@@ -74,22 +75,40 @@ def recurrent(
 # What flows in and out.
 
 
-def _lead(node: Node, x: Signal) -> tuple[str, str]:
+def _lead(node: Node, x: Signal) -> tuple[Signal, tuple[str, str]]:
     """The roles of the two axes before the features; () stands for one sequence, or for one step."""
     lead = ("batch", "time") if node.attributes.get("layout") else ("time", "batch")
     if len(x.axes) != 3:
         raise node.refused("its input X", f"({lead[0]}, {lead[1]}, features)", f"{tuple(x.lengths)}")
+    time = lead.index("time")
+    stage = _of_one_step(x.stage) if not x.axes[time] else None
+    if stage is not None:  # a step that was taken out of time, and is put back
+        x = Signal(stage[0], tuple((stage[1],) if i == time else group for i, group in enumerate(x.axes)))
     for group, role in zip(x.axes, lead, strict=False):
         if len(group) > 1:
             raise node.refused(f"the axis of {role} of its input X", "one axis of the network", f"{list(group)}")
         for axis in group:
             take_role(node, axis, role)
-    if not x.axes[lead.index("time")] and any(stage.part and stage.part.kind in _POOLS for stage in x.stage.chain()):
+    if not x.axes[time] and x.stage.pooled:
         raise node.refused("its input X", "a sequence", "one vector a sequence, from a layer before")
-    return lead
+    return x, lead
 
 
-_POOLS = ("LastStep", "LastSteps", "MeanOverTime", "MaxOverTime")
+def _of_one_step(stage: Stage) -> tuple[Stage, Axis] | None:
+    """The stage without the taking of a single step out of its axis of time, and that axis."""
+    later: list[Stage] = []
+    while stage.parent is not None and not stage.others and stage.part is not None and stage.part.kind in _POINTWISE:
+        later.append(stage)
+        stage = stage.parent
+    if stage.parent is None or stage.part is None or stage.part.single is None:
+        return None
+    found, axis = stage.parent, stage.part.single
+    for one in reversed(later):
+        found = replace(one, parent=found)
+    return found, axis
+
+
+_POINTWISE = ("Activate", "BatchNorm", "Dense", "Dropout", "LayerNorm", "Scale")
 
 
 def _outputs(node: Node, x: Signal, part: RecurrentPart, lead: tuple[str, str], hidden: int) -> tuple[Signal, ...]:

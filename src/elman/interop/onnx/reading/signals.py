@@ -18,6 +18,10 @@ from elman.interop.onnx.reading.stages import Axis, Stage
 
 Group: TypeAlias = tuple[Axis, ...]
 
+#: Roles of axes that are made of that of time, and the role of those of which a layer has changed what was set there.
+LAST_STEPS, WITH_ZEROS, LOST = "last steps", "time with zeros", "time with zeros, and then a layer"
+MADE_OF_TIME = (LAST_STEPS, WITH_ZEROS)
+
 
 @dataclass(frozen=True, eq=False)
 class Constant:
@@ -31,12 +35,13 @@ class Constant:
 class Signal:
     """What flows through the network: the stage it stands behind, and its axes as the model has them.
 
-    `cut` is where it begins in an input that was cut along its first axis.
+    `cut` is where it begins in an input that was cut along its first axis; `shared` whether others read it too.
     """
 
     stage: Stage
     axes: tuple[Group, ...]
     cut: int | None = None
+    shared: bool = False
 
     @property
     def lengths(self) -> list[Length]:
@@ -44,8 +49,12 @@ class Signal:
         return [product(axis.length for axis in group) for group in self.axes]
 
     def behind(self, stage: Stage, axes: Sequence[Group] | None = None) -> Signal:
-        """What stands behind another stage."""
-        return Signal(stage, self.axes if axes is None else tuple(axes))
+        """What stands behind another stage. Of an axis with zeros that a layer has changed nothing more is known."""
+        found = self.axes if axes is None else tuple(axes)
+        if stage is not self.stage and any(axis.role in MADE_OF_TIME for group in found for axis in group):
+            lost = {axis: Axis(axis.length, LOST) for group in found for axis in group if axis.role in MADE_OF_TIME}
+            found = tuple(tuple(lost.get(axis, axis) for axis in group) for group in found)
+        return Signal(stage, found, shared=self.shared and stage is self.stage)
 
     def moved(self, axes: Sequence[Group]) -> Signal:
         """The same values with their axes elsewhere."""
@@ -103,6 +112,13 @@ class Total:
 
 
 @dataclass(frozen=True, eq=False)
+class Question:
+    """What follows from inputs of the model that are no part of the network, as a sampling rate is."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Statistic:
     """A step on the way to a layer normalization that a graph writes out: what it is, and of which signal.
 
@@ -116,7 +132,7 @@ class Statistic:
     bias: Array | None = None
 
 
-Value: TypeAlias = Constant | Signal | Pile | Lengths | Steps | Real | Total | Statistic
+Value: TypeAlias = Constant | Signal | Pile | Lengths | Steps | Real | Total | Question | Statistic
 
 _OTHERS = {
     Constant: "a constant",
@@ -125,6 +141,7 @@ _OTHERS = {
     Steps: "the numbers of steps",
     Real: "which steps are real",
     Total: "a sum over time",
+    Question: "a comparison",
 }
 
 

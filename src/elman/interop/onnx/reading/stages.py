@@ -1,8 +1,8 @@
-"""The chain of layers that a graph turns out to be, as far as a value of it has come.
+"""The layers that a graph turns out to be, as far as a value of it has come.
 
-Each value that flows through the network stands behind a `Stage`: a layer, and the stage before it. Nothing is changed
-once made, so a graph may branch as it likes; only where two branches meet must they be what one layer computes, such
-as the two directions of a bidirectional layer.
+Each value that flows through the network stands behind a `Stage`: a layer, and the stages that it reads. Nothing is
+changed once made, so a graph may branch and join as it likes. Where two branches are what one layer computes, such as
+the two directions of a bidirectional layer, they become that layer; elsewhere a layer joins them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from elman.checks import Array
 from elman.interop.arrays import from_arrays
 from elman.interop.chain import dense
 from elman.interop.onnx.reading.sizes import Length
-from elman.layers import LAYERS, Layer
+from elman.layers import LAYERS, Layer, Scale
 
 #: The kind of what stands for the cell state of an LSTM, which no layer can read.
 CELL_STATE = "cell state"
@@ -26,28 +26,59 @@ CELL_STATE = "cell state"
 PADDING = "padding"
 
 
-#: The kind of what stands for half of the features, which must meet the other half again.
-HALF = "half"
+#: The kind of what takes some of the features: a part of a layer before it, or else a product with 0 and 1.
+PICK = "pick"
+
+POOLS = ("LastStep", "LastSteps", "MeanOverTime", "MaxOverTime")
+
+#: Layers of which a part of the features is a layer with fewer columns.
+LINEAR = ("Conv1d", "Dense")
 
 
 class Axis:
     """One axis of the network: of time, of the batch, of features, or of directions, and how long it is.
 
     An input's axes have no role until an operator tells it. Of the axis of time a graph may take the "last steps",
-    each sequence to its own end where `lengths` names an input, of a "time with zeros in front", as many as `zeros`.
+    each sequence to its own end where `lengths` names an input, of a time with zeros, as many as `zeros` says before
+    and behind it.
     """
 
-    def __init__(self, length: Length, role: str = "", lengths: str = "", zeros: int = 0) -> None:
+    def __init__(self, length: Length, role: str = "", lengths: str = "", zeros: tuple[int, int] = (0, 0)) -> None:
         self.length = length
-        self.role = role
+        self._role = role
+        self._same: Axis | None = None
         self.lengths = lengths
         self.zeros = zeros
+
+    def _told(self) -> Axis:
+        axis = self
+        while axis._same is not None:
+            axis = axis._same
+        return axis
+
+    @property
+    def role(self) -> str:
+        """What it is, "" where nothing has told that yet."""
+        return self._told()._role
+
+    @role.setter
+    def role(self, role: str) -> None:
+        self._told()._role = role
+
+    def unite(self, other: Axis) -> bool:
+        """Tells that both are of one kind; False where they are not."""
+        mine, its = self._told(), other._told()
+        if mine._role and its._role and mine._role != its._role:
+            return False
+        if mine is not its:
+            mine._role, its._same = mine._role or its._role, mine
+        return True
 
     def __repr__(self) -> str:
         return f"the {self.role or 'axis'} of length {self.length}"
 
 
-_WITH_WEIGHTS = ("Dense", "Embedding", "LayerNorm")
+_WITH_WEIGHTS = ("BatchNorm", "Conv1d", "Dense", "Embedding", "LayerNorm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +89,23 @@ class Part:
     config: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Array] = field(default_factory=dict)
     lengths: str = ""  #: the input that says how long each sequence is, where the operator reads one
+    single: Axis | None = None  #: the axis of time, of one step, whose only step it takes
 
     def build(self, dtype: np.dtype[Any]) -> Layer:
         """The layer. What an operator leaves out of its arrays is 0, or 1 for a gain."""
+        if self.kind == PICK:
+            W = np.zeros((self.config["width"], len(self.config["columns"])), dtype)
+            W[self.config["columns"], np.arange(W.shape[1])] = 1
+            return dense(W)
         if self.kind == "Scale":  # each feature times a number of its own, plus one
-            return dense(np.diag(self.arrays["scale"]), self.arrays["shift"])
+            scale, shift = (self.arrays[name].astype(np.float64) for name in ("scale", "shift"))
+            return Scale(len(scale), -shift / scale, scale) if scale.all() else dense(*_diagonal(self.arrays))
         layer = LAYERS[self.kind]
         config = {**self.config, "dtype": str(dtype)} if self.kind in _WITH_WEIGHTS else self.config
         arrays = dict(self.arrays)
-        if self.kind == "Dense":
+        if self.kind in LINEAR:
             arrays.setdefault("b", np.zeros(self.config["output_size"], dtype))
-        if self.kind == "LayerNorm":
+        if self.kind in ("BatchNorm", "LayerNorm"):
             size = self.config["size"]
             arrays = {"gain": np.ones(size, dtype), "bias": np.zeros(size, dtype), **arrays}
         return layer.from_parameters(config, arrays)
@@ -76,14 +113,21 @@ class Part:
     @property
     def size(self) -> int:
         """How many numbers its layer will hold, about."""
-        if self.kind == "Scale":
+        if self.kind == "Scale" and not self.arrays["scale"].all():
             return len(self.arrays["scale"]) ** 2
+        if self.kind == PICK:
+            return int(self.config["width"]) * len(self.config["columns"])
         return sum(array.size for array in self.arrays.values())
 
     @property
     def title(self) -> str:
         """Its class, and "both" where it is one for both directions."""
         return self.kind + " both" * bool(self.config.get("bidirectional"))
+
+
+def _diagonal(arrays: Mapping[str, Array]) -> tuple[Array, Array]:
+    """The dense layer that multiplies some features by 0."""
+    return np.diag(arrays["scale"]), arrays["shift"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +192,7 @@ def _options(part: RecurrentPart) -> list[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """The chain up to a layer: the stage before it, and the layer; neither where it is an input of the graph.
+    """A layer, and the stage that it reads, or stages; neither where it is an input of the graph.
 
     `axes` are those of the input, or the axes of features that the layer gives; None where it leaves them as they are.
     """
@@ -160,12 +204,21 @@ class Stage:
     state: str = ""  #: "h" or "c": the state of the recurrent layer before, as its operator gives it; "tokens": an
     #: input of whole numbers
     name: str = ""  #: of the input of the graph
+    others: tuple[Stage, ...] = ()  #: that it reads beside the first
     root: Stage = field(init=False, repr=False)  #: the input in which the chain begins
+    depth: int = field(init=False, repr=False)  #: how many layers it stands behind
+    pooled: bool = field(init=False, repr=False)  #: whether it is one vector per sequence, as a layer has made it
     _giver: Stage = field(init=False, repr=False)  # the last stage with axes of its own; both found once, not by a walk
 
     def __post_init__(self) -> None:
         """Takes over from the stage before what stays the same behind it."""
         object.__setattr__(self, "root", self if self.parent is None else self.parent.root)
+        object.__setattr__(self, "depth", max((stage.depth + 1 for stage in self.parents), default=0))
+        over_time = self.part is not None and self.part.kind in POOLS
+        every = bool(self.parents) and all(stage.pooled for stage in self.parents)
+        object.__setattr__(
+            self, "pooled", over_time or (every and self.part is not None and self.part.kind != "Repeat")
+        )
         has_axes = self.parent is None or self.axes is not None
         object.__setattr__(self, "_giver", self if has_axes or self.parent is None else self.parent._giver)
 
@@ -190,19 +243,17 @@ class Stage:
         assert self.part is not None
         return replace(self, part=replace(self.part, **changes))
 
-    def chain(self) -> list[Stage]:
-        """All stages from the input to this one."""
-        found = [self]
-        while found[-1].parent is not None:
-            found.append(found[-1].parent)
-        return found[::-1]
+    @property
+    def parents(self) -> tuple[Stage, ...]:
+        """All stages that it reads."""
+        return () if self.parent is None else (self.parent, *self.others)
 
     def tail(self, count: int) -> tuple[Stage, list[Part]]:
         """The stage `count` layers before this one, and those layers; none where there are not as many."""
         stage = self
         parts: list[Part] = []
         for _ in range(count):
-            if stage.parent is None or stage.part is None:
+            if stage.parent is None or stage.part is None or stage.others:
                 return self, []
             parts.insert(0, stage.part)
             stage = stage.parent
@@ -262,14 +313,15 @@ def joined_halves(forward: Stage, reverse: Stage, features: tuple[Axis, ...]) ->
     for count in (1, 2):
         (start, first), (other, second) = forward.tail(count), reverse.tail(2 * count - 1)
         if start is other and first and second and [titles(first), titles(second)] == _HALVES[count]:
-            if [first[0].config["index"], second[0].config["index"]] != [0, 1]:
+            both = np.concatenate([parts[0].config["columns"] for parts in (first, second)])
+            if not np.array_equal(both, np.arange(first[0].config["width"])) or len(both) % 2:
                 return None
             part = Part("LastStep", {"bidirectional": True}, lengths=first[-1].lengths)
             return start if count == 1 else start.then(part, forward.place, features)
     return None
 
 
-_HALVES = {1: [[HALF], [HALF]], 2: [[HALF, "LastStep"], [HALF, "Reverse", "LastStep"]]}
+_HALVES = {1: [[PICK], [PICK]], 2: [[PICK, "LastStep"], [PICK, "Reverse", "LastStep"]]}
 
 
 def titles(parts: list[Part]) -> list[str]:
