@@ -9,8 +9,8 @@ import numpy as np
 
 from elman.cells.activations import Activation
 from elman.checks import Array
-from elman.interop.onnx.reading.axes import whole
 from elman.interop.onnx.reading.branches import floats, merged, together
+from elman.interop.onnx.reading.features import whole
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.normalization import statistic
 from elman.interop.onnx.reading.signals import Constant, Lengths, Signal, Statistic, Value, signal_of

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array
-from elman.interop.onnx.reading.axes import aligned, picked
+from elman.interop.onnx.reading.features import aligned, picked
 from elman.interop.onnx.reading.folding import axis_of, in_memory
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import Constant, Group, Pile, Signal, Value, signal_of

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from elman.checks import Array
-from elman.interop.onnx.reading.axes import whole
 from elman.interop.onnx.reading.branches import floats
+from elman.interop.onnx.reading.features import whole
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import Constant, Signal, Statistic, Value
 from elman.interop.onnx.reading.stages import Part

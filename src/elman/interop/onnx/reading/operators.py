@@ -10,8 +10,9 @@ import numpy as np
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx.reading.arithmetic import arithmetic, scaled
-from elman.interop.onnx.reading.axes import AXES, Handler, gather, time_axis, whole
+from elman.interop.onnx.reading.axes import AXES, Handler, gather
 from elman.interop.onnx.reading.branches import concat, floats
+from elman.interop.onnx.reading.features import time_axis, whole
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.folding import axis_of, integers
 from elman.interop.onnx.reading.graph import Node

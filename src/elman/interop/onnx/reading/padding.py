@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from elman.interop.onnx.reading.axes import Handler, take_role, time_axis
+from elman.interop.onnx.reading.axes import Handler
+from elman.interop.onnx.reading.features import take_role, time_axis
 from elman.interop.onnx.reading.folding import new_axes, permutation
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import Constant, Lengths, Real, Signal, Steps, Total, signal_of

@@ -8,6 +8,7 @@ makes the network of them.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 _UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError)
 
 #: The operators that are read.
-_ON_SIGNALS = {**OPERATORS, **WINDOWS}
+_ON_SIGNALS: ChainMap[str, Any] = ChainMap(OPERATORS, WINDOWS)
 _KNOWN = {**_ON_SIGNALS, **FOLDS, **PADDING_OPERATORS}
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
-from elman.interop.onnx.reading.axes import take_role, whole
+from elman.interop.onnx.reading.features import take_role, whole
 from elman.interop.onnx.reading.folding import in_memory
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Signal, signal_of

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from elman.interop.onnx.reading.axes import take_role, time_axis, whole
 from elman.interop.onnx.reading.branches import floats
+from elman.interop.onnx.reading.features import take_role, time_axis, whole
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.operators import dense
 from elman.interop.onnx.reading.padding import padding_of
