@@ -291,6 +291,17 @@ def written(merge, second, size):
     return net, rng.standard_normal((2, 5, 3)).astype("f4")
 
 
+@pytest.mark.parametrize("convention", ["onnx", "keras", "pytorch"])
+def test_arrays_of_two_equal_layers(convention):
+    layer = elman.Bidirectional(elman.LSTM(3, 4, seed=0), elman.LSTM(3, 4, seed=1))
+    arrays = elman.to_arrays(layer, convention)
+    again = elman.from_arrays("lstm", arrays, convention)
+    np.testing.assert_array_equal(again(np.ones((2, 5, 3)))[0], layer(np.ones((2, 5, 3)))[0])
+    for unlike in (layer.replace(merge="sum"), layer.replace(second=elman.GRU(3, 4))):
+        with pytest.raises(TypeError, match="layer must be a recurrent layer"):
+            elman.to_arrays(unlike, convention)
+
+
 @pytest.mark.peer
 @pytest.mark.parametrize("second", [elman.LSTM, elman.GRU, elman.RNN])
 @pytest.mark.parametrize("merge", MERGES)

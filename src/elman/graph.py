@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from elman import checks
+from elman.cells.cell import REVERSE
 from elman.checks import ShapeError
 from elman.layers import Bidirectional, LastStep, Layer, MergeDirections
 from elman.layers.nesting import every_layer
@@ -181,8 +182,8 @@ def read_nodes(given: Any) -> dict[str, Node]:
     if isinstance(given, Mapping):
         nodes = {}
         for name, value in given.items():
-            if not isinstance(name, str) or not name or "." in name or name.endswith("_reverse"):
-                must = "a node must have a name without a dot that does not end in '_reverse'"
+            if not isinstance(name, str) or not name or "." in name or name.endswith(REVERSE):
+                must = f"a node must have a name without a dot that does not end in {REVERSE!r}"
                 raise ValueError(f"{must}. Got {checks.show(name)}.")
             parts = value if isinstance(value, tuple) else (value,)
             nodes[name] = value if isinstance(value, Node) else Node(*parts) if parts else Node(value)

@@ -15,12 +15,13 @@ import numpy as np
 
 from elman import checks
 from elman.cells import CELLS, Cell
+from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError
-from elman.interop.chain import check_states
+from elman.interop.chain import check_states, nodes_of
 from elman.interop.convention import Convention
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.slots import Blocks, Slot, cell_slots, convention_slots, sizes
-from elman.layers import GRU, LSTM, RNN, Recurrent
+from elman.layers import GRU, LSTM, RNN, Bidirectional, Recurrent
 
 _LAYERS: dict[str, type[Recurrent]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 
@@ -78,7 +79,7 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     inputs, hidden = sizes(named, given, lead)
     dtype = checks.common_dtype(*given.values())
     parameters = {}
-    for direction, suffix in enumerate(("", "_reverse")[:directions]):
+    for direction, suffix in enumerate(("", REVERSE)[:directions]):
         blocks: Blocks = {}
         for slot in slots:
             array = given.get(slot.name if rule.direction_axis else slot.name + rule.reverse * direction)
@@ -91,13 +92,13 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     return _layer(cell, made, (inputs, hidden), {"bidirectional": directions == 2, "dtype": str(dtype)}, parameters)
 
 
-def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array]:
+def to_arrays(layer: Recurrent | Bidirectional, convention: str | Convention) -> dict[str, Array]:
     """The weights of a recurrent layer, as another system keeps them.
 
     Parameters
     ----------
     layer
-        An `elman.LSTM`, `elman.GRU`, `elman.RNN` or `elman.Recurrent`.
+        An `elman.LSTM`, `elman.GRU`, `elman.RNN` or `elman.Recurrent`, or an `elman.Bidirectional` of two equal ones.
     convention
         A name of the table, see `elman.interop.CONVENTIONS`, or an `elman.Convention`.
 
@@ -119,6 +120,10 @@ def to_arrays(layer: Recurrent, convention: str | Convention) -> dict[str, Array
     >>> {name: array.shape for name, array in arrays.items()}
     {'W': (2, 15, 3), 'R': (2, 15, 5), 'B': (2, 30)}
     """
+    if isinstance(layer, Bidirectional):
+        _, (first, *more), _ = nodes_of(layer)
+        if not more and isinstance(first.layer, Recurrent):
+            layer = first.layer  # two equal layers are one of both directions
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer must be a recurrent layer. Got {checks.describe(layer)}.")
     rule = _convention(convention)

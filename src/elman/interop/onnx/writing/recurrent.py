@@ -60,8 +60,7 @@ def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
             name = f"state_{place}_{state}"
             graph.inputs.append(_port(graph, layer, name, "before the first step"))
         if layer.learned_state:
-            suffixes = ("", "_reverse")[: len(layer.directions)]
-            learned = np.stack([layer.parameters[f"{state}0{suffix}"] for suffix in suffixes])[:, None]
+            learned = np.stack([part.parameters[f"{state}0"] for part in layer.directions.values()])[:, None]
             if name:  # what the model starts with where the input is left out; it may be given for one sequence or all
                 graph.constants[name] = np.ascontiguousarray(learned)
             sizes = graph.integers(len(layer.directions)), batch_size(graph), graph.integers(layer.hidden_size)
