@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
@@ -10,6 +11,8 @@ import zipfile
 from collections.abc import Callable
 from random import Random
 from typing import Any
+
+from elman.files import checksum, read_safetensors
 
 Mutation = Callable[[bytes, Random, list[bytes]], bytes]
 
@@ -134,9 +137,12 @@ def json_file(content: bytes, rng: Random, others: list[bytes]) -> bytes:
 def safetensors_header(content: bytes, rng: Random, others: list[bytes]) -> bytes:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    own = header.get("__metadata__", {}).get("elman")
-    if own and rng.random() < 0.8:
-        header["__metadata__"]["elman"] = _json_bytes(change_json(json.loads(own), rng)).decode()
+    own = header.get("__metadata__", {})
+    key = next((key for key in ("elman", "elman_estimator") if key in own), None)
+    if key and rng.random() < 0.8:
+        own[key] = _json_bytes(change_json(json.loads(own[key]), rng)).decode()
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # tensors that were changed before
+            own["checksum"] = checksum(read_safetensors(content)[0], own[key])
     else:
         header = change_json(header, rng)
     text = _json_bytes(header)

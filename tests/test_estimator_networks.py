@@ -61,9 +61,7 @@ def test_the_network_gives_what_is_predicted(seed):
 @pytest.mark.parametrize("seed", range(60, 84))
 def test_streams_give_what_is_predicted_of_the_steps_so_far(seed):
     estimator, X, _ = draw(seed)
-    estimator = estimator.set_params(bidirectional=False)
-    if seed % 3 < 2:
-        estimator.set_params(pool="last")
+    estimator = estimator.set_params(bidirectional=False)  # with any pool
     y = np.arange(20.0) if seed % 3 == 1 else np.arange(20) % 2
     estimator.fit(X, [np.arange(len(part)) % 2 for part in X] if seed % 3 == 2 else y)
     stream = estimator.stream()

@@ -22,7 +22,7 @@ HEAD = 2**20  #: so much of a file tells what it is
 _PICKLE = (
     "a pickle of unknown origin, which is never opened: to load one is to run what it says, and "
     "torch.load(weights_only=True) refuses it too. Where you trust it, load it yourself, and pass the module or its "
-    "state_dict to elman.from_torch, or arrays to elman.from_arrays"
+    "state_dict to elman.from_torch, or arrays to elman.from_arrays; estimators of elman have save(path) instead"
 )
 _TAR = (
     "a tar archive, as the first versions of PyTorch wrote and no later one loads with weights_only=True. Where you "
