@@ -239,6 +239,13 @@ def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
     x = rng.normal(size=(11, inputs))
     net = from_rtneural(json.dumps(model).encode())
     first = np.tanh(causal(x, W, b, dilation, groups))
+    norm = [rng.normal(size=out), rng.normal(size=out), rng.normal(size=out), rng.uniform(0.5, 2, out)][
+        2 * (seed % 2) :
+    ]
+    entry = {"type": "batchnorm", "shape": [None, None, out], "epsilon": 0.01, "weights": [a.tolist() for a in norm]}
+    normal = from_rtneural(json.dumps({**model, "layers": [model["layers"][0], entry]}).encode())
+    gamma, beta = norm[:-2] or (1, 0)
+    check(normal, gamma / np.sqrt(norm[-1] + 0.01) * (first - norm[-2]) + beta, x)
     last = np.where(first >= 0, first, first * slopes).sum(1, keepdims=True) + np.arange(3)
     check(net, np.exp(last) / np.exp(last).sum(1, keepdims=True), x)
 
@@ -246,8 +253,9 @@ def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
 def test_convolutions_go_out_and_in_again(tmp_path):
     net = elman.Network([
         elman.Conv1d(2, 3, 4, dilation=2, padding="causal", activation="elu", seed=0), elman.LSTM(3, 4, seed=0),
-        elman.Activate(elman.Activation("leaky_relu", alpha=0.25)), elman.Conv1d(4, 1, 1, seed=1),
+        elman.Activate(elman.Activation("leaky_relu", alpha=0.25)), elman.BatchNorm(4), elman.Conv1d(4, 1, 1, seed=1),
     ])  # fmt: skip
+    net.layers[3].mean[:] = [1, -2, 3, 0.5]
     x = np.random.default_rng(0).normal(size=(9, 2))
     elman.to_rtneural(net, tmp_path / "amp.json")
     np.testing.assert_array_equal(from_rtneural(tmp_path / "amp.json")(x)[0], net(x)[0])

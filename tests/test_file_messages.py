@@ -132,7 +132,7 @@ def test_a_pickle_is_not_opened_whatever_it_is_called(tmp_path):
         ({"fc.zero_point": np.array(0)}, "fc must be a module .* of a quantized module"),
         ({"fc._packed_params.dtype": "qint8"}, "fc must be a module .* of a quantized module"),
         ({"lstm._all_weight_values.0.param": None}, "lstm must be a module .* of a quantized module"),
-        ({"conv.weight": np.ones((3, 2, 5))}, r"weight \(3, 2, 5\), as a convolution has, which is not read"),
+        ({"conv.weight": np.ones((3, 2, 5, 5))}, r"weight \(3, 2, 5, 5\), as a convolution over images has"),
     ],
 )
 def test_state_dicts_of_modules_that_are_not_read(weights, words):
@@ -145,10 +145,11 @@ def test_state_dicts_of_modules_that_are_not_read(weights, words):
 def test_modules_and_files_of_pytorch_that_are_not_read(tmp_path):
     torch = pytest.importorskip("torch")
     nn = torch.nn
-    told = words_of(elman.from_torch, [nn.Conv1d(2, 3, 3), nn.LSTM(3, 4)])
-    assert re.search(r"the module \[0\]: .* Got torch.nn.modules.conv.Conv1d, which is not read\.$", told)
+    told = words_of(elman.from_torch, [nn.Conv2d(2, 3, 3), nn.LSTM(3, 4)])
+    assert re.search(r"the module \[0\]: .* Got torch.nn.modules.conv.Conv2d, which is not read\.$", told)
     assert "list" not in told
-    assert "batchnorm.BatchNorm1d, which is not read" in words_of(elman.from_torch, nn.Sequential(nn.BatchNorm1d(3)))
+    told = words_of(elman.from_torch, nn.Sequential(nn.MultiheadAttention(4, 2)))
+    assert "activation.MultiheadAttention, which is not read" in told
     assert words_of(elman.from_torch, nn.LSTM).endswith("Got the class LSTM.")
     own = type("Own", (nn.Module,), {})
     for source in (own(), [own()]):
@@ -170,8 +171,8 @@ def test_modules_and_files_of_pytorch_that_are_not_read(tmp_path):
         warnings.simplefilter("ignore")  # quantized tensors will be removed from PyTorch
         torch.save({"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}, path)
     assert "Got one that is quantized: pass the state_dict of the model before" in words_of(elman.from_torch, path)
-    torch.save(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).state_dict(), path)
-    assert "1 must be a module that is read. Got 1.running_mean, of a BatchNorm" in words_of(elman.from_torch, path)
+    torch.save(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 4)).state_dict(), path)
+    assert "0 and 2, two Linear in a row, must have an activation between them" in words_of(elman.from_torch, path)
     torch.save(nn.GRU(2, 3).state_dict(), path, _use_new_zipfile_serialization=False)
     assert isinstance(elman.from_torch(path).layers[0], elman.GRU)
 

@@ -107,11 +107,11 @@ def test_tensors_of_another_system_are_listed(tmp_path):
 
 
 def test_layers_of_rtneural_that_elman_has_not_are_listed(tmp_path):
-    layer = {"type": "conv1d", "activation": "tanh", "shape": [None, None, 4], "weights": []}
+    layer = {"type": "conv2d", "activation": "tanh", "shape": [None, None, 4], "weights": []}
     (tmp_path / "net.json").write_text(json.dumps({"in_shape": [None, None, 1], "layers": [layer, 3]}))
     report = inspect(tmp_path / "net.json")
-    assert "a convolution over time" in report.refused
-    assert report.contents == ("in_shape [None, None, 1]", "conv1d tanh [None, None, 4]", "an int")
+    assert "a convolution over time and features" in report.refused
+    assert report.contents == ("in_shape [None, None, 1]", "conv2d tanh [None, None, 4]", "an int")
 
 
 def test_operators_of_onnx_that_elman_has_not_are_listed(tmp_path):

@@ -150,6 +150,10 @@ def conv(**more):
     return {**entry, "groups": 1, "weights": [[[[1.0, 2.0]], [[3.0, 4.0]]], [0.5, 0.25]], **more}
 
 
+def norm(**more):
+    return {"type": "batchnorm", "shape": [None, None, 1], "epsilon": 1e-3, "weights": [[1.0]] * 4, **more}
+
+
 def one(layer, **more):
     return {"in_shape": [None, None, 1], "layers": [layer], **more}
 
@@ -182,6 +186,10 @@ LSTM = MODELS["lstm_1d"]["model"]["layers"][0]
         (one(dense(kind="prelu")), r"the weights of layer 0 \(prelu\) must be a list of 1 array\. Got"),
         (one({**dense(kind="prelu"), "weights": [[[1.0, 2.0]]]}), "must be 1 or 1 finite slopes. Got 2"),
         (one({**dense(kind="prelu"), "weights": [[[float("nan")]]]}), "must be 1 or 1 finite slopes. Got 1"),
+        (one(norm(weights=[[1.0]] * 3)), r"the weights of layer 0 \(batchnorm\) must be a list of 4 or 2 arrays"),
+        (one(norm(weights=[[1.0, 2.0]] * 4)), r"the weights of layer 0 \(batchnorm\) must be of shape \(1,\) each"),
+        (one(norm(epsilon="1")), r"layer 0 \(batchnorm\): epsilon must be"),
+        (one(norm(epsilon=None)), r"layer 0 \(batchnorm\): epsilon must be"),
         (one(conv(dilation=0)), r"dilation of layer 0 \(conv1d\) must be a whole number from 1 up. Got 0"),
         (one(conv(kernel_size=[3])), r"must be of shape \(3, 1 in 1 groups, output\). Got \(2, 1, 2\)"),
         (one(conv(kernel_size=None)), "kernel_size of layer 0"),
@@ -244,7 +252,7 @@ def nan_dense():
         (lambda: elman.LSTM(2, 3, zoneout=0.1), "zoneout must be 0"),
         (lambda: elman.GRU(2, 3, learned_state=True), "learned_state must be False"),
         (lambda: elman.Recurrent(LEAKY, 2, 3), "a built-in one for RTNeural"),
-        (lambda: elman.LayerNorm(3), "must be an LSTM, GRU, Dense, Conv1d or Activate"),
+        (lambda: elman.LayerNorm(3), "must be an LSTM, GRU, Dense, Conv1d, BatchNorm or Activate"),
         (lambda: elman.Network([elman.Embedding(4, 2), elman.LSTM(2, 3)]), "layer 0, Embedding, must be"),
         (lambda: elman.Network([elman.LSTM(2, 3), elman.LastStep()]), "layer 1, LastStep, must be"),
         (lambda: elman.Dense(2, 3, "softsign"), "an activation of tanh"),

@@ -284,7 +284,7 @@ def test_what_pytorch_cannot_hold_is_refused():
     ]:
         with pytest.raises(elman.FormatError, match=words):
             to_torch(layer)
-    with pytest.raises(TypeError, match="net must be a network or a layer"):
+    with pytest.raises(TypeError, match="net must be a network, a layer or a fitted estimator"):
         to_torch("net")
 
 

@@ -228,7 +228,19 @@ def test_like_that_would_round_or_is_no_network():
         ),
         (
             {"conv.weight": random((3, 2, 5)), "conv.bias": random(3)},
-            r"conv: what stands there .* weight \(3, 2, 5\), .*as a convolution has",
+            "conv: weights must tell their module, and like= .* Got those of a Conv1d, whose stride, padding",
+        ),
+        (
+            {"conv.weight": random((3, 2, 5, 5)), "conv.bias": random(3)},
+            r"conv: what stands there .* weight \(3, 2, 5, 5\), .*as a convolution over images has",
+        ),
+        (
+            {
+                "att.in_proj_weight": random((9, 3)),
+                "att.in_proj_bias": random(9),
+                "att.out_proj.weight": random((3, 3)),
+            },
+            "att: what stands there .* as a MultiheadAttention has, which is not read",
         ),
         ({"scale.weight": random(3)}, "scale: weights must tell their module"),
         ({"bn.num_batches_tracked": np.array(3)}, "bn.num_batches_tracked must stand beside running_mean"),

@@ -48,14 +48,17 @@ def as_layer(net: Layer | Fitted) -> Layer:
     return net.to_network()
 
 
-def nodes_of(net: Any) -> tuple[Network, list[Flat], list[int]]:
-    """A layer or a network as a network, its layers, those of nested networks in their place, and what comes out."""
+def nodes_of(net: Any, spelled: bool = True) -> tuple[Network, list[Flat], list[int]]:
+    """A layer or a network as a network, its layers, those of nested networks in their place, and what comes out.
+
+    With `spelled` two directions of unlike cells are the layers that make them up.
+    """
     net = as_layer(net)
     for layer in every_layer(net):
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
     network = net if isinstance(net, Network) else Network([net])
-    return network, *flat_nodes(network, spelled=True)
+    return network, *flat_nodes(network, spelled)
 
 
 def layers_of(net: Any) -> list[Layer]:

@@ -89,7 +89,11 @@ def state_dicts(value: Mapping[Any, Any], place: str = "", depth: int = 0) -> It
 
 
 def _is_weight(name: Any, value: Any) -> bool:
-    return isinstance(name, str) and bool(_WEIGHT.search(name)) and (isinstance(value, list) or hasattr(value, "shape"))
+    return (
+        isinstance(name, str)
+        and bool(_WEIGHT.search(name))
+        and (isinstance(value, list) or hasattr(type(value), "shape"))
+    )
 
 
 _WEIGHT = re.compile(r"(^|[._])weight(_[^.]*)?$")

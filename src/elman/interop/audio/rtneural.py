@@ -25,7 +25,7 @@ from elman.interop.arrays import from_arrays
 from elman.interop.audio.around import around, whole
 from elman.interop.chain import dense, grouped, network_of, prelu
 from elman.interop.files import named, numbers, refused
-from elman.layers import Activate, Conv1d, Layer
+from elman.layers import Activate, BatchNorm, Conv1d, Layer
 from elman.network import Network
 
 RECURRENT = ("gru", "lstm")
@@ -170,6 +170,17 @@ def _read_convolution(entry: Entry) -> list[Layer]:
     return entry.activated(Conv1d.from_parameters(config, {"W": grouped(W, entry.width), "b": b}))
 
 
+def _read_batch_norm(entry: Entry) -> list[Layer]:
+    arrays, epsilon = entry.arrays(4, 2), entry.facts.get("epsilon")
+    if any(array.shape != (entry.width,) for array in arrays):
+        raise entry.refused("the weights", f"of shape ({entry.width},) each", f"{[array.shape for array in arrays]}")
+    gain, bias = arrays[:-2] or (np.ones(entry.width, entry.dtype), np.zeros(entry.width, entry.dtype))
+    config = {"size": entry.width, "momentum": 0.1, "epsilon": epsilon, "dtype": str(entry.dtype)}
+    given = {"gain": gain, "bias": bias, "mean": arrays[-2], "variance": arrays[-1]}
+    with named(f"{entry.source}: {entry.place}"):
+        return [BatchNorm.from_parameters(config, given)]
+
+
 def _read_prelu(entry: Entry) -> list[Layer]:
     slopes = entry.arrays(1)[0].reshape(-1)
     if len(slopes) not in (1, entry.width) or not np.isfinite(slopes).all():
@@ -180,6 +191,7 @@ def _read_prelu(entry: Entry) -> list[Layer]:
 _READERS: dict[str, Callable[[Entry], list[Layer]]] = {
     **dict.fromkeys(("dense", "time-distributed-dense"), _read_dense),
     **dict.fromkeys(RECURRENT, _read_recurrent),
+    "batchnorm": _read_batch_norm,
     "conv1d": _read_convolution,
     "prelu": _read_prelu,
     "activation": lambda entry: [Activate(name) for name in [entry.activation()] if name],
@@ -187,7 +199,6 @@ _READERS: dict[str, Callable[[Entry], list[Layer]]] = {
 
 _NOT_HERE = {
     "conv2d": "a convolution over time and features",
-    "batchnorm": "batch normalization",
     "batchnorm2d": "batch normalization of two axes",
     "unknown": "a layer that RTNeural's script did not know and RTNeural leaves out",
 }

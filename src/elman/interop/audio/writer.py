@@ -15,7 +15,7 @@ from elman.interop.arrays import to_arrays
 from elman.interop.audio.rtneural import ACTIVATIONS, NAMES, RECURRENT
 from elman.interop.chain import Fitted, as_layer, check_holds, layers_of
 from elman.interop.files import named
-from elman.layers import Activate, Conv1d, Dense, Dropout, Layer, Recurrent
+from elman.layers import Activate, BatchNorm, Conv1d, Dense, Dropout, Layer, Recurrent
 
 
 def to_rtneural(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
@@ -23,9 +23,9 @@ def to_rtneural(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
 
     Numbers are written with all digits of the float32 or float64 they are. Dropout acts in training alone and is left
     out. The file is replaced whole or not at all. Raises `FormatError` for what RTNeural cannot hold: layers other
-    than `LSTM`, `GRU` with `reset_after`, `Dense`, causal `Conv1d`, `Activate` and `Dropout`, both directions, options
-    of the cells, activations other than tanh, relu, sigmoid, elu and softmax (leaky_relu as a layer alone), and weights
-    that are not finite, which JSON cannot say.
+    than `LSTM`, `GRU` with `reset_after`, `Dense`, `BatchNorm`, causal `Conv1d`, `Activate` and `Dropout`, both
+    directions, options of the cells, activations other than tanh, relu, sigmoid, elu and softmax (leaky_relu as a layer
+    alone), and weights that are not finite, which JSON cannot say.
 
     >>> import elman, json, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -66,12 +66,15 @@ def _write_layer(place: str, layer: Layer, width: int) -> dict[str, Any]:
             raise FormatError(f"{must}. Got {layer.padding!r} and {layer.stride}.")
         kind, arrays = "conv1d", [layer.W, layer.b]
         more = {"kernel_size": [layer.width], "dilation": [layer.dilation], "groups": 1}
+    elif isinstance(layer, BatchNorm):
+        kind, more = "batchnorm", {"epsilon": layer.epsilon}
+        arrays = [layer.gain, layer.bias, layer.mean, layer.variance]
     elif isinstance(layer, Activate) and isinstance(config, dict) and config.get("name") == "leaky_relu":
         kind, config, arrays = "prelu", "identity", [np.full((1, width), config["alpha"])]
     elif isinstance(layer, Activate):
         kind = "activation"
     else:
-        must = f"{place} must be an LSTM, GRU, Dense, Conv1d or Activate for RTNeural"
+        must = f"{place} must be an LSTM, GRU, Dense, Conv1d, BatchNorm or Activate for RTNeural"
         raise FormatError(f"{must}. Got {checks.show(layer)}.")
     if not all(np.isfinite(array).all() for array in arrays):
         raise FormatError(f"{place} must have finite weights for RTNeural, as JSON has no others. Got NaN or infinity.")

@@ -1,59 +1,109 @@
-"""A network of elman as a module of PyTorch, and modules for the layers that PyTorch does not have.
+"""A network of elman as a module of PyTorch.
 
-x is (batch, time, features), and `lengths` (batch,) says how many steps of each row are real; behind a pool there is
-no time any more, and no lengths. This file needs PyTorch.
+x is (batch, time, features), and `lengths` (batch,) says how many steps of each row are real; of a vector per sequence,
+(batch, features), there are none. This file needs PyTorch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman.checks import ShapeError, describe
+from elman.interop.pytorch.parts import Bidirectional, Conv1d, Lengths, OverTime, Reverse, Several, Value, cleared
 
-Lengths: TypeAlias = Tensor | None
+
+class Flow(NamedTuple):
+    """What the children of a network read, by their places among the inputs and the children before them."""
+
+    inputs: tuple[str, ...]
+    children: tuple[str, ...]
+    reads: tuple[tuple[int, ...], ...]
+    starts: tuple[int | None, ...]  # the child from whose last state each one starts
+    outputs: Mapping[str, int]
+    named: bool  # whether y is a dict
 
 
 class TorchNetwork(nn.Sequential):
     """The layers of a network of elman, a module each; see `elman.to_torch`.
 
     ``y, state = module(x, state=None, lengths=None)`` is what ``net(x, state, lengths)`` of elman is, for batches:
-    batch first, state a list with one entry a recurrent layer, y 0 behind the end of each sequence. What stands in
-    the padding of x is not read. A recurrent layer is an `nn.LSTM`, `nn.GRU` or `nn.RNN`; a learned state stands
-    beside its weights as `h0` and `c0`, and counts where no state is given.
+    batch first, state a list with one entry per layer that has states, y 0 after the end of each sequence; several
+    inputs and outputs are dicts by name. What stands in the padding of x is not read. A recurrent layer is an
+    `nn.LSTM`, `nn.GRU` or `nn.RNN`; a learned state stands beside its weights as `h0` and `c0`, and counts where no
+    state is given. `flow` says what reads what; without one the children stand in a row.
     """
 
-    def forward(self, x: Tensor, state: Any = None, lengths: Any = None) -> tuple[Tensor, list[Any]]:
-        """Output and final state of each recurrent layer."""
-        rank = 2 if isinstance(self[0], nn.Embedding) else 3
-        if x.dim() != rank:
-            raise ShapeError(f"x must have shape (batch, time{', features' * (rank - 2)}). Got {tuple(x.shape)}.")
-        starts = iter(self._spread(state))
-        if lengths is not None:
-            lengths = torch.as_tensor(lengths, dtype=torch.int64, device=x.device)
-        x = _cleared(x, lengths)
-        ends = []
-        for module in self:
-            if isinstance(module, nn.RNNBase):
-                x, end = _run(module, x, next(starts), lengths)
-                ends.append(end)
-            elif isinstance(module, OverTime):
-                x, lengths = module(x, lengths)
-            else:
-                x = module(x)
-        return _cleared(x, lengths), ends
+    flow: Flow | None = None
 
-    def _spread(self, state: Any) -> list[Any]:
-        count = sum(isinstance(module, nn.RNNBase) for module in self)
-        if state is None:
-            return [None] * count
-        if not isinstance(state, (list, tuple)) or len(state) != count:
-            raise ShapeError(f"state must be a list of {count}, one entry a recurrent layer. Got {describe(state)}.")
-        return list(state)
+    def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, list[Any]]:
+        """Output and final state of each layer that has states."""
+        count = len(self)
+        row = tuple((i,) for i in range(count))
+        flow = self.flow or Flow(("x",), tuple(self._modules), row, (None,) * count, {"y": count}, False)
+        modules = [self.get_submodule(name) for name in flow.children]
+        tokens = {j for m, reads in zip(modules, flow.reads, strict=True) if isinstance(m, nn.Embedding) for j in reads}
+        values, ends = _inputs(flow.inputs, tokens, x, lengths), list[Any]()
+        states = iter(_spread(state, sum(map(has_states, modules))))
+        for module, reads, start in zip(modules, flow.reads, flow.starts, strict=True):
+            begin = next(states) if has_states(module) else None
+            value, end = _called(module, [values[j] for j in reads], begin if start is None else ends[start])
+            values.append(value)
+            ends.append(end)
+        y = {name: cleared(*values[j]) for name, j in flow.outputs.items()}
+        kept = [end for module, end in zip(modules, ends, strict=True) if has_states(module)]
+        return y if flow.named else next(iter(y.values())), kept
+
+
+def _inputs(names: tuple[str, ...], tokens: set[int], x: Any, lengths: Any) -> list[Value]:
+    """The inputs; beside a batch, one without an axis of time is a vector per sequence."""
+    given = {names[0]: x} if len(names) == 1 else dict(x)
+    if set(given) != set(names):
+        raise ShapeError(f"x must be a dict of {', '.join(names)}. Got {describe(x)}.")
+    values: list[Value] = []
+    for j, name in enumerate(names):
+        part, known = given[name], lengths.get(name) if isinstance(lengths, Mapping) else lengths
+        axes = part.dim() - (j not in tokens)
+        if axes != 2 and (axes != 1 or len(names) == 1):
+            shape = "(batch, time)" if j in tokens else "(batch, time, features)"
+            raise ShapeError(f"{name} must have shape {shape}. Got {tuple(part.shape)}.")
+        if known is None or axes == 1:
+            values.append((part, None))
+        else:
+            known = torch.as_tensor(known, dtype=torch.int64, device=part.device)
+            values.append((cleared(part, known), known))
+    return values
+
+
+def _spread(state: Any, count: int) -> list[Any]:
+    if state is None:
+        return [None] * count
+    if not isinstance(state, (list, tuple)) or len(state) != count:
+        raise ShapeError(f"state must be a list of {count}, one entry per recurrent layer. Got {describe(state)}.")
+    return list(state)
+
+
+def has_states(module: nn.Module) -> bool:
+    """Whether a module has states that go from step to step."""
+    return isinstance(module, (nn.RNNBase, Bidirectional)) or (isinstance(module, Conv1d) and module.kept > 0)
+
+
+def _called(module: nn.Module, values: list[Value], state: Any) -> tuple[Value, Any]:
+    """What a module makes of what it reads, and its last state."""
+    x, lengths = values[0]
+    if isinstance(module, (nn.RNNBase, Bidirectional)):
+        y, end = (_run if isinstance(module, nn.RNNBase) else _run_both)(module, x, state, lengths)
+        return (y, lengths), end
+    if isinstance(module, Conv1d):
+        y, lengths, end = module(x, lengths, state)
+        return (y, lengths), end
+    if isinstance(module, Several):
+        return module(*values), None
+    return module(x, lengths) if isinstance(module, OverTime) else (module(x), lengths), None
 
 
 def _run(module: nn.RNNBase, x: Tensor, state: Any, lengths: Lengths) -> tuple[Tensor, Any]:
@@ -71,6 +121,21 @@ def _run(module: nn.RNNBase, x: Tensor, state: Any, lengths: Lengths) -> tuple[T
     return y, ends if pair else ends[0]
 
 
+def _run_both(module: Bidirectional, x: Tensor, state: Any, lengths: Lengths) -> tuple[Tensor, Any]:
+    """The second of two modules from the end to the start; states as `elman.Bidirectional` has them."""
+    turn, pair = Reverse(), isinstance(module.first, nn.LSTM)
+    if state is not None and module.alike:
+        state = list(zip(*state, strict=True)) if pair else list(state)
+    begins = [None, None] if state is None else state
+    a, first = _run(module.first, x, begins[0], lengths)
+    b, second = _run(module.second, turn(x, lengths)[0], begins[1], lengths)
+    y = module.merged(a, turn(b, lengths)[0])
+    if not module.alike:
+        return y, (first, second)
+    both = [torch.stack(parts) for parts in zip(first, second, strict=True)] if pair else torch.stack([first, second])
+    return y, tuple(both) if pair else both
+
+
 def _learned(module: nn.RNNBase, batch: int) -> tuple[Tensor, ...] | None:
     """The state before the first step where it is learned, (directions, batch, hidden) each."""
     if not hasattr(module, "h0"):
@@ -79,157 +144,3 @@ def _learned(module: nn.RNNBase, batch: int) -> tuple[Tensor, ...] | None:
     names = ("h0", "c0") if isinstance(module, nn.LSTM) else ("h0",)
     by_name = [torch.stack([getattr(module, name + suffix) for suffix in suffixes]) for name in names]
     return tuple(part[:, None].expand(-1, batch, -1).contiguous() for part in by_name)
-
-
-def _real(x: Tensor, lengths: Tensor) -> Tensor:
-    """(batch, time): where a step is real."""
-    return torch.arange(x.shape[1], device=x.device) < lengths[:, None]
-
-
-def _cleared(x: Tensor, lengths: Lengths) -> Tensor:
-    """x with 0 behind the end of each sequence."""
-    if lengths is None:
-        return x
-    real = _real(x, lengths)
-    return x.masked_fill(~(real if x.dim() == 2 else real[..., None]), 0)
-
-
-class _Named(nn.Module):
-    """A module that shows its arguments, which are its attributes."""
-
-    def extra_repr(self) -> str:
-        """The arguments."""
-        own = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "training"}
-        return ", ".join(f"{name}={value!r}" for name, value in own.items())
-
-
-class OverTime(_Named):
-    """A module that looks along time: from x and lengths to y and its lengths, None for vectors."""
-
-    def forward(self, x: Tensor, lengths: Lengths = None) -> tuple[Tensor, Lengths]:
-        """y, and how many of its steps are real."""
-        if lengths is None:
-            lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
-            y, left = self.along(x, lengths)
-            return y, left if self.drops_steps else None
-        return self.along(x, lengths)
-
-    drops_steps = False
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Lengths]:
-        """The same, with lengths given."""
-        raise NotImplementedError
-
-
-class LastStep(OverTime):
-    """The last real step; with `bidirectional` what each direction computed last."""
-
-    def __init__(self, bidirectional: bool = False) -> None:
-        super().__init__()
-        self.bidirectional = bidirectional
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        last = x[torch.arange(len(x), device=x.device), lengths - 1]
-        if not self.bidirectional:
-            return last, None
-        half = x.shape[-1] // 2
-        return torch.cat([last[:, :half], x[:, 0, half:]], dim=1), None
-
-
-class LastSteps(OverTime):
-    """The last `count` real steps side by side, zeros before those of shorter sequences."""
-
-    def __init__(self, input_size: int, count: int) -> None:
-        super().__init__()
-        self.input_size, self.count = input_size, count
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        steps = lengths[:, None] - torch.arange(self.count, 0, -1, device=x.device)  # (B, count)
-        rows = torch.arange(len(x), device=x.device)[:, None]
-        y = x[rows, steps.clamp(min=0)].masked_fill((steps < 0)[..., None], 0)
-        return y.flatten(1), None
-
-
-class MeanOverTime(OverTime):
-    """The mean over the real steps."""
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        return _cleared(x, lengths).sum(1) / lengths[:, None], None
-
-
-class MaxOverTime(OverTime):
-    """The largest value of each feature over the real steps; where two are equal, the first takes the gradient."""
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        return x.masked_fill(~_real(x, lengths)[..., None], -torch.inf).max(1).values, None
-
-
-class Reverse(OverTime):
-    """Each sequence backwards in time; padding stays behind."""
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        steps = torch.arange(x.shape[1], device=x.device)
-        steps = torch.where(_real(x, lengths), lengths[:, None] - 1 - steps, steps)
-        return x[torch.arange(len(x), device=x.device)[:, None], steps], lengths
-
-
-class Masking(OverTime):
-    """Drops every step whose features all equal `value`; what remains of each sequence moves together."""
-
-    drops_steps = True
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = value
-
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        remain = (x != self.value).any(-1) & _real(x, lengths)
-        left = remain.sum(1)
-        if not left.all():
-            raise ValueError(f"each sequence must have a step other than {self.value:g}, which is masked. Got none.")
-        steps = torch.argsort(~remain, dim=1, stable=True)  # those that remain first, in their order
-        y = x[torch.arange(len(x), device=x.device)[:, None], steps]
-        return _cleared(y, left), left
-
-
-class MergeDirections(_Named):
-    """One value from both halves of the features: their "sum", their product "mul", their mean "ave"."""
-
-    def __init__(self, mode: str) -> None:
-        super().__init__()
-        self.mode = mode
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., 2 features) to (..., features)."""
-        a, b = x.chunk(2, dim=-1)
-        if self.mode == "mul":
-            return a * b
-        return a + b if self.mode == "sum" else (a + b) * 0.5
-
-
-class SequenceDropout(nn.Dropout):
-    """Dropout with one mask a sequence, the same at all its steps."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x, in training masked and scaled."""
-        return x * super().forward(torch.ones_like(x[:, :1])) if x.dim() == 3 else super().forward(x)
-
-
-#: Activations that PyTorch has no module for.
-FUNCTIONS: dict[str, Callable[..., Tensor]] = {
-    "affine": lambda x, alpha, beta: alpha * x + beta,
-    "scaled_tanh": lambda x, alpha, beta: alpha * torch.tanh(beta * x),
-    "hard_sigmoid": lambda x, alpha, beta: (alpha * x + beta).clamp(0, 1),
-}
-
-
-class Activation(_Named):
-    """One of the activations of elman that PyTorch has no module for."""
-
-    def __init__(self, name: str, **parameters: float) -> None:
-        super().__init__()
-        self.name, self.slopes = name, parameters
-
-    def forward(self, x: Tensor) -> Tensor:
-        """y = act(x)."""
-        return FUNCTIONS[self.name](x, **self.slopes)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.interop.chain import Fitted, as_layer, layers_of, network_of
+from elman.interop.chain import Fitted, as_layer, network_of, nodes_of
 from elman.interop.files import named
 from elman.interop.pytorch.files import arrays_of, read_weights, told
 from elman.interop.pytorch.order import layers_from, network_like
@@ -28,14 +28,16 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
     ----------
     source
         A module; a list of modules and layers of elman in the order in which they run; a state_dict, name -> tensor
-        or array; or a path. Modules are RNN, LSTM, GRU and their cells, Linear, Embedding, LayerNorm, Dropout, the
-        activations that elman has, and `nn.Sequential` of them. A file called .safetensors is read by safetensors,
-        any other by ``torch.load(weights_only=True)``, which executes nothing; of a checkpoint, its entry
-        "state_dict", "model_state_dict" or "model".
+        or array; or a path, or the bytes of a file. Modules are RNN, LSTM, GRU and their cells, Linear, Embedding,
+        LayerNorm, Conv1d, BatchNorm1d, pools, Dropout, PReLU, the activations that elman has, and `nn.Sequential` of
+        them. Files of safetensors are read by safetensors, JSON with a list of numbers per name as it is, any other
+        by ``torch.load(weights_only=True)``, which executes nothing. The state_dict of a checkpoint may have any name.
     like
-        For weights alone: a network or a layer of the same shape. The result is a copy of it with these weights: its
-        layers that have parameters take those of the modules, in their order. An `nn.LSTM` of two layers fills two.
-        What stands between, activations, pools and dropout, is that of `like`.
+        For weights alone: a network or a layer of the same shape. The result is a copy of it with these weights. In a
+        chain its layers that have parameters take those of the modules, in their order; an `nn.LSTM` of two layers
+        fills two. In a graph a node takes the module of its name ("att.query", "att.memory" and "att.score" are those
+        of an Attention), and the others the one module that fits; where several do, both are named and `order` says
+        which. What stands between, activations, pools and dropout, is that of `like`.
     order
         For weights alone: the names of all modules, such as ["embedding", "lstm", "fc"], in the order in which they
         run. Needed where neither the order of the names nor the widths tell it.
@@ -45,20 +47,22 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
     net
         An `elman.Network` with copies of the weights: float64 where they are, else float32. Narrower ones are
         converted exactly. A bidirectional or stacked module becomes a layer each, with Dropout between them where it
-        has some. Two biases that only ever act as a sum are added. Batches come first, whatever `batch_first` says.
+        has some. Two biases that only ever act as a sum are added. x is (batch, time, features), whatever `batch_first`
+        says and though a Conv1d has the features before the time: transposes are left out of a list of modules, and
+        an `nn.Sequential` that would need one is refused. A Conv1d in groups becomes one with zeros between them.
         NaN is taken as it is. A weight that two modules share becomes two.
 
     The `forward` of a class of one's own cannot be read, so such a module is refused: pass what it runs as a list,
     ``[model.embedding, model.lstm, elman.LastStep(), model.fc]``, or pass `like`, a network of its shape.
 
     A state_dict holds weights alone. What no weight tells is assumed: `RNN` has tanh, `LayerNorm` an epsilon of 1e-5,
-    a pair of vectors weight and bias is a LayerNorm (a BatchNorm is refused by its running mean), and behind the last
-    module nothing follows. Two Linear in a row, a Linear alone in a Sequential of its own and gaps in the numbers of
-    one are refused, as something stood there.
+    and `BatchNorm` too, a pair of vectors weight and bias is a LayerNorm, and after the last module nothing follows. A
+    Conv1d, two Linear in a row, a Linear alone in a Sequential of its own and gaps in the numbers of one are refused,
+    as something stood there, or more belongs to it.
 
     Raises `FormatError`, naming file and place, for what elman does not have, what is ambiguous or does not fit, and
     broken files; `MissingExtraError` where PyTorch is needed and not installed. Source:
-    `torch/nn/modules/{rnn,linear,sparse,normalization,activation}.py`.
+    `torch/nn/modules/{rnn,linear,sparse,conv,pooling,normalization,batchnorm,activation}.py`.
 
     >>> import elman, numpy as np
     >>> from elman.interop.pytorch.networks import from_torch
@@ -80,7 +84,9 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
             raise TypeError("like and order must be left out with modules in a list. Got one of them.")
         from elman.interop.pytorch.reader import read
 
-        return network_of(read(source), "the module")
+        layers = read(source)
+        whole = layers[0] if len(layers) == 1 else None
+        return whole if isinstance(whole, Network) else network_of(layers, "the module")
     if like is not None and not isinstance(like, Layer):
         raise TypeError(f"like must be a network or a layer. Got {checks.describe(like)}.")
     with named(place):
@@ -102,14 +108,15 @@ def to_torch(net: Layer | Fitted) -> TorchNetwork:
     module
         An `nn.Sequential` with a child for each layer (those of nested networks in their place), called as `net` is:
         ``y, state = module(x, state=None, lengths=None)`` for x (batch, time, features) in the dtype of `net`, y 0
-        behind the end of each sequence, state a list with one entry a recurrent layer. Recurrent layers are plain
-        `nn.LSTM`, `nn.GRU` and `nn.RNN`, batch first, of one layer each; Dense is an `nn.Linear`, in an
-        `nn.Sequential` with its activation where it has one; pools and the like are small modules of
-        `elman.interop.pytorch.modules`. Of the two biases of PyTorch the first is elman's and the second 0, but for
+        after the end of each sequence, state a list with one entry per layer with states. The children of a graph
+        bear the names of its nodes; its inputs and outputs are dicts where there are several. Recurrent layers are
+        plain `nn.LSTM`, `nn.GRU` and `nn.RNN`, batch first, of one layer each; Dense is an `nn.Linear`, in an
+        `nn.Sequential` with its activation where it has one; others are small modules of
+        `elman.interop.pytorch.parts`. Of the two biases of PyTorch the first is elman's and the second 0, but for
         that inside the reset product. It stands in evaluation: ``module.train()`` makes dropout act.
 
     ``from_torch(to_torch(net))`` and ``from_torch(to_torch(net).state_dict(), like=net)`` have the same bits as
-    `net`. A stacked `nn.LSTM` that `from_torch` read becomes one `nn.LSTM` a layer, so that the names in its
+    `net`. A stacked `nn.LSTM` that `from_torch` read becomes one `nn.LSTM` per layer, so that the names in its
     state_dict differ from the first. What acts in training alone and PyTorch does not have, `recurrent_dropout`, is
     left out. A learned state stands beside the weights of its `nn.LSTM` as `h0`, `c0`; a call of that `nn.LSTM` by
     itself does not know of it.
@@ -128,11 +135,11 @@ def to_torch(net: Layer | Fitted) -> TorchNetwork:
     )
     """
     net = as_layer(net)
-    layers = layers_of(net)
+    nodes_of(net)
     _check_installed("to_torch")
     from elman.interop.pytorch.writer import write
 
-    return write(layers)
+    return write(net)
 
 
 def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:

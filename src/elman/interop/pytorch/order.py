@@ -6,17 +6,17 @@ among them, keep no order; then the numbers of an nn.Sequential tell it, or widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.interop.files import named
-from elman.interop.pytorch.weights import SCALE, Module, modules_of
-from elman.layers import Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.interop.pytorch.weights import ATTENTION, SCALE, Module, modules_of
+from elman.layers import Attention, BatchNorm, Bidirectional, Conv1d, Dense, Embedding, Layer, LayerNorm, Recurrent
 from elman.layers.nesting import placed_layers
 from elman.network import Network
 
@@ -31,9 +31,9 @@ def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> li
     """The layers whose weights these are."""
     modules, ordered = _ordered(weights, order)
     _check_numbers(list(weights))
-    chain = _only_chain(modules, ordered, _follows)
+    chain = _only_chain(modules, ordered, _follows, len(modules))
     _check_alone(chain)
-    for before, module in pairwise(chain):
+    for before, module in pairwise(module for module in chain if module.kind != "BatchNorm"):
         if before.kind == module.kind == "Linear":
             raise FormatError(
                 f"{before.name} and {module.name}, two Linear in a row, must have an activation between them, which is "
@@ -43,27 +43,47 @@ def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> li
 
 
 def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str] | None) -> Network:
-    """A copy of a network with these weights: the layers that have any take them in their order."""
+    """A copy of a network with these weights: the layers that have any take them.
+
+    A node takes the module of its name. Without names they do so in the order of the modules in a chain, and in a graph
+    each takes the one that alone fits.
+    """
     net = like if isinstance(like, Network) else Network([like])
-    takers = [(f"{place}.", layer) for place, layer in placed_layers(net) if layer.parameters]
-    modules, ordered = _ordered(weights, order)
+    takers = [taker for place, layer in placed_layers(net) for taker in _takers(place, layer)]
+    modules, told = _ordered(weights, order)
     _check_count(modules, takers)
+    # By name, where nodes have some: a Linear with an activation is the first of an nn.Sequential of two.
+    nodes = set() if net.graph.is_list else {taker.name for taker in takers}
+    names = {module.name: _node(module.name, nodes) for module, *_ in modules}
+    named = nodes.intersection(names.values())
+    ordered = order is not None or (told and net.graph.is_chain and not named)
     tried: dict[tuple[str, str, int], bool] = {}
 
     def fits(chain: tuple[Module, ...], module: Module) -> bool:
         first = sum(before.depth for before in chain)
         key = module.name, module.kind, first
         if key not in tried:
-            tried[key] = _can_fill(takers[first : first + module.depth], module)
+            own, node = names[module.name], takers[first].name if first < len(takers) else ""
+            apart = own != node and not named.isdisjoint((own, node))
+            tried[key] = not apart and _can_fill(takers[first : first + module.depth], module)
         return tried[key]
 
-    chain = _in_order(modules, takers) if ordered else _only_chain(modules, ordered, fits)
+    if ordered:
+        chain = _in_order(modules, takers)
+    else:
+        free = sum(name not in named for name in names.values())
+        chain = _only_chain(modules, False, fits, free, takers)
     parameters: dict[str, Array] = {}
     first = 0
     for module in chain:
         parameters |= _fill(takers[first : first + module.depth], module)
         first += module.depth
     return Network.from_parameters(net.config, parameters)
+
+
+def _node(name: str, nodes: Collection[str]) -> str:
+    """The node that a module is called after."""
+    return name if name in nodes else name.removesuffix(".0")
 
 
 # The order.
@@ -133,15 +153,24 @@ def _check_alone(chain: Sequence[Module]) -> None:
             )
 
 
-def _only_chain(modules: Sequence[Readings], ordered: bool, fits: Fits) -> tuple[Module, ...]:
-    """The one way in which the modules follow one another."""
-    few = ordered or len(modules) <= _MOST_TRIED
+def _only_chain(
+    modules: Sequence[Readings], ordered: bool, fits: Fits, free: int, takers: Sequence[Taker] = ()
+) -> tuple[Module, ...]:
+    """The one way in which the modules follow one another, `free` of which may stand anywhere."""
+    few = ordered or free <= _MOST_TRIED
     chains = list(islice(_chains(modules, ordered, fits, ()), 2)) if few else []
     if len(chains) == 1:
         return chains[0]
-    got = "several ways" if chains else "none" if few else f"too many modules to try every order, {len(modules)}"
-    listed = ", ".join(" or ".join(map(str, readings)) for readings in modules)
-    raise FormatError(f"the modules must fit one another in one way: {_WAY_OUT}. Got {got} for {listed}.")
+    got = "several ways" if chains else "none" if few else f"too many modules to try every order, {free}"
+    listed = ", ".join(" or ".join(_told(module, takers) for module in readings) for readings in modules)
+    way_out = f"{_WAY_OUT}, whose nodes bear their names" if takers else _WAY_OUT
+    raise FormatError(f"the modules must fit one another in one way: {way_out}. Got {got} for {listed}.")
+
+
+def _told(module: Module, takers: Sequence[Taker]) -> str:
+    """A module, and the nodes that could take its weights."""
+    nodes = [t.name for i, t in enumerate(takers) if _can_fill(takers[i : i + module.depth], module)]
+    return f"{module}" + (f" for {' or '.join(nodes)}" if nodes else "")
 
 
 def _chains(
@@ -165,25 +194,49 @@ def _follows(chain: tuple[Module, ...], module: Module) -> bool:
 # The layers of a network.
 
 
+class Taker(NamedTuple):
+    """What takes the weights of one module: a layer, or a part of one."""
+
+    place: str
+    layer: Layer
+    part: str = ""  # of an Attention: its query, memory or score; of a Bidirectional: its first or second layer
+
+    @property
+    def name(self) -> str:
+        """As the module of it is called by `to_torch`."""
+        return f"{self.place}.{self.part}" if self.part else self.place
+
+
 _TAKES: dict[type[Layer], tuple[str, ...]] = {
+    Attention: ("Linear",),
+    BatchNorm: ("BatchNorm",),
+    Conv1d: ("Conv1d",),
     Dense: ("Linear",),
     Embedding: ("Embedding",),
     LayerNorm: ("LayerNorm", SCALE),
 }
 
 
-def _in_order(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) -> tuple[Module, ...]:
+def _takers(place: str, layer: Layer) -> list[Taker]:
+    if isinstance(layer, Attention):
+        parts = [ATTENTION[name].split(".")[0] for name in layer.parameters if name != "b"]
+        return [Taker(place, layer, part) for part in parts]
+    if isinstance(layer, Bidirectional):
+        return [Taker(place, layer, part) for part in ("first", "second")]
+    return [Taker(place, layer)] if layer.parameters else []
+
+
+def _in_order(modules: Sequence[Readings], takers: Sequence[Taker]) -> tuple[Module, ...]:
     """The modules as they stand, each read as what its layer can take."""
     chain: list[Module] = []
     for readings in modules:
         first = sum(module.depth for module in chain)
-        layer = takers[first][1] if first < len(takers) else None
-        kinds = _TAKES.get(type(layer), ()) if layer else ()
+        kinds = _TAKES.get(type(takers[first].layer), ()) if first < len(takers) else ()
         chain.append(next((module for module in readings if module.kind in kinds), readings[0]))
     return tuple(chain)
 
 
-def _check_count(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]]) -> None:
+def _check_count(modules: Sequence[Readings], takers: Sequence[Taker]) -> None:
     count = sum(readings[0].depth for readings in modules)
     if count != len(takers):
         listed = ", ".join(str(readings[0]) for readings in modules)
@@ -192,39 +245,58 @@ def _check_count(modules: Sequence[Readings], takers: Sequence[tuple[str, Layer]
         )
 
 
-def _can_fill(takers: Sequence[tuple[str, Layer]], module: Module) -> bool:
+def _can_fill(takers: Sequence[Taker], module: Module) -> bool:
     try:
         _fill(takers, module)
     except ValueError:
         return False
-    return True
+    return len(takers) == module.depth
 
 
-def _fill(takers: Sequence[tuple[str, Layer]], module: Module) -> dict[str, Array]:
+def _fill(takers: Sequence[Taker], module: Module) -> dict[str, Array]:
     """The parameters of the layers that take a module's weights, by the names of the network."""
     parameters = {}
-    for k, (prefix, layer) in enumerate(takers):
-        place = f"layer {prefix[:-1]}, {type(layer).__name__}, from {module.name or 'these weights'}"
-        with named(place):
-            for name, array in _parameters(layer, module, k).items():
-                checks.shape(name, array, layer.parameters[name].shape)
-                dtype = layer.parameters[name].dtype
+    for k, taker in enumerate(takers):
+        layer = taker.layer
+        own = layer.weights
+        with named(f"layer {taker.name}, {type(layer).__name__}, from {module.name or 'these weights'}"):
+            for name, array in _parameters(taker, module, k).items():
+                checks.shape(name, array, own[name].shape)
+                dtype = own[name].dtype
                 if np.promote_types(array.dtype, dtype) != dtype:
                     raise FormatError(f"its dtype must be {array.dtype}, as that of the weights. Got {dtype}.")
-                parameters[prefix + name] = array
+                parameters[f"{taker.place}.{name}"] = array
     return parameters
 
 
-def _parameters(layer: Layer, module: Module, k: int) -> Mapping[str, Array]:
+def _parameters(taker: Taker, module: Module, k: int) -> Mapping[str, Array]:
     """The parameters of one layer, by its own names."""
+    layer = taker.layer
+    if isinstance(layer, Bidirectional):
+        end = "_reverse" if taker.part == "second" else ""
+        inner = Taker(taker.place, layer.second if end else layer.first)
+        return {name + end: array for name, array in _parameters(inner, module, k).items()}
     if not isinstance(layer, Recurrent):
         kinds = _TAKES.get(type(layer), ())
         if module.kind not in kinds:
             raise FormatError(f"the weights must be those of a {kinds[0] if kinds else 'known module'}. Got {module}.")
-        return module.parameters()
+        found = module.parameters(layer.input_size)
+        return _part(found, taker, module) if isinstance(layer, Attention) else found
     if module.kind != layer.cell.name:
         raise FormatError(f"the weights must be those of {layer.cell!r}. Got {module}.")
     made = module.recurrent(k, layer.cell.options)
     if list(made.parameters) != list(layer.parameters):
         raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made.parameters)}.")
     return made.parameters
+
+
+def _part(linear: Mapping[str, Array], taker: Taker, module: Module) -> Mapping[str, Array]:
+    """What a Linear is to an attention; a bias of its scores adds the same to all, and changes nothing."""
+    W, b = linear["W"], linear["b"]
+    if taker.part == "query":
+        return {"Wq": W, "b": b}
+    if taker.part == "score":
+        return {"v": W[:, 0]} if W.shape[1] == 1 else {"v": W}
+    if b.any():
+        raise FormatError(f"a Linear of the memory must have no bias, as Attention has one for both. Got {module}.")
+    return {"Wm": W}

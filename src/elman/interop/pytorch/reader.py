@@ -11,22 +11,26 @@ from torch import nn
 
 from elman.cells import Activation
 from elman.checks import Array, FormatError, describe
+from elman.graph import Node
+from elman.interop.chain import prelu
 from elman.interop.files import named, refused
-from elman.interop.pytorch import modules as own
+from elman.interop.pytorch import parts
 from elman.interop.pytorch.files import arrays_of
-from elman.interop.pytorch.weights import Module, recurrent_module
+from elman.interop.pytorch.modules import TorchNetwork
+from elman.interop.pytorch.weights import Module, own_parameters, recurrent_module
 from elman.layers import (
+    LAYERS,
     Activate,
+    AveragePool1d,
+    Bidirectional,
+    Conv1d,
     Dropout,
-    LastStep,
-    LastSteps,
     Layer,
-    Masking,
     MaxOverTime,
+    MaxPool1d,
     MeanOverTime,
-    MergeDirections,
-    Reverse,
 )
+from elman.network import Network
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -43,7 +47,10 @@ def read(source: Any) -> list[Layer]:
         raise FormatError("the module: all its parameters must be float64, or none. Got some that are.")
     dtype = "float64" if double == {True} else "float32"
     if isinstance(source, nn.Module):
+        _check_axes(source)
         return _layers(source, "", dtype)
+    for part in parts:
+        _check_axes(part)
     return _row([(f"[{i}]", part) for i, part in enumerate(parts)], dtype)
 
 
@@ -81,14 +88,15 @@ def _no_reader(kind: type[Any], where: str) -> FormatError:
 
 
 def _row(parts: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
-    """The layers of modules in a row. A Linear and the activation behind it are one layer."""
+    """The layers of modules in a row. A Linear or a Conv1d and the activation behind it are one layer."""
     layers: list[Layer] = []
     before: type[Any] | None = None
     for place, part in parts:
+        if before in (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d) and type(part) is nn.Flatten:
+            continue  # (batch, features, 1) to (batch, features)
         made = _layers(part, place, dtype)
-        if before is nn.Linear and type(part) in _ELEMENTWISE:
-            dense = layers.pop()
-            made = [dense.replace(activation=made[0].config["activation"])]
+        if before in (nn.Linear, nn.Conv1d) and type(part) in _ELEMENTWISE:
+            made = [layers.pop().replace(activation=made[0].config["activation"])]
         layers += made
         before = type(part)
     return layers
@@ -98,12 +106,59 @@ def _children(module: nn.Sequential, place: str) -> list[tuple[str, nn.Module]]:
     return [(f"{place}.{name}" if place else name, child) for name, child in module.named_children()]
 
 
+def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
+    """As `to_torch` made it: a layer for each child, and what each reads."""
+    flow = module.flow
+    names = tuple(module._modules) if flow is None else flow.children
+    layers = [_layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype)[0] for name in names]
+    if flow is None:
+        return Network(layers)
+    first, values = len(flow.inputs), [*flow.inputs, *(name.replace(".", "_") for name in names)]
+    nodes = {}
+    for i, (layer, reads, start) in enumerate(zip(layers, flow.reads, flow.starts, strict=True)):
+        state = None if start is None else values[first + start]
+        nodes[values[first + i]] = Node(layer, *[values[j] for j in reads], state=state)
+    return Network(nodes, outputs=[values[j] for j in flow.outputs.values()] if flow.named else None)
+
+
+def _both(module: parts.Bidirectional, place: str, dtype: str) -> Layer:
+    first, second = (_layers(part, f"{place}.{part}", dtype)[0] for part in (module.first, module.second))
+    return Bidirectional(first, second, module.merge)  # type: ignore[arg-type]
+
+
 _CONTAINERS: dict[type[Any], Callable[[Any, str, str], list[Layer]]] = {
     nn.Sequential: lambda module, place, dtype: _row(_children(module, place), dtype),
-    own.TorchNetwork: lambda module, place, dtype: [  # as `to_torch` made it: a layer for each child
-        layer for at, child in _children(module, place) for layer in _layers(child, at, dtype)
-    ],
+    parts.Bidirectional: lambda module, place, dtype: [_both(module, place, dtype)],
+    TorchNetwork: lambda module, place, dtype: [_network(module, place, dtype)],
 }
+
+
+def _check_axes(module: Any) -> None:
+    """Refuses an nn.Sequential in which time is the last axis for one module and the features are for another.
+
+    In a list the modules may have any axes: what stands between them, a transpose, is left out of it.
+    """
+    leaves = [part for part in module.modules() if type(part) is not nn.Sequential] if _is_plain(module) else []
+    before: nn.Module | None = None
+    for leaf in leaves:
+        if isinstance(leaf, nn.Flatten) or not isinstance(leaf, (*_TIME_LAST, *_FEATURES_LAST)):
+            before = None if isinstance(leaf, nn.Flatten) else before
+            continue
+        if before is not None and isinstance(before, _TIME_LAST) != isinstance(leaf, _TIME_LAST):
+            names = f"{type(before).__name__} and {type(leaf).__name__}"
+            raise FormatError(
+                f"the module: a transpose must stand between {names}, as one has time and the other the features last; "
+                "pass its modules as a list, where none is needed. Got one behind the other."
+            )
+        before = leaf
+
+
+def _is_plain(module: Any) -> bool:
+    return type(module) is nn.Sequential
+
+
+_TIME_LAST = (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.Dropout1d)
+_FEATURES_LAST = (nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.LayerNorm, nn.Embedding)
 
 
 # One module each, with the dtype of the others for a LayerNorm without weights.
@@ -131,6 +186,67 @@ def _of_layer_norm(module: nn.LayerNorm, dtype: str) -> list[Layer]:
         raise FormatError(f"a LayerNorm must act over the last axis alone. Got {tuple(module.normalized_shape)}.")
     arrays = {"weight": np.ones(module.normalized_shape, dtype), **_weights(module)}
     return Module("", "LayerNorm", arrays).layers(epsilon=module.eps)
+
+
+def _of_batch_norm(module: nn.BatchNorm1d, dtype: str) -> list[Layer]:
+    if module.running_mean is None or module.momentum is None:
+        raise FormatError(f"a BatchNorm1d must have running statistics and a momentum. Got {module}.")
+    buffers = {"running_mean": module.running_mean, "running_var": module.running_var}
+    layer = Module("", "BatchNorm", {**_weights(module), **arrays_of(buffers)}).layers(epsilon=module.eps)[0]
+    return [layer.replace(momentum=module.momentum)]
+
+
+def _of_convolution(module: nn.Conv1d, dtype: str) -> list[Layer]:
+    if module.padding_mode != "zeros":
+        raise FormatError(f"a Conv1d must have padding_mode 'zeros'. Got {module.padding_mode!r}.")
+    parameters = Module("", "Conv1d", _weights(module)).parameters(module.in_channels)
+    padding = module.padding if isinstance(module.padding, str) else _sides(module.padding[0])
+    (width,), (stride,), (dilation,) = module.kernel_size, module.stride, module.dilation
+    config = {"input_size": module.in_channels, "output_size": module.out_channels, "width": width, "stride": stride}
+    config |= {"dilation": dilation, "padding": padding, "dtype": str(parameters["W"].dtype)}
+    return [Conv1d.from_parameters(config, parameters)]
+
+
+def _of_pool(module: Any, dtype: str) -> list[Layer]:
+    (width, stride, padding) = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
+    average = isinstance(module, nn.AvgPool1d)
+    if (
+        _one(getattr(module, "dilation", 1)) != 1
+        or module.ceil_mode
+        or (average and padding and module.count_include_pad)
+    ):
+        must = "a pool must have dilation 1, ceil_mode False and no padding that counts"
+        raise FormatError(f"{must}. Got {module}.")
+    return [(AveragePool1d if average else MaxPool1d)(width, stride, _sides(padding))]
+
+
+def _one(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+def _sides(padding: int) -> Any:
+    return (padding, padding) if padding else "valid"
+
+
+def _of_own(module: Any, dtype: str) -> list[Layer]:
+    """A module of this library, which has the options of the layer of its name."""
+    kind = LAYERS[type(module).__name__]
+    options = {name: getattr(module, name) for name in module.options}
+    arrays = arrays_of(module.state_dict())
+    return [kind.from_parameters({**options, **({"dtype": dtype} if arrays else {})}, own_parameters(kind, arrays))]
+
+
+def _of_adaptive_pool(module: Any, dtype: str) -> list[Layer]:
+    if _one(module.output_size) != 1:
+        raise FormatError(f"an adaptive pool must give one step. Got {module.output_size}.")
+    return [MeanOverTime() if isinstance(module, nn.AdaptiveAvgPool1d) else MaxOverTime()]
+
+
+def _of_prelu(module: nn.PReLU, dtype: str) -> list[Layer]:
+    slopes = arrays_of({"weight": module.weight})["weight"]
+    if len(slopes) == 1 and slopes[0] <= 0:
+        raise FormatError(f"a PReLU of one slope must have it over 0. Got {slopes[0]}.")
+    return [prelu(slopes, len(slopes))]
 
 
 def _softplus(module: nn.Softplus) -> str:
@@ -166,7 +282,7 @@ _ELEMENTWISE: dict[type[Any], Callable[[Any], str | Activation]] = {
     nn.Hardswish: lambda module: "hard_swish",
     nn.SELU: lambda module: "selu",
     nn.SiLU: lambda module: "swish",
-    own.Activation: lambda module: Activation(module.name, **module.slopes),
+    parts.Activation: lambda module: Activation(module.name, **module.slopes),
 }
 
 _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
@@ -174,15 +290,16 @@ _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
     nn.Linear: lambda module, dtype: Module("", "Linear", _weights(module)).layers(),
     nn.Embedding: _of_embedding,
     nn.LayerNorm: _of_layer_norm,
+    nn.BatchNorm1d: _of_batch_norm,
+    nn.Conv1d: _of_convolution,
+    nn.PReLU: _of_prelu,
+    **dict.fromkeys((nn.MaxPool1d, nn.AvgPool1d), _of_pool),
+    **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d), _of_adaptive_pool),
     nn.Dropout: lambda module, dtype: [Dropout(module.p)],
+    **dict.fromkeys(
+        (nn.Dropout1d, parts.SequenceDropout), lambda module, dtype: [Dropout(module.p, per_sequence=True)]
+    ),
     **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [Activate(_ELEMENTWISE[type(module)](module))]),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax), lambda module, dtype: [Activate(_over_features(module))]),
-    own.SequenceDropout: lambda module, dtype: [Dropout(module.p, per_sequence=True)],
-    own.LastStep: lambda module, dtype: [LastStep(bidirectional=module.bidirectional)],
-    own.LastSteps: lambda module, dtype: [LastSteps(module.input_size, module.count)],
-    own.MeanOverTime: lambda module, dtype: [MeanOverTime()],
-    own.MaxOverTime: lambda module, dtype: [MaxOverTime()],
-    own.Reverse: lambda module, dtype: [Reverse()],
-    own.Masking: lambda module, dtype: [Masking(module.value)],
-    own.MergeDirections: lambda module, dtype: [MergeDirections(module.mode)],
+    **dict.fromkeys([kind for name, kind in vars(parts).items() if name in LAYERS], _of_own),
 }

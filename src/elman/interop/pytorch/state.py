@@ -11,9 +11,12 @@ from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import check_path, replace
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds, layers_of
+from elman.interop.chain import check_holds, nodes_of
 from elman.interop.files import named
-from elman.layers import RNN, Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.interop.pytorch.weights import ATTENTION
+from elman.layers import RNN, Attention, BatchNorm, Bidirectional, Conv1d, Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.layers.nesting import every_layer
+from elman.network import Network
 
 
 def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
@@ -51,25 +54,37 @@ def state_dict(net: Layer) -> dict[str, Array]:
      '2.0.weight': (1, 3), '2.0.bias': (1,)}
     """
     weights: dict[str, Array] = {}
-    for i, layer in enumerate(layers_of(net)):
-        with named(f"layer {i}, {type(layer).__name__}"):
-            weights |= {f"{i}.{name}": np.ascontiguousarray(array) for name, array in _arrays(layer).items()}
+    for place, layer in children_of(net):
+        with named(f"layer {place}, {type(layer).__name__}"):
+            weights |= {f"{place}.{name}": np.ascontiguousarray(array) for name, array in _arrays(layer).items()}
     return weights
 
 
+def children_of(net: Layer) -> list[tuple[str, Layer]]:
+    """The layers, each by the name of its module: in lists, also lists in lists, they are counted in a row."""
+    _, nodes, _ = nodes_of(net, spelled=False)
+    lists = all(part.graph.is_list for part in every_layer(net) if isinstance(part, Network))
+    return [(str(i) if lists else node.place, node.layer) for i, node in enumerate(nodes)]
+
+
 def _arrays(layer: Layer) -> dict[str, Array]:
+    """The weights of a layer by the names of its module; none of an activation, a pool."""
     if isinstance(layer, Recurrent):
         return {**recurrent_weights(layer), **learned_states(layer)}
+    if isinstance(layer, Bidirectional):
+        both = {"first": layer.first, "second": layer.second}
+        return {f"{part}.{name}": array for part, own in both.items() for name, array in _arrays(own).items()}
     if isinstance(layer, Dense):
         inside = "" if layer.activation.name == "identity" else "0."  # an nn.Sequential with the activation
-        return {inside + name: array for name, array in pointwise_weights(layer).items()}
-    return pointwise_weights(layer)
-
-
-def pointwise_weights(layer: Layer) -> dict[str, Array]:
-    """The weights of a layer without a state by the names of its module; none of an activation, a pool."""
-    if isinstance(layer, Dense):
-        return {"weight": np.ascontiguousarray(layer.W.T), "bias": layer.b}
+        return {f"{inside}weight": layer.W.T, f"{inside}bias": layer.b}
+    if isinstance(layer, Conv1d):
+        return {"weight": layer.W.transpose(2, 1, 0), "bias": layer.b}
+    if isinstance(layer, BatchNorm):
+        running = {"running_mean": layer.mean, "running_var": layer.variance}
+        return {"weight": layer.gain, "bias": layer.bias, **running}
+    if isinstance(layer, Attention):
+        own = {ATTENTION[name]: array for name, array in layer.parameters.items()}
+        return {name: array if name == "query.bias" else np.atleast_2d(array.T) for name, array in own.items()}
     if isinstance(layer, Embedding):
         return {"weight": layer.W}
     if isinstance(layer, LayerNorm):

@@ -15,10 +15,10 @@ import numpy as np
 
 from elman.checks import Array, FormatError
 from elman.interop.arrays import from_arrays
-from elman.interop.chain import dense
+from elman.interop.chain import dense, grouped
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.files import named, refused
-from elman.layers import Dropout, Embedding, Layer, LayerNorm, Recurrent
+from elman.layers import Attention, BatchNorm, Dropout, Embedding, Layer, LayerNorm, Recurrent
 
 _RECURRENT = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+)(?:_reverse)?)?")
 _LEARNED = re.compile(r"[hc]0(_reverse)?")  # states before the first step, which `to_torch` keeps beside the weights
@@ -33,7 +33,18 @@ _KINDS: dict[tuple[tuple[str, int], ...], tuple[str, ...]] = {
     (("weight", 2),): ("Embedding", "Linear"),
     (("bias", 1), ("weight", 1)): ("LayerNorm",),
     (("weight", 1),): (SCALE,),
+    (("bias", 1), ("weight", 3)): ("Conv1d",),
+    (("weight", 3),): ("Conv1d",),
+    (("bias", 1), ("running_mean", 1), ("running_var", 1), ("weight", 1)): ("BatchNorm",),
+    (("running_mean", 1), ("running_var", 1)): ("BatchNorm",),
 }
+
+#: What else a module is, by one of its arrays.
+_NOT_READ = (
+    ("in_proj_weight", "a MultiheadAttention has, which is not read"),
+    ("q_proj_weight", "a MultiheadAttention has, which is not read"),
+    ("running_mean", "no BatchNorm has"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Module:
     """The weights of one module, under the names of its own state_dict."""
 
     name: str  # in the state_dict it comes of: "encoder.lstm"; "" for a module by itself
-    kind: str  # rnn, gru, lstm, Linear, Embedding, LayerNorm, scale
+    kind: str  # rnn, gru, lstm, Linear, Embedding, LayerNorm, scale, Conv1d, BatchNorm
     arrays: Mapping[str, Array]
     depth: int = 1  # layers one behind the other
 
@@ -53,8 +64,12 @@ class Module:
             hidden = self.arrays.get("weight_hr" + last, self.arrays["weight_hh" + last].T).shape[0]
             directions = 1 + (f"weight_hh{last}_reverse" in self.arrays)
             return self.arrays["weight_ih_l0"].shape[1], hidden * directions
-        rows, columns = self.arrays["weight"].shape[0], self.arrays["weight"].shape[-1]
-        return {"Linear": (columns, rows), "Embedding": (None, columns)}.get(self.kind, (columns, columns))
+        if self.kind == "BatchNorm":
+            return (len(self.arrays["running_mean"]),) * 2
+        weight = self.arrays["weight"]
+        rows, columns = weight.shape[0], weight.shape[min(1, weight.ndim - 1)]
+        known = {"Linear": (columns, rows), "Conv1d": (columns, rows), "Embedding": (None, columns)}
+        return known.get(self.kind, (columns, columns))
 
     def __str__(self) -> str:
         before, behind = self.widths
@@ -82,22 +97,38 @@ class Module:
                 "weights must tell their module, and like= or the module itself must where they do not. Got a vector "
                 "alone, which a LayerNorm without bias, an RMSNorm and a PReLU have."
             )
+        if self.kind == "Conv1d":
+            raise FormatError(
+                "weights must tell their module, and like= or the module itself must where they do not. Got those of a "
+                "Conv1d, whose stride, padding and dilation are in no state_dict."
+            )
         parameters = self.parameters()
-        dtype = str(self.arrays["weight"].dtype)
-        if self.kind == "LayerNorm":
-            size = parameters["gain"].shape[0]
-            return LayerNorm.from_parameters({"size": size, "epsilon": epsilon, "dtype": dtype}, parameters)
         if self.kind == "Linear":
             return dense(**parameters)
-        count, size = parameters["W"].shape
-        return Embedding.from_parameters({"count": count, "size": size, "dtype": dtype}, parameters)
+        dtype = str(next(iter(self.arrays.values())).dtype)
+        if self.kind == "Embedding":
+            count, size = parameters["W"].shape
+            return Embedding.from_parameters({"count": count, "size": size, "dtype": dtype}, parameters)
+        config = {"size": len(parameters["gain"]), "epsilon": epsilon, "dtype": dtype}
+        if self.kind == "LayerNorm":
+            return LayerNorm.from_parameters(config, parameters)
+        return BatchNorm.from_parameters({**config, "momentum": 0.1}, parameters)
 
-    def parameters(self) -> dict[str, Array]:
-        """The arrays of a module that is not recurrent as the parameters of its layer; a bias left out is 0."""
+    def parameters(self, features: int | None = None) -> dict[str, Array]:
+        """The arrays of a module that is not recurrent as the parameters of its layer; a bias left out is 0.
+
+        `features` are those that come in; more than the weights of a Conv1d have say that it is in groups.
+        """
+        if self.kind == "BatchNorm":
+            mean = self.arrays["running_mean"]
+            gain, bias = self.arrays.get("weight", np.ones_like(mean)), self.arrays.get("bias", np.zeros_like(mean))
+            return {"gain": gain, "bias": bias, "mean": mean, "variance": self.arrays["running_var"]}
         weight = self.arrays["weight"]
         if self.kind == "Embedding":
             return {"W": weight}
         bias = self.arrays.get("bias", np.zeros(weight.shape[:1], weight.dtype))
+        if self.kind == "Conv1d":
+            return {"W": grouped(weight.transpose(2, 1, 0), features or weight.shape[1]), "b": bias}
         return {"W": weight.T, "b": bias} if self.kind == "Linear" else {"gain": weight, "bias": bias}
 
     def recurrent(self, k: int, options: Mapping[str, Any]) -> Recurrent:
@@ -112,6 +143,18 @@ class Module:
         if not set(learned) <= set(made.parameters):
             raise FormatError(f"learned states must be those of {layer.cell!r}. Got {', '.join(learned)}.")
         return made
+
+
+#: The parameters of an attention, and the weights of a query, a memory and a score, each a Linear.
+ATTENTION = {"Wq": "query.weight", "b": "query.bias", "Wm": "memory.weight", "v": "score.weight"}
+
+
+def own_parameters(kind: type[Layer], arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The parameters of a layer from the weights of the module that `to_torch` makes of it."""
+    if kind is not Attention:
+        return Module("", kind.__name__, arrays).parameters() if arrays else {}
+    given = {name: arrays[its] for name, its in ATTENTION.items() if its in arrays}
+    return {name: array[0] if name == "v" else array.T for name, array in given.items()}
 
 
 def modules_of(weights: Mapping[str, Array]) -> tuple[list[tuple[Module, ...]], bool]:
@@ -141,12 +184,13 @@ def _read(name: str, arrays: dict[str, Array]) -> tuple[Module, ...]:
     key = tuple(sorted((own, array.ndim) for own, array in arrays.items()))
     if key not in _KINDS:
         got = ", ".join(f"{own} {array.shape}" for own, array in arrays.items())
-        if "weight" in arrays and arrays["weight"].ndim > 2:
-            got += ", as a convolution has, which is not read"
+        images = "weight" in arrays and arrays["weight"].ndim > 3
+        what = ["a convolution over images has"] if images else [w for n, w in _NOT_READ if n in arrays]
+        got += f", as {what[0]}" if what else ""
         raise refused(
             name or "its names",
             "what stands there",
-            "the weights of an RNN, LSTM, GRU, Linear, Embedding (no bias) or LayerNorm (weight and bias)",
+            "the weights of an RNN, LSTM, GRU, Linear, Embedding (no bias), LayerNorm (both), Conv1d or BatchNorm",
             got,
         )
     return tuple(Module(name, kind, arrays) for kind in _KINDS[key])

@@ -2,89 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from elman.cells import Activation
-from elman.checks import Array, FormatError, show
+from elman.checks import FormatError, show
+from elman.interop.chain import nodes_of
 from elman.interop.files import named
-from elman.interop.pytorch import modules as own
-from elman.interop.pytorch.state import learned_states, pointwise_weights, recurrent_weights
+from elman.interop.pytorch import parts
+from elman.interop.pytorch.modules import Flow, TorchNetwork
+from elman.interop.pytorch.state import children_of, learned_states, state_dict
 from elman.layers import (
     GRU,
+    LAYERS,
     LSTM,
     RNN,
     Activate,
+    Bidirectional,
     Dense,
     Dropout,
     Embedding,
-    LastStep,
-    LastSteps,
     Layer,
     LayerNorm,
-    Masking,
-    MaxOverTime,
-    MeanOverTime,
-    MergeDirections,
     Recurrent,
-    Reverse,
 )
+from elman.layers.nesting import every_layer
+from elman.network import Network
+from elman.options import defaults
 
 
-def write(layers: Sequence[Layer]) -> own.TorchNetwork:
+def write(net: Layer) -> TorchNetwork:
     """A module for each layer; it starts in evaluation, as a network of elman is outside of training."""
-    modules = []
-    for i, layer in enumerate(layers):
-        with named(f"layer {i}, {type(layer).__name__}"):
+    made, tensors = TorchNetwork(), {name: torch.tensor(array) for name, array in state_dict(net).items()}
+    for place, layer in children_of(net):
+        with named(f"layer {place}, {type(layer).__name__}"):
             if type(layer) not in _WRITERS:
                 raise FormatError(f"it must be a layer that PyTorch can hold. Got {show(layer)}.")
-            modules.append(_WRITERS[type(layer)](layer))
-    return own.TorchNetwork(*modules).eval()
-
-
-def _module(cls: Callable[..., Any], arrays: Mapping[str, Array], *args: Any, **kwargs: Any) -> Any:
-    """A module with copies of these weights. None are drawn before: PyTorch's generator stays as it was."""
-    tensors = {name: torch.tensor(array) for name, array in arrays.items()}
-    module = cls(*args, **kwargs, device="meta", dtype=next(iter(tensors.values())).dtype)
-    module.load_state_dict(tensors, assign=True)
-    return module
+            *path, name = place.split(".")
+            parent: nn.Module = made
+            for step in path:
+                if not hasattr(parent, step):
+                    parent.add_module(step, nn.Module())
+                parent = parent.get_submodule(step)
+            if hasattr(parent, name):
+                raise FormatError(f"a node must have a name that an attribute of a module can have. Got {name!r}.")
+            parent.add_module(name, _WRITERS[type(layer)](layer))
+    network, nodes, outputs = nodes_of(net, spelled=False)
+    if not all(inside.graph.is_list for inside in every_layer(network) if isinstance(inside, Network)):
+        gives = dict(zip([network.names[i] for i in network.graph.outputs], outputs, strict=True))
+        made.flow = Flow(
+            network.inputs,
+            tuple(node.place for node in nodes),
+            tuple(node.reads for node in nodes),
+            tuple(node.start for node in nodes),
+            gives,
+            network.graph.named,
+        )
+    # They were made without weights, so that PyTorch's generator stays as it was.
+    made.load_state_dict(tensors, assign=True)
+    return made.eval()
 
 
 def _recurrent(layer: Recurrent) -> nn.Module:
-    weights = recurrent_weights(layer)
     options: dict[str, Any] = {"nonlinearity": layer.config["activation"]} if isinstance(layer, RNN) else {}
     if layer.cell.projection is not None:
         options["proj_size"] = layer.cell.projection
-    module = _module(
-        {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)],
-        weights,
-        layer.input_size,
-        layer.hidden_size,
-        batch_first=True,
-        bidirectional=layer.bidirectional,
-        **options,
-    )
+    cls: Any = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]
+    sizes = layer.input_size, layer.hidden_size
+    module = cls(*sizes, batch_first=True, bidirectional=layer.bidirectional, device="meta", **options)
     for name, array in learned_states(layer).items():
-        module.register_parameter(name, nn.Parameter(torch.tensor(array)))
+        module.register_parameter(name, nn.Parameter(torch.empty(array.shape, device="meta")))
+    return module
+
+
+def _both(layer: Bidirectional) -> nn.Module:
+    module = parts.Bidirectional(merge=layer.merge)
+    module.first, module.second = _recurrent(layer.first), _recurrent(layer.second)
     return module
 
 
 def _dense(layer: Dense) -> nn.Module:
-    linear = _module(nn.Linear, pointwise_weights(layer), layer.input_size, layer.output_size)
-    if layer.activation.name == "identity":
-        return linear
-    return nn.Sequential(linear, _activation(layer.activation))
+    linear = nn.Linear(layer.input_size or 0, layer.output_size or 0, device="meta")
+    return linear if layer.activation.name == "identity" else nn.Sequential(linear, _activation(layer.activation))
 
 
-def _embedding(layer: Embedding) -> nn.Module:
-    return _module(nn.Embedding, pointwise_weights(layer), layer.count, layer.output_size)
-
-
-def _layer_norm(layer: LayerNorm) -> nn.Module:
-    return _module(nn.LayerNorm, pointwise_weights(layer), layer.input_size, layer.epsilon)
+def _own(layer: Layer) -> nn.Module:
+    """The module of the name of a layer, with its options; `act` is the activation of a Conv1d."""
+    names = [name for name in defaults(layer.setup) if name != "dtype"]
+    module: nn.Module = getattr(parts, type(layer).__name__)(**{name: getattr(layer, name) for name in names})
+    if "activation" in names:
+        module.act = _activation(layer.activation)
+    return module
 
 
 _MODULES: dict[str, Callable[..., nn.Module]] = {
@@ -114,23 +125,18 @@ def _activation(activation: str | Activation) -> nn.Module:
         return _MODULES[activation]()
     if activation == Activation("hard_sigmoid", alpha=1 / 6, beta=0.5):
         return nn.Hardsigmoid()
-    if activation.name in own.FUNCTIONS:
-        return own.Activation(activation.name, **activation.parameters)
+    if activation.name in parts.FUNCTIONS:
+        return parts.Activation(activation.name, **activation.parameters)
     return _MODULES[activation.name](**activation.parameters)
 
 
 _WRITERS: dict[type[Any], Callable[[Any], nn.Module]] = {
+    **{kind: _own for name, kind in LAYERS.items() if isinstance(getattr(parts, name, None), type)},
     **dict.fromkeys((RNN, GRU, LSTM), _recurrent),
+    Bidirectional: _both,
     Dense: _dense,
-    Embedding: _embedding,
-    LayerNorm: _layer_norm,
-    Dropout: lambda layer: (own.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
+    Embedding: lambda layer: nn.Embedding(layer.count, layer.output_size, device="meta"),
+    LayerNorm: lambda layer: nn.LayerNorm(layer.input_size, layer.epsilon, device="meta"),
+    Dropout: lambda layer: (parts.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
     Activate: lambda layer: _activation(layer.activation),
-    LastStep: lambda layer: own.LastStep(layer.bidirectional),
-    LastSteps: lambda layer: own.LastSteps(layer.input_size, layer.count),
-    MeanOverTime: lambda layer: own.MeanOverTime(),
-    MaxOverTime: lambda layer: own.MaxOverTime(),
-    Reverse: lambda layer: own.Reverse(),
-    Masking: lambda layer: own.Masking(layer.value),
-    MergeDirections: lambda layer: own.MergeDirections(layer.mode),
 }
