@@ -95,11 +95,6 @@ def _no_number(name: str, array: Array) -> str:
     return ""
 
 
-def integer_array(name: str, value: Any, count: int) -> Array:
-    """`value` as int64 indices from 0 to `count` - 1."""
-    return indices(name, whole_numbers(name, value), count, lambda index: place(name, index))
-
-
 def whole_numbers(name: str, value: Any) -> Array:
     """`value` as an array of integers, in their own dtype."""
     array = number_array(name, value)
@@ -260,13 +255,11 @@ def first(wrong: Array) -> tuple[int, ...]:
 def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
     """Refuses an array whose shape fits none of `allowed`; words in them stand for any size."""
     got = array.shape
+    if got in allowed:  # the quick way
+        return
     for want in allowed:
-        if len(got) == len(want):
-            for size, wanted in zip(got, want, strict=True):
-                if size != wanted and not isinstance(wanted, str):
-                    break
-            else:
-                return
+        if len(got) == len(want) and all(n == m or isinstance(m, str) for n, m in zip(got, want, strict=True)):
+            return
     options = " or ".join(listed(want) for want in allowed)
     raise ShapeError(f"{name} must have shape {options}. Got {got}.")
 

@@ -17,6 +17,7 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -144,7 +145,8 @@ def _replace(targets: Mapping[str, bytes]) -> None:
         for target, content in targets.items():
             with _about(target):
                 written[target] = stack.enter_context(_written(target, content))
-        before = {target: _content(target) for target in targets} if len(targets) > 1 else {}
+        several = targets if len(targets) > 1 else ()
+        before = {target: Path(target).read_bytes() if os.path.exists(target) else None for target in several}
         try:
             for target, temporary in written.items():
                 os.replace(temporary, target)
@@ -169,13 +171,6 @@ def _about(target: str, within: str = "") -> Iterator[None]:
         if error.errno is not None and error.filename2 is None and str(error.filename).startswith(within):
             error.filename = target
         raise
-
-
-def _content(path: str) -> bytes | None:
-    if not os.path.exists(path):
-        return None
-    with open(path, "rb") as file:
-        return file.read()
 
 
 @contextlib.contextmanager

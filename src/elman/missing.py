@@ -9,6 +9,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.cell import Arrays
+from elman.cells.stepping import PlainStepper
 from elman.checks import Array
 
 
@@ -26,15 +27,15 @@ def refuse_missing(x: Array, names: tuple[str, ...]) -> None:
         raise ValueError(f"x must hold no NaN, with missing='raise'. Got one at {at}.")
 
 
-class LastValues:
-    """Puts the last value of a feature in the place of a missing one: an `elman.cells.stepping.Stepper`.
+class LastValues(PlainStepper):
+    """Puts the last value of a feature in the place of a missing one.
 
     Its state is the last value of each feature, (batch, features); NaN where there was none.
     """
 
     def __init__(self, batch: int | None, width: int, dtype: Any) -> None:
         self._outer = () if batch is None else (batch,)
-        self._last = np.full((batch or 1, width), np.nan, dtype)
+        self._state = (np.full((batch or 1, width), np.nan, dtype),)
 
     @staticmethod
     def first(width: int, dtype: Any) -> Arrays:
@@ -43,18 +44,20 @@ class LastValues:
 
     def step(self, x: Array, out: Array | None = None) -> Array:
         """x (I,) or (B, I) with its missing values filled."""
-        self._last = self._filled(x.reshape(self._last.shape)[:, None], axes(len(self._outer), 0))[:, 0]
-        return np.array(self._last).reshape(x.shape)
+        filled = self._filled(x.reshape(self._state[0].shape)[:, None], axes(len(self._outer), 0))[:, 0]
+        self._state = (filled,)
+        return np.array(filled).reshape(x.shape)
 
     def run(self, x: Array) -> Array:
         """x (T, I) or (B, T, I) with its missing values filled."""
-        filled = self._filled(x.reshape(len(self._last), -1, x.shape[-1]), axes(len(self._outer), 1))
-        self._last = filled[:, -1].copy()
+        rows = x.reshape(len(self._state[0]), -1, x.shape[-1])
+        filled = self._filled(rows, axes(len(self._outer), 1))
+        self._state = (filled[:, -1].copy(),)
         return filled.reshape(x.shape)
 
     def _filled(self, x: Array, names: tuple[str, ...]) -> Array:
         """x (B, T, I) filled, from the values before it on."""
-        with_last = np.concatenate([self._last[:, None], x], axis=1)
+        with_last = np.concatenate([self._state[0][:, None], x], axis=1)
         seen = np.where(np.isnan(with_last), 0, np.arange(with_last.shape[1])[:, None])
         filled = np.take_along_axis(with_last, np.maximum.accumulate(seen, axis=1), axis=1)[:, 1:]
         missing = np.isnan(filled)
@@ -63,18 +66,3 @@ class LastValues:
             where = checks.place("x", checks.first(missing.reshape(shape)), names)
             raise ValueError(f"x must have a value of each feature before one is missing. Got NaN at {where}.")
         return np.ascontiguousarray(filled)
-
-    def state(self, rows: Array | None = None) -> Arrays:
-        """The last values, copied."""
-        return (np.array(self._last if rows is None else self._last[rows]),)
-
-    def set_state(self, *state: Array, rows: Array | None = None) -> None:
-        """Takes over last values; one row stands for every row."""
-        if rows is None:
-            self._last = np.array(np.broadcast_to(state[0], self._last.shape))
-        else:
-            self._last[rows] = state[0]
-
-    def assign(self, other: LastValues, /) -> None:
-        """Takes over the last values of another one."""
-        (self._last,) = other.state()

@@ -32,13 +32,10 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
 
 
 def network_entry(net: Layer) -> Any:
-    """A network in a description, beside which its tensors stand; refuses what would not come back as it is."""
-    _check_kinds(net)
-    return describe_config(net)
+    """A network in a description, beside which its tensors stand; refuses what would not come back as it is.
 
-
-def _check_kinds(net: Layer) -> None:
-    """Refuses what `load` would not bring back as it is; a network of one's own is loaded as a `Network`."""
+    A network of one's own is loaded as a `Network`.
+    """
     for layer in every_layer(net):
         kind = LAYERS["Network"] if layer is net else type(layer)
         if LAYERS.get(kind.__name__) is kind and not computes_otherwise(layer):
@@ -53,6 +50,7 @@ def _check_kinds(net: Layer) -> None:
         if lost:
             must = f"{kind.__name__} must set in setup all that it keeps, of its options alone"
             raise FormatError(f"{must}. Got {', '.join(lost)} from elsewhere.")
+    return describe_config(net)
 
 
 def describe_config(net: Layer) -> Any:
@@ -79,24 +77,16 @@ def load(
 
 def own_parts(cells: Any, layers: Any) -> tuple[Mapping[str, Cell], dict[str, type[Layer]]]:
     """The cells of one's own, and all classes of layers, by the names that files call them."""
-    return _read_cells({} if cells is None else cells), _read_kinds(layers)
-
-
-def _read_cells(cells: Any) -> Mapping[str, Cell]:
+    cells = {} if cells is None else cells
     if not isinstance(cells, Mapping) or not all(isinstance(cell, Cell) for cell in cells.values()):
         raise TypeError(f"cells must be a mapping of names to cells, elman.Cell. Got {show(cells)}.")
-    return cells
-
-
-def _read_kinds(layers: Any) -> dict[str, type[Layer]]:
-    """The classes of layers by their names: those of the library, and one's own."""
     own = list(layers) if isinstance(layers, (list, tuple, set)) else [layers]
     for kind in own:
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise TypeError(f"layers must be a list of classes of layers. Got {show(layers)}.")
         if LAYERS.get(kind.__name__, kind) is not kind:
             raise ValueError(f"a layer of one's own must have a name that elman has not. Got {kind.__name__!r}.")
-    return {**LAYERS, **{kind.__name__: kind for kind in own}}
+    return cells, {**LAYERS, **{kind.__name__: kind for kind in own}}
 
 
 def read_file(path: Any) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ time.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -299,14 +300,13 @@ class Stream:
     def _read(self, x: Any, middle: tuple[str, ...], name: str, width: int | None, count: int | None) -> Array:
         """One input as rows, (batch, ..., features), or without batch."""
         if count is not None:
-            tokens = checks.integer_array(name, x, count)
+            numbers = checks.whole_numbers(name, x)
+            tokens = checks.indices(name, numbers, count, functools.partial(checks.place, name))
             checks.shape(name, tokens, (*self._outer, *middle))
             return tokens
         names = axes(len(self._outer), len(middle))
         array = checks.real_array(name, x, self._packed.net.dtype, names)
-        wanted = (*self._outer, *middle, "features" if width is None else width)
-        if array.shape != wanted:
-            checks.shape(name, array, wanted)
+        checks.shape(name, array, (*self._outer, *middle, "features" if width is None else width))
         if self._missing == "raise":
             refuse_missing(array, names)
         return np.ascontiguousarray(array)

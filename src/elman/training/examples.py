@@ -112,22 +112,22 @@ def read_examples(
     classes = _by_output("class_weight", class_weight, outputs)
     targets = []
     for name, (layout, width) in zip(outputs, _output_layouts(net, inputs), strict=True):
-        with _named(name):
+        with told(f"output {name!r}: " if name else ""):
             given = (ys[name], masks[name], weights[name], classes[name])
             targets.append(_read_target(layout, width, losses[name], net.dtype, *given))
     return Examples(inputs, tuple(targets))
 
 
 @contextmanager
-def _named(output: str) -> Iterator[None]:
-    """Errors of an output with its name, where it has one."""
+def told(what: str) -> Iterator[None]:
+    """Errors of what is read here, with words before them that tell it, if there are any."""
     try:
         yield
     except (ValueError, TypeError) as error:
-        if not output:
+        if not what:
             raise
         kind = type(error) if type(error) in (TypeError, ShapeError, checks.DtypeError) else ValueError
-        raise kind(f"output {output!r}: {error}") from None
+        raise kind(f"{what}{error}") from None
 
 
 def _read_target(

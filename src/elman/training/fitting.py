@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.checks import DtypeError, ShapeError
 from elman.files import check_path, checksum
 from elman.layers import Layer
 from elman.layers.nesting import flat_nodes
@@ -18,7 +17,7 @@ from elman.network import Network
 from elman.packed import check_steps
 from elman.sequences import Sequences
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
-from elman.training.examples import Examples, Losses, read_examples, read_losses
+from elman.training.examples import Examples, Losses, read_examples, read_losses, told
 from elman.training.history import Epoch, History, Log
 from elman.training.losses import Loss
 from elman.training.optimizers import Optimizer, as_optimizer
@@ -249,8 +248,5 @@ def _read_validation(net: Layer, value: Any, losses: Losses) -> Examples | None:
             f"validation must be (x, y), (x, y, lengths) or (x, y, lengths, mask). Got {checks.describe(value)}."
         )
     x, y, lengths, mask = (*value, None, None)[:4]
-    try:
+    with told("validation "):
         return read_examples(net, x, y, lengths, losses, mask=mask)
-    except (ValueError, TypeError) as error:
-        kind = type(error) if type(error) in (TypeError, ShapeError, DtypeError) else ValueError
-        raise kind(f"validation {error}") from None
