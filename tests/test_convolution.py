@@ -89,6 +89,23 @@ def test_ragged_is_alone_and_padding_is_not_read(seed):
         np.testing.assert_allclose(g, summed[name], atol=1e-12)
 
 
+def test_windows_in_blocks(monkeypatch):
+    """Long sequences go in parts: the same bits out, the same gradients."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(3, 50, 3))
+    for options in ({"padding": "causal"}, {"stride": 2}):
+        layer = elman.Conv1d(3, 4, 5, activation="tanh", dtype="float64", seed=0, **options)
+        found = []
+        for block in (1 << 22, 60):
+            monkeypatch.setattr("elman.layers.convolution.BLOCK", block)
+            y, _, tape = layer.forward(x)
+            found.append((y, *layer.backward(tape, np.cos(y))))
+        np.testing.assert_array_equal(found[0][0], found[1][0])
+        np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-12)
+        for name, gradient in found[0][3].items():
+            np.testing.assert_allclose(gradient, found[1][3][name], atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_causal_convolution_streams(dtype):
     rng = np.random.default_rng(3)

@@ -63,6 +63,7 @@ class PlainPacked:
     output_size: int
     widths: tuple[int, ...]  # of the states
     dtype: np.dtype[Any] | None  # of x and y; None: that of each x, with states of any
+    chunk: Callable[[Array, Arrays], tuple[Array, Arrays]] | None = None  # the same of many steps, x (B, T, I)
 
     def stream(self, batch: int | None = None) -> PlainStepper:
         return PlainStepper(self, batch)
@@ -99,9 +100,12 @@ class PlainStepper:
             return NotImplemented
         before = after = self._state
         rows = x if self._outer else x[None]
-        y = np.empty((len(rows), steps, self._packed.output_size), x.dtype)
-        for t in range(steps):
-            y[:, t], after = self._next(rows[:, t], after)
+        if self._packed.chunk is not None:
+            y, after = self._packed.chunk(rows, before)
+        else:
+            y = np.empty((len(rows), steps, self._packed.output_size), x.dtype)
+            for t in range(steps):
+                y[:, t], after = self._next(rows[:, t], after)
         self._commit(before, after)
         return y if self._outer else y[0]
 

@@ -23,6 +23,8 @@ from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.layers.windows import Padding, Windows, read_padding
 from elman.sequences import Sequences
 
+BLOCK = 1 << 22  #: so many numbers of windows are written out at once
+
 
 class Conv1d(Layer):
     """Each output step is an activation of a product with `width` input steps (LeCun et al. 1989).
@@ -118,31 +120,33 @@ class Conv1d(Layer):
         # The steps of all sequences, those of their states, and one of 0 for what there is not.
         rows = np.concatenate([x.values, *[part.reshape(-1, size) for part in before], np.zeros((1, size), self.dtype)])
         under = _rows(x, taps.sequences, taps.steps, count)  # (M, width)
-        windows = rows[under].reshape(len(under), -1)  # (M, width x input)
-        y = Conv1d._product(self)(windows)  # (M, output)
+        product = Conv1d._product(self)
+        parts = [product(rows[some].reshape(len(some), -1)) for some in _blocks(under, size)]
+        y = parts[0] if len(parts) == 1 else np.concatenate(parts)  # (M, output)
         last = None
         if count:
             steps = x.lengths[:, None] + np.arange(-count, 0)
             last = _rows(x, np.arange(x.layout.count), steps, count)  # (B, count)
         end = None if last is None else (rows[last].reshape(len(last), -1),)
-        kept = (len(rows), len(x.values), under, last, windows, self._parameters["W"].copy(), y) if keep else None
+        kept = (rows, len(x.values), under, last, self._parameters["W"].copy(), y) if keep else None
         return Sequences(y, taps.layout), end, kept
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        count, real, under, last, windows, W, y = kept
-        width, size, _ = W.shape
-        flat = W.reshape(width * size, -1)
-        dwindows, dW, db = engine.dense_derivative(
-            windows, flat, y, np.ascontiguousarray(dy, self.dtype), self.activation
-        )
-        drows = np.zeros((count, size), self.dtype)
-        for k in range(width):  # among the windows no step is twice at one place, but for that of 0
-            drows[under[:, k]] += dwindows[:, k * size : (k + 1) * size]
-        if last is None:
-            return drows[:real], None, {"W": dW.reshape(W.shape), "b": db}
-        if dstate is not None:
+        rows, real, under, last, W, y = kept
+        dy, size = np.ascontiguousarray(dy, self.dtype), W.shape[1]
+        drows, dW, db, first = np.zeros_like(rows), np.zeros_like(W), np.zeros_like(W[0, 0]), 0
+        for some in _blocks(under, size):
+            part, windows = slice(first, first + len(some)), rows[some].reshape(len(some), -1)
+            dwindows, *dweights = engine.dense_derivative(
+                windows, W.reshape(-1, W.shape[2]), y[part], dy[part], self.activation
+            )
+            for k in range(len(W)):  # among the windows no step is twice at one place, but for that of 0
+                drows[some[:, k]] += dwindows[:, k * size : (k + 1) * size]
+            first, dW, db = part.stop, dW + dweights[0].reshape(W.shape), db + dweights[1]
+        if last is not None and dstate is not None:
             drows[last] += dstate[0].reshape(*last.shape, size)
-        return drows[:real], (drows[real:-1].reshape(len(last), -1),), {"W": dW.reshape(W.shape), "b": db}
+        dstart = None if last is None else (drows[real:-1].reshape(len(last), -1),)
+        return drows[:real], dstart, {"W": dW, "b": db}
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         return self._next(Conv1d._product(self), x, state)
@@ -152,7 +156,8 @@ class Conv1d(Layer):
         if not self.stateful:
             return product
         sizes = self.input_size or 0, self.output_size or 0, tuple(self._states.values())
-        return stepping.PlainPacked(functools.partial(self._next, product), *sizes, self.dtype)
+        one, many = (functools.partial(function, product) for function in (self._next, self._chunk))
+        return stepping.PlainPacked(one, *sizes, self.dtype, many)
 
     def _product(self) -> Callable[[Array], Array]:
         """The activation of the product with windows (..., width x input)."""
@@ -164,6 +169,19 @@ class Conv1d(Layer):
             return product(x), ()
         steps = np.concatenate([state[0], x], axis=1).reshape(len(x), self._windows.span, -1)
         return product(steps[:, :: self.dilation].reshape(len(x), -1)), (steps[:, 1:].reshape(len(x), -1),)
+
+    def _chunk(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        """So many steps at once, x (B, T, input)."""
+        steps = np.concatenate([state[0].reshape(len(x), -1, x.shape[2]), x], axis=1)
+        windows = np.lib.stride_tricks.sliding_window_view(steps, self._windows.span, axis=1)[..., :: self.dilation]
+        y = product(np.ascontiguousarray(windows.swapaxes(2, 3)).reshape(*x.shape[:2], -1))
+        return y, (steps[:, x.shape[1] :].reshape(len(x), -1),)
+
+
+def _blocks(under: Array, size: int) -> list[Array]:
+    """Windows in parts, of which each takes little memory where its steps are written out."""
+    count = max(1, BLOCK // (under.shape[1] * size))
+    return [under[i : i + count] for i in range(0, len(under), count)]
 
 
 def _rows(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
