@@ -85,6 +85,19 @@ def changed_header(path, change):
     path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
+def test_two_directions_are_told_with_their_layers_and_states(tmp_path):
+    unlike = elman.Bidirectional(elman.LSTM(3, 4), elman.GRU(3, 5))
+    alike = elman.Bidirectional(elman.LSTM(9, 4, layer_norm=True), elman.LSTM(9, 4, layer_norm=True), "sum")
+    elman.Network([unlike, alike]).save(tmp_path / "net")
+    report = elman.inspect(tmp_path / "net")
+    assert report.states == ("0.h (4,)", "0.c (4,)", "0.h_reverse (5,)", "1.h (2, 4)", "1.c (2, 4)")
+    assert [(layer.gates, layer.code) for layer in report.layers] == [
+        ((), elman.engine.runner(unlike.first.cell)),
+        (("i", "f", "g", "o"), "plain equations"),
+    ]
+    assert "first=LSTM(input_size=3, hidden_size=4, bidirectional=False), second=GRU(" in str(report)
+
+
 def test_a_file_of_another_elman_is_said_to_be_one(tmp_path):
     path = tmp_path / "net.safetensors"
     stack().save(path)

@@ -17,6 +17,7 @@ from elman.interop.conventions import CONVENTIONS
 from elman.interop.formats import Format, Where
 from elman.interop.outlines import Outline, outline_of
 from elman.layers import Layer, Recurrent
+from elman.layers.directions import Directed
 from elman.layers.nesting import flat_layers, placed_layers
 from elman.network import Network
 
@@ -33,8 +34,16 @@ class LayerReport:
     code: str  #: what runs a recurrent layer: "compiled kernel" or "plain equations"
 
     def __str__(self) -> str:
-        told = [f"{key}={value!r}" for key, value in self.config.items() if key != "dtype"]
-        return f"{self.layer}({', '.join(told)})"
+        return _told(self.layer, self.config)
+
+
+def _told(kind: str, config: Mapping[str, Any]) -> str:
+    """A layer in words, and those among its options."""
+    options = {key: value for key, value in config.items() if key not in ("dtype", "type")}
+    words = {
+        key: _told(v["type"], v) if isinstance(v, Mapping) and "type" in v else repr(v) for key, v in options.items()
+    }
+    return f"{kind}({', '.join(f'{key}={word}' for key, word in words.items())})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,13 +149,15 @@ def not_finite(net: Network) -> dict[str, str]:
 
 
 def _layer_report(layer: Layer, form: Format) -> LayerReport:
+    parts = [*layer.directions.values()] if isinstance(layer, Directed) else []
+    gates = {_gates(part, form) for part in parts}
     return LayerReport(
         layer=type(layer).__name__,
         config=layer.config,
         parameter_count=layer.parameter_count,
         shapes={name: array.shape for name, array in layer.parameters.items()},
-        gates=_gates(layer, form) if isinstance(layer, Recurrent) else (),
-        code=engine.runner(layer.cell) if isinstance(layer, Recurrent) else "",
+        gates=gates.pop() if len(gates) == 1 else (),
+        code=max([engine.runner(part.cell) for part in parts], default=""),  # "plain equations" where any of both is
     )
 
 
@@ -170,12 +181,17 @@ def _cannot_stream(net: Network) -> str:
 
 def _states(net: Network) -> tuple[str, ...]:
     """The states of each recurrent layer, with their shapes for one sequence."""
-    return tuple(
-        f"{i if net.graph.is_chain else place}.{name} {(2, width) if layer.bidirectional else (width,)}"
-        for i, (place, layer) in enumerate(placed_layers(net))
-        if isinstance(layer, Recurrent)
-        for name, width in zip(layer.cell.states, layer.cell.widths(layer.hidden_size), strict=True)
-    )
+    found = []
+    for i, (place, layer) in enumerate(placed_layers(net)):
+        if isinstance(layer, Directed):
+            parts = [part.states() for part in layer.directions.values()]
+            alike = len(parts) == 2 and [*parts[0].values()] == [*parts[1].values()]
+            shapes = {
+                name: (2, width) if alike else (width,)
+                for name, width in (parts[0] if alike else layer.states()).items()
+            }
+            found += [f"{i if net.graph.is_chain else place}.{name} {shape}" for name, shape in shapes.items()]
+    return tuple(found)
 
 
 def _listed(contents: tuple[str, ...], most: int = 40) -> list[str]:
