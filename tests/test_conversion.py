@@ -15,6 +15,7 @@ pytest.importorskip("typer")
 from typer.testing import CliRunner
 
 import elman
+from c_programs import CC
 from elman import to_rtneural
 from elman.cli.app import app
 from elman.interop import conversion, formats, peers
@@ -357,3 +358,32 @@ def test_a_link_and_the_mode_of_a_target_stay(tmp_path):
             convert(tmp_path / "net.safetensors", wrong)
         with pytest.raises((TypeError, OSError), match="must "):
             convert(wrong, tmp_path / "x.json")
+
+
+def branching(streams=True):
+    """Several inputs and outputs, a mask, steps that are not enough for a window, a node that starts from another."""
+    nodes = {
+        "word": (elman.Embedding(5, 3, seed=0), "words"),
+        "known": elman.Masking(-1.0) if not streams else elman.Scale(3, 0.5, 2.0),
+        "rnn": elman.LSTM(3, 4, seed=1),
+        "both": (elman.Concatenate(), "rnn", "store"),
+        "out": elman.Dense(6, 2, seed=2),
+        "last": (elman.MaxOverTime(), "rnn"),
+    }
+    if not streams:
+        nodes["next"] = elman.Node(elman.LSTM(2, 4, seed=3), "series", state="rnn")
+        nodes["few"] = (elman.Conv1d(4, 2, 9, padding="valid", seed=4), "next")
+    return elman.Network(nodes, outputs=("out", "last") if streams else ("out", "last", "few"))
+
+
+@pytest.mark.parametrize("streams", [True, False])
+def test_graphs(streams, tmp_path):
+    branching(streams).save(tmp_path / "net.safetensors")
+    for _ in range(2):
+        done = convert(tmp_path / "net.safetensors", tmp_path / "again.safetensors")
+        assert done.checks[0].difference == 0
+    if streams and CC is not None:
+        done = convert(tmp_path / "net.safetensors", tmp_path / "net.c")
+        assert [check.difference is None for check in done.checks] == [True, False]
+        assert done.checks[1].difference < 1e-5
+        assert "x_store" in (tmp_path / "net.h").read_text()

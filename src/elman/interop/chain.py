@@ -17,11 +17,7 @@ from elman.layers import (
     Attention,
     Dense,
     Dropout,
-    LastStep,
-    LastSteps,
     Layer,
-    MaxOverTime,
-    MeanOverTime,
     Recurrent,
     Repeat,
     Scale,
@@ -80,10 +76,6 @@ def row_of(table: Mapping[type[Layer], T], layer: Layer) -> T | None:
     )
 
 
-#: From a sequence to one vector.
-POOLS = (LastStep, LastSteps, MaxOverTime, MeanOverTime)
-
-
 def sequence_inputs(net: Network) -> set[str]:
     """The inputs that must have an axis of time, where a format wants to know.
 
@@ -99,7 +91,7 @@ def sequence_inputs(net: Network) -> set[str]:
         open_ones = []
         for node in nodes:
             read = [sources[j] for j in node.reads]
-            pool, over_memory = isinstance(node.layer, POOLS), isinstance(node.layer, Attention)
+            pool, over_memory = node.layer.pools, isinstance(node.layer, Attention)
             if isinstance(node.layer, Repeat):
                 vectors |= read[0] or set()
                 sources.append(None)

@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import Array, FormatError, shorten
+from elman.checks import Array, FormatError, ShapeError, shorten
 from elman.files import check_path, folder_beside, path_text, replace_all
 from elman.interop import formats
-from elman.interop.chain import dtype_of, layers_of
+from elman.interop.chain import dtype_of, input_widths, sequence_inputs
 from elman.interop.formats import Format, Where
 from elman.interop.inspection import not_finite
 from elman.interop.peers import PeerUnavailable, peer_of
-from elman.layers import Embedding, Masking
+from elman.layers import Layer, Masking
+from elman.layers.nesting import flat_nodes
 from elman.network import Network
 
 _STEPS = (12, 1, 7, 4, 2)  # of the sequences that are run
@@ -139,45 +140,84 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
 
 def _checks(net: Network, source: tuple[Format, Where], target: tuple[Format, Where]) -> list[Check]:
     rng = np.random.default_rng(0)
-    x = _sequences(net, rng)
-    y, state = net(x)
-    checks = [_read_back(net, target, x, y, _like(state, rng))]
+    examples = _examples(net, rng)
+    checks = [_read_back(net, target, _together(examples), rng)]
     for (form, path), side in ((target, "written"), (source, "source")):
-        checks += _by_peer(form, path, side, net, x)
+        checks += _by_peer(form, path, side, net, examples)
     return checks
 
 
-def _sequences(net: Network, rng: np.random.Generator) -> list[Array]:
-    """Random sequences of unequal length, without steps that a mask would drop."""
-    first, *after = layers_of(net)
-    if not isinstance(first, Embedding):
-        return [rng.normal(size=(steps, net.input_size or 4)).astype(dtype_of(net)) for steps in _STEPS]
-    tokens = np.arange(first.count)
-    if after and isinstance(after[0], Masking):
-        tokens = tokens[(after[0].value != first.W).any(axis=1)]
-    return [rng.choice(tokens, size=steps) for steps in _STEPS]
+def _examples(net: Network, rng: np.random.Generator) -> list[Any]:
+    """Random inputs, of unequal length and long enough for the network."""
+    for more in (0, 8, 64, 512):
+        examples = [_example(net, steps + more, rng) for steps in _STEPS]
+        try:
+            net(_together(examples))
+        except ShapeError:
+            if more == 512:
+                raise
+        else:
+            break
+    return examples
 
 
-def _like(state: Any, rng: np.random.Generator) -> Any:
-    """Random numbers in the form of a state."""
-    if isinstance(state, (list, tuple)):
-        return type(state)([_like(part, rng) for part in state])
-    return None if state is None else rng.normal(size=state.shape).astype(state.dtype)
+def _example(net: Network, steps: int, rng: np.random.Generator) -> Any:
+    """A sequence, or several inputs by name: sequences and vectors. No step is one that a mask would drop."""
+    nodes, over_time, found = flat_nodes(net)[0], sequence_inputs(net), {}
+    for i, ((name, _, tokens), width) in enumerate(zip(net.takes, input_widths(net), strict=True)):
+        shape = (steps,) if name in over_time else ()
+        if tokens is None:
+            found[name] = rng.normal(size=(*shape, width or 4)).astype(dtype_of(net))
+            continue
+        known = np.arange(tokens)
+        embedded = {len(net.inputs) + j: node.layer for j, node in enumerate(nodes) if node.reads == (i,)}
+        for node in nodes:
+            if isinstance(node.layer, Masking) and node.reads[0] in embedded:
+                W = embedded[node.reads[0]].parameters["W"][known]
+                known = known[~np.equal(W, node.layer.value).all(axis=1)]
+        found[name] = rng.choice(known, size=shape)
+    return found if len(found) > 1 else next(iter(found.values()))
 
 
-def _read_back(net: Network, target: tuple[Format, Where], x: list[Array], y: list[Array], state: Any) -> Check:
+def _together(examples: list[Any]) -> Any:
+    """Examples as one batch."""
+    if not isinstance(examples[0], dict):
+        return examples
+    return {name: [np.asarray(x[name]) for x in examples] for name in examples[0]}
+
+
+def _random_state(net: Layer, state: Any, rng: np.random.Generator) -> Any:
+    """Random numbers in the form of a state; None for the nodes that start from others."""
+    if isinstance(net, Network):
+        starts = [start for layer, start in zip(net.layers, net.graph.starts, strict=True) if layer.stateful]
+        layers = [layer for layer in net.layers if layer.stateful]
+        each = zip(layers, starts, state, strict=True)
+        return [_random_state(layer, own, rng) if start is None else None for layer, start, own in each]
+    if isinstance(state, tuple):
+        return tuple([_random_state(net, part, rng) for part in state])
+    return rng.normal(size=state.shape).astype(state.dtype)
+
+
+def _values(y: Any) -> list[Array]:
+    """The outputs one by one."""
+    return [one for part in (y.values() if isinstance(y, dict) else [y]) for one in part]
+
+
+def _read_back(net: Network, target: tuple[Format, Where], x: Any, rng: np.random.Generator) -> Check:
     form, path = target
     what, tolerance = "read back by elman", _TOLERANCE[str(dtype_of(net))]
     if form.read is None:
         return Check(what, None, tolerance, f"{form.title} is written only")
     again = form.read_back(path, net) if form.read_back else form.read(path)
-    difference = _difference(again(x)[0], y)
+    y, state = net(x)
+    difference = _difference(_values(again(x)[0]), _values(y))
     if net.stateful:
-        difference = max(difference, _difference(again(x, state)[0], net(x, state)[0]))
+        state = _random_state(net, state, rng)
+        difference = max(difference, _difference(_values(again(x, state)[0]), _values(net(x, state)[0])))
     return Check(what, difference, tolerance, failed=difference > tolerance)
 
 
-def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Array]) -> Iterator[Check]:
+def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Any]) -> Iterator[Check]:
     """The check of one file by its own system; none for elman's own files."""
     if form.name == "elman":
         return

@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array, shorten
-from elman.interop.chain import layers_of
+from elman.interop.chain import sequence_inputs
 from elman.interop.formats import Where
 from elman.interop.onnx.reading.reader import read_onnx
 from elman.interop.pytorch.files import read_weights
 from elman.interop.pytorch.networks import to_torch
-from elman.layers import LastStep
 from elman.network import Network
 
 
@@ -33,13 +32,13 @@ class PeerUnavailable(Exception):  # noqa: N818
 
 @dataclass(frozen=True)
 class Peer:
-    """A system that computes one sequence at a time, (time, features) or (time,) of tokens.
+    """A system that computes one sequence at a time, (time, features) or (time,) of tokens, or several by name.
 
     `run` gives pairs of arrays that must be equal: what the system computes, and what elman does.
     """
 
     name: str
-    run: Callable[[Array], list[tuple[Array, Array]]]
+    run: Callable[[Any], list[tuple[Array, Array]]]
     in_float32: bool = False  #: whether it may compute in float32 what stands in float64
 
 
@@ -126,12 +125,18 @@ def _onnx(path: Where, net: Network) -> Peer:
     reading = read_onnx(path)
     fixed = {axis.role: axis.length for axis in reading.assembly.roots[0].axes or () if isinstance(axis.length, int)}
 
-    def run(x: Array) -> list[tuple[Array, Array]]:
-        x = np.resize(x, (fixed.get("time", len(x)), *x.shape[1:]))
-        batch = np.repeat(x[None], fixed.get("batch", 1), axis=0)
-        y, state = net(batch)
-        feeds = reading.feed(batch, lengths=np.full(len(batch), len(x)))
-        given = {value.name: _fed(value, feeds.get(value.name), len(batch)) for value in session.get_inputs()}
+    def run(x: Any) -> list[tuple[Array, Array]]:
+        several, over_time = x if isinstance(x, dict) else {net.inputs[0]: x}, sequence_inputs(net)
+        count, steps, batch = fixed.get("batch", 1), 1, {}
+        for part, each in several.items():
+            if part in over_time:
+                steps = fixed.get("time", len(each))
+                each = np.resize(each, (steps, *each.shape[1:]))
+            batch[part] = np.repeat(np.asarray(each)[None], count, axis=0)
+        together: Any = batch if len(batch) > 1 else next(iter(batch.values()))
+        y, state = net(together)
+        feeds = reading.feed(together, lengths=np.full(count, steps))
+        given = {value.name: _fed(value, feeds.get(value.name), count) for value in session.get_inputs()}
         outputs = session.run(list(reading.outputs), given)
         return list(zip(outputs, reading.results(y, state).values(), strict=True))
 
@@ -163,18 +168,30 @@ def _c(path: Where, net: Network) -> Peer:
             raise RuntimeError(result.stderr)
         library = ctypes.CDLL(str(made))
     state = ctypes.create_string_buffer(ctypes.c_ulong.in_dll(library, "elman_size").value)
-    pooled = any(isinstance(layer, LastStep) for layer in layers_of(net))
+    over_time = sequence_inputs(net)
 
-    def step(x: Array) -> Array:
-        y = np.empty(net.output_size or len(x), np.float32)
-        given = ctypes.c_int32(int(x)) if x.ndim == 0 else ctypes.c_void_p(x.ctypes.data)
-        getattr(library, f"{name}_step")(state, given, ctypes.c_void_p(y.ctypes.data))
-        return y
+    def argument(x: Array) -> Any:
+        return ctypes.c_int32(int(x)) if x.ndim == 0 else ctypes.c_void_p(x.ctypes.data)
 
-    def run(x: Array) -> list[tuple[Array, Array]]:
+    def run(x: Any) -> list[tuple[Array, Array]]:
         getattr(library, f"{name}_init")(state)
-        outputs = [step(row) for row in (x.astype(np.float32) if x.ndim == 2 else x)]
-        return [(outputs[-1] if pooled else np.stack(outputs), net(x)[0])]
+        y = net(x)[0]
+        ours = [*y.values()] if net.graph.named else [y]
+        parts = [x] if len(net.inputs) == 1 else [x[part] for part in net.inputs]
+        parts = [part.astype(np.float32) if part.dtype.kind == "f" else part for part in parts]
+        steps = max(len(part) for part, given in zip(parts, net.inputs, strict=True) if given in over_time)
+        rows = []
+        for t in range(steps):
+            pairs = zip(parts, net.inputs, strict=True)
+            given = [np.array(part[t] if each in over_time else part) for part, each in pairs]
+            rows.append([np.empty(one.shape[-1], np.float32) for one in ours])
+            getattr(library, f"{name}_step")(state, *map(argument, given), *map(argument, rows[-1]))
+        # After a pool it is the last step that is compared.
+        every = [
+            np.stack(values) if one.ndim == 2 else values[-1]
+            for values, one in zip(zip(*rows, strict=True), ours, strict=True)
+        ]
+        return list(zip(every, ours, strict=True))
 
     return Peer(Path(compiler).name, run, in_float32=True)
 
