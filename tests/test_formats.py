@@ -55,9 +55,8 @@ def rows():
             elman.Network([elman.Embedding(5, 3), lstm()]),
         ],
         "`LastStep`": [behind(elman.LastStep())],
-        "other pools, `Reverse`, `MergeDirections`": [
-            behind(elman.MeanOverTime()),
-            behind(elman.MaxOverTime()),
+        "`MeanOverTime`, `MaxOverTime`": [behind(elman.MeanOverTime()), behind(elman.MaxOverTime())],
+        "`LastStep(bidirectional=True)`, `Reverse`, `MergeDirections`": [
             behind(elman.LastStep(bidirectional=True), bidirectional=True),
             elman.Network([elman.Reverse(), lstm()]),
             behind(elman.MergeDirections("sum"), bidirectional=True),
