@@ -36,7 +36,7 @@ y_pred = elman.softmax(a @ p["Wya"].T + p["by"].T)
 y = np.eye(ny)[rng.integers(ny, size=(m, Tx))]
 loss = elman.cross_entropy(y, y_pred)  # (batch, time)
 
-# One LSTM step from one array a gate over [a; x], and a sequence of 10 steps.
+# One LSTM step from one array per gate over [a; x], and a sequence of 10 steps.
 np.random.seed(1)  # noqa: NPY002
 xt, a_prev, c_prev = randn(nx, m), randn(nh, m), randn(nh, m)
 p = {}

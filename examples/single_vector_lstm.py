@@ -1,4 +1,4 @@
-"""Notebook 004: one LSTM step of one vector, from one array a gate over [h; x]."""
+"""Notebook 004: one LSTM step of one vector, from one array per gate over [h; x]."""
 
 import numpy as np
 

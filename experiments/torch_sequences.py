@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, and on what: lists of (time, features), and targets a step or, with `last`, a sequence."""
+    """What is trained, and on what: lists of (time, features), and targets per step or, with `last`, per sequence."""
 
     cell: str  # "LSTM" or "GRU"
     hidden_size: int

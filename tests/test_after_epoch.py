@@ -1,4 +1,4 @@
-"""`after_epoch` of `fit` and of every estimator: one call an epoch, whatever stops the run and lets it go on."""
+"""`after_epoch` of `fit` and of every estimator: one call per epoch, whatever stops the run and lets it go on."""
 
 from __future__ import annotations
 

@@ -296,7 +296,7 @@ def test_what_is_no_epoch_is_refused_with_its_line(ending, tmp_path):
     path, first = tmp_path / "log", b'{"epoch": 0, "loss": 1.0}' + ending
     for line in BAD_LINES:
         path.write_bytes(first + line + ending)
-        with pytest.raises(FormatError, match=r"'.*log' must hold one epoch a line, as JSON\. Got line 2: ") as caught:
+        with pytest.raises(FormatError, match=r"'.*log' must hold one epoch per line, as JSON\. Got line 2") as caught:
             History.read(path)
         assert len(str(caught.value)) < 600
     path.write_bytes(first + json.dumps(LINE).encode() + ending)

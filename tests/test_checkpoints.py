@@ -242,7 +242,7 @@ def test_a_log_without_validation_has_none(tmp_path):
 
 def test_what_is_no_log_is_refused(tmp_path):
     (tmp_path / "log").write_text('{"epoch": 0, "loss": 1}\nnonsense\n')
-    with pytest.raises(FormatError, match=r"must hold one epoch a line, as JSON\. Got line 2: Expecting value"):
+    with pytest.raises(FormatError, match=r"must hold one epoch per line, as JSON\. Got line 2: Expecting value"):
         History.read(tmp_path / "log")
 
 

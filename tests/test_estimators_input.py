@@ -82,8 +82,8 @@ def test_sequences_that_do_not_fit(kind, y):
         "X must have at least one sequence, one step and one feature. Got (4, 0, 3).",
         lambda: fitted.predict(array[:, :0]),
     )
-    check("X must have 3 features a step, as in fit. Got 2.", lambda: fitted.predict([np.ones((4, 2))]))
-    check("X must have 3 features a step, as in fit. Got 1.", lambda: fitted.predict([np.ones(6)]))
+    check("X must have 3 features per step, as in fit. Got 2.", lambda: fitted.predict([np.ones((4, 2))]))
+    check("X must have 3 features per step, as in fit. Got 1.", lambda: fitted.predict([np.ones(6)]))
     with pytest.raises(NotFittedError):
         kind().predict(X)
     with pytest.raises(NotFittedError):

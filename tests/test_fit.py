@@ -33,12 +33,12 @@ from elman.training import (
 
 
 def tagger(seed=0, dtype="float32", dropout=0.0):
-    """Two classes a step, of two features."""
+    """Two classes per step, of two features."""
     return Network([GRU(2, 6, seed=seed, dtype=dtype), Dropout(dropout), Dense(6, 2, seed=seed + 1, dtype=dtype)])
 
 
 def regressor(seed=0, dtype="float32"):
-    """One number a sequence, of two features."""
+    """One number per sequence, of two features."""
     return Network([LSTM(2, 6, seed=seed, dtype=dtype), LastStep(), Dense(6, 1, seed=seed + 1, dtype=dtype)])
 
 

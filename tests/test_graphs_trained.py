@@ -14,7 +14,7 @@ LENGTHS = [5, 2, 7, 4, 6]
 
 
 def network(dtype="float64", streamable=False):
-    """Two outputs: one a step, and one a sequence."""
+    """Two outputs: one per step, and one per sequence."""
     pool = elman.LastStep() if streamable else elman.MeanOverTime()
     return elman.Network(
         {

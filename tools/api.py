@@ -1,4 +1,4 @@
-"""Every public signature, one a line: python tools/api.py > docs/api.txt (make api)."""
+"""Every public signature, one per line: python tools/api.py > docs/api.txt (make api)."""
 
 from __future__ import annotations
 

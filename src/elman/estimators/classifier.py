@@ -45,7 +45,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         Of Adam. A number falls to 0 over the run in half a cosine; a schedule such as `elman.LinearSchedule` goes its
         own way.
     epochs, batch_size
-        Rounds over the data, and sequences an update.
+        Rounds over the data, and sequences per update.
     patience, validation_fraction
         With patience, this share of the sequences is set aside, and training stops after so many epochs without a
         lower loss on it; the weights are those of the best epoch. None trains all epochs on all sequences, which is
@@ -77,7 +77,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     classes_
         (classes,): the labels, sorted.
     network_
-        The trained `elman.Network`, from standardized features to one score a class. It can be saved, streamed and
+        The trained `elman.Network`, from standardized features to one score per class. It can be saved, streamed and
         looked into.
     scaler_
         The `sklearn.preprocessing.StandardScaler` of the features, None without `standardize`.

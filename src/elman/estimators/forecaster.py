@@ -79,7 +79,7 @@ class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     learning_rate
         Of Adam; a number falls to 0 in half a cosine, a schedule does what it says.
     epochs, batch_size
-        Rounds over the windows, and windows an update.
+        Rounds over the windows, and windows per update.
     stride
         Steps from one training window to the next. Windows take 4 (window + horizon) bytes each.
     validation_fraction
@@ -270,7 +270,7 @@ class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     def predict_quantiles(
         self, series: Any = None, *, exogenous: Any = None, past: Any = None, future: Any = None
     ) -> Any:
-        """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column a level: "load_0.1"."""
+        """Quantiles of the steps ahead, as `predict` with a last axis of levels, or a column per level: "load_0.1"."""
         check_is_fitted(self, "networks_")
         if not self._spec.levels:
             raise ValueError("quantiles must be given to a Forecaster that predicts them. Got None.")

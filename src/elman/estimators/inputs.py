@@ -45,7 +45,7 @@ class Inputs:
 
     @property
     def features(self) -> int:
-        """Features a step."""
+        """Features per step."""
         return int(self.parts[0].shape[-1])
 
     @property
@@ -129,7 +129,7 @@ def read_inputs(estimator: Any, X: Any, *, reset: bool) -> Inputs:
         _compare_names(estimator, columns, inputs.columns)
     if not reset and inputs.features != estimator.network_.input_size:
         raise ShapeError(
-            f"X must have {estimator.network_.input_size} features a step, as in fit. Got {inputs.features}."
+            f"X must have {estimator.network_.input_size} features per step, as in fit. Got {inputs.features}."
         )
     if reset and inputs.form != "table":
         warn_of_ids_and_times(inputs.parts, inputs.names)

@@ -88,7 +88,7 @@ class TextGenerator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         The characters of the text, sorted, as one string. A character's place in it is its token; texts of a list
         have the mark of their ends as one token more, the last.
     network_
-        The trained `elman.Network`, from tokens to one score a token. It can be saved, streamed and looked into.
+        The trained `elman.Network`, from tokens to one score per token. It can be saved, streamed and looked into.
     frequencies_
         (tokens,): how often each comes in the text, as a share.
     history_
@@ -308,7 +308,7 @@ class TextGenerator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         checks.float_dtype(self.dtype)
 
     def _build(self, symbols: int, seeds: Iterator[int]) -> Network:
-        """A new network from tokens to a score a token."""
+        """A new network from tokens to a score per token."""
         dtype = str(checks.float_dtype(self.dtype))
         options = {"recurrent_dropout": self.recurrent_dropout, "dtype": dtype}
         first = Embedding(symbols, self.embedding, seed=next(seeds), dtype=dtype)

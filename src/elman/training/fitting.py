@@ -77,7 +77,7 @@ def fit(
     optimizer
         An `Optimizer`, `Adam(1e-3)` if left out. Its learning rate may be a schedule.
     epochs, batch_size
-        Rounds over the data, and examples an update; the last batch of an epoch may be smaller.
+        Rounds over the data, and examples per update; the last batch of an epoch may be smaller.
     lengths
         (batch,): how many steps of each row of a padded x and y are real. What stands after them is never read.
     validation

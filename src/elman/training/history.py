@@ -52,7 +52,7 @@ class History:
 
     @classmethod
     def of_records(cls, records: Sequence[tuple[float, ...]], validated: bool) -> History:
-        """A history from one record an epoch."""
+        """A history from one record per epoch."""
         loss, validation_loss, *others = np.array(records, np.float64).reshape(-1, len(COLUMNS)).T
         return cls(loss, validation_loss if validated else None, *others)
 
@@ -72,7 +72,7 @@ class History:
             except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
                 why = f"no field {error}" if isinstance(error, KeyError) else checks.shorten(str(error))
                 raise checks.FormatError(
-                    f"{name!r} must hold one epoch a line, as JSON. Got line {i + 1}: {why}."
+                    f"{name!r} must hold one epoch per line, as JSON. Got line {i + 1}: {why}."
                 ) from None
         return cls.of_records(records, any(not math.isnan(record[1]) for record in records))
 

@@ -26,7 +26,7 @@ class Loss:
     mask is false have loss 0 and gradient 0, whatever stands in them. `elman.fit` minimizes the mean over the rows.
 
     With ``whole_sequences = True`` a row is a sequence: both get lists of predictions (time_i, K) and of targets, and
-    give losses (sequences,) and a list of gradients. With ``targets_by_step = False`` besides, y has one array a
+    give losses (sequences,) and a list of gradients. With ``targets_by_step = False`` besides, y has one array per
     sequence, of any length. See docs/own.md.
     """
 
@@ -253,7 +253,7 @@ class Quantile(_Elementwise):
     """The pinball loss: L = mean_q of q (t - p_q) where t >= p_q, (1 - q) (p_q - t) elsewhere.
 
     The prediction that minimizes it is the q-quantile. `levels` is one level, over 0 and under 1, or a tuple of Q
-    of them; p is (..., Q), one value a level, and t (..., 1), or (..., Q) with a target for each; (...,) where
+    of them; p is (..., Q), one value per level, and t (..., 1), or (..., Q) with a target for each; (...,) where
     there is one level. Where p = t the derivative is taken as 0. Source: Koenker and Bassett 1978.
 
     >>> Quantile((0.1, 0.9))([[2.0, 2.0]], [[3.0]]).round(4).tolist()

@@ -43,9 +43,9 @@ class _Lines(Progress):
         super().__init__(epochs)
         self.start = time.perf_counter()
         self.from_share: float | None = None  # of the run that was over at the start: not 0 where it is taken up
-        self.parts = max(1, LINES // epochs)  # lines an epoch
+        self.parts = max(1, LINES // epochs)  # lines per epoch
         self.told = 0  # of these parts, in this epoch
-        self.stride = -(-epochs // LINES)  # epochs a line
+        self.stride = -(-epochs // LINES)  # epochs per line
 
     def update(self, epoch: int, done: float, loss: float) -> None:
         if self.from_share is None:

@@ -1,4 +1,4 @@
-"""How much each target counts: masks, weights of samples and weights of classes, as one number a packed row.
+"""How much each target counts: masks, weights of samples and weights of classes, as one number per packed row.
 
 The loss of a batch is the weighted mean, sum of w L / sum of w, so that weights all doubled change nothing.
 """

@@ -71,7 +71,7 @@ def batches(lengths: Array, size: int, rng: np.random.Generator | None, by_lengt
 
 
 def windows(chosen: list[Array], lengths: Array, truncate: Truncate | None) -> Iterator[Window]:
-    """The windows of each batch in turn; without `truncate` one a batch."""
+    """The windows of each batch in turn; without `truncate` one per batch."""
     for batch in chosen:
         if truncate is None:
             yield Window(batch, 0, 0, None, 0)

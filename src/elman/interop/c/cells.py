@@ -27,7 +27,7 @@ _OPTIONS = {
 
 class _Body(NamedTuple):
     text: str
-    scratch: int  # floats a unit, on the stack
+    scratch: int  # floats per unit, on the stack
     calls: int  # of functions of <math.h> a unit
 
 

@@ -313,7 +313,7 @@ class MergeDirections(Own):
 
 
 class SequenceDropout(nn.Dropout):
-    """Dropout with one mask a sequence, the same at all its steps."""
+    """Dropout with one mask per sequence, the same at all its steps."""
 
     def forward(self, x: Tensor) -> Tensor:
         """x, in training masked and scaled."""
