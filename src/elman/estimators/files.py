@@ -7,6 +7,7 @@ the classes say themselves: those that they annotate and give no value.
 
 from __future__ import annotations
 
+import json
 import os
 import typing
 from collections.abc import Iterable, Iterator, Mapping
@@ -76,8 +77,7 @@ def _content(estimator: Any) -> bytes:
     kind = type(estimator)
     if ESTIMATORS.get(kind.__name__) is not kind:
         raise FormatError(f"an estimator must be one of {', '.join(ESTIMATORS)} to be saved. Got {kind.__name__}.")
-    params, writer = estimator.get_params(deep=False), Writer()
-    known = _fitted(kind)
+    params, writer, known = estimator.get_params(deep=False), Writer(), _fitted(kind)
     fitted = {name: value for name, value in vars(estimator).items() if name not in params}
     if unknown := [name for name in fitted if name not in known]:
         raise FormatError(f"a saved {kind.__name__} must have the attributes of fit alone. Got {unknown[0]} too.")
@@ -85,10 +85,26 @@ def _content(estimator: Any) -> bytes:
         "version": VERSION,
         "estimator": kind.__name__,
         "params": {name: writer.write(value, name) for name, value in params.items()},
-        "fitted": {name: writer.write(fitted[name], name) for name in known if name in fitted},
+        "fitted": {name: _of_fit(writer, name, fitted[name]) for name in known if name in fitted},
         "parts": writer.parts,
     }
+    try:  # before it replaces another file
+        _built(json.loads(json.dumps(description)), Reader(writer.tensors, *own_parts(writer.cells, writer.layers)))
+    except Exception as error:
+        raise FormatError(f"a file of {kind.__name__} must come back as it was. Got {_told(error)}") from error
     return described(KEY, description, writer.tensors)
+
+
+def _of_fit(writer: Writer, name: str, value: Any) -> Any:
+    try:
+        return writer.write(value, name)
+    except FormatError as error:
+        raise FormatError(f"what fit keeps of its data must go into a file. {error}") from None
+
+
+def _told(error: Exception) -> str:
+    """What went wrong where something was built of a description, by this library or by the three of tables."""
+    return str(error) if isinstance(error, FormatError) else f"{type(error).__name__}: {shorten(str(error))}."
 
 
 def _fitted(kind: type[Fitted]) -> dict[str, Any]:
@@ -107,16 +123,11 @@ def load(
     try:
         description, tensors = read_described(content, KEY, VERSION)
         return _built(description, Reader(tensors, *own))
-    except MissingExtraError:
+    except (MissingExtraError, MemoryError):
         raise
-    except (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError) as error:
-        told = isinstance(error, FormatError)
-        why = (
-            str(error)
-            if told
-            else f"its description must be one that save writes. Got {type(error).__name__}: {shorten(str(error))}."
-        )
-        raise FormatError(f"{name} cannot be loaded: {why}") from error
+    except Exception as error:  # also those of the libraries of tables
+        must = "" if isinstance(error, FormatError) else "its description must be one that save writes. Got "
+        raise FormatError(f"{name} cannot be loaded: {must}{_told(error)}") from error
 
 
 def _built(description: Any, reader: Reader) -> Any:

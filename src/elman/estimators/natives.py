@@ -138,6 +138,8 @@ _PARTS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "Duration": ("polars", ("time_unit",), "Duration"),
     "Enum": ("polars", ("categories",), "Enum"),
     "Decimal128Type": ("pyarrow", ("precision", "scale"), "decimal128"),
+    "Decimal256Type": ("pyarrow", ("precision", "scale"), "decimal256"),
+    "FixedSizeBinaryType": ("pyarrow", ("byte_width",), "binary"),
     "DictionaryType": ("pyarrow", ("index_type", "value_type", "ordered"), "dictionary"),
     "TimestampType": ("pyarrow", ("unit", "tz"), "timestamp"),
 }
@@ -189,13 +191,14 @@ def _named(home: str, name: str) -> Any:
 
 
 def _write_index(writer: Any, index: Any, place: str) -> Any:
-    parts = [index.tolist(), index.dtype, index.name, getattr(index, "freq", None)]
+    dated = index.dtype.kind in "mM" and type(index.dtype).__name__ != "PeriodDtype"
+    parts = [index.tolist(), index.dtype, index.name, getattr(index, "freq", None) if dated else None]
     return writer.each(parts, place)
 
 
 def _read_index(reader: Any, held: Any) -> Any:
     values, dtype, name, freq = map(reader.read, held)
-    index = _module("pandas").Index(values, dtype=dtype, name=name)
+    index = _module("pandas").Index(values, dtype=dtype, name=name, tupleize_cols=False)
     if freq is not None:
         index.freq = freq
     return index
@@ -258,6 +261,11 @@ NATIVES: dict[str, Row] = {
         _is("pandas", "Period"),
         lambda writer, value, place: [value.ordinal, _write_offset(writer, value.freq, place)],
         lambda reader, held: _module("pandas").Period(ordinal=held[0], freq=_read_offset(reader, held[1])),
+    ),
+    "Interval": (
+        _is("pandas", "Interval"),
+        lambda writer, value, place: writer.each([value.left, value.right, value.closed], place),
+        lambda reader, held: _module("pandas").Interval(*map(reader.read, held)),
     ),
     "NA": (_is("pandas", "NAType"), lambda *_: None, lambda *_: _module("pandas").NA),
     "offset": (lambda value: has(value, "rollforward"), _write_offset, _read_offset),

@@ -22,11 +22,14 @@ from uuid import UUID
 import numpy as np
 
 from elman import saving
+from elman.cells import Cell
 from elman.checks import Array, FormatError, show
 from elman.estimators.extra import StandardScaler
 from elman.estimators.natives import NATIVES, ZONES
 from elman.estimators.spec import WindowSpec
 from elman.estimators.windows import Moments, Statistics
+from elman.layers import LAYERS, Layer, Recurrent
+from elman.layers.nesting import every_layer
 from elman.network import Network
 from elman.tables.clock import Clock, Timeline
 from elman.tables.columns import Column, Columns
@@ -65,6 +68,8 @@ class Writer:
     def __init__(self) -> None:
         self.parts: list[Any] = []
         self.tensors: dict[str, Array] = {}
+        self.cells: dict[str, Cell] = {}  # of the networks
+        self.layers: list[type[Layer]] = []  # their own, not the library's
         self._written: dict[int, tuple[int, Any]] = {}
 
     def write(self, value: Any, place: str) -> Any:
@@ -210,6 +215,9 @@ def _write_record(writer: Writer, record: Any, place: str) -> Any:
 def _write_network(writer: Writer, net: Network, place: str) -> Any:
     def describe() -> Any:
         tensors = {name: writer.tensor(array, f"{place}.{name}") for name, array in net.weights.items()}
+        inside = list(every_layer(net))
+        writer.layers += [type(layer) for layer in inside if type(layer).__name__ not in LAYERS]
+        writer.cells |= {layer.cell.name: layer.cell for layer in inside if isinstance(layer, Recurrent)}
         return ["Network", saving.network_entry(net), saving.VERSION, tensors]
 
     return writer.part(net, describe)
