@@ -157,7 +157,10 @@ def draw_ids(rng, library, places):
     names = [
         ["north", "south"], [4, 9], [datetime.date(2024, 1, 2), datetime.date(2023, 1, 2)], [True, False],
         [Decimal("1.5"), Decimal("2.5")], [pd.Timestamp("2024-02-03"), pd.Timestamp("2020-01-01")], [b"a", b"bc"],
+        [datetime.time(4, 5), datetime.time(1)], [datetime.timedelta(2), datetime.timedelta(0, 3)], [1.5, -2.0],
     ]  # fmt: skip
+    if library == "pandas":
+        names += [[("a", 1), ("b", 2)], [pd.Interval(0, 1), pd.Interval(3, 4)], [pd.Period("2020"), pd.Period("2021")]]
     chosen = names[rng.integers(len(names))]
     entries = [chosen[i] for i in places]
     if library == "polars":
@@ -370,6 +373,41 @@ def test_no_name_in_a_file_is_imported_or_called(monkeypatch):
             with pytest.raises(elman.FormatError, match=" must "):
                 elman.load(write_safetensors(tensors, header))
     assert "antigravity" not in sys.modules
+
+
+class Twice(elman.Layer):
+    def __init__(self, size):
+        super().__init__(size=size)
+
+    def setup(self, size):
+        self.size = self.input_size = self.output_size = size
+
+    def run(self, x, state, rng, keep):
+        return x.with_values(x.values * 2), None, None
+
+    def run_back(self, kept, dy, dstate):
+        return dy * 2, None, {}
+
+
+def test_networks_with_layers_of_ones_own_come_back_where_these_are_given(tmp_path):
+    X, labels = np.random.default_rng(0).standard_normal((8, 4, 2)), np.arange(8) % 2
+    estimator = elman.SequenceClassifier(**TINY).fit(X, labels)
+    estimator.network_ = elman.Network([*estimator.network_.layers, Twice(2)])
+    estimator.save(tmp_path / "own")
+    found = elman.load(tmp_path / "own", layers=[Twice])
+    assert digest(found.predict_proba(X)) == digest(estimator.predict_proba(X))
+    with pytest.raises(elman.FormatError, match="'Twice' must be given where it is one of your own"):
+        elman.load(tmp_path / "own")
+
+
+def test_what_would_not_come_back_is_refused_before_a_file_is_replaced(tmp_path, monkeypatch):
+    X, labels = np.random.default_rng(0).standard_normal((8, 4, 2)), np.arange(8) % 2
+    (tmp_path / "kept").write_bytes(b"old")
+    estimator = elman.SequenceClassifier(**TINY).fit(X, labels)
+    estimator.classes_ = np.array(["a", "b", "c"])
+    with pytest.raises(elman.FormatError, match=r"must come back as it was.* the outputs of network_ must be 3"):
+        estimator.save(tmp_path / "kept")
+    assert (tmp_path / "kept").read_bytes() == b"old"
 
 
 def test_files_of_another_kind_or_version_are_refused(tmp_path):
