@@ -64,7 +64,7 @@ def convolutions():
 
 def named():
     """Names that no name of C can be, that are alike in C, or that the code has besides."""
-    names = ["a b", "a_b", "*/", "é", "layer", "int", "b0", "W\n", "node_a"]
+    names = ["a b", "a_b", "*/", "é", "layer", "int", "b0", "W\n", "\0\ud800", "node_a"]
     inputs = ["x y", "x_y", "/* */", "s", "token"]
     nodes = {name: (elman.Dense(1, 1, seed=i), inputs[i % 5]) for i, name in enumerate(names)}
     nodes["y"] = (elman.Concatenate(), *names)
@@ -152,7 +152,7 @@ def test_the_header_says_what_goes_in_and_comes_out(tmp_path):
         "net_outputs_out = 1, /* numbers that a step gives as y_out */",
         "net_outputs_wide = 2 /* numbers that a step gives as y_wide */",
         "float h_rnn[3];",
-        "int net_step(net_state *s, int32_t token_words, const float x_store[net_inputs_store],",
+        "int net_step(net_state *s, int32_t token_words,\n    const float x_store[net_inputs_store],\n",
         "token_words must be a number from 0 to net_tokens_words - 1.",
     ):
         assert text in " ".join(header.split()) if "must be" in text else text in header

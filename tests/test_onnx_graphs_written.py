@@ -207,6 +207,13 @@ class TestNames:
         session = written(tmp_path / "net.onnx", net)
         assert [value.name for value in session.get_outputs()] == ["sum"]
 
+    @pytest.mark.parametrize("names", [("\ud800", "rnn"), ("x", "\ud800")])
+    def test_names_that_no_file_holds(self, names, tmp_path):
+        net = elman.Network({names[1]: (elman.GRU(2, 3, seed=0), names[0])})
+        with pytest.raises(FormatError, match="names must be text that UTF-8 can hold"):
+            to_onnx(net, tmp_path / "net.onnx")
+        assert not list(tmp_path.iterdir())
+
     @pytest.mark.parametrize("name", ["lengths", "state_0_h", "next_state_0_h", "rnn.GRU/Y", "integers_1", "number_0"])
     def test_names_that_the_model_has_besides(self, name, tmp_path):
         net = elman.Network({"rnn": (elman.GRU(2, 3, seed=0), name)})

@@ -169,8 +169,8 @@ def _step_head(model: Model) -> str:
         for argument in model.inputs
     ]
     given += [f"float {argument.name}[{model.name}_{argument.size}]" for argument in model.outputs]
-    head = f"{'int' if model.tokens else 'void'} {model.name}_step({model.name}_state *s, {', '.join(given)})"
-    return head if len(given) == 2 else textwrap.fill(head, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    between = ", " if len(given) == 2 else ",\n    "
+    return f"{'int' if model.tokens else 'void'} {model.name}_step({model.name}_state *s, {between.join(given)})"
 
 
 _SOURCE = """\
@@ -281,7 +281,8 @@ def _comment(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Text of a comment, which nothing in it ends or begins."""
-    return text.replace("*/", "* /").replace("/*", "/ *").encode("ascii", "backslashreplace").decode()
+    text = text.replace("*/", "* /").replace("/*", "/ *")
+    return re.sub(r"[^\n -~]", lambda letter: letter[0].encode("unicode_escape").decode(), text)
 
 
 _KEYWORDS = """

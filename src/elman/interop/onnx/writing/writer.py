@@ -58,7 +58,8 @@ def to_onnx(
     states
         Makes the states of recurrent layers inputs and outputs: "state_0_h" before the first step and
         "next_state_0_h" after the last, for an LSTM "state_0_c" and "next_state_0_c" too, where 0 counts the
-        recurrent layers. Each is (directions, batch, hidden). So a stream goes on, with calls of one step or of many.
+        layers with states: the two cells of an `elman.Bidirectional`, where they differ, and causal convolutions,
+        "state_0_x", too. Each is (directions, batch, width). So a stream goes on, with calls of one step or of many.
         The states of a layer with `learned_state` may be left out at the start.
     lengths
         Adds the input "lengths" (batch,), int32: how many steps of each sequence are real. Padding may hold
@@ -70,7 +71,7 @@ def to_onnx(
 
     The model's input is "x" (batch, time, features), or tokens (batch, time), int64, before an `elman.Embedding`; its
     output is "y" (batch, time, features), or (batch, features) after a pool. Both are of the dtype of the network.
-    Several inputs, and outputs by name, have the names that they have in the network.
+    Inputs, and outputs by name, have the names that they have in the network.
 
     What acts in training alone (dropout) is left out. The operators RNN, LSTM and GRU are written for float64 too, as
     ONNX has them, but ONNX Runtime computes them, and most activations, in float32 only. The same network gives the
@@ -245,6 +246,9 @@ def _check_names(graph: Graph) -> None:
     names += [name for node in graph.nodes for name in node.outputs if name]
     # A learned state is both: what an input is where it is left out.
     names += [name for name in graph.constants if not name.startswith("state_")]
+    odd = next((name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)), None)
+    if odd is not None:
+        raise FormatError(f"names must be text that UTF-8 can hold. Got {odd!r}.")
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise FormatError(f"the names of inputs and outputs must be none that the model has besides. Got {twice!r}.")
