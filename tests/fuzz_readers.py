@@ -49,6 +49,12 @@ def networks() -> list[elman.Network]:
         elman.Network([elman.LSTM(2, 3, peepholes=True, clip=2.0, seed=1), elman.Dropout(0.5)]),
         elman.Network([elman.LSTM(2, 4, projection=3, learned_state=True, zoneout=0.1, seed=1)]),
         elman.Network({"a": (elman.GRU(2, 3, seed=0), "x"), "b": (elman.Concatenate(), "a", "x")}, outputs=("b", "a")),
+        elman.Network(
+            {
+                "m": (elman.Bidirectional(elman.LSTM(2, 3, seed=0), elman.GRU(2, 3, seed=1), "mean"), "x"),
+                "c": (elman.Attention(2, 3, units=2, kind="additive", seed=2), "x", "m"),
+            }
+        ),
         elman.Network([elman.Reverse(), elman.GRU(2, 3, reset_after=False, dtype="float64", seed=1)]),
     ]
 

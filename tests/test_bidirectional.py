@@ -10,6 +10,7 @@ import pytest
 
 import elman
 from elman.layers.directions import Directed
+from elman.saving import VERSION, describe_config, described
 from test_gradients import LEAKY
 
 MAKERS = [
@@ -258,6 +259,38 @@ def test_it_trains_and_a_file_of_another_form_is_refused(tmp_path):
         config = {**layer.config, **change}
         with pytest.raises((ValueError, TypeError)):
             elman.Bidirectional.from_parameters(config, layer.parameters)
+
+
+JUNK = [
+    None,
+    -1,
+    "x",
+    "LSTM",
+    [],
+    {},
+    {"type": "GRU"},
+    {"type": "Bidirectional"},
+    {"type": "Dense"},
+    {"type": [1]},
+    True,
+]
+
+
+@pytest.mark.parametrize(
+    "field", ["first", "second", "merge", "type", "first/type", "second/hidden_size", "first/cell"]
+)
+def test_descriptions_that_are_wrong_are_refused_in_words(field):
+    net = elman.Network([made(0, 1, "sum")[0]])
+    for value in JUNK if field != "first/type" else [junk for junk in JUNK if junk != "LSTM"]:
+        config = describe_config(net)
+        *path, last = field.split("/")
+        place = config["layers"][0]
+        for name in path:
+            place = place[name]
+        place[last] = value
+        content = described("elman", {"version": VERSION, "network": config}, net.parameters)
+        with pytest.raises(elman.FormatError, match="cannot be loaded"):
+            elman.load(content)
 
 
 @pytest.mark.peer

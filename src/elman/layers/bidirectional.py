@@ -149,7 +149,7 @@ def _part(name: str, given: Any) -> Recurrent:
         part._set_options(options)
     if not isinstance(part, Recurrent) or computes_otherwise(part):
         must = f"{name} must be a recurrent layer, with a cell of any kind, that runs as elman.Recurrent does"
-        raise TypeError(f"{must}. Got {checks.show(given)}.")
+        raise checks.KindError(f"{must}. Got {checks.show(given)}.")
     if part.bidirectional:
         raise ValueError(f"{name} must go in one direction. Got {part!r}.")
     return part
