@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import random
 import resource
@@ -75,12 +76,26 @@ def corpus(folder: Path, chosen: str | None) -> dict[str, list[bytes]]:
                 continue  # the format cannot hold it
             files.setdefault(ending, []).append(path.read_bytes())
             path.unlink()
+    for ending, content in captures() if chosen in (None, "rtneural") else ():
+        files.setdefault(ending, []).append(content)
     for path in sorted(Path(__file__).parent.glob("golden/**/*")):
         known = {".h5": "keras", ".keras": "keras", ".onnx": "onnx"}.get(path.suffix)
         known = "elman" if path.match("estimators/*/*.safetensors") and find_spec("sklearn") else known
         if known and chosen in (None, known) and path.stat().st_size < 2**17:
             files.setdefault(path.suffix, []).append(path.read_bytes())
     return files
+
+
+def captures() -> list[tuple[str, bytes]]:
+    """Files of GuitarML, AIDA-X and Neural Amp Modeler, and a state_dict, in JSON; each with its ending."""
+    from test_audio_captures import conv1d, guitarml, nam
+
+    rng = np.random.default_rng(0)
+    amp = guitarml(rng, "GRU", inputs=2)
+    around = {"in_skip": 1, "in_gain": 3.0, "out_gain": -6.0, "metadata": {}}
+    models = [amp, guitarml(rng, depth=2, skip=0), {"net": amp["state_dict"], "epoch": 3}, conv1d(rng) | around]
+    found = [(".json", json.dumps(model).encode()) for model in models]
+    return [*found, (".nam", json.dumps(nam(rng, depth=2)).encode())]
 
 
 def onnx_cases() -> list[bytes]:

@@ -219,14 +219,10 @@ def causal(x, W, b, dilation, groups):
     return y
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
-    rng = np.random.default_rng(seed)
-    groups = seed % 3 + 1
-    inputs, out, width, dilation = (int(n) for n in (groups * rng.integers(1, 3), groups * 2, *rng.integers(1, 4, 2)))
-    W, b = rng.normal(size=(width, inputs // groups, out)), rng.normal(size=out)
-    slopes = rng.normal(size=out if seed % 2 else 1)
-    model = {
+def conv1d(rng, groups=1, inputs=1, out=2, width=3, dilation=2, slopes=2):
+    """Layers conv1d, prelu and conv1d, as RTNeural's script writes them."""
+    W, b, slopes = rng.normal(size=(width, inputs // groups, out)), rng.normal(size=out), rng.normal(size=slopes)
+    return {
         "in_shape": [None, None, inputs],
         "layers": [
             {"type": "conv1d", "activation": "tanh", "shape": [None, None, out], "kernel_size": [width],
@@ -236,6 +232,15 @@ def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
              "weights": [np.ones((1, out, 3)).tolist(), [0.0, 1.0, 2.0]]},
         ],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_convolutions_and_slopes_of_rtneural(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    groups = seed % 3 + 1
+    inputs, out, width, dilation = (int(n) for n in (groups * rng.integers(1, 3), groups * 2, *rng.integers(1, 4, 2)))
+    model = conv1d(rng, groups, inputs, out, width, dilation, out if seed % 2 else 1)
+    (W, b), ((slopes,),) = ([np.array(array) for array in layer["weights"]] for layer in model["layers"][:2])
     x = rng.normal(size=(11, inputs))
     net = from_rtneural(json.dumps(model).encode())
     first = np.tanh(causal(x, W, b, dilation, groups))

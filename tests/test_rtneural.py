@@ -191,6 +191,7 @@ LSTM = MODELS["lstm_1d"]["model"]["layers"][0]
         (one(norm(epsilon="1")), r"layer 0 \(batchnorm\): epsilon must be"),
         (one(norm(epsilon=None)), r"layer 0 \(batchnorm\): epsilon must be"),
         (one(conv(dilation=0)), r"dilation of layer 0 \(conv1d\) must be a whole number from 1 up. Got 0"),
+        (one(conv(dilation=10**30)), r"the dilation of layer 0 \(conv1d\) must be so small that"),
         (one(conv(kernel_size=[3])), r"must be of shape \(3, 1 in 1 groups, output\). Got \(2, 1, 2\)"),
         (one(conv(kernel_size=None)), "kernel_size of layer 0"),
         (one(conv(groups=2)), r"must be of shape \(2, 1 in 2 groups, output\)"),

@@ -51,11 +51,11 @@ def from_rtneural(path: Source) -> Network:
     >>> np.array_equal(net(np.ones((5, 1)))[0], same(np.ones((5, 1)))[0])
     True
     """
-    source, content = name_of(path), read_bytes(path, MUST, MAX_BYTES)
-    model = parse_json(source, content)
+    source = name_of(path)
+    model = parse_json(source, read_bytes(path, MUST, MAX_BYTES))
     form, what = of_json(model)
     if form == "torch":
-        return from_torch(content)
+        return from_torch(path)
     if form is None:
         raise refused(source, "it", MUST, what)
     return _READERS[form](source, model)

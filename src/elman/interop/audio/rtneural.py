@@ -162,6 +162,8 @@ def _read_convolution(entry: Entry) -> list[Layer]:
         raise entry.refused("the weights", must, f"{W.shape}")
     if not W.shape[2] or (rest and rest[0].shape != W.shape[2:]):
         raise entry.refused("the bias", f"of shape {W.shape[2:]}", f"{[part.shape for part in rest]}")
+    if (width - 1) * dilation * entry.width > 2**26:  # its past is kept in a stream
+        raise entry.refused("the dilation", f"so small that at most {2**26:,} numbers are kept", f"{dilation}")
     if any(entry.last(name, 1) != 1 for name in ("stride", "strides")):
         raise entry.refused("the stride", "1, as RTNeural goes step by step", checks.show(entry.facts))
     config = {"input_size": entry.width, "output_size": W.shape[2], "width": width, "dilation": dilation}
