@@ -265,3 +265,13 @@ def test_a_batch_norm_in_training_sees_the_real_steps_alone():
     for one, other, n in zip(ours, y, (5, 2, 3), strict=True):
         np.testing.assert_allclose(other[:n].detach().numpy(), one, atol=1e-12)
     np.testing.assert_allclose(from_torch(module).buffers["0.variance"], net.buffers["0.variance"], atol=1e-12)
+
+
+def test_both_directions_of_one_module_fill_a_bidirectional_of_two():
+    module = randomized(torch.nn.LSTM(3, 4, bidirectional=True, batch_first=True))
+    x = torch.randn(2, 6, 3)
+    like = elman.Network([elman.Bidirectional(elman.LSTM(3, 4), elman.LSTM(3, 4))])
+    np.testing.assert_allclose(from_torch(module, like=like)(x.numpy())[0], module(x)[0].detach().numpy(), atol=1e-6)
+    for second in (elman.LSTM(3, 5), elman.GRU(3, 4)):
+        with pytest.raises(elman.FormatError, match="must"):
+            from_torch(module, like=elman.Network([elman.Bidirectional(elman.LSTM(3, 4), second)]))

@@ -49,8 +49,11 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
     each takes the one that alone fits.
     """
     net = like if isinstance(like, Network) else Network([like])
-    takers = [taker for place, layer in placed_layers(net) for taker in _takers(place, layer)]
     modules, told = _ordered(weights, order)
+    placed = list(placed_layers(net))
+    takers = [taker for place, layer in placed for taker in _takers(place, layer)]
+    if len(takers) > sum(module.depth for module, *_ in modules):  # both directions may stand in one module
+        takers = [taker for place, layer in placed for taker in _takers(place, layer, joined=True)]
     _check_count(modules, takers)
     # By name, where nodes have some: a Linear with an activation is the first of an nn.Sequential of two.
     nodes = set() if net.graph.is_list else {taker.name for taker in takers}
@@ -217,11 +220,11 @@ _TAKES: dict[type[Layer], tuple[str, ...]] = {
 }
 
 
-def _takers(place: str, layer: Layer) -> list[Taker]:
+def _takers(place: str, layer: Layer, joined: bool = False) -> list[Taker]:
     if isinstance(layer, Attention):
         parts = [ATTENTION[name].split(".")[0] for name in layer.parameters if name != "b"]
         return [Taker(place, layer, part) for part in parts]
-    if isinstance(layer, Bidirectional):
+    if isinstance(layer, Bidirectional) and not joined:
         return [Taker(place, layer, part) for part in ("first", "second")]
     return [Taker(place, layer)] if layer.parameters else []
 
@@ -272,19 +275,20 @@ def _fill(takers: Sequence[Taker], module: Module) -> dict[str, Array]:
 def _parameters(taker: Taker, module: Module, k: int) -> Mapping[str, Array]:
     """The parameters of one layer, by its own names."""
     layer = taker.layer
-    if isinstance(layer, Bidirectional):
+    if isinstance(layer, Bidirectional) and taker.part:
         end = "_reverse" if taker.part == "second" else ""
         inner = Taker(taker.place, layer.second if end else layer.first)
         return {name + end: array for name, array in _parameters(inner, module, k).items()}
-    if not isinstance(layer, Recurrent):
+    if not isinstance(layer, (Recurrent, Bidirectional)):
         kinds = _TAKES.get(type(layer), ())
         if module.kind not in kinds:
             raise FormatError(f"the weights must be those of a {kinds[0] if kinds else 'known module'}. Got {module}.")
         found = module.parameters(layer.input_size)
         return _part(found, taker, module) if isinstance(layer, Attention) else found
-    if module.kind != layer.cell.name:
-        raise FormatError(f"the weights must be those of {layer.cell!r}. Got {module}.")
-    made = module.recurrent(k, layer.cell.options)
+    cell = (layer.first if isinstance(layer, Bidirectional) else layer).cell
+    if module.kind != cell.name:
+        raise FormatError(f"the weights must be those of {cell!r}. Got {module}.")
+    made = module.recurrent(k, cell.options)
     if list(made.parameters) != list(layer.parameters):
         raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made.parameters)}.")
     return made.parameters
