@@ -120,6 +120,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
     True
     """
 
+    class_weight: Any
     classes_: Array
 
     def __init__(
@@ -149,29 +150,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.cell = cell
-        self.hidden = hidden
-        self.embedding = embedding
-        self.bidirectional = bidirectional
-        self.pool = pool
-        self.input_dropout = input_dropout
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.standardize = standardize
-        self.dtype = dtype
-        self.checkpoint = checkpoint
-        self.log = log
-        self.after_epoch = after_epoch
-        self.progress = progress
-        self.random_state = random_state
+        self._keep(locals())
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Trains on sequences X and their labels y (n,), strings or numbers; `sample_weight` (n,) counts sequences."""

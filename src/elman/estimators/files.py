@@ -38,6 +38,10 @@ class Fitted:
         if cls.__module__.startswith("elman."):
             ESTIMATORS[cls.__name__] = cls
 
+    def _keep(self, arguments: dict[str, Any]) -> None:
+        """Sets the arguments of the class as they are, as scikit-learn wants it; `arguments` are its locals."""
+        vars(self).update({name: value for name, value in arguments.items() if name != "self"})
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the whole fitted estimator into one safetensors file; see `elman.load`.
 

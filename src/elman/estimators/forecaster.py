@@ -140,6 +140,11 @@ class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     histories_: list[History]
     read_as: str
     window_: int
+    season: int | None
+    fill: str | None
+    freq: Any
+    random_state: Any
+    checkpoint: Any
     _spec: WindowSpec
     _statistics: Statistics
     _end: Panel
@@ -176,34 +181,7 @@ class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
         after_epoch: Callable[[Epoch], object] | None = None,
     ) -> None:
-        self.horizon = horizon
-        self.season = season
-        self.window = window
-        self.cell = cell
-        self.hidden = hidden
-        self.segment = segment
-        self.level = level
-        self.spread = spread
-        self.difference = difference
-        self.log = log
-        self.standardize = standardize
-        self.shared = shared
-        self.quantiles = quantiles
-        self.loss = loss
-        self.members = members
-        self.dropout = dropout
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.stride = stride
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.fill = fill
-        self.freq = freq
-        self.random_state = random_state
-        self.progress = progress
-        self.checkpoint = checkpoint
-        self.after_epoch = after_epoch
+        self._keep(locals())
 
     def fit(
         self,

@@ -45,6 +45,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
     True
     """
 
+    loss: str
     target_scaler_: StandardScaler
     _one_number: bool
 
@@ -75,29 +76,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.cell = cell
-        self.hidden = hidden
-        self.embedding = embedding
-        self.bidirectional = bidirectional
-        self.pool = pool
-        self.loss = loss
-        self.input_dropout = input_dropout
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.standardize = standardize
-        self.dtype = dtype
-        self.checkpoint = checkpoint
-        self.log = log
-        self.after_epoch = after_epoch
-        self.progress = progress
-        self.random_state = random_state
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

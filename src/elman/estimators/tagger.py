@@ -42,6 +42,7 @@ class SequenceTagger(SequenceEstimator):
     [(3,), (5,)]
     """
 
+    class_weight: Any
     classes_: Array
 
     def __init__(
@@ -71,29 +72,7 @@ class SequenceTagger(SequenceEstimator):
         progress: bool = False,
         random_state: Any = None,
     ) -> None:
-        self.cell = cell
-        self.hidden = hidden
-        self.embedding = embedding
-        self.bidirectional = bidirectional
-        self.input_dropout = input_dropout
-        self.dropout = dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.learning_rate = learning_rate
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.patience = patience
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.standardize = standardize
-        self.dtype = dtype
-        self.truncate = truncate
-        self.checkpoint = checkpoint
-        self.log = log
-        self.after_epoch = after_epoch
-        self.progress = progress
-        self.random_state = random_state
+        self._keep(locals())
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
