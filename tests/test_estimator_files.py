@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from decimal import Decimal
@@ -206,12 +207,19 @@ def draw(seed):
 
 
 def digest(value):
-    """A text of a result, with its types and bits."""
+    """A text of a result, with its types and bits.
+
+    Time zones are kept by Python under the first text that named them, which may be one of NumPy's.
+    """
+    return re.sub(r"np\.str_\(('[^']*')\)", r"\1", _text(value))
+
+
+def _text(value):
     if isinstance(value, (list, tuple)):
-        return f"{type(value).__name__}({', '.join(map(digest, value))})"
+        return f"{type(value).__name__}({', '.join(map(_text, value))})"
     if isinstance(value, np.ndarray):
         held = str(value.tolist()) if value.dtype == object else value.tobytes()
-        return f"{value.dtype} {value.shape} {hashlib.md5(str(held).encode()).hexdigest()}"
+        return f"{value.dtype} {value.shape} {hashlib.md5(str(held).encode()).hex_text()}"
     if isinstance(value, (pd.DataFrame, pd.Series)):
         dtypes = value.dtypes if isinstance(value, pd.DataFrame) else [value.dtype]
         parts = value.reset_index().to_dict("list")
