@@ -225,8 +225,8 @@ class Network(Layer):
     def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:
         packed = super().pack(x, lengths, own) if len(self.inputs) == 1 else self._pack_several(x, lengths, own)
         if self._open:  # widths that depend on x
-            parts = [packed] if isinstance(packed, Sequences) else packed.named.values()
-            self.graph.widths([None if part.values.ndim == 1 else part.values.shape[1] for part in parts])
+            rows = [part.values for part in packed.named.values()]
+            self.graph.widths([None if part.ndim == 1 else part.shape[1] for part in rows])
         return packed
 
     def _pack_several(self, x: Any, lengths: Any, own: bool) -> Several:

@@ -154,6 +154,11 @@ class Sequences(NamedTuple):
     def form(self) -> Form:
         return Form(self.layout, self.values.shape, self.values.dtype)
 
+    @property
+    def named(self) -> Mapping[str, Sequences]:
+        """Itself by the name of a single input, as `Several` has its parts."""
+        return {"x": self}
+
     def unpack(self, own: bool = False) -> Any:
         """The values in the user's form; see `Layout.unpack`."""
         return self.layout.unpack(self.values, own)

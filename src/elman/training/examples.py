@@ -44,8 +44,7 @@ class Examples:
     @property
     def parts(self) -> list[Sequences]:
         """All arrays of the examples, with their layouts."""
-        inputs = [self.x] if isinstance(self.x, Sequences) else self.x.named.values()
-        return [*inputs, *(part for target in self.targets for part in target if part is not None)]
+        return [*self.x.named.values(), *(part for target in self.targets for part in target if part is not None)]
 
     def scaled(self) -> Examples:
         """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
@@ -104,7 +103,7 @@ def read_examples(
     Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
     """
     inputs = net.pack(x, lengths, own=False)
-    for name, part in [("x", inputs)] if isinstance(inputs, Sequences) else inputs.named.items():
+    for name, part in inputs.named.items():
         _check_finite(name, part)
     outputs = list(losses)
     ys, masks = _by_output("y", y, outputs), _by_output("mask", mask, outputs)
@@ -170,8 +169,7 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
 
     Where inputs differ in their lengths, all sequences are run: the lengths of an output may be those of any input.
     """
-    parts = [x] if isinstance(x, Sequences) else [*x.named.values()]
-    over_time = [part.layout.lengths for part in parts if part.layout.lengths is not None]
+    over_time = [part.layout.lengths for part in x.named.values() if part.layout.lengths is not None]
     alike = all(np.array_equal(lengths, x.layout.rows) for lengths in over_time)
     some, first, which = x, np.arange(x.layout.count), np.arange(x.layout.count)
     if alike:  # lengths decide: of each one that the network may change, one sequence; else one step of the shortest
@@ -188,7 +186,7 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
             net.run(x, None, None, keep=False)
             raise
     found = []
-    for output in [y] if isinstance(y, Sequences) else y.named.values():
+    for output in y.named.values():
         layout = output.layout
         if layout.lengths is None:
             layout = x.layout.as_vectors()

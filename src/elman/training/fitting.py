@@ -15,7 +15,6 @@ from elman.layers import Layer
 from elman.layers.nesting import flat_nodes
 from elman.network import Network
 from elman.packed import check_steps
-from elman.sequences import Sequences
 from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
 from elman.training.examples import Examples, Losses, read_examples, read_losses, told
 from elman.training.history import Epoch, History, Log
@@ -234,8 +233,8 @@ def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncat
         )
     if truncate is not None and isinstance(net, Network) and not net.graph.is_chain:
         check_steps(flat_nodes(net)[0], len(net.inputs))
-        parts = [data.x] if isinstance(data.x, Sequences) else data.x.named.values()
-        if not all(np.array_equal(part.lengths, data.x.lengths) for part in parts if part.layout.lengths is not None):
+        over_time = [part for part in data.x.named.values() if part.layout.lengths is not None]
+        if not all(np.array_equal(part.lengths, data.x.lengths) for part in over_time):
             raise ValueError("truncate must be left out where inputs have steps of different numbers. Got some.")
     return truncate
 

@@ -58,8 +58,7 @@ class Optimizer:
             learning_rate = self.learning_rate
         else:
             checks.number("learning_rate", learning_rate, 0)
-        _check_gradients(parameters, gradients)
-        self._check_state(parameters, state)
+        self._check(parameters, gradients, state)
         state["step"] += 1
         move: Any = self.move
         for name, parameter in parameters.items():
@@ -73,7 +72,14 @@ class Optimizer:
                         f"Got {checks.describe(moved)}."
                     )
 
-    def _check_state(self, parameters: Mapping[str, Array], state: State) -> None:
+    def _check(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], state: State) -> None:
+        """Refuses gradients and a state that do not fit."""
+        check_arrays("parameters", parameters, writable=True)
+        check_arrays("gradients", gradients)
+        for name, parameter in parameters.items():
+            if name not in gradients:
+                raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
+            checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
         moments = self.moments
         wanted = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in moments]
         for name, shape in [("step", ()), *wanted]:
@@ -175,15 +181,6 @@ def check_arrays(name: str, arrays: Any, writable: bool = False) -> None:
             raise checks.DtypeError(f"{name}[{key!r}] must be an array of floating point. Got {checks.show(array)}.")
         if writable and not array.flags.writeable:
             raise ValueError(f"{name}[{key!r}] must be writable. Got a read-only array of shape {array.shape}.")
-
-
-def _check_gradients(parameters: Mapping[str, Array], gradients: Mapping[str, Array]) -> None:
-    check_arrays("parameters", parameters, writable=True)
-    check_arrays("gradients", gradients)
-    for name, parameter in parameters.items():
-        if name not in gradients:
-            raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
-        checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
 
 
 class _BuiltIn(Optimizer):

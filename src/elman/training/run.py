@@ -233,13 +233,10 @@ class Run:
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
             y, end, kept = self.net.run(x, start, state.noise, keep=True)
-            outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
-            for of_rows, output, (target, w), weight in zip(self.losses, outputs, targets, weights, strict=True):
-                losses, dy = _losses(of_rows, output, target, backward=True)
-                if w is not None:
-                    losses, w = losses * w, np.repeat(w, output.lengths) if of_rows.whole_sequences else w
-                    dy = dy * w.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-                loss += float(losses.sum(dtype=np.float64)) / (weight or 1.0)
+            outputs = zip(self.losses, y.named.values(), targets, weights, strict=True)
+            for of_rows, output, (target, w), weight in outputs:
+                total, dy = _loss(of_rows, output, target, w, backward=True)
+                loss += total / (weight or 1.0)
                 dys.append(dy / (weight or 1.0))
             by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
             _, _, gradients = self.net.run_back(kept, by_output, None)
@@ -300,10 +297,8 @@ class Run:
             x, targets = window.cut(data)
             with np.errstate(all="ignore"):
                 y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
-                outputs = [y] if isinstance(y, Sequences) else [*y.named.values()]
-                for k, (output, (target, w)) in enumerate(zip(outputs, targets, strict=True)):
-                    losses, _ = _losses(self.losses[k], output, target, backward=False)
-                    totals[k] += float((losses if w is None else losses * w).sum(dtype=np.float64))
+                for k, (output, (target, w)) in enumerate(zip(y.named.values(), targets, strict=True)):
+                    totals[k] += _loss(self.losses[k], output, target, w, backward=False)[0]
                     weights[k] += _weight(target, w)
             if window.next_begin:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
@@ -328,6 +323,15 @@ class Run:
 def _weight(target: Sequences, w: Array | None) -> float:
     """The weights of some rows together."""
     return len(target.values) if w is None else float(w.sum())
+
+
+def _loss(loss: Loss, y: Sequences, target: Sequences, w: Array | None, backward: bool) -> tuple[float, Array]:
+    """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows of y."""
+    losses, dy = _losses(loss, y, target, backward)
+    if w is not None and backward:
+        of_rows = np.repeat(w, y.lengths) if loss.whole_sequences else w
+        dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+    return float((losses if w is None else losses * w).sum(dtype=np.float64)), dy
 
 
 def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:
