@@ -219,7 +219,7 @@ def _text(value):
         return f"{type(value).__name__}({', '.join(map(_text, value))})"
     if isinstance(value, np.ndarray):
         held = str(value.tolist()) if value.dtype == object else value.tobytes()
-        return f"{value.dtype} {value.shape} {hashlib.md5(str(held).encode()).hex_text()}"
+        return f"{value.dtype} {value.shape} {hashlib.md5(str(held).encode()).hexdigest()}"
     if isinstance(value, (pd.DataFrame, pd.Series)):
         dtypes = value.dtypes if isinstance(value, pd.DataFrame) else [value.dtype]
         parts = value.reset_index().to_dict("list")
