@@ -192,6 +192,21 @@ LSTM = MODELS["lstm_1d"]["model"]["layers"][0]
         (one(norm(epsilon=None)), r"layer 0 \(batchnorm\): epsilon must be"),
         (one(conv(dilation=0)), r"dilation of layer 0 \(conv1d\) must be a whole number from 1 up. Got 0"),
         (one(conv(dilation=10**30)), r"the dilation of layer 0 \(conv1d\) must be so small that"),
+        (
+            {
+                "in_shape": [10**9],
+                "in_skip": 1,
+                "layers": [{"type": "activation", "activation": "tanh", "shape": [10**9]}],
+            },
+            "the features that come in must be at most 1,048,576. Got 1,000,000,000",
+        ),
+        (
+            {
+                "in_shape": [2**14],
+                "layers": [{**conv(groups=2**14), "kernel_size": 1, "shape": [2**14], "weights": [[[[1.0] * 2**14]]]}],
+            },
+            r"layer 0 \(conv1d\): a convolution in groups must be one over all features of at most 134,217,728",
+        ),
         (one(conv(kernel_size=[3])), r"must be of shape \(3, 1 in 1 groups, output\). Got \(2, 1, 2\)"),
         (one(conv(kernel_size=None)), "kernel_size of layer 0"),
         (one(conv(groups=2)), r"must be of shape \(2, 1 in 2 groups, output\)"),

@@ -275,3 +275,9 @@ def test_both_directions_of_one_module_fill_a_bidirectional_of_two():
     for second in (elman.LSTM(3, 5), elman.GRU(3, 4)):
         with pytest.raises(elman.FormatError, match="must"):
             from_torch(module, like=elman.Network([elman.Bidirectional(elman.LSTM(3, 4), second)]))
+
+
+def test_a_child_that_was_exchanged_is_read_whole():
+    module = to_torch(elman.Network([elman.Dense(3, 3), elman.GRU(3, 4)]))
+    module[1] = torch.nn.GRU(3, 4, num_layers=2, batch_first=True)
+    assert [type(layer) for layer in from_torch(module).layers] == [elman.Dense, elman.GRU, elman.GRU]

@@ -164,6 +164,9 @@ def grouped(W: Array, features: int) -> Array:
     groups = features // max(part, 1)
     if part * groups != features or out % max(groups, 1):
         raise FormatError(f"the weights of a convolution must fit {features} features. Got {W.shape}, of {part} each.")
+    if groups > 1 and width * features * out > 2**27:
+        must = f"a convolution in groups must be one over all features of at most {2**27:,} weights"
+        raise FormatError(f"{must}. Got {width} x {features} x {out}.")
     full = np.zeros((width, groups, part, groups, out // groups), W.dtype)
     index = np.arange(groups)
     full[:, index, :, index] = W.reshape(width, part, groups, -1).transpose(2, 0, 1, 3)
@@ -178,7 +181,7 @@ def prelu(slopes: Array, size: int) -> Layer:
         "above": (Activate("relu"), "x"),
         "turned": (Scale(size, 0.0, -1.0), "x"),
         "below": (Activate("relu"), "turned"),
-        "slope": (Scale(size, 0.0, -slopes.astype(np.float64).repeat(size // len(slopes))), "below"),
+        "slope": (Scale(size, 0.0, -slopes.astype(np.float64) if len(slopes) > 1 else -float(slopes[0])), "below"),
     }
     return Network({**nodes, "both": (Add(), "above", "slope")})
 

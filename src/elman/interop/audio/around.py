@@ -30,6 +30,8 @@ def around(
     The first `skip` features of the input are added to the output; as in NumPy, one alone is added to each that comes
     out. Gains are factors of the first input, and of the output.
     """
+    if width > 2**20:  # of which a layer without weights tells nothing
+        raise refused(source, "the features that come in", f"at most {2**20:,}", f"{width:,}")
     nodes: dict[str, Any] = dict(layers)
     first = "x"
     if gains[0] != 1 and nodes:

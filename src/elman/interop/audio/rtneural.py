@@ -169,7 +169,8 @@ def _read_convolution(entry: Entry) -> list[Layer]:
     config = {"input_size": entry.width, "output_size": W.shape[2], "width": width, "dilation": dilation}
     config |= {"padding": "causal", "dtype": str(entry.dtype)}
     b = rest[0] if rest else np.zeros(W.shape[2:], W.dtype)
-    return entry.activated(Conv1d.from_parameters(config, {"W": grouped(W, entry.width), "b": b}))
+    with named(f"{entry.source}: {entry.place}"):
+        return entry.activated(Conv1d.from_parameters(config, {"W": grouped(W, entry.width), "b": b}))
 
 
 def _read_batch_norm(entry: Entry) -> list[Layer]:

@@ -24,6 +24,9 @@ _MUST = "a file of PyTorch, as torch.save(model.state_dict(), path) writes"
 #: How many times the numbers of a file may count: modules share weights, an embedding and the layer above it.
 _SHARED = 8
 
+#: No more JSON is read: parsed it takes up to some twenty times its size.
+_LARGEST_JSON = 2**27
+
 
 def read_weights(source: Source, dtype: Any = np.float32) -> dict[str, Array]:
     """The tensors of a file by name, in float32, or in float64 where they are; nothing in the file is executed.
@@ -39,7 +42,7 @@ def read_weights(source: Source, dtype: Any = np.float32) -> dict[str, Array]:
         check_beginning(content, "a safetensors file" if is_safetensors else _MUST)
         if is_safetensors:
             return _read_safetensors(content)
-        if content.lstrip()[:1] == b"{":
+        if content[:99].lstrip()[:1] == b"{":
             return _read_json(content, dtype)
         weights = _state_dict(_read_pickle(name, content))
         _check_claims(weights, len(content))
@@ -56,6 +59,10 @@ def _begins_as_safetensors(content: bytes) -> bool:
 
 
 def _read_json(content: bytes, dtype: Any) -> dict[str, Array]:
+    if len(content) > _LARGEST_JSON:
+        raise FormatError(
+            f"JSON must be at most {_LARGEST_JSON:,} bytes, or a file of safetensors. Got {len(content):,}."
+        )
     model = parse_json("it", content)
     form, what = of_json(model)
     if form != "torch":

@@ -1,4 +1,4 @@
-"""The modules of a state_dict one behind the other: their order, and the layers of a network that take their weights.
+"""The modules of a state_dict one after the other: their order, and the layers of a network that take their weights.
 
 A state_dict of PyTorch lists modules in the order in which they were made. Files that sort their names, safetensors
 among them, keep no order; then the numbers of an nn.Sequential tell it, or widths that fit in one way alone.
@@ -151,7 +151,7 @@ def _check_alone(chain: Sequence[Module]) -> None:
         alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
         if module.kind == "Linear" and parent and own == "0" and alone:
             raise FormatError(
-                f"{parent} must have weights in more than its first module, a Linear: an activation behind it is in "
+                f"{parent} must have weights in more than its first module, a Linear: an activation after it is in "
                 "no state_dict, and like=, a network of the same shape, or the module itself tells it. Got one alone."
             )
 
@@ -179,7 +179,7 @@ def _told(module: Module, takers: Sequence[Taker]) -> str:
 def _chains(
     modules: Sequence[Readings], ordered: bool, fits: Fits, done: tuple[Module, ...]
 ) -> Iterator[tuple[Module, ...]]:
-    """Every way in which each module fits behind those before it."""
+    """Every way in which each module fits after those before it."""
     if not modules:
         yield done
     for readings in modules[: 1 if ordered else None]:

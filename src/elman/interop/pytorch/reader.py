@@ -88,7 +88,7 @@ def _no_reader(kind: type[Any], where: str) -> FormatError:
 
 
 def _row(parts: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
-    """The layers of modules in a row. A Linear or a Conv1d and the activation behind it are one layer."""
+    """The layers of modules in a row. A Linear or a Conv1d and the activation after it are one layer."""
     layers: list[Layer] = []
     before: type[Any] | None = None
     for place, part in parts:
@@ -110,9 +110,10 @@ def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
     """As `to_torch` made it: a layer for each child, and what each reads."""
     flow = module.flow
     names = tuple(module._modules) if flow is None else flow.children
-    layers = [_layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype)[0] for name in names]
+    made = [_layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype) for name in names]
     if flow is None:
-        return Network(layers)
+        return Network([layer for row in made for layer in row])
+    layers = [row[0] if len(row) == 1 else Network(row) for row in made]
     first, values = len(flow.inputs), [*flow.inputs, *(name.replace(".", "_") for name in names)]
     nodes = {}
     for i, (layer, reads, start) in enumerate(zip(layers, flow.reads, flow.starts, strict=True)):
@@ -122,7 +123,7 @@ def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
 
 
 def _both(module: parts.Bidirectional, place: str, dtype: str) -> Layer:
-    first, second = (_layers(part, f"{place}.{part}", dtype)[0] for part in (module.first, module.second))
+    first, second = (_layers(getattr(module, part), f"{place}.{part}", dtype)[0] for part in ("first", "second"))
     return Bidirectional(first, second, module.merge)  # type: ignore[arg-type]
 
 
@@ -138,23 +139,18 @@ def _check_axes(module: Any) -> None:
 
     In a list the modules may have any axes: what stands between them, a transpose, is left out of it.
     """
-    leaves = [part for part in module.modules() if type(part) is not nn.Sequential] if _is_plain(module) else []
     before: nn.Module | None = None
-    for leaf in leaves:
-        if isinstance(leaf, nn.Flatten) or not isinstance(leaf, (*_TIME_LAST, *_FEATURES_LAST)):
-            before = None if isinstance(leaf, nn.Flatten) else before
-            continue
-        if before is not None and isinstance(before, _TIME_LAST) != isinstance(leaf, _TIME_LAST):
-            names = f"{type(before).__name__} and {type(leaf).__name__}"
-            raise FormatError(
-                f"the module: a transpose must stand between {names}, as one has time and the other the features last; "
-                "pass its modules as a list, where none is needed. Got one behind the other."
-            )
-        before = leaf
-
-
-def _is_plain(module: Any) -> bool:
-    return type(module) is nn.Sequential
+    for leaf in module.modules() if type(module) is nn.Sequential else ():
+        if before is not None and isinstance(leaf, nn.Flatten):
+            before = None
+        elif isinstance(leaf, (*_TIME_LAST, *_FEATURES_LAST)):
+            if before is not None and isinstance(before, _TIME_LAST) != isinstance(leaf, _TIME_LAST):
+                names = f"{type(before).__name__} and {type(leaf).__name__}"
+                raise FormatError(
+                    f"the module: a transpose must stand between {names}, as one has time and the other the features "
+                    "last; pass its modules as a list, where none is needed. Got one after the other."
+                )
+            before = leaf
 
 
 _TIME_LAST = (nn.Conv1d, nn.MaxPool1d, nn.AvgPool1d, nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d, nn.Dropout1d)

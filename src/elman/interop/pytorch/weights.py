@@ -39,6 +39,12 @@ _KINDS: dict[tuple[tuple[str, int], ...], tuple[str, ...]] = {
     (("running_mean", 1), ("running_var", 1)): ("BatchNorm",),
 }
 
+#: What weights do not tell.
+_UNTOLD = {
+    SCALE: "a vector alone, which a LayerNorm without bias, an RMSNorm and a PReLU have",
+    "Conv1d": "those of a Conv1d, whose stride, padding and dilation are in no state_dict",
+}
+
 #: What else a module is, by one of its arrays.
 _NOT_READ = (
     ("in_proj_weight", "a MultiheadAttention has, which is not read"),
@@ -54,7 +60,7 @@ class Module:
     name: str  # in the state_dict it comes of: "encoder.lstm"; "" for a module by itself
     kind: str  # rnn, gru, lstm, Linear, Embedding, LayerNorm, scale, Conv1d, BatchNorm
     arrays: Mapping[str, Array]
-    depth: int = 1  # layers one behind the other
+    depth: int = 1  # layers one after the other
 
     @property
     def widths(self) -> tuple[int | None, int]:
@@ -72,8 +78,8 @@ class Module:
         return known.get(self.kind, (columns, columns))
 
     def __str__(self) -> str:
-        before, behind = self.widths
-        return f"{self.name or 'it'} ({self.kind}, {before or 'tokens'} to {behind})"
+        taken, given = self.widths
+        return f"{self.name or 'it'} ({self.kind}, {taken or 'tokens'} to {given})"
 
     def layers(self, activation: str = "tanh", dropout: float = 0.0, epsilon: float = 1e-5) -> list[Layer]:
         """The layers with these weights; the arguments are what no weight tells."""
@@ -92,16 +98,9 @@ class Module:
         return layers
 
     def _pointwise(self, epsilon: float) -> Layer:
-        if self.kind == SCALE:
-            raise FormatError(
-                "weights must tell their module, and like= or the module itself must where they do not. Got a vector "
-                "alone, which a LayerNorm without bias, an RMSNorm and a PReLU have."
-            )
-        if self.kind == "Conv1d":
-            raise FormatError(
-                "weights must tell their module, and like= or the module itself must where they do not. Got those of a "
-                "Conv1d, whose stride, padding and dilation are in no state_dict."
-            )
+        if self.kind in _UNTOLD:
+            must = "weights must tell their module, and like= or the module itself must where they do not"
+            raise FormatError(f"{must}. Got {_UNTOLD[self.kind]}.")
         parameters = self.parameters()
         if self.kind == "Linear":
             return dense(**parameters)
