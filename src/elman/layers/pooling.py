@@ -5,6 +5,7 @@ With packed rows, sequence b owns the rows from starts[b] on, so each pool is on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,28 +18,30 @@ from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
 
 
-class _Pool(Layer):
+class Pooling(Layer):
+    """The base of layers of which each row comes from some rows of x: `run` keeps the shape of these, and more."""
+
+    _pool: Callable[..., tuple[Array, Any]]  #: from the rows of x those of y, and what `_spread` needs
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
+        shape, inner = kept
+        dx = np.zeros(shape, dy.dtype)
+        self._spread(dx, inner, dy)
+        return dx, None, {}
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        """Adds the gradients of the rows of y to those of the rows of x, which are 0."""
+        raise NotImplementedError
+
+
+class _Pool(Pooling):
     """A layer from (batch, time, features) to (batch, features)."""
 
     pools = True
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         y, kept = self._pool(x.values, x.lengths)
-        return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, x.values.dtype, kept)
-
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        shape, dtype, inner = kept
-        dx = np.zeros(shape, dtype)
-        self._spread(dx, inner, dy)
-        return dx, None, {}
-
-    def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
-        """The vectors (B, features), and what `_spread` needs."""
-        raise NotImplementedError
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        """Writes the gradients of the vectors into those of the rows, which are 0."""
-        raise NotImplementedError
+        return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, kept)
 
 
 class LastStep(_Pool):

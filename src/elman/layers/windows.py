@@ -18,7 +18,8 @@ import numpy as np
 from elman import checks
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
-from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.layer import Noise, State
+from elman.layers.pooling import Pooling
 from elman.sequences import Layout, Sequences
 
 Padding = str | tuple[int, int]
@@ -108,7 +109,7 @@ class Windows(NamedTuple):
         return Taps(layout, sequences, first[:, None] + np.arange(self.width) * self.dilation)
 
 
-class _PoolOverWindows(Layer):
+class _PoolOverWindows(Pooling):
     """A layer of one number for each feature of a window."""
 
     def __init__(self, width: int, stride: int | None = None, padding: Padding = "valid") -> None:
@@ -134,20 +135,6 @@ class _PoolOverWindows(Layer):
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         return x, ()  # of width and stride 1
-
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        shape, inner = kept
-        dx = np.zeros(shape, dy.dtype)
-        self._spread(dx, inner, dy)
-        return dx, None, {}
-
-    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
-        """What each window gives (M, features), and what `_spread` needs."""
-        raise NotImplementedError
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        """Adds the gradients of the windows to those of the rows, which are 0."""
-        raise NotImplementedError
 
 
 class MaxPool1d(_PoolOverWindows):
