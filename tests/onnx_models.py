@@ -192,13 +192,15 @@ def random_arguments(reading, rng, batch, time, dtype=np.float32):
     if reading.lengths:
         arguments["lengths"] = rng.integers(1, time + 1, batch).astype(np.int32)
     if any(getattr(stage.part, "given", None) for stage in reading.assembly.stages):
-        arguments["state"] = [_random_state(layer, batch, rng, dtype) for layer in net.layers if layer.stateful]
+        arguments["state"] = [random_state(layer, batch, rng, dtype) for layer in net.layers if layer.stateful]
     return arguments
 
 
-def _random_state(layer, batch, rng, dtype):
-    shape = (2, batch, layer.hidden_size) if layer.bidirectional else (batch, layer.hidden_size)
-    arrays = tuple(rng.standard_normal(shape).astype(dtype) for _ in layer.cell.states)
+def random_state(layer, batch, rng, dtype):
+    """States of a recurrent layer, drawn."""
+    first = getattr(layer, "first", layer)
+    shape = (2, batch, first.hidden_size) if layer.bidirectional else (batch, first.hidden_size)
+    arrays = tuple(rng.standard_normal(shape).astype(dtype) for _ in first.cell.states)
     return arrays if len(arrays) > 1 else arrays[0]
 
 
@@ -210,6 +212,7 @@ __all__ = [
     "onnx",
     "random_arguments",
     "random_model",
+    "random_state",
     "recurrent",
     "session",
 ]

@@ -220,7 +220,7 @@ def test_mistaken_options_are_seen(mistake, monkeypatch):
     op, attributes, mistaken = MISTAKES[mistake]
     model, given = one_operator(3, op, states="constant", **attributes), onnx_recurrence._options
     assert max(differences(model, 0).values()) < 1e-5
-    monkeypatch.setattr(onnx_recurrence, "_options", lambda *arguments: mistaken(given(*arguments)))
+    monkeypatch.setattr(onnx_recurrence, "_options", lambda *arguments: [mistaken(each) for each in given(*arguments)])
     assert max(differences(model, 0).values()) > 0.01
 
 
@@ -312,15 +312,20 @@ def test_functions_read_alpha_and_beta_in_order():
         ({"activations": ["Elu", "Tanh", "Tanh"], "activation_alpha": [-1.0]}, "alpha must be a number over 0"),
         ({"clip": -1.0}, "clip must be"),
         ({"direction": "sideways"}, "forward, reverse or bidirectional. Got sideways"),
-        (
-            {"direction": "bidirectional", "activations": ["Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Relu"]},
-            "the same in both directions",
-        ),
     ],
 )
 def test_attributes_that_are_refused(options, words):
     with pytest.raises(FormatError, match=r"the model: the node 'node0' \(LSTM\).*" + words):
         from_onnx(one_operator(0, "LSTM", **options))
+
+
+@pytest.mark.parametrize("op", ["LSTM", "GRU", "RNN"])
+def test_both_directions_may_have_functions_of_their_own(op):
+    names = {"LSTM": ["HardSigmoid", "Tanh", "Softsign"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Relu"]}[op]
+    names = [*names, *{"LSTM": ["Sigmoid", "Softsign", "Tanh"], "GRU": ["Sigmoid", "Softsign"], "RNN": ["Tanh"]}[op]]
+    model = one_operator(1, op, direction="bidirectional", states="input", activations=names)
+    assert max(differences(model, 0).values()) < 1e-5
+    assert isinstance(from_onnx(model).layers[0], elman.Bidirectional)
 
 
 def test_both_directions_may_have_the_same_functions():

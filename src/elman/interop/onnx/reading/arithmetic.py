@@ -85,6 +85,7 @@ def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> S
             if array.size > 1:
                 x, _ = whole(node, x, position)
             vector = np.broadcast_to(array.ravel(), product(axis.length for axis in x.stage.features))
+            vector = vector.astype(next((known.dtype for known in part.arrays.values()), vector.dtype), copy=False)
             return x.behind(x.stage.with_part(arrays={**part.arrays, own: vector}))
     if (scale is None or (scale == 1).all()) and (shift is None or (shift == 0).all()):
         return x

@@ -54,6 +54,10 @@ def section(node: Node, x: Signal, position: int, start: Any, end: Any) -> Signa
     if first == 0 and last == length:
         return x
     found = _direction(x, position, first, last) or _rows(x, position, first, last)
+    if found is None and not x.stage.features and len(group) == 1 and group[0].role == "" and isinstance(length, int):
+        others = [axis for other in x.axes for axis in other if axis is not group[0]]
+        if others and not any(isinstance(axis.length, int) for axis in others):  # the one length that is known
+            group[0].role = "features"
     if found is None and group and group == x.stage.features and isinstance(first, int) and isinstance(last, int):
         found = picked(node, x, position, np.arange(first, last))
     zeros = x.axes[position][0].zeros if len(group) == 1 else (0, 0)

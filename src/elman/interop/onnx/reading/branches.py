@@ -42,8 +42,14 @@ def _concatenated(node: Node, signals: list[Signal], axis: int) -> Signal:
 
 def together(node: Node, kind: str, *signals: Signal) -> Signal:
     """Signals joined number by number; one feature stands beside each of the others."""
+    first = signals[0]
+    if all((other.axes, other.stage.features) == (first.axes, first.stage.features) for other in signals):
+        others = tuple(signal.stage for signal in signals[1:])
+        return Signal(Stage(first.stage, Part(kind), node.place, others=others), first.axes)
     axes, place = aligned(node, signals)
     widths = [product(axis.length for axis in signal.stage.features) for signal in signals]
+    if not all(isinstance(width, int) for width in widths):
+        raise node.refused("its inputs", "of a known number of features", " and ".join(map(str, widths)))
     spread = [
         signal if width == max(widths) else picked(node, signal, place, np.zeros(max(widths), np.int64))
         for signal, width in zip(signals, widths, strict=True)

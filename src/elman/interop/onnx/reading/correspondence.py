@@ -34,7 +34,11 @@ class Reading:
             roles = {axis.role for axis in axes}
             open_axes = [axis for axis in axes if not axis.role]
             if open_axes and "features" not in roles and tokens.get(stage.name, tokens.get("x")) is None:
-                open_axes.pop().role = "features"
+                known = [axis for axis in open_axes if isinstance(axis.length, int)]
+                last = known[0] if len(known) == 1 else open_axes[-1]
+                open_axes.remove(last)
+                last.role = "features"
+            open_axes.sort(key=lambda axis: "batch" not in str(axis.length))
             for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
                 axis.role = role
 

@@ -142,9 +142,10 @@ def aligned(node: Node, signals: Sequence[Signal]) -> tuple[list[Group], int]:
     axes = found[::-1]
     if place is None and any(signal.stage.features for signal in signals):
         raise node.refused("its inputs", "with features in the same axis", "them in different ones")
-    if place is None:  # inputs of which nothing is known: features are the last axis
-        place = -1
+    if place is None:  # of inputs whose axes nothing has told: the one length that is known, or the last
+        ints = [i for i, group in enumerate(axes) if group and isinstance(group[-1].length, int)]
+        place = (ints[0] if len(ints) == 1 else rank - 1) - rank
         for signal in signals:
-            for axis in signal.axes[-1][-1:]:
+            for axis in signal.axes[place][-1:]:
                 take_role(node, axis, "features")
     return axes, place

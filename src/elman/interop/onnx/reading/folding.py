@@ -6,6 +6,7 @@ is `spread`): all that is ever made so are equal rows, such as states before the
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -319,7 +320,47 @@ def _constant(node: Node) -> Constant:
     )
 
 
+def _plainly(function: Any) -> Fold:
+    """Of arrays in which no length is open."""
+
+    def fold(node: Node, *values: Constant) -> Constant:
+        arrays = plain(node, *values)
+        if any(array.dtype == object for array in arrays):
+            raise node.refused("its inputs", "known", "lengths that a model tells")
+        node.take(8 * math.prod(np.broadcast_shapes(*(array.shape for array in arrays))))
+        with np.errstate(all="ignore"):
+            return Constant(np.asarray(functools.reduce(function, arrays) if len(arrays) > 1 else function(arrays[0])))
+
+    return fold
+
+
+def _quantized(node: Node, x: Constant, scale: Constant, zero: Constant | None = None) -> Constant:
+    """Between floats and small whole numbers, one scale for all or one along an axis."""
+    array, by, *rest = plain(node, x, scale, *[value for value in (zero,) if value is not None])
+    if node.attributes.get("block_size") or by.ndim > 1:
+        raise node.refused("its scale", "one number, or one along an axis", f"{by.shape}")
+    shape = [1] * array.ndim
+    if by.ndim and by.size > 1:
+        shape[axis_of(node, node.attributes.get("axis") or 0, array.ndim)] = by.size
+    by, node_zero = by.reshape(shape), rest[0].reshape(shape) if rest else np.zeros(shape, np.uint8)
+    node.take(array.size * 8)
+    if node.op == "DequantizeLinear":
+        return Constant(((array.astype(np.int64) - node_zero.astype(np.int64)) * by).astype(by.dtype))
+    ends, wide = np.iinfo(node_zero.dtype), np.rint(array / by) + node_zero
+    return Constant(np.clip(wide, ends.min, ends.max).astype(node_zero.dtype))
+
+
 FOLDS: dict[str, Fold] = {
+    **{name: _plainly(getattr(np, name.lower())) for name in ("Abs", "Ceil", "Exp", "Floor", "Greater", "Less", "Log")},
+    "GreaterOrEqual": _plainly(np.greater_equal),
+    "LessOrEqual": _plainly(np.less_equal),
+    "Max": _plainly(np.maximum),
+    "Min": _plainly(np.minimum),
+    "Or": _plainly(np.logical_or),
+    "Sum": _plainly(np.add),
+    "DequantizeLinear": _quantized,
+    "QuantizeLinear": _quantized,
+    "Reciprocal": _plainly(np.reciprocal),
     "Add": _elementwise(np.add),
     "And": _elementwise(np.logical_and),
     "Cast": _cast,

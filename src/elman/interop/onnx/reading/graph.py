@@ -28,10 +28,11 @@ MAX_AXES = 8
 #: Why some operators are not read.
 _WRITTEN_OUT = ": the exporter wrote the steps of a layer out, where RNN, LSTM or GRU would be read"
 _QUANTIZED = ": it computes with numbers of 8 bits, as a quantizer leaves it, where the file before that would be read"
-_REASONS = {
+#: By operator.
+REASONS = {
     **dict.fromkeys(("Loop", "Scan"), _WRITTEN_OUT),
     **dict.fromkeys(("ConvInteger", "DynamicQuantizeLinear", "DynamicQuantizeLSTM", "MatMulInteger"), _QUANTIZED),
-    **dict.fromkeys(("QLinearConv", "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),
+    **dict.fromkeys(("DequantizeLinear", "QLinearConv", "QLinearMatMul", "QuantizeLinear"), _QUANTIZED),
 }
 SWITCH = (
     ": a switch, two graphs of which a value of the run chooses one, as a sampling rate does. Give the value to "
@@ -82,6 +83,7 @@ class Graph:
             raise file.refused("the model", "without functions of its own", f"{len(file.model.functions)}: {names}")
         self.makers: dict[str, Any] = {info.name: info for info in graph.input}
         self.readers: Counter[str] = Counter(output.name for output in graph.output)  # how often each value is read
+        self.kinds: dict[Size, Any] = {}  # axes of inputs by lengths that have a name
         self._take(graph)
         self.makers |= given
         self.outputs = [output.name for output in graph.output]
@@ -118,7 +120,7 @@ class Graph:
 
     def node(self, proto: NodeProto, known: Collection[str]) -> Node:
         """A node, checked; `known` are the operators that are read."""
-        op, reason = proto.op_type, _REASONS.get(proto.op_type, "")
+        op, reason = proto.op_type, REASONS.get(proto.op_type, "")
         if proto.domain not in _DOMAINS:
             got = f"one of the domain {proto.domain!r}, {op}{reason}"
             raise self.file.refused(f"the operator of {place_of(proto)}", "one of ONNX itself", got)
@@ -172,7 +174,7 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
         if dim.HasField("dim_value") and dim.dim_value > 0:
             lengths.append(dim.dim_value)
         else:
-            lengths.append(Size.named(dim.dim_param or f"{info.name}[{axis}]"))
+            lengths.append(Size.named(str(dim.dim_param or f"{info.name}[{axis}]")))  # bytes where it is no text
     return Input(info.name, tuple(lengths), tensor.elem_type)
 
 

@@ -275,6 +275,8 @@ def _reduce(node: Node, x: Any, axes: Any = None) -> Value:
             x = x.moved([group for i, group in enumerate(x.axes) if i != axis])
             gone = {i - (i > axis) for i in gone - {axis}}
         gone -= {axis}
+    if not gone and rank:
+        return x
     if len(gone) != 1:
         raise node.refused("its axes", "one: of time or of directions", f"{sorted(gone)}")
     (axis,) = gone

@@ -21,7 +21,7 @@ from elman.interop.onnx.reading.assembly import Assembly
 from elman.interop.onnx.reading.correspondence import Reading
 from elman.interop.onnx.reading.files import TYPES, ModelFile, read_model
 from elman.interop.onnx.reading.folding import FOLDS
-from elman.interop.onnx.reading.graph import SWITCH, Graph, Node, place_of
+from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Node, place_of
 from elman.interop.onnx.reading.operators import OPERATORS
 from elman.interop.onnx.reading.padding import PADDING_OPERATORS
 from elman.interop.onnx.reading.signals import (
@@ -38,7 +38,8 @@ from elman.interop.onnx.reading.signals import (
     Total,
     Value,
 )
-from elman.interop.onnx.reading.stages import Axis, Stage
+from elman.interop.onnx.reading.sizes import Size
+from elman.interop.onnx.reading.stages import Axis, RecurrentPart, Stage
 from elman.interop.onnx.reading.windows import WINDOWS
 from elman.network import Network
 
@@ -130,7 +131,15 @@ def read_onnx(
     graph = Graph(file, constants)
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
-    assembly = Assembly(file, _ends(file, outputs))
+    ends = _ends(file, outputs)
+    assembly = Assembly(file, ends)
+    places = {stage.place for stage in assembly.stages if isinstance(stage.part, RecurrentPart)}
+    apart = [
+        (name, value.stage) for name, value in outputs.items() if isinstance(value, Signal) and value.stage.state == "h"
+    ]
+    apart = [(name, stage) for name, stage in apart if stage.place not in places and (name, stage) not in ends]
+    if apart:  # last states of layers that nothing else reads
+        assembly = Assembly(file, [*ends, *apart])
     network = assembly.network()
     _check_states(file, outputs, assembly)
     return Reading(network, assembly, outputs)
@@ -220,6 +229,9 @@ def _read(graph: Graph, name: str, maker: Any) -> Any:
     if is_whole and len(info.lengths) == 1:
         return Lengths(name)
     axes = tuple(Axis(length) for length in info.lengths)
+    for axis in axes:  # lengths of one name are of one kind, in whichever input
+        if isinstance(axis.length, Size) and info.lengths.count(axis.length) == 1:
+            graph.kinds.setdefault(axis.length, axis).unite(axis)
     stage = Stage(None, None, f"the input {name!r}", axes, "tokens" if is_whole else "", name)
     return Signal(stage, tuple((axis,) for axis in axes))
 
@@ -238,7 +250,7 @@ def _run(node: Node, arguments: list[Any]) -> Value | tuple[Value, ...]:
     handler: Any = (FOLDS if is_known else PADDING_OPERATORS if is_padding else _ON_SIGNALS).get(node.op)
     if handler is None:
         kinds = ("the output of a layer", "known values alone")
-        raise node.refused("its inputs", kinds[not is_known], kinds[is_known])
+        raise node.refused("its inputs", kinds[not is_known], kinds[is_known] + REASONS.get(node.op, ""))
     try:
         return handler(node, *arguments)
     except FormatError:

@@ -61,12 +61,14 @@ def recurrent(
         learned = {state: learned.get(state, np.zeros((directions, hidden), np.float32)) for state in states}
         if any(isinstance(start, Given) for start in starts.values()):
             raise node.refused("its initial states", "all constant, or all inputs of the graph", "one of each")
+    options = _options(node, directions, "P" in arrays)
     part = RecurrentPart(
         node.op.lower(),
-        _options(node, directions, "P" in arrays),
+        options[0],
         arrays,
         lengths_of(node, lengths, signal.axes[lead.index("time")]),
         learned=learned,
+        second=options[1] if options[-1] != options[0] else None,
         given={state: start for state, start in starts.items() if isinstance(start, Given)},
     )
     return _outputs(node, signal, part, lead, hidden)
@@ -217,7 +219,8 @@ def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> 
 # Options of the cell.
 
 
-def _options(node: Node, directions: int, peepholes: bool) -> dict[str, Any]:
+def _options(node: Node, directions: int, peepholes: bool) -> list[dict[str, Any]]:
+    """The options of the cell of each direction."""
     options: dict[str, Any] = {}
     if node.attributes["clip"] is not None:
         options["clip"] = node.attributes["clip"]
@@ -227,20 +230,22 @@ def _options(node: Node, directions: int, peepholes: bool) -> dict[str, Any]:
         options["coupled"] = True
     if node.op == "GRU":
         options["reset_after"] = bool(node.attributes.get("linear_before_reset"))
-    activations = _activations(node, directions)
+    each, count = _activations(node, directions), len(_OPERATORS[node.op][3])
+    return [{**options, **_chosen(node, each[i : i + count], options)} for i in range(0, len(each), count)]
+
+
+def _chosen(node: Node, activations: list[Activation], options: dict[str, Any]) -> dict[str, Any]:
     if node.op == "RNN":
-        return {**options, "activation": activations[0].to_config()}
+        return {"activation": activations[0].to_config()}
     chosen = zip(_OPERATORS[node.op][2], activations, strict=True)
     by_gate = {gate: activation for gates, activation in chosen for gate in gates}
     if options.get("coupled"):
         del by_gate["f"]
-    if activations != [Activation(name) for name in _OPERATORS[node.op][3]]:
-        options["activations"] = by_gate
-    return options
+    return {} if activations == [Activation(name) for name in _OPERATORS[node.op][3]] else {"activations": by_gate}
 
 
 def _activations(node: Node, directions: int) -> list[Activation]:
-    """The functions of the operator, with their alpha and beta; the same in both directions."""
+    """The functions of the operator, with their alpha and beta, one direction after the other."""
     defaults = _OPERATORS[node.op][3]
     names = node.attributes["activations"]
     names = list(defaults) * directions if names is None else names
@@ -265,7 +270,4 @@ def _activations(node: Node, directions: int) -> list[Activation]:
         if values:
             must = f"as many as functions that have {key}"
             raise node.refused(f"the attribute 'activation_{key}'", must, f"{len(values)} more: {values[:4]}")
-    if found[: len(defaults)] * directions != found:
-        must = "the same in both directions: a bidirectional layer of elman has one cell"
-        raise node.refused("its activations", must, f"{', '.join(map(repr, found))}")
-    return found[: len(defaults)]
+    return found

@@ -17,7 +17,7 @@ from elman.checks import Array
 from elman.interop.arrays import from_arrays
 from elman.interop.chain import dense
 from elman.interop.onnx.reading.sizes import Length
-from elman.layers import LAYERS, Layer, Scale
+from elman.layers import LAYERS, Bidirectional, Layer, Recurrent, Scale
 
 #: The kind of what stands for the cell state of an LSTM, which no layer can read.
 CELL_STATE = "cell state"
@@ -145,11 +145,12 @@ class RecurrentPart(Part):
     """A recurrent layer: `kind` is its cell, `config` the options of the cell, the arrays are those of ONNX.
 
     `learned` are the states before the first step where they are constant, name -> (directions, hidden), and `given`
-    where they are inputs.
+    where they are inputs. `second` are the options of the second direction, where it has others.
     """
 
     learned: Mapping[str, Array] = field(default_factory=dict)
     given: Mapping[str, Given] = field(default_factory=dict)
+    second: Mapping[str, Any] | None = None
 
     @property
     def directions(self) -> int:
@@ -157,6 +158,11 @@ class RecurrentPart(Part):
         return len(self.arrays["W"])
 
     def build(self, dtype: np.dtype[Any]) -> Layer:
+        if self.second is not None:
+            first, second = (self.direction(i).build(dtype) for i in range(2))
+            assert isinstance(first, Recurrent)
+            assert isinstance(second, Recurrent)
+            return Bidirectional(first, second)
         layer = from_arrays(self.kind, self.arrays, "onnx", **self.config)
         if not self.learned:
             return layer
@@ -172,22 +178,25 @@ class RecurrentPart(Part):
         arrays, learned = (
             {name: array[index : index + 1] for name, array in group.items()} for group in (self.arrays, self.learned)
         )
-        return replace(self, arrays=arrays, learned=learned)
+        config = self.second if index and self.second is not None else self.config
+        return replace(self, config=config, arrays=arrays, learned=learned, second=None)
 
     def with_reverse(self, other: Part) -> RecurrentPart | None:
-        """The bidirectional layer of two with equal options; None where they differ."""
+        """The bidirectional layer of two of one kind and size; None where they differ."""
         if not isinstance(other, RecurrentPart) or _options(self) != _options(other):
             return None
         arrays, learned = (
             {name: np.concatenate([array, its[name]]) for name, array in mine.items()}
             for mine, its in ((self.arrays, other.arrays), (self.learned, other.learned))
         )
-        return replace(self, arrays=arrays, learned=learned)
+        return replace(
+            self, arrays=arrays, learned=learned, second=None if self.config == other.config else other.config
+        )
 
 
 def _options(part: RecurrentPart) -> list[Any]:
     shapes = [{name: array.shape for name, array in group.items()} for group in (part.arrays, part.learned)]
-    return [part.kind, part.config, part.lengths, part.given, *shapes]
+    return [part.kind, part.lengths, part.given, *shapes]
 
 
 @dataclass(frozen=True, eq=False)
