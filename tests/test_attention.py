@@ -208,6 +208,7 @@ def test_one_head_of_pytorchs_attention_is_units_and_a_dense_layer():
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # torch and numpy
 def test_the_layers_of_keras():
     pytest.importorskip("torch")
     os.environ.setdefault("KERAS_BACKEND", "torch")

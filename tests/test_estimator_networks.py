@@ -33,7 +33,8 @@ def draw(seed):
     if kind is elman.SequenceRegressor:
         y = rng.standard_normal((20, 2) if rng.integers(2) else 20) * 30 - 500
     else:
-        y = [part[:, 0] > X[0][0, 0] for part in X] if kind is elman.SequenceTagger else np.arange(20) % 3
+        middle = np.median(np.concatenate(X)[:, 0])
+        y = [part[:, 0] > middle for part in X] if kind is elman.SequenceTagger else np.arange(20) % 3
     estimator = kind(**settings).fit(X, y)
     told = estimator.predict_proba(X) if hasattr(estimator, "predict_proba") else estimator.predict(X)
     return estimator, X, told
