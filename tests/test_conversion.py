@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -387,3 +388,16 @@ def test_graphs(streams, tmp_path):
         assert [check.difference is None for check in done.checks] == [True, False]
         assert done.checks[1].difference < 1e-5
         assert "x_store" in (tmp_path / "net.h").read_text()
+
+
+def test_what_is_written_and_cannot_be_read_is_refused_in_the_words_of_its_reader(tmp_path, monkeypatch):
+    def read(path):
+        raise elman.FormatError(f"{path}: its steps must be less. Got 3.")
+
+    elman.Network([elman.GRU(2, 3, seed=0)]).save(tmp_path / "net.safetensors")
+    form = dataclasses.replace(FORMATS["rtneural"], read=read)
+    monkeypatch.setattr(formats, "to_write", lambda *_: form)
+    words = "Got read back by elman: failed, its steps must be less. Got 3.; elman.interop.formats.write writes without"
+    with pytest.raises(elman.FormatError, match=words):
+        convert(tmp_path / "net.safetensors", tmp_path / "net.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]

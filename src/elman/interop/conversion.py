@@ -208,7 +208,10 @@ def _read_back(net: Network, target: tuple[Format, Where], x: Any, rng: np.rando
     what, tolerance = "read back by elman", _TOLERANCE[str(dtype_of(net))]
     if form.read is None:
         return Check(what, None, tolerance, f"{form.title} is written only")
-    again = form.read_back(path, net) if form.read_back else form.read(path)
+    try:
+        again = form.read_back(path, net) if form.read_back else form.read(path)
+    except FormatError as error:  # in the words of its reader, without the name of the file that nobody will see
+        return Check(what, None, tolerance, str(error).removeprefix(f"{os.fspath(path)}: "), failed=True)
     y, state = net(x)
     difference = _difference(_values(again(x)[0]), _values(y))
     if net.stateful:
