@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 
 from onnx import numpy_helper
 
+import elman
 from elman.checks import FormatError
 from elman.interop.onnx.reading.reader import from_onnx, read_onnx
 from onnx_models import Parts, TensorProto, helper, random_state, recurrent, session
@@ -386,3 +387,33 @@ def test_one_feature_of_each_step_and_features_by_their_steps():
     net = from_onnx(model)
     np.testing.assert_allclose(net(x[:, :, None])[0], session(model).run(None, {"x": x})[0], rtol=1e-5, atol=1e-5)
     assert [type(layer).__name__ for layer in net.layers] == ["Conv1d", "LastSteps", "Dense"]
+
+
+LAYERS = {
+    "convolution": lambda: [elman.Conv1d(3, 4, 3, seed=0), elman.GRU(4, 5, seed=1)],
+    "causal": lambda: [elman.Conv1d(3, 4, 3, dilation=2, padding="causal", seed=0), elman.GRU(4, 5, seed=1)],
+    "pool": lambda: [elman.MaxPool1d(2, 1, "same"), elman.Dense(3, 2, seed=0)],
+    "repeat": lambda: [elman.LSTM(3, 4, seed=1), elman.LastStep(), elman.Repeat(5), elman.GRU(4, 2, seed=2)],
+    "sum": lambda: {
+        "a": (elman.GRU(3, 4, seed=0), "x"),
+        "b": (elman.Conv1d(3, 4, 3, seed=1), "x"),
+        "c": (elman.Add(), "a", "b"),
+        "d": (elman.Concatenate(), "a", "c"),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "lengths"),
+    [(name, lengths) for name in LAYERS for lengths in (False, True) if name != "repeat" or not lengths],
+)
+def test_what_is_written_comes_back(name, lengths, tmp_path):
+    net = elman.Network(LAYERS[name]())
+    elman.to_onnx(net, tmp_path / "net.onnx", lengths=lengths)
+    back = from_onnx(tmp_path / "net.onnx")
+    x = np.random.default_rng(0).standard_normal((2, 7, 3)).astype(np.float32)
+    more = {"lengths": [7, 5]} if lengths else {}
+    for _ in range(2):
+        np.testing.assert_array_equal(back(x, **more)[0], net(x, **more)[0])
+    kinds = [[type(layer).__name__ for layer in each.layers] for each in (net, back)]
+    assert kinds[0] == kinds[1]

@@ -67,7 +67,7 @@ class Assembly:
         """The stage before numbers in the padding, which no layer sees; they must be 0, or never the largest."""
         while stage.part is not None and stage.part.kind == PADDING and stage.parent is not None:
             fill = stage.part.config["fill"]
-            if fill and (reader is None or reader.kind != "MaxOverTime"):
+            if fill and (reader is None or reader.kind not in ("MaxOverTime", "MaxPool1d")):
                 raise self.file.refused(f"the number in the padding of {stage.place}", "0", f"{fill}")
             stage = stage.parent
         return stage
@@ -145,7 +145,11 @@ class Assembly:
     def _check_lengths(self) -> None:
         """Refuses a network of which some layers end with each sequence and others with the padding."""
         parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
-        readers = {part.lengths: place for place, part in parts if part.kind in _TO_THE_END and part.single is None}
+        readers = {
+            part.lengths: place
+            for place, part in parts
+            if part.kind in _TO_THE_END and part.single is None and part.config.get("padding") != "causal"
+        }
         if len(readers) > 1:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
             must = "the same for all layers that read to their end"

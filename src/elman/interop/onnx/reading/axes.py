@@ -7,7 +7,7 @@ layers: `LastStep`, `Reverse`, one direction by itself.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -181,9 +181,32 @@ def _side_by_side(node: Node, x: Signal) -> Signal:
 def _expand(node: Node, x: Signal, shape: Any) -> Signal:
     target, lengths = integers(node, "shape", shape) or [], x.lengths
     padded = [1] * (len(lengths) - len(target)) + target
-    if len(padded) != len(lengths) or any(n not in (1, length) for n, length in zip(padded, lengths, strict=True)):
-        raise node.refused("its shape", f"{tuple(lengths)}, as it comes in", f"{tuple(target)}")
-    return x
+    return _stretched(node, x, [1 if n == length else n for n, length in zip(padded, lengths, strict=False)], target)
+
+
+def _tile(node: Node, x: Signal, repeats: Any) -> Signal:
+    counts = integers(node, "repeats", repeats) or []
+    return _stretched(node, x, counts, counts)
+
+
+def _stretched(node: Node, x: Signal, counts: Sequence[Any], given: Sequence[Any]) -> Signal:
+    """Each axis so many times as long: all once, or a vector per sequence at each of some steps."""
+    long = [axis for axis, count in enumerate(counts) if not isinstance(count, int) or count != 1]
+    if len(counts) == len(x.axes) and not long:
+        return x
+    count = counts[long[0]] if len(long) == 1 else None
+    roles = {axis.role for group in x.axes for axis in group}
+    if (
+        len(counts) != len(x.axes)
+        or not isinstance(count, int)
+        or x.axes[long[0]]
+        or "time" in roles
+        or len(counts) != 3
+    ):
+        must = f"{tuple(x.lengths)}, as it comes in, or a vector per sequence at each of some steps"
+        raise node.refused("its shape", must, f"{tuple(given)}")
+    axes = [*x.axes[: long[0]], (Axis(count, "time"),), *x.axes[long[0] + 1 :]]
+    return x.behind(x.stage.then(Part("Repeat", {"count": count}), node.place), axes)
 
 
 def _shape(node: Node, x: Any) -> Constant:
@@ -260,6 +283,7 @@ AXES: dict[str, Handler] = {
     "Slice": lambda node, x, *rest: _slice(node, signal_of(node, x), *rest),
     "Split": lambda node, x, *rest: _split(node, signal_of(node, x), *rest),
     "Squeeze": _each(_squeeze),
+    "Tile": _each(_tile),
     "Transpose": _each(_transpose),
     "Unsqueeze": _each(_unsqueeze),
 }
