@@ -273,11 +273,9 @@ def test_steps_of_several_inputs():
         stream.run({"series": np.ones((2, 4, 3)), "store": np.ones((2, 3, 2))})
 
 
-@pytest.mark.parametrize("write", ["to_keras", "to_rtneural", "convert"])
+@pytest.mark.parametrize("write", ["to_rtneural", "convert"])
 def test_formats_that_hold_chains_alone(write, tmp_path):
-    if write == "to_keras":
-        pytest.importorskip("h5py")
-    path = tmp_path / {"to_keras": "net.keras", "convert": "net.json"}.get(write, "net.onnx")
+    path = tmp_path / "net.json"
     branching = {"a": (gru(), "x"), "b": (gru(3, 4), "x"), "c": (elman.Concatenate(), "a", "b"), "d": dense(8, 2)}
     for nodes, outputs, words in (
         (branching, None, "node 'b', GRU, which reads 'x'"),

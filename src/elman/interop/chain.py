@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -136,10 +136,12 @@ def branch(net: Network) -> str:
     return f"outputs {', '.join(map(repr, net.config['outputs']))}"
 
 
-def network_of(layers: Iterable[Layer], source: str) -> Network:
-    """The network of layers that were read from `source`; refuses those that do not fit together."""
+def network_of(
+    layers: Iterable[Layer] | Mapping[str, Any], source: str, outputs: Sequence[str] | None = None
+) -> Network:
+    """The network of layers, or of nodes by name, that were read from `source`; refuses those that do not fit."""
     try:
-        return Network(list(layers))
+        return Network(layers if isinstance(layers, Mapping) else list(layers), outputs)
     except ValueError as error:
         raise FormatError(f"{source}: its layers must fit together. {error}") from error
 

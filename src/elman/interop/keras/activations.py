@@ -69,14 +69,14 @@ def read_gate(config: Mapping[str, Any], key: str, default: str, version: int) -
     return activation
 
 
-def write_activation(activation: Activation | str, name: str, dtype: str) -> Any:
-    """An activation as a config of Keras 3 has it; `name` is for a layer where it takes one."""
+def write_activation(activation: Activation | str, name: str, dtype: str, version: int = 3) -> Any:
+    """An activation as a config of that Keras has it; `name` is for a layer where it takes one."""
     if isinstance(activation, str):
         named = next((known for known, same in APART.items() if same == activation), None)
         if named is None:
             raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
         return named
-    for known, same in _NAMES.items():
+    for known, same in (_NAMES if version >= 3 else {**_NAMES, **_BEFORE_3}).items():
         if activation == same:
             return known
     layer = layer_of(activation)

@@ -12,6 +12,8 @@ from elman.interop.keras.config import Entry, Object, flag, inner, snake_names
 Groups: TypeAlias = list[dict[str, Array]]
 Parts: TypeAlias = list[tuple[str, tuple[str, ...]]]  # the path inside the layer, and the names of its arrays
 
+NOT_TRAINED = ("moving_mean", "moving_variance", "mean", "variance", "count")
+UNREAD = ("count",)  #: of how many examples statistics are: a whole number that nothing is computed from
 CELLS = {"GRU": "gru", "LSTM": "lstm", "SimpleRNN": "rnn"}  #: the cells by the names of Keras's layers
 
 
@@ -69,43 +71,69 @@ def _time_distributed(layer: Object) -> Parts:
 
 def _normalization(layer: Object) -> Parts:
     names = {"gamma": flag(layer.config, "scale", True), "beta": flag(layer.config, "center", True)}
-    return [("", tuple(name for name, there in names.items() if there))]
+    buffers = ("moving_mean", "moving_variance") if layer.kind == "BatchNormalization" else ()
+    return [("", (*(name for name, there in names.items() if there), *buffers))]
+
+
+def _attention(layer: Object) -> Parts:
+    there = {"scale": flag(layer.config, "use_scale", layer.kind == "AdditiveAttention")}
+    there["concat_score_weight"] = layer.config.get("score_mode") == "concat"
+    names = tuple(name for name, is_there in there.items() if is_there)
+    return [("", names)] if names else []
+
+
+def _statistics(layer: Object) -> Parts:
+    return [("", ("mean", "variance", "count"))] if layer.config.get("mean") is None else []
 
 
 _PARTS: dict[str, Callable[[Object], Parts]] = {
+    "AdditiveAttention": _attention,
+    "Attention": _attention,
+    "BatchNormalization": _normalization,
     "Bidirectional": _bidirectional,
+    "Conv1D": _biased("kernel"),
     "Dense": _biased("kernel"),
     "Embedding": lambda layer: [("", ("embeddings",))],
     "GRU": _recurrent,
     "LSTM": _recurrent,
     "LayerNormalization": _normalization,
+    "Normalization": _statistics,
     "RNN": _recurrent,
     "SimpleRNN": _recurrent,
     "TimeDistributed": _time_distributed,
 }
 
 
-def listed_arrays(entries: Iterable[Entry], lists: Mapping[str, list[Array]]) -> Callable[[Entry], Groups]:
-    """How the weights of a layer are found where each layer of the model has one list of arrays.
+def listed_arrays(
+    entries: Iterable[Entry], lists: Mapping[str, list[Any]], read: Callable[[Any], Array]
+) -> Callable[[Entry], Groups]:
+    """How the weights of a layer are found where each layer of the model has one list of what `read` makes arrays of.
 
-    The list of a nested model holds the weights of the layers that train first, then those of the frozen ones.
+    The list of a nested model holds what trains of all its layers first, then what does not.
     """
     given = {name: iter(arrays) for name, arrays in lists.items()}
-    found: dict[str, Groups] = {}
-    for entry in sorted(entries, key=lambda entry: entry.frozen):
-        found[entry.name] = [_take(given, entry, names) for _, names in own_arrays(entry)]
+    found: dict[str, dict[str, dict[str, Array]]] = {}
+    entries = list(entries)
+    for trains in (True, False):
+        for entry in entries:
+            groups = found.setdefault(entry.name, {})
+            for place, names in own_arrays(entry):
+                mine = [name for name in names if (name not in NOT_TRAINED and not entry.frozen) == trains]
+                groups.setdefault(place, {}).update(_take(given, entry, mine, read))
     for name, rest in given.items():
         count = sum(1 for _ in rest)
         if count:
             raise FormatError(f"the weights of the layer {name!r} must be as its config says. Got {count} more.")
-    return lambda entry: found[entry.name]
+    return lambda entry: list(found[entry.name].values())
 
 
-def _take(given: Mapping[str, Iterator[Array]], entry: Entry, names: tuple[str, ...]) -> dict[str, Array]:
+def _take(
+    given: Mapping[str, Iterator[Any]], entry: Entry, names: list[str], read: Callable[[Any], Array]
+) -> dict[str, Array]:
     if not names:
         return {}
-    arrays = dict(zip(names, given.get(entry.top, iter(())), strict=False))
-    if len(arrays) != len(names):
+    held = dict(zip(names, given.get(entry.top, iter(())), strict=False))
+    if len(held) != len(names):
         must = f"the weights of the layer {entry.name!r} must be {', '.join(names)}"
-        raise FormatError(f"{must}. Got {', '.join(arrays) or 'none'}.")
-    return arrays
+        raise FormatError(f"{must}. Got {', '.join(held) or 'none'}.")
+    return {name: read(held[name]) for name in names if name not in UNREAD}

@@ -8,7 +8,7 @@ in the order that the attribute weight_names gives. Neither is ever executed.
 
 from __future__ import annotations
 
-import os
+import io
 import re
 import zipfile
 import zlib
@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from elman.checks import Array, FormatError
-from elman.files import path_text
-from elman.interop.files import MAX_BYTES, parse_json, read_bytes, refused
-from elman.interop.keras.arrays import Groups, own_arrays
+from elman.checks import FormatError
+from elman.interop.files import MAX_BYTES, Source, name_of, parse_json, read_bytes, refused
+from elman.interop.keras.arrays import UNREAD, Groups, own_arrays
 from elman.interop.keras.config import Entry
 from elman.interop.keras.hdf5_tree import EXPANSION, Tree
 
@@ -41,31 +40,40 @@ class Stored:
     legacy: bool  # whether they stand under the names of the layers
 
 
-def read(path: str | os.PathLike[str]) -> Stored:
+def read(source: Source) -> Stored:
     """The model in a file, which its first bytes tell; the file is read whole."""
-    name, content = path_text("path", path), read_bytes(path, "a file of Keras")
+    name, content = name_of(source), read_bytes(source, "a file of Keras")
     if content.startswith(_ZIP):
-        return _read_archive(name)
+        return _read_archive(name, content)
     if content.startswith(_HDF5):
         return _read_legacy(name, content)
     raise refused(name, "its first bytes", "those of a .keras archive or of an HDF5 file", repr(content[:8]))
 
 
-def read_weights(path: str | os.PathLike[str]) -> Stored:
-    """A file of weights alone, `.weights.h5`."""
-    name, content = path_text("path", path), read_bytes(path, "a file of Keras")
+def read_weights(source: Source) -> Stored:
+    """A file of weights alone, as save_weights writes them: `.weights.h5` of Keras 3, `.h5` of Keras 2."""
+    name, content = name_of(source), read_bytes(source, "a file of Keras")
     if not content.startswith(_HDF5):
         raise refused(name, "its first bytes", "those of an HDF5 file", repr(content[:8]))
     with Tree(content, name) as tree:
-        if not ({"layers", "_layer_checkpoint_dependencies"} & set(tree.members(""))):
+        legacy = tree.texts("", "layer_names") is not None
+        if not (legacy or tree.has("layers") or tree.has("_layer_checkpoint_dependencies")):
             held = ", ".join(tree.members("")) or "none"
-            raise refused(name, "its groups", "'layers', as Keras 3 saves weights (save_weights)", held)
-    return Stored(name, None, 3, content, legacy=False)
+            raise refused(name, "its groups", "'layers' or those of layers, as save_weights writes them", held)
+    return Stored(name, None, 3, content, legacy)
 
 
-def _read_archive(name: str) -> Stored:
+def read_description(source: Source) -> Stored:
+    """What `to_json` of a model wrote."""
+    name = name_of(source)
+    config = parse_json(name, read_bytes(source, "a description of a Keras model", _CONFIG_BYTES))
+    version = config.get("keras_version") if isinstance(config, dict) else None
+    return Stored(name, config, 3 if version is None else _major(version, f"{name}: keras_version"), b"", legacy=False)
+
+
+def _read_archive(name: str, content: bytes) -> Stored:
     try:
-        with zipfile.ZipFile(name) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {info.filename: info for info in archive.infolist()}
             for member in archive.namelist():
                 parts = PurePosixPath(member.replace("\\", "/")).parts
@@ -112,7 +120,7 @@ def _read_legacy(name: str, content: bytes) -> Stored:
             name,
             "it",
             "a whole model, as model.save writes it",
-            "weights without a description: like=network says which layers they are for",
+            "weights without a description: like=network, or like= the path of its to_json(), says whose they are",
         )
     model = parse_json(name, config, "the attribute 'model_config'")
     return Stored(name, model, _major(version or "1", f"{name}: it"), content, legacy=True)
@@ -138,16 +146,17 @@ def archived_arrays(tree: Tree) -> Callable[[Entry], Groups]:
             if held != [str(i) for i in range(len(names))]:
                 got = f"{len(held)} arrays at {path!r}"
                 raise FormatError(f"its weights must be {len(names)}, {', '.join(names)}. Got {got}.")
-            groups.append({name: tree.array(f"{path}/{i}") for i, name in enumerate(names)})
+            read = [(i, name) for i, name in enumerate(names) if name not in UNREAD]
+            groups.append({name: tree.array(f"{path}/{i}") for i, name in read})
         return groups
 
     return arrays
 
 
-def legacy_lists(tree: Tree) -> dict[str, list[Array]]:
-    """The weights of each layer of a legacy file, in their order, under the name of the layer."""
+def legacy_lists(tree: Tree, root: str = "model_weights/") -> dict[str, list[str]]:
+    """Where the weights of each layer of a legacy file stand, in their order, under the name of the layer."""
     lists = {}
-    for layer in tree.texts("model_weights", "layer_names") or []:
-        names = tree.texts(f"model_weights/{layer}", "weight_names") or []
-        lists[layer] = [tree.array(f"model_weights/{layer}/{name}") for name in names]
+    for layer in tree.texts(root[:-1], "layer_names") or []:
+        names = tree.texts(root + layer, "weight_names") or []
+        lists[layer] = [f"{root}{layer}/{name}" for name in names]
     return lists

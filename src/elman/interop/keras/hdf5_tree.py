@@ -101,7 +101,7 @@ class Tree:
     def _attribute(self, path: str, name: str) -> list[str] | None:
         place = f"the attribute {name!r}{f' of {path}' if path else ''}"
         with self._named(place, "text that can be read"):
-            node = self._walk(path) if path else self._file
+            node = self._walk(path) if path.strip("/") else self._file
             if node is None or name not in node.attrs:
                 return None
             handle = node.attrs.get_id(name)
@@ -118,14 +118,19 @@ class Tree:
     def _walk(self, path: str) -> Any:
         """What stands at `path`, reached by plain links alone; None where nothing does."""
         node: Any = self._file
-        for part in path.split("/"):
-            if part in ("", ".", ".."):
-                raise refused(self.source, f"the name {path!r}", "one that stays where it stands", repr(part or "/"))
+        parts = path.split("/")
+        if wrong := [part for part in parts if part in ("", ".", "..")]:
+            raise refused(self.source, f"the name {path!r}", "one that stays where it stands", repr(wrong[0] or "/"))
+        while parts:
             if not isinstance(node, self._h5.Group):
                 return None
-            link = node.get(part, getlink=True)
-            if link is None:
+            # Keras on Windows wrote several names as one, with backslashes between them.
+            names = ("\\".join(parts[:count]) for count in range(1, len(parts) + 1))
+            part = next((name for name in names if name in node), None)
+            link = None if part is None else node.get(part, getlink=True)
+            if part is None or link is None:
                 return None
+            parts = parts[part.count("\\") + 1 :]
             if not isinstance(link, self._h5.HardLink):
                 target = getattr(link, "filename", "") or getattr(link, "path", "")
                 raise refused(self.source, path, "in the file itself", f"a {type(link).__name__} to {target!r}")

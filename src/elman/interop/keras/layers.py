@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -15,29 +16,42 @@ from elman.interop.keras.activations import LAYERS as ACTIVATIONS
 from elman.interop.keras.activations import read_activation
 from elman.interop.keras.arrays import Groups
 from elman.interop.keras.config import Object, flag, inner
+from elman.interop.keras.flow import ATTENTIONS, JOINS, single
+from elman.interop.keras.parts import At, Parts
 from elman.interop.keras.recurrent import read_bidirectional, read_recurrent
-from elman.layers import Activate, Dropout, Embedding, Layer, LayerNorm, Masking, MaxOverTime, MeanOverTime
-
-
-@dataclass(frozen=True)
-class At:
-    """What a layer cannot know by itself."""
-
-    axes: int | None  # of what comes in: 2 for (batch, features), 3 with time between them
-    features: int | None  # that come in
-    version: int  # of Keras
-    dtype: str
+from elman.layers import (
+    Activate,
+    Add,
+    Attention,
+    AveragePool1d,
+    BatchNorm,
+    Concatenate,
+    Conv1d,
+    Dropout,
+    Embedding,
+    LastSteps,
+    Layer,
+    LayerNorm,
+    Masking,
+    MaxOverTime,
+    MaxPool1d,
+    MeanOverTime,
+    Multiply,
+    Repeat,
+    Scale,
+)
 
 
 def check_known(layer: Object) -> None:
     """Refuses a layer that has no like here."""
     if layer.kind not in _READERS:
-        raise FormatError(f"a layer must be one of {', '.join(sorted(_READERS))}. Got {layer.kind!r}.")
+        raise FormatError(f"its class must be one of those that elman.from_keras names. Got {layer.kind!r}.")
 
 
-def read_layer(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def read_layer(layer: Object, arrays: Groups, at: At) -> Parts:
     """What a layer of Keras is here; nothing for one that acts in training alone."""
-    return _READERS[layer.kind](layer, arrays, at)
+    found = _READERS[layer.kind](layer, arrays, at)
+    return found if isinstance(found, Parts) else Parts.row(len(at.read), found)
 
 
 def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -46,10 +60,42 @@ def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
             raise FormatError(f"{option} must be None. Got {layer.config[option]!r:.80}.")
     kernel = arrays[0]["kernel"]
     checks.shape("kernel", kernel, ("input", _size(layer, "units")))
+    activation, behind = _activated(layer, at)
+    return [dense(kernel, arrays[0].get("bias"), activation), *behind]
+
+
+def _activated(layer: Object, at: At) -> tuple[Any, list[Layer]]:
+    """An activation that a layer has built in, and the layer behind it for one that it cannot have."""
     activation = read_activation(layer.config.get("activation"), at.version)
     if isinstance(activation, Activation):
-        return [dense(kernel, arrays[0].get("bias"), activation.to_config())]
-    return [dense(kernel, arrays[0].get("bias")), Activate(activation)]
+        return activation.to_config(), []
+    return "identity", [Activate(activation)]
+
+
+def _convolution(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    _check_channels(layer)
+    if layer.config.get("groups", 1) != 1:
+        raise FormatError(f"groups must be 1. Got {layer.config['groups']!r:.80}.")
+    kernel = arrays[0]["kernel"]
+    width, filters = single(layer.config, "kernel_size"), _size(layer, "filters")
+    checks.shape("kernel", kernel, (width, "input", filters))
+    activation, behind = _activated(layer, at)
+    config = {
+        "input_size": kernel.shape[1], "output_size": filters, "width": width, "dtype": str(kernel.dtype),
+        "stride": single(layer.config, "strides", 1), "dilation": single(layer.config, "dilation_rate", 1),
+        "padding": layer.config.get("padding", "valid"), "activation": activation,
+    }  # fmt: skip
+    bias = arrays[0].get("bias", np.zeros(filters, kernel.dtype))
+    return [Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *behind]
+
+
+def _window(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    _check_channels(layer)
+    kind = {"AveragePooling1D": AveragePool1d, "MaxPooling1D": MaxPool1d}[layer.kind]
+    width = single(layer.config, "pool_size")
+    stride = single(layer.config, "strides", width)
+    padding = checks.choice("padding", layer.config.get("padding", "valid"), ("valid", "same"))
+    return [kind(width, None if stride == width else stride, padding)]
 
 
 def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -81,6 +127,112 @@ def _normalization(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     return [LayerNorm.from_parameters(config, parameters)]
 
 
+def _batch_norm(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    _check_axis(layer, at)
+    if flag(layer.config, "renorm", False):
+        raise FormatError("renorm must be False. Got True.")
+    mean, variance = arrays[0]["moving_mean"], arrays[0]["moving_variance"]
+    momentum = 1 - checks.number("momentum", layer.config.get("momentum", 0.99))
+    config = {"size": len(mean), "momentum": momentum, "epsilon": layer.config.get("epsilon", 1e-3), "dtype": at.dtype}
+    gain, bias = arrays[0].get("gamma", np.ones_like(mean)), arrays[0].get("beta", np.zeros_like(mean))
+    return [BatchNorm.from_parameters(config, {"gain": gain, "bias": bias, "mean": mean, "variance": variance})]
+
+
+def _scaled(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    """Normalization, (x - mean) / max(deviation, 1e-7) or the inverse of it."""
+    axis = layer.config.get("axis", -1)
+    if axis not in (None, []):
+        _check_axis(layer, at)
+    given = [np.asarray(arrays[0][key] if arrays else layer.config[key]) for key in ("mean", "variance")]
+    if not all(part.dtype.kind in "if" for part in given) or (given[1] < 0).any():
+        raise FormatError(f"mean and variance must be numbers, none under 0. Got {checks.show(given)}.")
+    mean, deviation = np.float64(given[0]), np.maximum(np.sqrt(np.float64(given[1])), 1e-7)
+    if flag(layer.config, "invert", False):
+        mean, deviation = -mean / deviation, 1 / deviation
+    return [_scale(at, mean, 1 / deviation)]
+
+
+def _rescaling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    """x scale + offset."""
+    parts = []
+    for key, default in (("scale", None), ("offset", 0.0)):
+        value = layer.config.get(key, default)
+        value = value.get("config", {}).get("value") if isinstance(value, dict) else value  # an array of NumPy
+        parts.append(checks.real_array(key, value, np.float64))
+    if not parts[0].all():
+        raise FormatError("scale must be other than 0. Got 0.")
+    return [_scale(at, -parts[1] / parts[0], parts[0])]
+
+
+def _scale(at: At, shift: Any, factor: Any) -> Scale:
+    if at.features is None:
+        raise FormatError("the number of features must be known. Got a model that does not say it.")
+    shift, factor = (
+        part.item() if part.size == 1 else part.ravel() for part in (np.asarray(shift), np.asarray(factor))
+    )
+    return Scale(at.features, shift + 0.0, factor)  # not -0
+
+
+def _repeat(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    return [Repeat(_size(layer, "n"))]
+
+
+def _flatten(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+    if at.axes == 2:
+        return []
+    steps, features = at.read[0].steps, at.features
+    if steps is None or features is None:
+        raise FormatError("the number of steps and of features must be known. Got a model that does not say them.")
+    return [LastSteps(features, steps)]
+
+
+# What reads several values.
+
+
+def _joined(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
+    if layer.kind == "Concatenate":
+        axes = {facts.axes for facts in at.read} - {None}
+        axis = layer.config.get("axis", -1)
+        if axis != -1 and {axis + 1} != axes:
+            raise FormatError(f"axis must be -1, the features. Got {axis!r:.80}.")
+    if len(at.read) < 2:
+        raise FormatError(f"it must read two values or more. Got {len(at.read)}.")
+    if layer.kind == "Subtract":
+        parts = Parts(2)
+        negative = parts.add(_scale(replace(at, read=at.read[1:]), np.zeros(()), np.float64(-1)), reads=(1,))
+        parts.outputs[0] = parts.add(Add(), reads=(0, negative))
+        return parts
+    if layer.kind == "Average":
+        return [Add(), _scale(at, np.zeros(()), np.float64(1 / len(at.read)))]
+    return [{"Add": Add, "Concatenate": Concatenate, "Multiply": Multiply}[layer.kind]()]
+
+
+def _attention(layer: Object, arrays: Groups, at: At) -> Parts:
+    """Keras has the memory's features in the scores too, or one number that scales them."""
+    if len(at.read) != 2:
+        raise FormatError("key must be left out: what is compared is what is given. Got query, value and key.")
+    weights = arrays[0] if arrays else {}
+    query, memory = (facts.features for facts in at.read)
+    if query is None or memory is None:
+        raise FormatError("the number of features must be known. Got a model that does not say it.")
+    size, dtype, parts = {"query_size": query, "memory_size": memory}, at.dtype, Parts(2)
+    scale = weights.get("scale", np.ones((), dtype))
+    made: Layer
+    if layer.kind == "AdditiveAttention":
+        config = {**size, "kind": "additive", "dtype": dtype}
+        made = Attention.from_parameters(config, {"v": np.broadcast_to(scale, memory).astype(dtype)})
+    elif layer.config.get("score_mode", "dot") == "concat":
+        each, v = np.eye(memory, dtype=dtype) * scale, np.full(memory, weights["concat_score_weight"], dtype)
+        config = {**size, "kind": "additive", "units": memory, "dtype": dtype}
+        made = Attention.from_parameters(config, {"Wq": each, "Wm": each, "b": np.zeros(memory, dtype), "v": v})
+    else:
+        made = Attention(query, memory, scaled=False)
+        if scale != 1:
+            parts.add(Scale(query, 0.0, float(scale)), reads=(0,))
+    parts.outputs[0] = parts.add(made, reads=(parts.last, 1))
+    return parts
+
+
 def _dropout(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     shape = layer.config.get("noise_shape")
     per_sequence = layer.kind == "SpatialDropout1D" or (at.axes == 3 and shape == [None, 1, None])
@@ -89,11 +241,11 @@ def _dropout(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     return [Dropout(layer.config.get("rate", 0.0), per_sequence=per_sequence)]
 
 
-def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
     each = inner(layer, "layer")
     if each.kind not in _STEP_BY_STEP:
         raise FormatError(f"TimeDistributed must hold {', '.join(_STEP_BY_STEP)}. Got {each.kind!r}.")
-    return read_layer(each, arrays, replace(at, axes=2))
+    return _READERS[each.kind](each, arrays, replace(at, read=(replace(at.read[0], axes=2, steps=None),)))
 
 
 def _activation(layer: Object, arrays: Groups, at: At) -> list[Layer]:
@@ -106,8 +258,7 @@ def _softmax(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 
 def _pooling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    if layer.config.get("data_format", "channels_last") != "channels_last":
-        raise FormatError(f"data_format must be 'channels_last'. Got {layer.config['data_format']!r:.80}.")
+    _check_channels(layer)
     if flag(layer.config, "keepdims", False):
         raise FormatError("keepdims must be False. Got True.")
     return [{"GlobalAveragePooling1D": MeanOverTime, "GlobalMaxPooling1D": MaxOverTime}[layer.kind]()]
@@ -118,6 +269,11 @@ def _nothing(layer: Object, arrays: Groups, at: At) -> list[Layer]:
         if flag(layer.config, key, False):
             raise FormatError(f"{key} must be False. Got True.")
     return []
+
+
+def _check_channels(layer: Object) -> None:
+    if layer.config.get("data_format") not in (None, "channels_last"):
+        raise FormatError(f"data_format must be 'channels_last'. Got {layer.config['data_format']!r:.80}.")
 
 
 def _check_axis(layer: Object, at: At) -> None:
@@ -131,28 +287,39 @@ def _size(layer: Object, key: str) -> int:
     return checks.size(key, layer.config.get(key))
 
 
-_Reader = Callable[[Object, Groups, At], list[Layer]]
+_Reader = Callable[[Object, Groups, At], "list[Layer] | Parts"]
 
 _READERS: dict[str, _Reader] = {
     **dict.fromkeys(ACTIVATIONS, _activation),
-    **dict.fromkeys(
-        ("LSTM", "GRU", "SimpleRNN", "RNN"), lambda layer, arrays, at: read_recurrent(layer, arrays, at.version)
-    ),
+    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), read_recurrent),
+    **dict.fromkeys(JOINS, _joined),
+    **dict.fromkeys(ATTENTIONS, _attention),
     # What acts in training alone and has no like here, and what does nothing.
     **dict.fromkeys(
         ("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise", "Identity", "InputLayer"),
         _nothing,
     ),
-    "Bidirectional": lambda layer, arrays, at: read_bidirectional(layer, arrays, at.version),
+    "AveragePooling1D": _window,
+    "BatchNormalization": _batch_norm,
+    "Bidirectional": read_bidirectional,
+    "Conv1D": _convolution,
     "Dense": _dense,
     "Dropout": _dropout,
     "Embedding": _embedding,
+    "Flatten": _flatten,
     "GlobalAveragePooling1D": _pooling,
     "GlobalMaxPooling1D": _pooling,
     "LayerNormalization": _normalization,
+    "MaxPooling1D": _window,
     "Masking": lambda layer, arrays, at: [Masking(layer.config.get("mask_value", 0.0))],
+    "Normalization": _scaled,
+    "RepeatVector": _repeat,
+    "Rescaling": _rescaling,
     "Softmax": _softmax,
     "SpatialDropout1D": _dropout,
     "TimeDistributed": _time_distributed,
 }
-_STEP_BY_STEP = ("Activation", "Dense", "Dropout", "ELU", "LayerNormalization", "LeakyReLU", "ReLU", "Softmax")
+_STEP_BY_STEP = (
+    "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "Flatten", "LayerNormalization", "LeakyReLU", "ReLU",
+    "Rescaling", "Softmax",
+)  # fmt: skip

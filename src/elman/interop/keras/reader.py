@@ -12,45 +12,53 @@ import numpy as np
 
 from elman import checks
 from elman.checks import FormatError
-from elman.interop.chain import network_of
-from elman.interop.keras.arrays import Groups, listed_arrays
-from elman.interop.keras.config import Entry, Object, entries, inner, policy
-from elman.interop.keras.files import Stored, archived_arrays, legacy_lists, read, read_weights
-from elman.interop.keras.flow import Flow
+from elman.interop.keras.arrays import Groups, listed_arrays, own_arrays
+from elman.interop.keras.config import Entry, Object, inner, policy
+from elman.interop.keras.files import Stored, archived_arrays, legacy_lists, read, read_description, read_weights
+from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.hdf5_tree import Tree
-from elman.interop.keras.layers import At, check_known, read_layer
-from elman.interop.keras.writer import describe
-from elman.layers import Layer, MergeDirections
+from elman.interop.keras.layers import check_known
+from elman.interop.keras.nodes import Nodes
+from elman.interop.keras.writer import describe_exactly
+from elman.layers import Layer
 from elman.network import Network
 
 
-def from_keras(source: Any, *, like: Layer | None = None) -> Network:
+def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = None) -> Network:
     """A network from a model of Keras. Neither Keras nor TensorFlow is needed for files, only h5py.
 
     Parameters
     ----------
     source
-        A file: `.keras`, or a whole model in `.h5` or `.hdf5`, as Keras 2 and 3 write them; its first bytes tell. Or
-        a live model of Keras.
+        A file, by its path or its bytes: `.keras`, or a whole model in `.h5` or `.hdf5`, as Keras 2 and 3 write them;
+        its first bytes tell. Or a live model of Keras.
     like
-        For a file of weights alone (`.weights.h5` of Keras 3): a network or a layer of the same shape. The result is a
-        copy of it with these weights.
+        For a file of weights alone (`.weights.h5` of Keras 3, `save_weights` of Keras 2): a network or a layer of the
+        same shape, or the path of what the model's `to_json()` gave. The result is a copy of it with these weights.
 
     Returns
     -------
     net
-        An `elman.Network`, float32 or float64 as the model.
+        An `elman.Network`, float32 or float64 as the model; a list where it is a chain. Else nodes are called as the
+        layers, and inputs and outputs as in the file: a dot becomes ``_``, ``_reverse`` at the end ``_reverse_``. Where
+        Keras has one layer, the network may have several: an LSTM with return_sequences=False becomes ``name/LSTM`` and
+        the `LastStep` called ``name``, one that goes backwards has a `Reverse`, a Dense with softmax an `Activate`,
+        dropout of a recurrent layer is a `Dropout` in front of it, Average and Subtract have a `Scale`.
 
-    Read are Sequential models and functional ones that are a chain, nested ones too, of: SimpleRNN, LSTM, GRU, RNN of
-    their cells, Bidirectional, Dense, TimeDistributed, Embedding, Masking, LayerNormalization, Dropout,
-    SpatialDropout1D, GlobalAveragePooling1D, GlobalMaxPooling1D, Activation, Softmax, ReLU, LeakyReLU, ELU. Where
-    Keras has one layer, the network may have several: an LSTM with return_sequences=False becomes `LSTM` and
-    `LastStep`, one that goes backwards `Reverse` and `LSTM`, a Dense with softmax `Dense` and `Activate`, dropout of a
-    recurrent layer a `Dropout` in front of it. What acts in training alone and is not here (noise, regularizers,
-    initializers) is left out.
+    Read are Sequential models and functional ones, nested ones too, of: SimpleRNN, LSTM, GRU, RNN of their cells,
+    Bidirectional, Dense, TimeDistributed, Embedding, Masking, Conv1D, MaxPooling1D, AveragePooling1D,
+    GlobalAveragePooling1D, GlobalMaxPooling1D, LayerNormalization, BatchNormalization, Normalization, Rescaling,
+    RepeatVector, Flatten of a fixed number of steps (`LastSteps`), Add, Subtract, Multiply, Average, Concatenate,
+    Attention, AdditiveAttention, Dropout, SpatialDropout1D, Activation, Softmax, ReLU, LeakyReLU, ELU. What acts in
+    training alone and is not here (noise, regularizers, initializers) is left out.
+
+    Inputs that are an initial_state, and states among the outputs, are the `state` of the network, not inputs and
+    outputs; a layer that starts from the states of another is a node with `state=`. The state h of a layer may be read
+    as a value, c may not.
 
     Masking, and Embedding with mask_zero, drop the masked steps; Keras carries the state past them. Final states, and
-    outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output.
+    outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output; a
+    `UserWarning` says so where a model gives an output for each step, as in Keras masked steps keep their places.
     A stateful layer is read as any other: here streams carry states, and calls take and return them.
 
     A file means what the Keras meant that wrote it: hard_sigmoid is 0.2 x + 0.5 in a file of Keras 2.
@@ -59,7 +67,7 @@ def from_keras(source: Any, *, like: Layer | None = None) -> Network:
     ------
     FormatError
         Naming file and layer, for what is damaged, and for what cannot be computed exactly: any other layer,
-        activation or dtype, several inputs or outputs, shared layers. Nothing in a file is ever executed or imported.
+        activation or dtype, weights that two calls share. Nothing in a file is ever executed or imported.
     FileNotFoundError, MissingExtraError
         Where there is no file, or no h5py.
 
@@ -76,10 +84,11 @@ def from_keras(source: Any, *, like: Layer | None = None) -> Network:
     >>> np.array_equal(net(x)[0], same(x)[0])
     True
     """
-    if like is not None:
-        return _from_weights(source, like)
-    if isinstance(source, (str, os.PathLike)):
-        return _from_file(read(source))
+    is_file = isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview))
+    if like is not None and not is_file:
+        raise TypeError(f"source must be a path or bytes, where `like` is given. Got {checks.describe(source)}.")
+    if is_file:
+        return _from_file(read(source)) if like is None else _from_weights(source, like)
     if all(hasattr(source, name) for name in ("to_json", "layers", "get_weights")):
         return _from_model(source)
     raise TypeError(f"source must be a path or a Keras model. Got {checks.describe(source)}.")
@@ -87,18 +96,33 @@ def from_keras(source: Any, *, like: Layer | None = None) -> Network:
 
 def _from_file(stored: Stored) -> Network:
     with _named(stored.source), Tree(stored.weights, stored.source) as tree:
-        chain = _chain(stored.config, stored.source)
-        arrays = listed_arrays(chain, legacy_lists(tree)) if stored.legacy else archived_arrays(tree)
-        return _network(chain, arrays, stored.version, stored.source)
+        graph = _graph(stored.config, stored.source)
+        listed = listed_arrays(graph.entries, legacy_lists(tree), tree.array) if stored.legacy else None
+        return _network(graph, listed or archived_arrays(tree), stored.version, stored.source)
 
 
-def _from_weights(source: Any, like: Layer) -> Network:
-    if not isinstance(source, (str, os.PathLike)):
-        raise TypeError(f"source must be a path, where `like` is given. Got {checks.describe(source)}.")
-    chain, _ = describe(like)
+def _from_weights(source: Any, like: Any) -> Network:
+    """Weights alone, for the layers of a network or of a description."""
+    if isinstance(like, (str, os.PathLike, bytes)):
+        described = read_description(like)
+    elif isinstance(like, Layer):
+        config, version = describe_exactly(like)
+        described = Stored("like", config, version, b"", legacy=False)
+    else:
+        raise TypeError(f"like must be a network, or the path of a to_json() file. Got {checks.describe(like)}.")
     stored = read_weights(source)
     with _named(stored.source), Tree(stored.weights, stored.source) as tree:
-        return _network(chain, archived_arrays(tree), stored.version, stored.source)
+        graph = _graph(described.config, described.source)
+        arrays = archived_arrays(tree)
+        if stored.legacy:
+            # By their order, as Keras does it: names of layers differ from run to run.
+            held = [names for names in legacy_lists(tree, "").values() if names]
+            tops = list(dict.fromkeys(entry.top for entry in graph.entries if any(n for _, n in own_arrays(entry))))
+            if len(held) != len(tops):
+                must = f"it must hold weights of {len(tops)} layers, {', '.join(tops)}"
+                raise FormatError(f"{must}. Got those of {len(held)}.")
+            arrays = listed_arrays(graph.entries, dict(zip(tops, held, strict=True)), tree.array)
+        return _network(graph, arrays, described.version, stored.source)
 
 
 def _from_model(model: Any) -> Network:
@@ -109,9 +133,10 @@ def _from_model(model: Any) -> Network:
         except TypeError as error:  # an object of the model cannot be written as JSON
             raise FormatError(f"it must be one that Keras can describe. Got an error: {error}.") from error
         version = config.get("keras_version") or "3"  # Keras 2 says which one it is
-        lists = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
-        chain = _chain(config, name)
-        return _network(chain, listed_arrays(chain, lists), int(version.split(".")[0]), name)
+        lists = {layer.name: layer.get_weights() for layer in model.layers}
+        graph = _graph(config, name)
+        arrays = listed_arrays(graph.entries, lists, np.asarray)
+        return _network(graph, arrays, int(version.split(".")[0]), name)
 
 
 @contextlib.contextmanager
@@ -128,41 +153,31 @@ def _named(source: str, place: str = "") -> Iterator[None]:
         raise FormatError(f"{named}{error}") from error
 
 
-def _chain(config: Any, source: str) -> list[Entry]:
-    """The layers of a model, all of which have their like here."""
-    chain = entries(config)
-    for entry in chain:
+def _graph(config: Any, source: str) -> Graph:
+    """The calls of a model, all of whose layers have their like here."""
+    graph = read_graph(config)
+    for entry in graph.entries:
         with _named(source, entry.place):
             check_known(entry)
-    return chain
+    return graph
 
 
-def _network(chain: list[Entry], arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
-    flow = Flow()
-    layers: list[Layer] = []
+def _network(graph: Graph, arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
     weights: dict[str, Groups] = {}
-    for entry in chain:
+    for entry in graph.entries:
         with _named(source, entry.place):
             weights[entry.name] = arrays(entry)
-    dtype = _common_dtype(chain, weights, source)
-    for entry in chain:
-        with _named(source, entry.place):
-            flow.start(entry.config)
-            flow.take(entry)
-            read = read_layer(entry, weights[entry.name], At(flow.axes, flow.features, version, dtype))
-        for layer in read:
-            halved = flow.features // 2 if flow.features and isinstance(layer, MergeDirections) else flow.features
-            flow.features = layer.output_size or halved
-        layers += read
-    if not layers:
-        raise FormatError("the model must have at least one layer that computes something. Got none.")
-    return network_of(layers, source)
+    nodes = Nodes(graph, version, _common_dtype(graph.entries, weights, source))
+    for call in graph.calls:
+        with _named(source, call.entry.place):
+            nodes.add(call, weights[call.entry.name])
+    return nodes.network(source)
 
 
-def _common_dtype(chain: list[Entry], weights: Mapping[str, Groups], source: str) -> str:
+def _common_dtype(entries: list[Entry], weights: Mapping[str, Groups], source: str) -> str:
     """The one dtype of all layers; refuses a model that has two."""
     first: tuple[str, Entry] | None = None
-    for entry in chain:
+    for entry in entries:
         if entry.kind == "InputLayer":
             continue
         with _named(source, entry.place):
