@@ -10,7 +10,7 @@ import numpy as np
 from elman.cells.activations import Activation
 from elman.checks import FormatError
 from elman.interop.arrays import to_arrays
-from elman.interop.chain import POOLS, check_holds, row_of, sequence_inputs, shared_activation
+from elman.interop.chain import check_holds, row_of, sequence_inputs, shared_activation
 from elman.interop.keras.activations import layer_of, write_activation
 from elman.interop.keras.arrays import Groups
 from elman.interop.keras.config import object_config
@@ -58,9 +58,7 @@ def vector_inputs(net: Network, nodes: list[Flat]) -> set[int]:
                 found -= set().union(*(one or () for one in read))
                 break
             steps = None if None in read else set().union(*(one or () for one in read))
-            origins.append(
-                set() if isinstance(node.layer, POOLS) else None if isinstance(node.layer, Repeat) else steps
-            )
+            origins.append(set() if node.layer.pools else None if isinstance(node.layer, Repeat) else steps)
         else:
             return found
 
@@ -205,7 +203,7 @@ class Pieces:
             kind = "Dropout"  # the same for vectors, which have one mask each
         if kind == "Concatenate" and len(set(vectors)) > 1:
             raise FormatError("it must read sequences alone, or vectors: Keras sets no vector beside each step.")
-        self._vectors[value] = not isinstance(layer, Repeat) and (isinstance(layer, POOLS) or all(vectors))
+        self._vectors[value] = not isinstance(layer, Repeat) and (layer.pools or all(vectors))
         if kind == "hard_sigmoid":  # of another slope, as a layer by itself
             self._add(i, i, "Rescaling", config, [])
             inside = -1 - len(self.made)
