@@ -10,7 +10,7 @@ import pytest
 
 import elman
 from elman.layers.directions import Directed
-from elman.saving import VERSION, describe_config, described
+from elman.saving import NETWORK_VERSION, describe_config, described
 from test_gradients import LEAKY
 
 MAKERS = [
@@ -288,7 +288,7 @@ def test_descriptions_that_are_wrong_are_refused_in_words(field):
         for name in path:
             place = place[name]
         place[last] = value
-        content = described("elman", {"version": VERSION, "network": config}, net.parameters)
+        content = described("elman", {"version": NETWORK_VERSION, "network": config}, net.parameters)
         with pytest.raises(elman.FormatError, match="cannot be loaded"):
             elman.load(content)
 

@@ -10,7 +10,7 @@ import pytest
 
 import elman
 from elman.layers import LAYERS, LastSteps
-from elman.saving import VERSION
+from elman.saving import NETWORK_VERSION
 from golden.files import make
 from test_options import KINDS, assert_same, facts, inputs, new
 
@@ -165,7 +165,7 @@ FILES = sorted(FOLDER.glob("v*/*_float*.safetensors"))
 
 def test_there_are_files_of_every_version():
     assert len(FILES) == 2 * 14
-    assert {path.parent.name for path in FILES} == {f"v{version}" for version in range(1, VERSION + 1)}
+    assert {path.parent.name for path in FILES} == {f"v{version}" for version in range(1, NETWORK_VERSION + 1)}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")

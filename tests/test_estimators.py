@@ -272,7 +272,7 @@ def test_prediction_in_parts_gives_the_same_numbers(kind, y, monkeypatch):
         seen.append(len(x.values))
         return run(self, x, *args, **kwargs)
 
-    monkeypatch.setattr(training, "STEPS", 12)
+    monkeypatch.setattr(training, "STEPS_PER_PREDICTION", 12)
     monkeypatch.setattr(type(estimator.network_), "run", spy)
     parts = estimator.predict(X)
     assert len(seen) > 5

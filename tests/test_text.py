@@ -73,7 +73,7 @@ def test_nats_do_not_depend_on_the_pieces(writer, namer, monkeypatch):
     line, names = LINE * 3, NAMES[:11]
     whole = writer.nats(line), namer.nats(names)
     for steps in (4, 9, len(line) - 1):
-        monkeypatch.setattr(module, "STEPS", steps)
+        monkeypatch.setattr(module, "STEPS_PER_SCORE", steps)
         assert writer.nats(line) == pytest.approx(whole[0], rel=1e-6)
         assert namer.nats(names) == pytest.approx(whole[1], rel=1e-6)
 

@@ -23,12 +23,12 @@ from elman.options import check_names, defaults, frozen
 if TYPE_CHECKING:
     from elman.network import Network
 
-VERSION = 2
+NETWORK_VERSION = 2
 
 
 def save(net: Network, path: str | os.PathLike[str]) -> None:
     """Writes `net` to `path`, whole or not at all; see `Network.save`."""
-    replace(path, described("elman", {"version": VERSION, "network": network_entry(net)}, net.weights))
+    replace(path, described("elman", {"version": NETWORK_VERSION, "network": network_entry(net)}, net.weights))
 
 
 def network_entry(net: Layer) -> Any:
@@ -67,7 +67,7 @@ def load(
     cells, kinds = own_parts(cells, layers)
     name, content = read_file(path)
     try:
-        description, tensors = read_described(content, "elman", VERSION)
+        description, tensors = read_described(content, "elman", NETWORK_VERSION)
         _check_fields(description, ("version", "network"), "its description")
         entry = field(description, "network", dict, "its description")
         return read_network(entry, tensors, description["version"], cells, kinds)

@@ -23,7 +23,7 @@ from elman.network import Network
 from elman.saving import described, field, own_parts, read_described, read_file
 
 KEY = "elman_estimator"
-VERSION = 1
+ESTIMATOR_VERSION = 1
 _OPTIONAL = ("feature_names_in_",)  # of what is fitted
 
 #: The estimators of the library by name.
@@ -86,7 +86,7 @@ def _content(estimator: Any) -> bytes:
     if unknown := [name for name in fitted if name not in known]:
         raise FormatError(f"a saved {kind.__name__} must have the attributes of fit alone. Got {unknown[0]} too.")
     description = {
-        "version": VERSION,
+        "version": ESTIMATOR_VERSION,
         "estimator": kind.__name__,
         "params": {name: writer.write(value, name) for name, value in params.items()},
         "fitted": {name: _of_fit(writer, name, fitted[name]) for name in known if name in fitted},
@@ -125,7 +125,7 @@ def load(
     own = own_parts(cells, layers)
     name, content = read_file(path)
     try:
-        description, tensors = read_described(content, KEY, VERSION)
+        description, tensors = read_described(content, KEY, ESTIMATOR_VERSION)
         return _built(description, Reader(tensors, *own))
     except (MissingExtraError, MemoryError):
         raise

@@ -32,7 +32,7 @@ from elman.training.history import Epoch
 from elman.training.schedules import Schedule
 from elman.training.windows import read_truncate
 
-STEPS = 1 << 13  #: steps computed at a time in `nats`, so that its memory does not grow with the text
+STEPS_PER_SCORE = 1 << 13  #: steps computed at a time in `nats`, so that its memory does not grow with the text
 
 
 class TextGenerator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -351,16 +351,16 @@ class TextGenerator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-lear
         """The loss of every character, a chunk of steps at a time: short texts together, a long one in pieces."""
         loss, together, steps = CrossEntropy(), [], 0
         for tokens in sequences:
-            if len(tokens) > STEPS:
+            if len(tokens) > STEPS_PER_SCORE:
                 state = None
-                for start in range(0, len(tokens) - 1, STEPS):
-                    target = tokens[start + 1 : start + 1 + STEPS]
+                for start in range(0, len(tokens) - 1, STEPS_PER_SCORE):
+                    target = tokens[start + 1 : start + 1 + STEPS_PER_SCORE]
                     scores, state = self.network_(tokens[start : start + len(target)], state)
                     yield loss.rows(scores, target)
                 continue
             together.append(tokens)
             steps += len(tokens)
-            if steps > STEPS:
+            if steps > STEPS_PER_SCORE:
                 yield from self._losses_of(together)
                 together, steps = [], 0
         yield from self._losses_of(together)

@@ -32,7 +32,7 @@ from elman.tables.places import check_finite, entries, is_collection, real_numbe
 from elman.training import CosineSchedule, History, fit
 
 POOLS: dict[str, Callable[..., Layer]] = {"max": MaxOverTime, "mean": MeanOverTime, "last": LastStep}
-STEPS = 1 << 14  #: steps computed at a time in prediction, so that its memory does not grow with X
+STEPS_PER_PREDICTION = 1 << 14  #: steps computed at a time in prediction, so that its memory does not grow with X
 
 
 class SequenceEstimator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -286,7 +286,7 @@ class SequenceEstimator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-
         """What the network gives for each sequence, (n, outputs), or for each step, (N, outputs), float64."""
         results = []
         start = 0
-        for parts in inputs.chunks(STEPS):
+        for parts in inputs.chunks(STEPS_PER_PREDICTION):
             lengths = np.array([len(part) for part in parts], np.int64)
             x = Sequences(self._scaled(parts, self.scaler_, inputs.names, start), Layout(lengths, len(parts), "list"))
             y, _, _ = self.network_.run(x, None, None, keep=False)

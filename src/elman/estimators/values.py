@@ -218,7 +218,7 @@ def _write_network(writer: Writer, net: Network, place: str) -> Any:
         inside = list(every_layer(net))
         writer.layers += [type(layer) for layer in inside if type(layer).__name__ not in LAYERS]
         writer.cells |= {layer.cell.name: layer.cell for layer in inside if isinstance(layer, Recurrent)}
-        return ["Network", saving.network_entry(net), saving.VERSION, tensors]
+        return ["Network", saving.network_entry(net), saving.NETWORK_VERSION, tensors]
 
     return writer.part(net, describe)
 
