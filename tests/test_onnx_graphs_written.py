@@ -399,3 +399,17 @@ def test_a_vector_at_each_of_so_many_steps(tmp_path):
         close(got["y"], net(x, lengths=own if lengths else None)[0])
     with pytest.raises(elman.ShapeError, match=r"layer 0.Repeat must be given one vector per sequence. Got sequences"):
         to_onnx(elman.Network([elman.Repeat(4)]), tmp_path / "net.onnx", vectors=())
+
+
+def test_graphs_are_converted(tmp_path):
+    nodes = {
+        "a": (elman.GRU(2, 3, seed=0), "series"),
+        "b": (elman.LSTM(1, 3, seed=1), "other"),
+        "sum": (elman.Add(), "a", "b"),
+        "out": elman.Dense(3, 1, seed=2),
+    }
+    elman.Network(nodes, outputs=("out", "a")).save(tmp_path / "net.safetensors")
+    done = elman.convert(tmp_path / "net.safetensors", tmp_path / "net.onnx")
+    assert len(done.checks) == 2
+    assert done.checks[0].difference == 0
+    assert done.checks[1].difference < 1e-5
