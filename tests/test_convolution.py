@@ -227,7 +227,7 @@ def test_training_from_vectors():
         (lambda: elman.Conv1d(3, 4, 0), "width must be a whole number from 1 up"),
         (lambda: elman.Conv1d(3, 4, 2, stride=0), "stride must be a whole number from 1 up"),
         (lambda: elman.Conv1d(3, 4, 2, padding="full"), "padding must be one of 'same', 'valid', 'causal'"),
-        (lambda: elman.Conv1d(3, 4, 2, padding=(1, -1)), "padding must be a pair of whole numbers from 0 up"),
+        (lambda: elman.Conv1d(3, 4, 2, padding=(1, -1)), "padding must be a pair of whole numbers from 0 to"),
         (lambda: elman.MaxPool1d(2, padding=(2, 0)), "padding must be a pair of whole numbers from 0 to 1"),
         (lambda: elman.Scale(2, [1.0, np.nan], 1), "shift must hold finite numbers"),
         (lambda: elman.Scale(2, 0, [1.0]), "factor must have shape"),
@@ -365,3 +365,21 @@ def test_a_pool_of_ones_own_has_no_stream():
         elman.Network([elman.RNN(3, 2), Middle()]).stream()
     with pytest.raises(elman.ShapeError, match="after a pool"):
         elman.Network({"a": elman.RNN(3, 2), "b": elman.MaxOverTime(), "c": elman.MeanOverTime()}).stream()
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: elman.Conv1d(3, 2, 3, dilation=1 << 60), "dilation must be a whole number up to 16777216"),
+        (lambda: elman.Conv1d(300, 2, 3, dilation=1 << 20), "as a stream keeps so many numbers. Got 629145600"),
+        (lambda: elman.Conv1d(3, 2, 3, padding=(1 << 30, 0)), "padding must be a pair of .* from 0 to 16777216"),
+        (lambda: elman.Conv1d(3, 2, 3, stride=1 << 40), "stride must be a whole number up to 16777216"),
+        (lambda: elman.MaxPool1d(1 << 40), "width must be a whole number up to 16777216"),
+        (lambda: elman.Repeat(1 << 40), "count must be a whole number up to 16777216"),
+        (lambda: elman.LastSteps(3, 1 << 40), "count must be a whole number up to 16777216"),
+    ],
+)  # fmt: skip
+def test_options_that_claim_more_memory_than_any_data_has_are_refused(make, match):
+    for _ in range(2):
+        with pytest.raises(ValueError, match=match):
+            make()

@@ -331,12 +331,16 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
-def size(name: str, value: Any) -> int:
-    """A positive whole number."""
+#: Steps that an option may claim without data of that size: no file may ask for more memory than it has content.
+MOST_STEPS = 1 << 24
+
+
+def size(name: str, value: Any, most: int = sys.maxsize) -> int:
+    """A positive whole number, up to `most`."""
     if not is_whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number from 1 up. Got {show(value)}.")
-    if value > sys.maxsize:
-        raise ValueError(f"{name} must be a whole number up to {sys.maxsize}. Got {show(value)}.")
+    if value > most:
+        raise ValueError(f"{name} must be a whole number up to {most}. Got {show(value)}.")
     return int(value)
 
 

@@ -23,6 +23,8 @@ from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.layers.windows import Padding, Windows, read_padding
 from elman.sequences import Sequences
 
+_MOST_KEPT = 1 << 26  # numbers of a stream's state
+
 BLOCK = 1 << 22  #: so many numbers of windows are written out at once
 
 
@@ -92,12 +94,17 @@ class Conv1d(Layer):
         self.input_size = checks.size("input_size", input_size)
         self.output_size = checks.size("output_size", output_size)
         self.width = checks.size("width", width)
-        self.stride = checks.size("stride", stride)
-        self.dilation = checks.size("dilation", dilation)
+        self.stride = checks.size("stride", stride, checks.MOST_STEPS)
+        self.dilation = checks.size("dilation", dilation, checks.MOST_STEPS)
         self.padding = read_padding(padding)
         self.activation = as_activation(activation)
         self.dtype = checks.float_dtype(dtype)
         self._windows = Windows(self.width, self.stride, self.dilation, self.padding)
+        if (self._windows.span - 1) * self.input_size > _MOST_KEPT:
+            raise ValueError(
+                f"(width - 1) dilation input_size must be at most {_MOST_KEPT}, as a stream keeps so many numbers. "
+                f"Got {(self._windows.span - 1) * self.input_size}."
+            )
         self.needs_whole_sequences = not self._windows.causal
         self.changes_steps = not self._windows.keeps_lengths
 

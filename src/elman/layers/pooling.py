@@ -101,7 +101,7 @@ class LastSteps(_Pool):
 
     def setup(self, input_size: int, count: int) -> None:
         self.input_size = checks.size("input_size", input_size)
-        self.count = checks.size("count", count)
+        self.count = checks.size("count", count, checks.MOST_STEPS)
         self.output_size = self.input_size * self.count
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:

@@ -76,7 +76,7 @@ class Repeat(Layer):
         super().__init__(count=count)
 
     def setup(self, count: int) -> None:
-        self.count = checks.size("count", count)
+        self.count = checks.size("count", count, checks.MOST_STEPS)
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         if x.layout.lengths is not None:

@@ -30,8 +30,8 @@ def read_padding(value: Any, most: int | None = None) -> Padding:
     """One of the names, or a pair of numbers, each at most `most` where that is given."""
     if not isinstance(value, (list, tuple)):
         return checks.choice("padding", value, PADDINGS)
-    must = f"padding must be a pair of whole numbers {'from 0 up' if most is None else f'from 0 to {most}'}"
-    limit = 2**31 if most is None else most
+    limit = checks.MOST_STEPS if most is None else most
+    must = f"padding must be a pair of whole numbers from 0 to {limit}"
     if len(value) != 2 or not all(checks.is_whole(part) and 0 <= part <= limit for part in value):
         raise ValueError(f"{must}, or one of {', '.join(map(repr, PADDINGS))}. Got {checks.show(value)}.")
     return int(value[0]), int(value[1])
@@ -116,8 +116,8 @@ class _PoolOverWindows(Pooling):
         super().__init__(width=width, stride=stride, padding=padding)
 
     def setup(self, width: int, stride: int | None = None, padding: Any = "valid") -> None:
-        self.width = checks.size("width", width)
-        self.stride = None if stride is None else checks.size("stride", stride)
+        self.width = checks.size("width", width, checks.MOST_STEPS)
+        self.stride = None if stride is None else checks.size("stride", stride, checks.MOST_STEPS)
         self.padding = read_padding(padding, self.width - 1)  # each window has a step
         self._windows = Windows(self.width, self.stride or self.width, 1, self.padding)
         self.needs_whole_sequences = not self._windows.pointwise
