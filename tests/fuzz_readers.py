@@ -110,7 +110,7 @@ def captures() -> list[tuple[str, bytes]]:
 
 
 def onnx_cases() -> list[bytes]:
-    """The models of ONNX's own tests of the recurrent operators, with their weights in them."""
+    """The models of ONNX's own tests of the recurrent operators, with their weights in them, and graphs."""
     from onnx import numpy_helper
     from onnx.backend.test.case.node import collect_testcases
 
@@ -121,6 +121,9 @@ def onnx_cases() -> list[bytes]:
             graph.initializer.append(numpy_helper.from_array(array, port.name))
         del graph.input[1:]
         found.append(case.model.SerializeToString())
+    from test_onnx_random_graphs import Drawn, detector
+
+    found += [Drawn(seed).grow(9).SerializeToString() for seed in range(12)] + [detector(True).SerializeToString()]
     return found
 
 

@@ -53,7 +53,7 @@ def in_memory(node: Node, array: Array) -> Array:
 
 def axis_of(node: Node, axis: int, rank: int) -> int:
     """An axis counted from the front."""
-    if not -rank <= axis < rank:
+    if not isinstance(axis, int) or not -rank <= axis < rank:
         raise node.refused("an axis", f"from {-rank} to {rank - 1}", f"{axis}")
     return axis % rank
 
@@ -337,7 +337,7 @@ def _plainly(function: Any) -> Fold:
 def _quantized(node: Node, x: Constant, scale: Constant, zero: Constant | None = None) -> Constant:
     """Between floats and small whole numbers, one scale for all or one along an axis."""
     array, by, *rest = plain(node, x, scale, *[value for value in (zero,) if value is not None])
-    if node.attributes.get("block_size") or by.ndim > 1:
+    if node.attributes.get("block_size") or by.ndim > 1 or array.dtype == object:
         raise node.refused("its scale", "one number, or one along an axis", f"{by.shape}")
     shape = [1] * array.ndim
     if by.ndim and by.size > 1:

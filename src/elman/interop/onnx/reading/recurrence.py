@@ -172,6 +172,8 @@ def _check_shapes(node: Node, arrays: dict[str, Array], directions: int, gates: 
     """The number of hidden units, on which all arrays agree."""
     given = node.attributes["hidden_size"]
     hidden = arrays["R"].shape[-1] if given is None and arrays["R"].ndim else given
+    if hidden is None:
+        raise node.refused("the shape of its input R", "(directions, gates, hidden)", f"{arrays['R'].shape}")
     wide = gates * hidden
     wanted = {
         "W": (directions, wide, width),
