@@ -79,14 +79,16 @@ class Optimizer:
         for name, parameter in parameters.items():
             if name not in gradients:
                 raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
-            checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
+            if gradients[name].shape != parameter.shape:
+                checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
         moments = self.moments
         wanted = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in moments]
         for name, shape in [("step", ()), *wanted]:
             array = state.get(name) if isinstance(state, dict) else None
             if not isinstance(array, np.ndarray) or array.dtype.kind not in "if":
                 raise TypeError(f"state must be what start returned, with {name}. Got {checks.show(state)}.")
-            checks.shape(f"{name} of state", array, shape)
+            if array.shape != shape:
+                checks.shape(f"{name} of state", array, shape)
 
     def rate(self, done: float) -> float:
         """The learning rate when the fraction `done` of a run is over."""
