@@ -644,3 +644,113 @@ def test_mask_zero_drops_token_0_and_says_so_where_it_cannot(good, tmp_path):
         else:
             y, _ = from_keras(path)([[1, 0, 2, 0, 0], [3, 4, 0, 1, 2]])
             np.testing.assert_array_equal(y, net([np.array([1, 2]), np.array([3, 4, 1, 2])])[0])
+
+
+# Weights alone of Keras 2, and files of Windows.
+
+LAYERS = [
+    {"class_name": "InputLayer", "config": {"batch_input_shape": [None, 5, 3], "name": "lstm_input"}},
+    {"class_name": "LSTM", "config": {"name": "lstm", "units": 4, "recurrent_activation": "hard_sigmoid"}},
+    {"class_name": "Dense", "config": {"name": "dense", "units": 2}},
+]
+SHAPES = {"lstm": [(3, 16), (4, 16), (16,)], "dense": [(4, 2), (2,)]}
+
+
+def drawn(shapes=SHAPES):
+    rng = np.random.default_rng(3)
+    return {name: [rng.normal(size=shape).astype("f4") for shape in each] for name, each in shapes.items()}
+
+
+def weights_of_2(path, weights):
+    """What save_weights of Keras 2 writes; its layers have other numbers in their names from run to run."""
+
+    def fill(file):
+        file.attrs["layer_names"] = [b"lstm_input", *(f"{name}_7".encode() for name in weights)]
+        file.create_group("lstm_input").attrs["weight_names"] = np.zeros(0, "S1")
+        for name, arrays in weights.items():
+            group = file.create_group(f"{name}_7")
+            group.attrs["weight_names"] = [f"{name}_7/a{i}:0".encode() for i in range(len(arrays))]
+            for i, array in enumerate(arrays):
+                group[f"{name}_7/a{i}:0"] = array
+
+    path.write_bytes(hdf5(fill))
+    return path
+
+
+def test_weights_alone_of_keras_2(tmp_path):
+    weights = drawn()
+    path, described = weights_of_2(tmp_path / "w.h5", weights), tmp_path / "arch.json"
+    model = {"class_name": "Sequential", "config": {"name": "s", "layers": LAYERS}, "keras_version": "2.8.0"}
+    described.write_text(json.dumps(model))
+    refused(path, "like=network", "to_json()")
+    gates = {gate: elman.Activation("hard_sigmoid", alpha=0.2) for gate in "ifo"}
+    like = elman.Network([elman.LSTM(3, 4, activations=gates), elman.LastStep(), elman.Dense(4, 2)])
+    x = np.random.default_rng(4).normal(size=(2, 5, 3)).astype("f4")
+    one, other = from_keras(path, like=described), from_keras(path.read_bytes(), like=like)
+    np.testing.assert_array_equal(one(x)[0], other(x)[0])
+    np.testing.assert_array_equal(one.layers[0].Wx, weights["lstm"][0])
+    assert one.layers[0].config == like.layers[0].config
+    refused(path, "weights of 1 layers", like=elman.LSTM(3, 4))
+    with pytest.raises(TypeError, match="like must be a network, or the path"):
+        from_keras(path, like=3)
+    with pytest.raises(elman.FormatError, match=r"save_weights|first bytes"):
+        from_keras(described, like=like)
+
+
+@pytest.mark.parametrize("top", ["layers", "_layer_checkpoint_dependencies"])
+def test_names_that_windows_wrote_as_one(top, tmp_path):
+    weights, x = drawn(), np.ones((1, 5, 3), "f4")
+    config = {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": LAYERS}}
+    outputs = []
+    for sep in ("/", "\\"):
+
+        def fill(file, sep=sep):
+            for name, cell in (("lstm", f"{sep}cell"), ("dense", "")):
+                for i, array in enumerate(weights[name]):
+                    file[f"{top}{sep}{name}{cell}/vars/{i}"] = array
+
+        metadata = json.dumps({"keras_version": "2.13.1"})
+        members = {CONFIG: json.dumps(config), METADATA: metadata, WEIGHTS: hdf5(fill)}
+        outputs.append(from_keras(written(tmp_path / "w.keras", members))(x)[0])
+    np.testing.assert_array_equal(*outputs)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.35])
+def test_a_hard_sigmoid_of_another_slope_is_written_by_scaled_weights(alpha, tmp_path):
+    act = elman.Activation("hard_sigmoid", alpha=alpha)
+    layers = [elman.LSTM(3, 4, activations=dict.fromkeys("ifo", act), seed=0), elman.GRU(4, 3, seed=1)]
+    layers += [
+        elman.GRU(3, 4, activations={"r": act, "z": act}, reset_after=False, seed=2),
+        elman.RNN(4, 3, act, seed=3),
+    ]
+    net = elman.Network(
+        [*layers, elman.Conv1d(3, 2, 2, activation=act, seed=4), elman.Dense(2, 2, act), elman.Activate(act)]
+    )
+    for array in net.parameters.values():
+        array += np.float32(0.1)
+    to_keras(net, tmp_path / "net.keras")
+    same, x = from_keras(tmp_path / "net.keras"), np.random.default_rng(0).normal(size=(2, 6, 3)).astype("f4")
+    assert same.layers[0].config["activations"]["i"]["alpha"] == 1 / 6
+    np.testing.assert_allclose(same(x)[0], net(x)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_names_of_nodes_inputs_and_outputs(tmp_path):
+    """Those of the file; a dot and the ending of second directions, which no node may have, are changed."""
+    layers = {
+        "a.b": ("Activation", [["in"]]),
+        "c_reverse": ("Activation", [["in"]]),
+        "d": ("Add", [["a.b", "c_reverse"]]),
+    }
+    model = graph({**START, **layers}, "d")
+    model["config"]["output_layers"] = [["d", 0, 0], ["a.b", 0, 0]]
+    net = from_keras(legacy(tmp_path / "graph.h5", model=model, names=()))
+    assert (net.inputs, net.names) == (("in",), ("a_b", "c_reverse_", "d"))
+    y, _ = net([[1.0, -1.0], [2.0, 3.0]])
+    assert list(y) == ["d", "a_b"]
+    np.testing.assert_array_equal(y["d"], [[2.0, 0.0], [4.0, 6.0]])
+
+
+def test_a_warning_where_masked_steps_keep_their_places(tmp_path):
+    to_keras(elman.Network([elman.Masking(), elman.GRU(2, 3)]), tmp_path / "net.keras")
+    with pytest.warns(UserWarning, match=r"net.keras: masked steps must stand last for what 'gru' gives"):
+        from_keras(tmp_path / "net.keras")

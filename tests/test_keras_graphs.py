@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -286,3 +287,58 @@ def test_random_functional_models(seed, tmp_path):
 
 def test_most_were_written_back():
     assert not WRITTEN or sum(WRITTEN) > len(WRITTEN) // 2
+
+
+def test_an_encoder_and_a_decoder_in_both_ways(tmp_path):
+    """States go from node to node; those that come out are the state of the network."""
+    source, target = keras.Input((None, 3), name="source"), keras.Input((None, 2), name="target")
+    _, *states = L.LSTM(5, return_state=True, name="encoder")(source)
+    y, h, c = L.LSTM(5, return_sequences=True, return_state=True, name="decoder")(target, initial_state=states)
+    model = keras.Model([source, target], [L.Dense(4, activation="softmax", name="word")(y), h, c])
+    rng = np.random.default_rng(0)
+    shuffled(model, rng)
+    model.save(tmp_path / "model.keras")
+    net = from_keras(tmp_path / "model.keras")
+    x = {"source": rng.normal(size=(2, 7, 3)).astype("f4"), "target": rng.normal(size=(2, 4, 2)).astype("f4")}
+    want = [numbers(part) for part in model(list(x.values()))]
+    got, (_, end) = net(x)
+    for ours, theirs in zip((got, *end), want, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    to_keras(net, tmp_path / "back.keras")
+    back = keras.saving.load_model(tmp_path / "back.keras")
+    np.testing.assert_allclose(numbers(back(list(x.values()))), want[0], rtol=1e-5, atol=1e-5)
+
+
+def test_keras_3_loses_the_mask_of_a_layer_that_is_given_its_states():
+    source, state = keras.Input((6, 2)), keras.Input((3,))
+    for sequences in (True, False):
+        y = L.GRU(3, return_sequences=sequences)(L.Masking()(source), initial_state=state)
+        model = keras.Model([source, state], L.Dense(2, name="out")(y))
+        if sequences:
+            with pytest.warns(UserWarning, match="masked steps must stand last"):
+                from_keras(model)
+        else:
+            with pytest.raises(elman.FormatError, match="its steps must not be masked"):
+                from_keras(model)
+
+
+def test_nested_models_and_weights_alone_of_graphs(tmp_path):
+    inner_in = keras.Input((None, 3))
+    inner = keras.Model(inner_in, [L.GRU(4, return_sequences=True)(inner_in), L.BatchNormalization()(inner_in)])
+    source = keras.Input((None, 3), name="x")
+    a, b = inner(L.Dense(3)(source))
+    model = shuffled(keras.Model(source, L.Concatenate()([a, L.Dense(2)(b)])), np.random.default_rng(1))
+    x = np.random.default_rng(2).normal(size=(2, 5, 3)).astype("f4")
+    (tmp_path / "arch.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "m.weights.h5")
+    for end in ("keras", "h5"):
+        model.save(tmp_path / f"m.{end}")
+    nets = [from_keras(tmp_path / "m.keras"), from_keras(tmp_path / "m.h5"), from_keras(model)]
+    nets.append(from_keras(tmp_path / "m.weights.h5", like=tmp_path / "arch.json"))
+    for net in nets:
+        np.testing.assert_allclose(net(x)[0], numbers(model(x)), rtol=1e-5, atol=1e-5)
+    to_keras(nets[0], tmp_path / "back.keras")
+    with zipfile.ZipFile(tmp_path / "back.keras") as archive:
+        (tmp_path / "w.weights.h5").write_bytes(archive.read("model.weights.h5"))
+    filled = from_keras(tmp_path / "w.weights.h5", like=nets[0])
+    np.testing.assert_array_equal(filled(x)[0], nets[0](x)[0])
