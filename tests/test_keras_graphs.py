@@ -342,3 +342,11 @@ def test_nested_models_and_weights_alone_of_graphs(tmp_path):
         (tmp_path / "w.weights.h5").write_bytes(archive.read("model.weights.h5"))
     filled = from_keras(tmp_path / "w.weights.h5", like=nets[0])
     np.testing.assert_array_equal(filled(x)[0], nets[0](x)[0])
+
+
+def test_a_last_step_that_comes_out_beside_its_sequence(tmp_path):
+    nodes = {"g": (elman.GRU(3, 4, seed=0), "a"), "d": elman.Dense(4, 2, seed=1), "l": (elman.LastStep(), "g")}
+    net = elman.Network(nodes, outputs=("d", "l"))
+    net.save(tmp_path / "net.safetensors")
+    done = elman.convert(tmp_path / "net.safetensors", tmp_path / "net.keras")
+    assert [check.difference is not None for check in done.checks] == [True, True]

@@ -95,14 +95,24 @@ def _keras(path: Where, net: Network) -> Peer:
     chosen = {} if backend is None else {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", backend)}
     keras, name = _system("keras", "Keras", chosen)
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    batch = (model.input_shape[0] if isinstance(model.input_shape, tuple) else None) or 1
+    batch = model.inputs[0].shape[0] or 1
 
-    def run(x: Array) -> list[tuple[Array, Array]]:
+    def run(x: Any) -> list[tuple[Array, Array]]:
         for layer in model.layers:
             if getattr(layer, "stateful", False):
                 layer.reset_state()
-        y = keras.ops.convert_to_numpy(model(np.repeat(x[None], batch, axis=0)))
-        return [(y[0], net(x)[0])]
+        feeds = []
+        for i, tensor in enumerate(model.inputs):  # in the order of the network; what it does not have are states
+            part = x if not isinstance(x, dict) and i == 0 else x.get(tensor.name) if isinstance(x, dict) else None
+            part = np.zeros(tensor.shape[1:], np.float32) if part is None else part
+            if part.ndim + 1 != len(tensor.shape):
+                raise PeerUnavailable(f"{tensor.name} may be a sequence or a vector, and is the other one there")
+            feeds.append(np.repeat(part[None], batch, axis=0))
+        y, found = net(x)[0], model(feeds if len(feeds) > 1 else feeds[0])
+        ours, theirs = list(y.values()) if isinstance(y, dict) else [y], keras.tree.flatten(found)
+        if len(ours) != len(theirs):
+            raise PeerUnavailable("states are among its outputs")
+        return [(keras.ops.convert_to_numpy(part)[0], own) for part, own in zip(theirs, ours, strict=True)]
 
     return Peer(name, run, in_float32=True)  # keras.ops.matmul of float64 gives float32 on PyTorch (Keras 3.15)
 

@@ -176,6 +176,10 @@ class Pieces:
         self._add(begin, end, kind, config, weights, **begins)
         self.values[self._first + i] = (self._first + end, 0)
         self._vectors[self._first + end] = is_last
+        for k in lasts:  # an output of the model that is a state would be read as no more than that
+            if not is_last and self._first + k in self._outputs:
+                self.values[-1 - len(self.made)] = self.values[self._first + k]
+                self._add(k, k, "Activation", {"activation": "linear"}, [], reads=(-1 - len(self.made),))
 
     def _ends(self, i: int) -> int:
         """What gives the states of a node that has been written."""
