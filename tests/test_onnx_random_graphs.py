@@ -417,3 +417,16 @@ def test_what_is_written_comes_back(name, lengths, tmp_path):
         np.testing.assert_array_equal(back(x, **more)[0], net(x, **more)[0])
     kinds = [[type(layer).__name__ for layer in each.layers] for each in (net, back)]
     assert kinds[0] == kinds[1]
+
+
+def test_the_last_step_as_pytorch_gathers_it():
+    parts = Parts(np.random.default_rng(0))
+    parts.inputs |= {"x": (np.float32, ("batch", "time", 3)), "n": (np.int64, ("batch",))}
+    y = parts.add("Tanh", parts.add("MatMul", "x", parts.weights("W", 3, 4)))
+    at = parts.add("Reshape", parts.add("Sub", "n", parts.tensor("one", np.int64(1))), parts.integers(-1, 1, 1))
+    at = parts.add("Expand", at, parts.integers(1, 1, 4))
+    parts.outputs.append(parts.add("Squeeze", parts.add("GatherElements", y, at, axis=1), parts.integers(1)))
+    model, lengths = parts.model(), np.array([5, 2])
+    x = np.random.default_rng(1).standard_normal((2, 5, 3)).astype(np.float32)
+    y, _ = from_onnx(model)(x, lengths=lengths)
+    np.testing.assert_allclose(y, session(model).run(None, {"x": x, "n": lengths})[0], atol=1e-6)

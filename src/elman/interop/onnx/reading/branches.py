@@ -11,7 +11,7 @@ from elman.checks import Array
 from elman.interop.onnx.reading.features import aligned, picked
 from elman.interop.onnx.reading.folding import axis_of, in_memory
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Group, Pile, Signal, Value, signal_of
+from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Pile, Question, Signal, Value, signal_of
 from elman.interop.onnx.reading.sizes import product
 from elman.interop.onnx.reading.stages import Axis, Part, Stage, joined, joined_halves
 
@@ -100,3 +100,18 @@ def floats(node: Node, value: Any) -> Array:
         got = f"what comes from {value.stage.place}" if isinstance(value, Signal) else "a value of another kind"
         raise node.refused("one of its inputs", "known numbers", got)
     return in_memory(node, value.array)
+
+
+def question(node: Node, *values: Any) -> Question:
+    """What follows from inputs that are one whole number, or from another question."""
+    names: list[str] = []
+    for value in values:
+        if isinstance(value, Question):
+            names += value.names
+        elif isinstance(value, Lengths):
+            names.append(value.name)
+        elif isinstance(value, Signal) and value.stage.parent is None and value.stage.state == "tokens":
+            names.append(value.stage.name)
+        elif not isinstance(value, Constant):
+            raise node.refused("its inputs", "known, or inputs of the graph that are whole numbers", "others")
+    return Question(tuple(dict.fromkeys(names)))

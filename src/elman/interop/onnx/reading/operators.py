@@ -11,7 +11,7 @@ from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx.reading.arithmetic import arithmetic, scaled
 from elman.interop.onnx.reading.axes import AXES, Handler, gather
-from elman.interop.onnx.reading.branches import concat, floats
+from elman.interop.onnx.reading.branches import concat, floats, question
 from elman.interop.onnx.reading.features import time_axis, whole
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.folding import axis_of, integers
@@ -25,7 +25,6 @@ from elman.interop.onnx.reading.signals import (
     Group,
     Lengths,
     Pile,
-    Question,
     Real,
     Signal,
     Statistic,
@@ -231,21 +230,6 @@ def _less(node: Node, x: Any, limit: Any) -> Value:
     return Constant(np.zeros((), bool)) if tokens and not floats(node, limit).any() else question(node, x, limit)
 
 
-def question(node: Node, *values: Any) -> Question:
-    """What follows from inputs that are one whole number, or from another question."""
-    names: list[str] = []
-    for value in values:
-        if isinstance(value, Question):
-            names += value.names
-        elif isinstance(value, Lengths):
-            names.append(value.name)
-        elif isinstance(value, Signal) and value.stage.parent is None and value.stage.state == "tokens":
-            names.append(value.stage.name)
-        elif not isinstance(value, Constant):
-            raise node.refused("its inputs", "known, or inputs of the graph that are whole numbers", "others")
-    return Question(tuple(dict.fromkeys(names)))
-
-
 # All steps together.
 
 #: The operator, what its axis is, and the layer.
@@ -342,8 +326,32 @@ def _unsqueeze(node: Node, x: Any, axes: Any = None) -> Value:
     return AXES["Unsqueeze"](node, x, axes)
 
 
+def _gather_elements(node: Node, x: Any, steps: Any) -> Signal:
+    """The last real step of each sequence, as PyTorch gathers it by (batch, 1, features) of the length less 1."""
+    x = signal_of(node, x)
+    fits = isinstance(steps, Lengths) and (steps.added, steps.axes) == ((-1,), 3) and len(x.axes) == 3
+    if not fits or node.attributes["axis"] not in (1, -2) or time_axis(node, x, 1) is None:
+        raise node.refused(
+            "its indices", "the length of each sequence less 1, along time of (batch, time, features)", "others"
+        )
+    return x.behind(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], (), x.axes[2]])
+
+
+def _laid_out(node: Node, x: Any, shape: Any) -> Value:
+    """Reshape and Expand, also of lengths: (batch, 1, ...), or the same number beside itself."""
+    if not isinstance(x, Lengths):
+        return AXES[node.op](node, x, shape)
+    target = integers(node, "shape", shape) or []
+    if len(target) < (1 if node.op == "Reshape" else x.axes) or (
+        node.op == "Reshape" and target[1:] != [1] * (len(target) - 1)
+    ):
+        raise node.refused("its shape", "that of lengths, with axes of 1 after that of the batch", f"{target}")
+    return replace(x, axes=len(target))
+
+
 OPERATORS: dict[str, Handler] = {
     **AXES,
+    **dict.fromkeys(("Expand", "Reshape"), _laid_out),
     **dict.fromkeys(("Add", "Div", "Mul", "Pow", "Sub"), arithmetic),
     **dict.fromkeys(("GRU", "LSTM", "RNN"), recurrent),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce),
@@ -356,6 +364,7 @@ OPERATORS: dict[str, Handler] = {
     "Dropout": _dropout,
     "Elu": _activation("elu"),
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
     "Gelu": _gelu,
     "Gemm": _gemm,
