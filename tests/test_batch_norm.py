@@ -128,6 +128,33 @@ def test_what_is_refused_moves_nothing():
     assert not same(before, net.weights)
 
 
+@pytest.mark.parametrize("pooled", [True, False])
+def test_a_batch_of_one_row_is_refused_before_the_first_update(pooled):
+    rng = np.random.default_rng(3)
+    pool = [elman.LastStep()] if pooled else []
+    net = elman.Network([elman.GRU(3, 5, seed=0), *pool, elman.BatchNorm(5), elman.Dense(5, 1, seed=1)])
+    before = copies(net)
+    x = [rng.normal(size=(n, 3)) for n in ([3, 5, 4, 2, 6] if pooled else [3, 1, 1, 1, 1])]
+    y = rng.normal(size=(5, 1)) if pooled else [part[:, :1] for part in x]
+    for _ in range(2):
+        for size in (1, 2, 4):
+            with pytest.raises(
+                elman.ShapeError, match=r"at least 2 rows .* stands alone in a batch; another batch_size"
+            ):
+                train(net, x, y, batch_size=size, epochs=50)
+            assert same(before, net.weights)
+    train(net, x, y, batch_size=3, epochs=50)
+    long = [rng.normal(size=(n, 3)) for n in (9, 6, 7)]
+    if not pooled:  # the ninth step, in a window of its own
+        before = copies(net)
+        with pytest.raises(elman.ShapeError, match="another batch_size or truncate may change that"):
+            train(net, long, [part[:, :1] for part in long], truncate=4)
+        assert same(before, net.weights)
+        train(net, long, [part[:, :1] for part in long], truncate=(4, 5), epochs=2)
+    else:
+        train(net, long, np.ones((3, 1)), batch_size=3, epochs=2)
+
+
 def test_training_is_the_same_twice_and_validation_moves_nothing():
     x, y = examples()
     nets = [network() for _ in range(3)]

@@ -185,6 +185,7 @@ def fit(
     settings["losses"] = [*losses.values()]
     del settings["loss"]
     run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, after_epoch=after_epoch, **settings)
+    run.check_alone()
     state = TrainingState.start(net, run.optimizer, drawn)
     content: dict[str, Any] = {}
     if saved is not None:

@@ -165,6 +165,28 @@ class Run:
         passes = list(windows(chosen, lengths, self.truncate))
         return [passes[i : i + self.accumulate] for i in range(0, len(passes), self.accumulate)]
 
+    def check_alone(self) -> None:
+        """Refuses, before any update, batches of one sequence that is too short for what a layer measures of it."""
+        lengths = self.data.x.layout.rows
+        whole = self.truncate is None and self.batch_size > 1 and len(lengths) % self.batch_size != 1
+        if whole or not self.net.buffers:
+            return
+        tried = set()
+        for epoch in range(self.epochs):
+            for window in (window for update in self.updates(epoch) for window in update if len(window.sequences) == 1):
+                x = self.data.x.take(window.sequences, window.begin, window.end)
+                steps = tuple([int(part.layout.rows[0]) for part in x.named.values()])
+                if steps in tried:
+                    continue
+                tried.add(steps)
+                try:
+                    with np.errstate(all="ignore"):
+                        self.net.run(x, None, np.random.default_rng(0), keep=False)
+                except checks.ShapeError as error:
+                    more = "another batch_size" if self.truncate is None else "another batch_size or truncate"
+                    alone = f"In epoch {epoch + 1} a sequence stands alone in a batch; {more} may change that."
+                    raise checks.ShapeError(f"{error} {alone}") from None
+
     def _update(self, state: TrainingState, passes: list[Window], updates: int, held: HeldInterrupt) -> None:
         """One update, from the gradients of one window or of several together."""
         cuts = [window.cut(self.data) for window in passes]
