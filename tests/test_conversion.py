@@ -390,6 +390,17 @@ def test_graphs(streams, tmp_path):
         assert "x_store" in (tmp_path / "net.h").read_text()
 
 
+def test_networks_within_a_network_have_their_states_where_the_file_has_one_row_of_layers(small, tmp_path):
+    pytest.importorskip("onnx")
+    inner = elman.Network([elman.GRU(3, 4, seed=0), elman.LSTM(4, 2, seed=1)])
+    net = elman.Network([elman.Dense(3, 3, seed=2), elman.Network([inner, elman.RNN(2, 5, seed=3)])])
+    net.save(tmp_path / "net.safetensors")
+    for name in ("net.onnx", "again.safetensors"):
+        done = convert(tmp_path / "net.safetensors", tmp_path / name)
+        assert done.checks[0].difference == 0
+    assert "Network of 2 layers" in repr(net)
+
+
 def test_what_is_written_and_cannot_be_read_is_refused_in_the_words_of_its_reader(tmp_path, monkeypatch):
     def read(path):
         raise elman.FormatError(f"{path}: its steps must be less. Got 3.")

@@ -335,6 +335,9 @@ class Network(Layer):
         pairs = zip(self._stateful, state, strict=True)
         return [None if part is None else layer.unpack_state(part, layout) for layer, part in pairs]
 
+    def _shown(self, *without: str) -> str:
+        return f"Network of {len(self.layers)} layers"
+
     def __repr__(self) -> str:
         names = [layer._shown("dtype") for layer in self.layers]
         counts = [f"{layer.parameter_count:,}" for layer in self.layers]

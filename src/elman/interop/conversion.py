@@ -198,6 +198,17 @@ def _random_state(net: Layer, state: Any, rng: np.random.Generator) -> Any:
     return rng.normal(size=state.shape).astype(state.dtype)
 
 
+def _entries(state: Any) -> Iterator[Any]:
+    """The entries of a state, those of networks in the network in their place."""
+    for entry in state:
+        yield from _entries(entry) if isinstance(entry, list) else [entry]
+
+
+def _in_form(state: Any, entries: Iterator[Any]) -> list[Any]:
+    """The entries as the state of a network that may hold others where the first has its layers, or the reverse."""
+    return [_in_form(entry, entries) if isinstance(entry, list) else next(entries) for entry in state]
+
+
 def _values(y: Any) -> list[Array]:
     """The outputs one by one."""
     return [one for part in (y.values() if isinstance(y, dict) else [y]) for one in part]
@@ -212,11 +223,12 @@ def _read_back(net: Network, target: tuple[Format, Where], x: Any, rng: np.rando
         again = form.read_back(path, net) if form.read_back else form.read(path)
     except FormatError as error:  # in the words of its reader, without the name of the file that nobody will see
         return Check(what, None, tolerance, str(error).removeprefix(f"{os.fspath(path)}: "), failed=True)
-    y, state = net(x)
-    difference = _difference(_values(again(x)[0]), _values(y))
+    (y, state), (found, other) = net(x), again(x)
+    difference = _difference(_values(found), _values(y))
     if net.stateful:
         state = _random_state(net, state, rng)
-        difference = max(difference, _difference(_values(again(x, state)[0]), _values(net(x, state)[0])))
+        other = _in_form(other, _entries(state))
+        difference = max(difference, _difference(_values(again(x, other)[0]), _values(net(x, state)[0])))
     return Check(what, difference, tolerance, failed=difference > tolerance)
 
 

@@ -120,9 +120,9 @@ def _key(name: str) -> Key:
 
 
 def _differ_in_a_number(one: Key, other: Key) -> bool:
-    """Whether two names differ first in a number, as those of an nn.Sequential do."""
+    """Whether two names differ first in a number, as those of an nn.Sequential do, or are of two directions."""
     first = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), None)
-    return first is not None and first[0][0] == first[1][0] == 0
+    return first is not None and (first[0][0] == first[1][0] == 0 or first == ((1, "first"), (1, "second")))
 
 
 def _check_numbers(names: Sequence[str]) -> None:
