@@ -33,7 +33,8 @@ class BatchNorm(Layer):
 
     Parameters `gain` (size,), 1, and `bias` (size,), 0. Source: Ioffe and Szegedy 2015, algorithm 1, with the running
     statistics of PyTorch, which calls the parameters weight and bias; Keras calls them gamma and beta, its momentum is
-    1 - this one, and its epsilon 1e-3. Raises `ShapeError` for a batch of one row in training, `fit` before the first update.
+    1 - this one, and its epsilon 1e-3. Raises `ShapeError` for a batch of one row in training, as `fit` does
+    before its first update.
 
     >>> import numpy as np, elman
     >>> layer = elman.BatchNorm(1, momentum=0.5, dtype="float64")
