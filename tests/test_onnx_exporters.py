@@ -168,3 +168,113 @@ def test_steps_that_an_exporter_writes_out_are_refused():
     assert "RNN" not in {node.op_type for node in model.graph.node}
     with pytest.raises(FormatError, match="one number, or one for each feature"):
         from_onnx(model)
+
+
+def scores(nn, width):
+    return nn.Sequential(nn.Linear(width, 3), nn.Tanh(), nn.Linear(3, 1, bias=False))
+
+
+def pooled(torch, how, score, y):
+    p = torch.softmax(score(y), 1)
+    if how == "sum":
+        return (p * y).sum(1)
+    return torch.bmm(p.transpose(1, 2), y).squeeze(1) if how == "rows" else torch.bmm(y.transpose(1, 2), p).squeeze(2)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("dynamo", [False, True])
+@pytest.mark.parametrize("is_plain", [False, True])
+@pytest.mark.parametrize("how", ["sum", "rows", "columns"])
+def test_means_with_weights_of_a_softmax_over_time(how, is_plain, dynamo):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(1)
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(3, 4, batch_first=True, bidirectional=True)
+            self.score = torch.nn.Linear(8, 1) if is_plain else scores(torch.nn, 8)
+            self.head = torch.nn.Linear(8, 2)
+
+        def forward(self, x):
+            return self.head(pooled(torch, how, self.score, self.rnn(x)[0]))
+
+    module, x = Module(), torch.randn(3, 5, 3)
+    reading = read_onnx(exported(torch, module, x, batch_first=True, dynamo=dynamo, dynamic=False))
+    assert ("Concatenate" in [type(layer).__name__ for layer in reading.network.layers]) != is_plain
+    compare(reading, {"x": x.numpy()}, [module(x).detach().numpy()])
+
+
+@pytest.mark.peer
+def test_weights_of_steps_elsewhere_are_refused():
+    torch = pytest.importorskip("torch")
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.score = torch.nn.GRU(3, 4, batch_first=True), torch.nn.Linear(4, 1)
+
+        def forward(self, x):
+            return torch.softmax(self.score(self.rnn(x)[0]), 1)
+
+    model = exported(torch, Module(), torch.randn(3, 5, 3), batch_first=True, dynamo=False, dynamic=False)
+    with pytest.raises(
+        FormatError, match=r"the softmax over time of the node '/Softmax' \(Softmax\) must be the weights"
+    ):
+        from_onnx(model)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (1, True), (2, False), (2, True)])
+def test_a_decoder_starts_from_the_last_state_of_an_encoder(kind, layers, bidirectional):
+    torch = pytest.importorskip("torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(2)
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            options = {"batch_first": True, "num_layers": layers, "bidirectional": bidirectional}
+            self.encoder, self.decoder = (
+                getattr(torch.nn, kind)(3, 4, **options),
+                getattr(torch.nn, kind)(2, 4, **options),
+            )
+
+        def forward(self, x, z):
+            return self.decoder(z, self.encoder(x)[1])[0]
+
+    file = io.BytesIO()
+    x, z = torch.randn(3, 6, 3), torch.randn(3, 5, 2)
+    torch.onnx.export(Module().eval(), (x, z), file, dynamo=False, input_names=["x", "z"])
+    given = {"x": x.numpy(), "z": z.numpy()}
+    (want,) = onnxruntime.InferenceSession(file.getvalue()).run(None, given)
+    compare(read_onnx(file.getvalue()), {"x": given}, [want])
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("order", ["batch first", "stacked"])
+def test_one_input_with_the_states_of_two(order):
+    torch = pytest.importorskip("torch")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(3)
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(3, 4, 2) if order == "batch first" else torch.nn.LSTM(3, 4)
+
+        def forward(self, x, state):
+            if order == "batch first":
+                return self.rnn(x, state.transpose(0, 1))[0]
+            return self.rnn(x, (state[0], state[1]))[0]
+
+    file = io.BytesIO()
+    x, state = torch.randn(6, 3, 3), torch.randn(*((3, 2, 4) if order == "batch first" else (2, 1, 3, 4)))
+    torch.onnx.export(Module().eval(), (x, state), file, dynamo=False, input_names=["x", "state"])
+    reading, h = read_onnx(file.getvalue()), state.numpy()
+    entries = [h[:, 0], h[:, 1]] if order == "batch first" else [(h[0, 0], h[1, 0])]
+    arguments = {"x": x.numpy().transpose(1, 0, 2), "state": entries}
+    fed = reading.feed(**arguments)
+    np.testing.assert_array_equal(fed["state"], h)
+    compare(reading, arguments, onnxruntime.InferenceSession(file.getvalue()).run(None, fed))

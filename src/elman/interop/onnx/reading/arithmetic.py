@@ -9,6 +9,7 @@ import numpy as np
 
 from elman.cells.activations import Activation
 from elman.checks import Array
+from elman.interop.onnx.reading.attention import is_weights, weighted
 from elman.interop.onnx.reading.branches import floats, merged, together
 from elman.interop.onnx.reading.features import whole
 from elman.interop.onnx.reading.graph import Node
@@ -27,6 +28,8 @@ def arithmetic(node: Node, a: Any, b: Any) -> Value:
         return statistic(node, a, b)
     if isinstance(a, Lengths) or isinstance(b, Lengths):
         return _length(node, a, b)
+    if isinstance(a, Signal) and isinstance(b, Signal) and node.op == "Mul" and (is_weights(a) or is_weights(b)):
+        return weighted(node, a, b)
     if isinstance(a, Signal) and isinstance(b, Signal):
         return _of_signals(node, a, b)
     x, known = (b, a) if isinstance(a, Constant) else (a, b)

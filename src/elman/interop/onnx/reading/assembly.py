@@ -11,13 +11,25 @@ from typing import Any
 import numpy as np
 
 from elman.checks import FormatError
+from elman.graph import Node
 from elman.interop.onnx.reading.files import ModelFile
-from elman.interop.onnx.reading.stages import CELL_STATE, LINEAR, PADDING, PICK, POOLS, Part, RecurrentPart, Stage
+from elman.interop.onnx.reading.stages import (
+    CELL_STATE,
+    LINEAR,
+    PADDING,
+    PICK,
+    POOLS,
+    WEIGHTED,
+    WEIGHTS,
+    Part,
+    RecurrentPart,
+    Stage,
+)
 from elman.layers import Activate, Layer
 from elman.network import Network
 
 #: Layers that read a sequence to its end, and so must all know where it is.
-_TO_THE_END = (PADDING, *POOLS, "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse", "gru", "lstm", "rnn")
+_TO_THE_END = (PADDING, *POOLS, "Attention", "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse", "gru", "lstm", "rnn")
 
 
 class Assembly:
@@ -46,7 +58,8 @@ class Assembly:
                     (self.roots if stage.parent is None else self.stages).append(stage)
                 continue
             part, reads = self._resolved(stage)
-            missing = [read for read in reads if read not in seen]
+            start = _start(part)
+            missing = [read for read in (*reads, *([] if start is None else [start])) if read not in seen]
             if missing:
                 waiting += reversed(missing)
             else:
@@ -98,7 +111,8 @@ class Assembly:
     def _is_row(self) -> bool:
         before = [*self.roots[:1], *self.stages]
         alone = all(self._made[stage][1] == (read,) for read, stage in itertools.pairwise(before))
-        return len(self.roots) == 1 and alone and self.ends[0][1] is self.stages[-1]
+        starts = any(_start(part) for part, _ in self._made.values())
+        return len(self.roots) == 1 and alone and not starts and self.ends[0][1] is self.stages[-1]
 
     def _graph(self) -> Network:
         names: dict[Stage, str] = {stage: stage.name for stage in self.roots}
@@ -115,7 +129,10 @@ class Assembly:
             names[stage] = names.get(stage) or _free(type(layer).__name__.lower(), taken)
         nodes: dict[str, Any] = {}
         for stage, layer in zip(self.stages, self.layers, strict=True):
-            nodes[names[stage]] = (layer, *(names[read] for read in self._made[stage][1]))
+            part, reads = self._made[stage]
+            start = _start(part)
+            state = None if start is None else names[start]
+            nodes[names[stage]] = Node(layer, *(names[read] for read in reads), state=state)
         nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies}
         return Network(nodes, outputs=None if outputs == [*nodes][-1:] else tuple(outputs))
 
@@ -131,6 +148,9 @@ class Assembly:
             if part.kind == CELL_STATE:
                 must = "an output of the graph, read by no layer"
                 raise self.file.refused(f"the cell state of {place}", must, "a layer that reads it")
+            if part.kind in (WEIGHTS, WEIGHTED):
+                must = "the weights of a mean over all steps of a signal, and nothing else"
+                raise self.file.refused(f"the softmax over time of {place}", must, "one that is used elsewhere")
             if in_chunks and part.config.get("padding") == "causal":  # the model begins each chunk of its states with 0
                 span = (part.config["width"] - 1) * part.config.get("dilation", 1)
                 part = replace(part, config={**part.config, "padding": (span, 0)})
@@ -154,6 +174,10 @@ class Assembly:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
             must = "the same for all layers that read to their end"
             raise self.file.refused("the lengths of sequences", must, "; ".join(words))
+
+
+def _start(part: Part) -> Stage | None:
+    return part.start if isinstance(part, RecurrentPart) else None
 
 
 def _free(name: str, taken: set[str]) -> str:

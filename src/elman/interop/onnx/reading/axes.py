@@ -213,7 +213,9 @@ def _shape(node: Node, x: Any) -> Constant:
     return Constant(cut_shape(node, shape_array(signal_of(node, x).lengths)))
 
 
-def _slice(node: Node, x: Signal, *rest: Any) -> Signal:
+def _slice(node: Node, x: Signal | Pile, *rest: Any) -> Value:
+    if isinstance(x, Pile):
+        return _slice_of_pile(node, x, *rest)
     for axis, start, end, step in slices(node, len(x.axes), *rest):
         if step == 1:
             x = section(node, x, axis, start, end)
@@ -222,6 +224,18 @@ def _slice(node: Node, x: Signal, *rest: Any) -> Signal:
         else:
             raise node.refused("its step", "1, or -1 through all of time", f"{step} from {start} to {end}")
     return x
+
+
+def _slice_of_pile(node: Node, x: Pile, *rest: Any) -> Value:
+    """States of some of the layers, all directions of each."""
+    ends = [0, *itertools.accumulate(product(a.length for a in signal.axes[0]) for signal in x.signals)]
+    cuts = slices(node, len(x.signals[0].axes), *rest)
+    (axis, start, end, step), *more = cuts or [(0, 0, ends[-1], 1)]
+    first, last = _bound(start, ends[-1]), _bound(end, ends[-1])
+    if axis or more or step != 1 or first not in ends or last not in ends or first >= last:
+        raise node.refused("what it takes", "states of whole layers, along axis 0", f"{first} to {last} of {ends[-1]}")
+    found = x.signals[ends.index(first) : ends.index(last)]
+    return found[0] if len(found) == 1 else Pile(found)
 
 
 def gather(node: Node, x: Any, indices: Any) -> Signal:
@@ -280,7 +294,7 @@ AXES: dict[str, Handler] = {
     "Pad": lambda node, x, *rest: _pad(node, signal_of(node, x), *rest),
     "Reshape": _reshape,
     "Shape": _shape,
-    "Slice": lambda node, x, *rest: _slice(node, signal_of(node, x), *rest),
+    "Slice": lambda node, x, *rest: _slice(node, x if isinstance(x, Pile) else signal_of(node, x), *rest),
     "Split": lambda node, x, *rest: _split(node, signal_of(node, x), *rest),
     "Squeeze": _each(_squeeze),
     "Tile": _each(_tile),

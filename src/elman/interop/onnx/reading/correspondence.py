@@ -63,16 +63,21 @@ class Reading:
         if self.lengths and lengths is not None:
             found[self.lengths] = np.asarray(lengths)
         rows: dict[str, dict[int, Array]] = {}
+        along: dict[str, int] = {}  # the axis in which an input has the states of several layers
         for (_, part), entry in zip(self.assembly.recurrent, state or [], strict=False):
             for name, given in (part.given if part is not None and entry is not None else {}).items():
                 assert part is not None
                 array = _state(entry, name, part)  # (batch, directions, hidden)
                 whole = {"batch": array.shape[0], "direction": array.shape[1], "hidden": array.shape[2]}
-                order = [("batch", "direction", "hidden").index(role) for role in given.roles]
+                order = [("batch", "direction", "hidden").index(role) for role in dict.fromkeys(given.roles)]
                 rest = [axis for axis in range(3) if axis not in order]
                 shape = [whole[role] for role in given.roles]
+                along[given.name] = given.roles.index("direction") if "direction" in given.roles else 0
+                if given.roles.count("direction") > 1:  # an axis of states before that of directions
+                    shape[along[given.name]] = 1
                 rows.setdefault(given.name, {})[given.start] = array.transpose(*order, *rest).reshape(shape)
-        return found | {name: np.concatenate([rows[i] for i in sorted(rows)]) for name, rows in rows.items()}
+        parts = {name: [by_start[i] for i in sorted(by_start)] for name, by_start in rows.items()}
+        return found | {name: np.concatenate(arrays, along[name]) for name, arrays in parts.items()}
 
     def results(self, y: Any, state: Any) -> dict[str, Array]:
         """The outputs of the model, from those of the network: y batch first, and its states."""

@@ -10,6 +10,7 @@ import numpy as np
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx.reading.arithmetic import arithmetic, scaled
+from elman.interop.onnx.reading.attention import context, context_of, is_weights, weights
 from elman.interop.onnx.reading.axes import AXES, Handler, gather
 from elman.interop.onnx.reading.branches import concat, floats, question
 from elman.interop.onnx.reading.features import time_axis, whole
@@ -32,7 +33,7 @@ from elman.interop.onnx.reading.signals import (
     Value,
     signal_of,
 )
-from elman.interop.onnx.reading.stages import LINEAR, PICK, Axis, Part
+from elman.interop.onnx.reading.stages import LINEAR, PICK, WEIGHTED, Axis, Part
 
 
 def _behind(node: Node, x: Signal, part: Part, features: Group | None = None, position: int = -1) -> Signal:
@@ -67,6 +68,8 @@ def dense(node: Node, x: Signal, W: Array, b: Array | None, position: int = -1) 
 def _matmul(node: Node, a: Any, b: Any) -> Signal:
     if isinstance(a, Constant):  # of (output, input) and features in the axis before the last
         return dense(node, signal_of(node, b), floats(node, a).T, None, -2)
+    if isinstance(a, Signal) and isinstance(b, Signal) and (is_weights(a) or is_weights(b)):
+        return context(node, a, b)
     return dense(node, signal_of(node, a), floats(node, b), None)
 
 
@@ -175,6 +178,9 @@ def _clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Value:
 
 def _over_features(name: str) -> Handler:
     def handler(node: Node, x: Any) -> Signal:
+        over_steps = weights(node, signal_of(node, x)) if name == "softmax" else None
+        if over_steps is not None:
+            return over_steps
         x, _ = whole(node, _along_last_axis(node, x))
         return _behind(node, x, Part("Activate", {"activation": name}))
 
@@ -291,6 +297,8 @@ def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | Total:
     if (node.op, role) not in _REDUCED:
         raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {list(group) or 1}")
     kind, config = _REDUCED[node.op, role]
+    if x.stage.part is not None and (x.stage.part.kind, node.op) == (WEIGHTED, "ReduceSum"):
+        return context_of(node, x, axis, keep)
     lengths = padding_of(node, x) if role == "time" else ""
     stage = x.stage.then(Part(kind, config, lengths=lengths), node.place, features[1:] if is_direction else None)
     found = x.behind(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])

@@ -57,6 +57,9 @@ def recurrent(
         for state, value in zip(states, (first_h, first_c), strict=False)
     }
     learned = {state: start for state, start in starts.items() if isinstance(start, np.ndarray)}
+    begins = [start for start in starts.values() if isinstance(start, Stage)]
+    if begins and (len(begins) < len(starts) or any(start is not begins[0] for start in begins)):
+        raise node.refused("its initial states", "all those of one layer, where one is", "others")
     if learned:  # the others start at 0
         learned = {state: learned.get(state, np.zeros((directions, hidden), np.float32)) for state in states}
         if any(isinstance(start, Given) for start in starts.values()):
@@ -68,6 +71,7 @@ def recurrent(
         arrays,
         lengths_of(node, lengths, signal.axes[lead.index("time")]),
         learned=learned,
+        start=begins[0] if begins else None,
         second=options[1] if options[-1] != options[0] else None,
         given={state: start for state, start in starts.items() if isinstance(start, Given)},
     )
@@ -187,8 +191,8 @@ def _check_shapes(node: Node, arrays: dict[str, Array], directions: int, gates: 
     return int(hidden)
 
 
-def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> Array | Given | None:
-    """The state before the first step: None for 0, an array (directions, hidden), or an input of the graph."""
+def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> Array | Given | Stage | None:
+    """The state before the first step: None for 0, an array (directions, hidden), an input of the graph, or a layer."""
     if value is None:
         return None
     place = f"its input initial_{state}"
@@ -205,10 +209,20 @@ def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> 
         return np.array(rows[:, 0])
     signal = signal_of(node, value)
     lengths = [signal.lengths[axis] for axis in order] if len(signal.axes) == 3 else []
-    if signal.stage.parent is not None or signal.stage.state or not lengths:
-        raise node.refused(place, "known, or an input of the graph of 3 axes", f"what comes from {signal.stage.place}")
+    before = signal.stage.parent
+    is_last = signal.stage.state == state and before is not None and isinstance(before.part, RecurrentPart)
+    if not lengths or ((before is not None or signal.stage.state) and not is_last):
+        must = f"known, an input of the graph of 3 axes, or the last {state} of another layer"
+        raise node.refused(place, must, f"what comes from {signal.stage.place}")
     if lengths[0] != directions or not (lengths[2] == hidden or isinstance(lengths[2], Size)):
         raise node.refused(f"the shape of {place}", f"({directions}, batch, {hidden})", f"{tuple(lengths)}")
+    if before is not None:
+        assert isinstance(before.part, RecurrentPart)
+        laid = [axis for group in (signal.axes[i] for i in order) for axis in group if axis.role != "batch"]
+        if before.part.kind != node.op.lower() or laid != [*before.features]:
+            must = f"the last {state} of another {node.op}, (directions, batch, hidden)"
+            raise node.refused(place, must, f"{tuple(signal.lengths)} of {signal.stage.place}")
+        return before
     by_axis = {
         axis: role
         for position, role in zip(order, ("direction", "batch", "hidden"), strict=True)

@@ -29,6 +29,9 @@ PADDING = "padding"
 #: The kind of what takes some of the features: a part of a layer before it, or else a product with 0 and 1.
 PICK = "pick"
 
+#: The kinds of steps on the way to a mean over time with weights: these, and what they are multiplied by.
+WEIGHTS, WEIGHTED = "weights of steps", "weighted steps"
+
 POOLS = ("LastStep", "LastSteps", "MeanOverTime", "MaxOverTime")
 
 #: Layers of which a part of the features is a layer with fewer columns.
@@ -78,7 +81,7 @@ class Axis:
         return f"the {self.role or 'axis'} of length {self.length}"
 
 
-_WITH_WEIGHTS = ("BatchNorm", "Conv1d", "Dense", "Embedding", "LayerNorm")
+_WITH_WEIGHTS = ("Attention", "BatchNorm", "Conv1d", "Dense", "Embedding", "LayerNorm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,10 @@ class Part:
         arrays = dict(self.arrays)
         if self.kind in LINEAR:
             arrays.setdefault("b", np.zeros(self.config["output_size"], dtype))
+        if self.kind == "Attention":  # by a score that the memory has as its last feature, or by a product
+            size = self.config["memory_size"]
+            scores = np.eye(size, dtype=dtype)[:, -1:]
+            arrays = {"Wq": np.zeros((size, 1), dtype), "Wm": scores, "b": np.ones(1, dtype), **arrays}
         if self.kind in ("BatchNorm", "LayerNorm"):
             size = self.config["size"]
             arrays = {"gain": np.ones(size, dtype), "bias": np.zeros(size, dtype), **arrays}
@@ -151,6 +158,7 @@ class RecurrentPart(Part):
     learned: Mapping[str, Array] = field(default_factory=dict)
     given: Mapping[str, Given] = field(default_factory=dict)
     second: Mapping[str, Any] | None = None
+    start: Stage | None = None  #: the recurrent layer from whose last state it starts
 
     @property
     def directions(self) -> int:
@@ -183,7 +191,7 @@ class RecurrentPart(Part):
 
     def with_reverse(self, other: Part) -> RecurrentPart | None:
         """The bidirectional layer of two of one kind and size; None where they differ."""
-        if not isinstance(other, RecurrentPart) or _options(self) != _options(other):
+        if not isinstance(other, RecurrentPart) or self.start is not None or _options(self) != _options(other):
             return None
         arrays, learned = (
             {name: np.concatenate([array, its[name]]) for name, array in mine.items()}
@@ -196,7 +204,7 @@ class RecurrentPart(Part):
 
 def _options(part: RecurrentPart) -> list[Any]:
     shapes = [{name: array.shape for name, array in group.items()} for group in (part.arrays, part.learned)]
-    return [part.kind, part.lengths, part.given, *shapes]
+    return [part.kind, part.lengths, part.given, part.start, *shapes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,7 +231,7 @@ class Stage:
         """Takes over from the stage before what stays the same behind it."""
         object.__setattr__(self, "root", self if self.parent is None else self.parent.root)
         object.__setattr__(self, "depth", max((stage.depth + 1 for stage in self.parents), default=0))
-        over_time = self.part is not None and self.part.kind in POOLS
+        over_time = self.part is not None and self.part.kind in (*POOLS, "Attention")
         every = bool(self.parents) and all(stage.pooled for stage in self.parents)
         object.__setattr__(
             self, "pooled", over_time or (every and self.part is not None and self.part.kind != "Repeat")
@@ -283,7 +291,9 @@ def half(stage: Stage, index: int) -> Stage | None:
     """One direction of a bidirectional layer, perhaps of its last step; None where there are no two."""
     for both, *ends in _DIRECTIONS:
         before, parts = stage.tail(len(both) + 1)
-        if parts and isinstance(parts[0], RecurrentPart) and parts[0].directions == 2 and titles(parts[1:]) == both:
+        if not parts or not isinstance(parts[0], RecurrentPart) or parts[0].start is not None:
+            continue
+        if parts[0].directions == 2 and titles(parts[1:]) == both:
             lengths = parts[0].lengths
             if index:
                 before = before.then(Part("Reverse", lengths=lengths), stage.place)
