@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import elman
+from elman.interop.arrays import to_arrays
 from elman.interop.keras.files import CONFIG, METADATA, WEIGHTS
 from elman.interop.keras.reader import from_keras
 from elman.interop.keras.writer import to_keras
@@ -468,8 +469,128 @@ def test_weights_alone(tmp_path):
         np.testing.assert_array_equal(filled.parameters[name], array)
     refused(weights, "units must be 4", like=elman.Network([elman.LSTM(3, 5), elman.Dense(5, 2)]))
     refused(weights, "gru", like=elman.GRU(3, 4))
-    refused(path, "first bytes", like=empty)
-    refused(legacy(tmp_path / "old.h5"), "save_weights", like=empty)
+    refused(legacy(tmp_path / "old.h5"), "lstm", like=empty)
+    whole = from_keras(path, like=empty)  # of a whole model, its weights alone
+    for name, array in net.parameters.items():
+        np.testing.assert_array_equal(whole.parameters[name], array)
+
+
+def test_weights_that_the_network_has_no_layer_for_are_not_left_out(tmp_path):
+    path = tmp_path / "net.keras"
+    layers = [elman.LSTM(3, 4, seed=0), elman.LSTM(4, 4, seed=1), elman.LastStep(), elman.Dense(4, 2, seed=2)]
+    to_keras(elman.Network(layers), path)
+    weights = tmp_path / "net.weights.h5"
+    with zipfile.ZipFile(path) as archive:
+        weights.write_bytes(archive.read(WEIGHTS))
+    fewer = elman.Network([elman.LSTM(3, 4), elman.LastStep(), elman.Dense(4, 2)])
+    refused(weights, "like must have each layer", "layers/lstm_1/cell/vars/0", like=fewer)
+    refused(weights, "layers/dense/vars/0", like=elman.Network([elman.LSTM(3, 4), elman.LSTM(4, 4)]))
+
+
+def old_layer(kind, name, **config):
+    return {"class_name": kind, "config": {"name": name, **config}}
+
+
+@pytest.mark.parametrize("root", ["", "model_weights/"])
+@pytest.mark.parametrize("between", ["/", "\\"])
+def test_weights_of_keras_2_for_a_network_and_a_description(root, between, tmp_path):
+    import h5py
+
+    net = elman.Network([elman.LSTM(3, 4, seed=0), elman.BatchNorm(4, epsilon=1e-3), elman.Dense(4, 2, seed=1)])
+    net.layers[1].buffers["mean"][:] = np.arange(4)
+    rows = {"lstm_7": to_arrays(net.layers[0], "keras"), "norm": {"gamma": net.layers[1].gain}, "out": {}}
+    rows["norm"] |= {"beta": net.layers[1].bias, **{f"moving_{k}": v for k, v in net.layers[1].buffers.items()}}
+    rows["out"] = {"kernel": net.layers[2].W, "bias": net.layers[2].b}
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        top = file.require_group(root) if root else file
+        top.attrs["layer_names"] = list(rows)
+        for layer, arrays in rows.items():
+            names = [f"{layer}{between}cell/{name}:0" for name in arrays]
+            group = top.create_group(layer)
+            group.attrs["weight_names"] = names
+            for name, array in zip(names, arrays.values(), strict=True):
+                group[name] = array
+        top.create_group("top_level_model_weights")
+    layers = [
+        old_layer("LSTM", "a", units=4, recurrent_activation="sigmoid", batch_input_shape=[None, None, 3],
+                  return_sequences=True),
+        old_layer("BatchNormalizationV1", "b", axis=[2]),
+        old_layer("TimeDistributed", "c", layer=old_layer("Dense", "d", units=2, activation="linear")),
+    ]  # fmt: skip
+    described = tmp_path / "model.json"
+    model = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}, "keras_version": "2.2.4-tf"}
+    described.write_text(json.dumps(model))
+    x = np.random.default_rng(5).normal(size=(2, 6, 3)).astype(np.float32)
+    np.testing.assert_array_equal(from_keras(tmp_path / "old.h5", like=net)(x)[0], net(x)[0])
+    np.testing.assert_allclose(from_keras(tmp_path / "old.h5", like=described)(x)[0], net(x)[0], atol=1e-6)
+
+
+def old_call(kind, name, *reads, states=(), **config):
+    node = [[read, 0, 0, {"initial_state": [[*s] for s in states]} if states else {}] for read in reads]
+    return {**old_layer(kind, name, **config), "name": name, "inbound_nodes": [node] if node else []}
+
+
+def old_graph(tmp_path, *layers, output):
+    model = {"name": "m", "layers": list(layers), "output_layers": [[output, 0, 0]]}
+    model["input_layers"] = [[layer["name"], 0, 0] for layer in layers if layer["class_name"] == "InputLayer"]
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps({"class_name": "Model", "config": model, "keras_version": "2.9.0"}))
+    return path
+
+
+def test_states_of_keras_2_given_by_name(tmp_path):
+    net = elman.Network({"e": elman.LSTM(3, 4, seed=0), "d": elman.Node(elman.LSTM(2, 4, seed=1), "y", state="e")})
+    x = {name: np.random.default_rng(3).normal(size=(2, 5, n)).astype(np.float32) for name, n in (("x", 3), ("y", 2))}
+    path = old_graph(
+        tmp_path,
+        old_call("InputLayer", "x", batch_input_shape=[None, None, 3]),
+        old_call("InputLayer", "y", batch_input_shape=[None, None, 2]),
+        old_call("LSTM", "e", "x", units=4, recurrent_activation="sigmoid", return_state=True),
+        old_call("LSTM", "d", "y", states=[("e", 0, 1), ("e", 0, 2)], units=4, recurrent_activation="sigmoid",
+                 return_sequences=True),
+        output="d",
+    )  # fmt: skip
+    import h5py
+
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.attrs["layer_names"] = ["e", "d"]
+        for name, layer in zip("ed", net.layers, strict=True):
+            arrays = to_arrays(layer, "keras")
+            group = file.create_group(name)
+            group.attrs["weight_names"] = list(arrays)
+            for key, array in arrays.items():
+                group[key] = array
+    np.testing.assert_array_equal(from_keras(tmp_path / "old.h5", like=path)(x)[0], net(x)[0])
+
+
+@pytest.mark.parametrize("case", ["twice", "option", "inside", "selu"])
+def test_refusals_name_the_layer_and_its_class(case, tmp_path):
+    x = old_call("InputLayer", "x", batch_input_shape=[None, 5, 3])
+    layer = old_call("LSTM", "rnn", "x", units=4)
+    if case == "twice":
+        layer["inbound_nodes"] *= 2
+    elif case == "option":
+        layer["inbound_nodes"][0][0][3] = {"slice_spec": 1}
+    elif case == "inside":
+        layer = old_call("TimeDistributed", "rnn", "x", layer=old_layer("Conv1D", "c", filters=2, kernel_size=[2]))
+    else:
+        layer["config"]["activation"] = "selu"
+    path = old_graph(tmp_path, x, layer, output="rnn")
+    weights = legacy(tmp_path / "old.h5", names=("rnn",)) if case != "selu" else tmp_path / "selu.h5"
+    if case == "selu":
+        import h5py
+
+        with h5py.File(weights, "w") as file:
+            file.attrs["layer_names"] = ["rnn"]
+            group = file.create_group("rnn")
+            group.attrs["weight_names"] = ["k", "r", "b"]
+            for name, shape in (("k", (3, 16)), ("r", (4, 16)), ("b", (16,))):
+                group[name] = np.zeros(shape, np.float32)
+    words = {"twice": "2 uses", "option": "slice_spec", "inside": "Conv1D", "selu": "a cell has"}
+    kind = "TimeDistributed" if case == "inside" else "LSTM"
+    with pytest.raises(elman.FormatError, match=words[case]) as error:
+        from_keras(weights, like=path)
+    assert f"the layer 'rnn' ({kind})" in str(error.value)
 
 
 # Descriptions.

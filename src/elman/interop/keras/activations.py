@@ -65,7 +65,7 @@ def read_gate(config: Mapping[str, Any], key: str, default: str, version: int) -
     """The activation of gates, which acts on each unit by itself."""
     activation = read_activation(config.get(key, default), version)
     if not isinstance(activation, Activation):
-        raise FormatError(f"{key} must act on each unit by itself. Got {activation!r}.")
+        raise FormatError(f"{key} must be one that a cell has, and not {', '.join(APART)}. Got {activation!r}.")
     return activation
 
 

@@ -26,6 +26,7 @@ class Object:
         if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
             raise FormatError(f"{place} must be an object with a class_name and a config. Got {checks.show(value)}.")
         kind, config = checks.shorten(value["class_name"]), value.get("config")
+        kind = "BatchNormalization" if kind == "BatchNormalizationV1" else kind  # of TensorFlow 1.13 to 1.15
         if kind == "Sequential" and isinstance(config, list):  # Keras before 2.2.3
             config = {"layers": config}
         if not isinstance(config, dict):

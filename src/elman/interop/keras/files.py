@@ -24,6 +24,8 @@ from elman.interop.keras.config import Entry
 from elman.interop.keras.hdf5_tree import EXPANSION, Tree
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+ROOTS = ("layers", "_layer_checkpoint_dependencies")  #: where weights stand; the second in Keras 2.12 and 2.13
+WHOLE = "model_weights/"  #: where those of a whole model stand in a legacy file
 _CONFIG_BYTES = 2**24  # a description is text of some kilobytes
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, MemoryError, OverflowError)
@@ -51,13 +53,15 @@ def read(source: Source) -> Stored:
 
 
 def read_weights(source: Source) -> Stored:
-    """A file of weights alone, as save_weights writes them: `.weights.h5` of Keras 3, `.h5` of Keras 2."""
+    """A file of weights, as save_weights writes them: `.weights.h5` of Keras 3, `.h5` of Keras 2; or a whole model."""
     name, content = name_of(source), read_bytes(source, "a file of Keras")
+    if content.startswith(_ZIP):
+        return _read_archive(name, content)
     if not content.startswith(_HDF5):
         raise refused(name, "its first bytes", "those of an HDF5 file", repr(content[:8]))
     with Tree(content, name) as tree:
-        legacy = tree.texts("", "layer_names") is not None
-        if not (legacy or tree.has("layers") or tree.has("_layer_checkpoint_dependencies")):
+        legacy = any(tree.texts(root, "layer_names") is not None for root in ("", WHOLE[:-1]))
+        if not (legacy or any(map(tree.has, ROOTS))):
             held = ", ".join(tree.members("")) or "none"
             raise refused(name, "its groups", "'layers' or those of layers, as save_weights writes them", held)
     return Stored(name, None, 3, content, legacy)
@@ -140,7 +144,7 @@ def archived_arrays(tree: Tree) -> Callable[[Entry], Groups]:
         groups = []
         for place, names in own_arrays(entry):
             path = "/".join(filter(None, (entry.path, place, "vars")))
-            older = path.replace("layers", "_layer_checkpoint_dependencies")  # Keras 2.12 and 2.13
+            older = path.replace(*ROOTS)
             path = path if tree.has(path) or not tree.has(older) else older
             held = sorted(tree.members(path)) if tree.has(path) else []
             if held != [str(i) for i in range(len(names))]:
@@ -153,9 +157,9 @@ def archived_arrays(tree: Tree) -> Callable[[Entry], Groups]:
     return arrays
 
 
-def legacy_lists(tree: Tree, root: str = "model_weights/") -> dict[str, list[str]]:
+def legacy_lists(tree: Tree) -> dict[str, list[str]]:
     """Where the weights of each layer of a legacy file stand, in their order, under the name of the layer."""
-    lists = {}
+    lists, root = {}, WHOLE if tree.has(WHOLE[:-1]) else ""
     for layer in tree.texts(root[:-1], "layer_names") or []:
         names = tree.texts(root + layer, "weight_names") or []
         lists[layer] = [f"{root}{layer}/{name}" for name in names]

@@ -228,7 +228,7 @@ def _functional(
         weighted = entries[name].kind in MODELS or bool(own_arrays(entries[name]))
         if len(calls) > 1 and (weighted or any((name, i) not in known for i in range(len(calls)))):
             raise FormatError(
-                f"the layer {name!r} must be used once, as weights are not shared. Got {len(calls)} uses."
+                f"{entries[name].place} must be used once, as weights are not shared. Got {len(calls)} uses."
             )
     for name in listed:
         if not any(key[0] == name for key in known) and not _is_mask_operation(listed[name]):
@@ -325,14 +325,14 @@ def _call(name: str, node: Any, entry: Entry) -> _Given:
                 options = value[3]
     refs = [value for value in found if value is not None]
     if not refs or len(refs) != len(found) or not isinstance(options, dict):
-        raise FormatError(f"the layer {name!r} must be called with tensors of other layers alone. Got something else.")
+        raise FormatError(f"{entry.place} must be called with tensors of other layers alone. Got something else.")
     states = options.get("initial_state")
-    states = _flat(states) if isinstance(states, list) and _as_ref(states) is None else [states]
+    states = _flat([states])
     states = [] if states == [None] else [_tensor(value) or _as_ref(value) for value in states]
     for option, value in options.items():
         if (value not in (None, False) and option not in ("mask", "initial_state")) or None in states:
             raise FormatError(
-                f"the layer {name!r} must be called with its inputs alone. Got {option}={checks.describe(value)} too."
+                f"{entry.place} must be called with its inputs alone. Got {option}={checks.describe(value)} too."
             )
     masks = options.get("mask")
     masks = masks if isinstance(masks, list) else [masks]
@@ -342,8 +342,10 @@ def _call(name: str, node: Any, entry: Entry) -> _Given:
 
 
 def _flat(values: Any) -> list[Any]:
-    """The values of nested lists."""
-    return [part for value in values for part in (_flat(value) if isinstance(value, list) else [value])]
+    """The values of nested lists, of which references are none."""
+    return [
+        v for value in values for v in (_flat(value) if isinstance(value, list) and not _as_ref(value) else [value])
+    ]
 
 
 def _is_mask_operation(layer: Any) -> bool:

@@ -40,6 +40,7 @@ class Tree:
         self._h5 = h5py
         self.source = source
         self._size = len(content)
+        self._read: set[str] = set()  # paths of arrays
         self._left = min(MAX_BYTES, EXPANSION * len(content) + _SMALL)  # what may still be read
         _check_heaps(content, source)
         with self._named("it", "a whole HDF5 file"):
@@ -74,7 +75,22 @@ class Tree:
             if not isinstance(dataset, self._h5.Dataset):
                 raise refused(self.source, path, "an array", _kind(dataset))
             self._check(path, dataset)
+            self._read.add(path)
             return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
+
+    def unread(self, path: str) -> list[str]:
+        """The arrays of float numbers in a group that nobody has read."""
+        found: list[str] = []
+
+        def visit(name: str, node: Any) -> None:
+            whole = f"{path}/{name}".replace("\\", "/")
+            if isinstance(node, self._h5.Dataset) and node.dtype.kind == "f" and whole not in self._read:
+                found.append(whole)
+
+        with self._named(path, "a group that can be read"):
+            if isinstance(group := self._walk(path), self._h5.Group):
+                group.visititems(visit)
+        return found
 
     def text(self, path: str, name: str) -> str | None:
         """An attribute that is a text; None where there is none."""
@@ -125,12 +141,12 @@ class Tree:
             if not isinstance(node, self._h5.Group):
                 return None
             # Keras on Windows wrote several names as one, with backslashes between them.
-            names = ("\\".join(parts[:count]) for count in range(1, len(parts) + 1))
-            part = next((name for name in names if name in node), None)
+            names = (("\\".join(parts[:count]), count) for count in range(1, len(parts) + 1))
+            part, count = next(((name, count) for name, count in names if name in node), (None, 0))
             link = None if part is None else node.get(part, getlink=True)
             if part is None or link is None:
                 return None
-            parts = parts[part.count("\\") + 1 :]
+            parts = parts[count:]
             if not isinstance(link, self._h5.HardLink):
                 target = getattr(link, "filename", "") or getattr(link, "path", "")
                 raise refused(self.source, path, "in the file itself", f"a {type(link).__name__} to {target!r}")

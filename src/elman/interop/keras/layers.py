@@ -46,6 +46,8 @@ def check_known(layer: Object) -> None:
     """Refuses a layer that has no like here."""
     if layer.kind not in _READERS:
         raise FormatError(f"its class must be one of those that elman.from_keras names. Got {layer.kind!r}.")
+    if layer.kind == "TimeDistributed" and (each := inner(layer, "layer").kind) not in _STEP_BY_STEP:
+        raise FormatError(f"TimeDistributed must hold {', '.join(_STEP_BY_STEP)}. Got {each!r}.")
 
 
 def read_layer(layer: Object, arrays: Groups, at: At) -> Parts:
@@ -243,8 +245,6 @@ def _dropout(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
     each = inner(layer, "layer")
-    if each.kind not in _STEP_BY_STEP:
-        raise FormatError(f"TimeDistributed must hold {', '.join(_STEP_BY_STEP)}. Got {each.kind!r}.")
     return _READERS[each.kind](each, arrays, replace(at, read=(replace(at.read[0], axes=2, steps=None),)))
 
 

@@ -14,7 +14,7 @@ from elman import checks
 from elman.checks import FormatError
 from elman.interop.keras.arrays import Groups, listed_arrays, own_arrays
 from elman.interop.keras.config import Entry, Object, inner, policy
-from elman.interop.keras.files import Stored, archived_arrays, legacy_lists, read, read_description, read_weights
+from elman.interop.keras.files import ROOTS, Stored, archived_arrays, legacy_lists, read, read_description, read_weights
 from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.hdf5_tree import Tree
 from elman.interop.keras.layers import check_known
@@ -35,6 +35,7 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
     like
         For a file of weights alone (`.weights.h5` of Keras 3, `save_weights` of Keras 2): a network or a layer of the
         same shape, or the path of what the model's `to_json()` gave. The result is a copy of it with these weights.
+        With it only the weights of a whole model are read.
 
     Returns
     -------
@@ -116,13 +117,16 @@ def _from_weights(source: Any, like: Any) -> Network:
         arrays = archived_arrays(tree)
         if stored.legacy:
             # By their order, as Keras does it: names of layers differ from run to run.
-            held = [names for names in legacy_lists(tree, "").values() if names]
+            held = [names for names in legacy_lists(tree).values() if names]
             tops = list(dict.fromkeys(entry.top for entry in graph.entries if any(n for _, n in own_arrays(entry))))
             if len(held) != len(tops):
                 must = f"it must hold weights of {len(tops)} layers, {', '.join(tops)}"
                 raise FormatError(f"{must}. Got those of {len(held)}.")
             arrays = listed_arrays(graph.entries, dict(zip(tops, held, strict=True)), tree.array)
-        return _network(graph, arrays, described.version, stored.source)
+        net = _network(graph, arrays, described.version, stored.source)
+        if rest := [] if stored.legacy else [path for root in ROOTS for path in tree.unread(root)]:
+            raise FormatError(f"like must have each layer whose weights the file holds. Got none for {rest[0]!r}.")
+        return net
 
 
 def _from_model(model: Any) -> Network:
