@@ -10,6 +10,7 @@ pytest.importorskip("onnxruntime")
 
 import onnx
 
+from elman.checks import FormatError
 from elman.interop.onnx.reading.reader import from_onnx, read_onnx
 from elman.interop.onnx.reading.sizes import Size, product, shape_array
 from onnx_models import Parts, helper, random_arguments, recurrent, session
@@ -449,3 +450,62 @@ def test_vectors():
     x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
     (got,) = reading.results(*reading.network(x)).values()
     np.testing.assert_allclose(got, session(model).run(None, reading.feed(x))[0], atol=1e-6)
+
+
+def at_each_step(parts, x, vector):
+    """A vector per sequence at as many steps as x has."""
+    sizes = parts.add("Shape", x)
+    batch, time = (parts.add("Gather", sizes, parts.integers(axis)) for axis in (0, 1))
+    shape = parts.add("Concat", batch, time, parts.integers(1), axis=0)
+    return parts.add("Expand", parts.add("Unsqueeze", vector, parts.integers(1)), shape)
+
+
+def mean_at_each_step(parts):
+    return at_each_step(parts, "x", parts.add("ReduceMean", "x", axes=[1], keepdims=0))
+
+
+@pytest.mark.parametrize(
+    ("join", "layers"),
+    [
+        (lambda parts, v: parts.add("Concat", "x", v, axis=2), "MeanOverTime Concatenate"),
+        (lambda parts, v: parts.add("Concat", v, "x", axis=-1), "MeanOverTime Concatenate"),
+        (lambda parts, v: parts.add("Mul", parts.add("Tanh", v), "x"), "MeanOverTime Activate Multiply"),
+        (lambda parts, v: parts.add("Add", parts.add("Add", v, v), "x"), "MeanOverTime Add Add"),
+    ],
+)
+def test_a_vector_beside_each_step(join, layers):
+    assert kinds(agree(made(lambda parts: join(parts, mean_at_each_step(parts))).model(17))) == layers
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda parts, v: v,
+        lambda parts, v: parts.add("ReduceSum", v, parts.integers(1), keepdims=0),
+        lambda parts, v: parts.add("ReduceMean", v, axes=[1], keepdims=0),
+        lambda parts, v: parts.add("Gather", v, parts.integers(-1), axis=1),
+        lambda parts, v: parts.add("Add", v, parts.add("Tanh", v)),
+    ],
+)
+def test_a_vector_at_an_open_number_of_steps_alone_is_refused(end):
+    with pytest.raises(FormatError, match=r"the same|a vector at each step"):
+        from_onnx(made(lambda parts: end(parts, mean_at_each_step(parts))).model(17))
+
+
+@pytest.mark.parametrize("op", ["Conv", "MaxPool", "AveragePool"])
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize(("pads", "stride"), [((1, 1), 1), ((2, 0), 1), ((0, 0), 2), (None, 2)])
+def test_windows_with_an_axis_of_length_1_beside_time(op, axis, pads, stride):
+    def build(parts):
+        turn = 1 if axis == 3 else -1
+        kernel, strides = [3, 1][::turn], [stride, 1][::turn]
+        around = {"auto_pad": "SAME_UPPER"}
+        if pads is not None:
+            around = {"pads": [*[pads[0], 0][::turn], *[pads[1], 0][::turn]]}
+        x = parts.add("Unsqueeze", parts.add("Transpose", "x", perm=[0, 2, 1]), parts.integers(axis))
+        weights = [parts.weights("W", 4, 3, *kernel), parts.weights("B", 4)] if op == "Conv" else []
+        y = parts.add(op, x, *weights, kernel_shape=kernel, strides=strides, **around)
+        return parts.add("Transpose", parts.add("Squeeze", y, parts.integers(axis)), perm=[0, 2, 1])
+
+    model = made(build).model(17)
+    assert kinds(agree(model)) == f"{op}1d"

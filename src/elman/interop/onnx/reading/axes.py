@@ -26,6 +26,7 @@ from elman.interop.onnx.reading.folding import (
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.signals import (
     LAST_STEPS,
+    SPREAD,
     WITH_ZEROS,
     Constant,
     Group,
@@ -35,7 +36,7 @@ from elman.interop.onnx.reading.signals import (
     regrouped,
     signal_of,
 )
-from elman.interop.onnx.reading.sizes import product, shape_array
+from elman.interop.onnx.reading.sizes import Size, product, shape_array
 from elman.interop.onnx.reading.stages import Axis, Part, half
 
 Handler: TypeAlias = Callable[..., Any]
@@ -198,14 +199,17 @@ def _stretched(node: Node, x: Signal, counts: Sequence[Any], given: Sequence[Any
     roles = {axis.role for group in x.axes for axis in group}
     if (
         len(counts) != len(x.axes)
-        or not isinstance(count, int)
+        or not isinstance(count, (int, Size))
         or x.axes[long[0]]
         or "time" in roles
         or len(counts) != 3
     ):
         must = f"{tuple(x.lengths)}, as it comes in, or a vector per sequence at each of some steps"
         raise node.refused("its shape", must, f"{tuple(given)}")
-    axes = [*x.axes[: long[0]], (Axis(count, "time"),), *x.axes[long[0] + 1 :]]
+    role = "time" if isinstance(count, int) else SPREAD
+    axes = [*x.axes[: long[0]], (Axis(count, role),), *x.axes[long[0] + 1 :]]
+    if role == SPREAD:
+        return x.moved(axes)
     return x.behind(x.stage.then(Part("Repeat", {"count": count}), node.place), axes)
 
 

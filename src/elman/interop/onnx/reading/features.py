@@ -8,7 +8,7 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import LAST_STEPS, Group, Signal
+from elman.interop.onnx.reading.signals import LAST_STEPS, SPREAD, Group, Signal
 from elman.interop.onnx.reading.sizes import product
 from elman.interop.onnx.reading.stages import PICK, Axis, Part
 
@@ -119,6 +119,10 @@ def aligned(node: Node, signals: Sequence[Signal]) -> tuple[list[Group], int]:
     place = None
     for position in range(-1, -rank - 1, -1):
         groups = [s.axes[position] if position >= -len(s.axes) else () for s in signals]
+        spread = [len(group) == 1 and group[0].role == SPREAD for group in groups]
+        steps = [product(axis.length for axis in group) for group in groups if group]
+        if not all(spread) and all(length == steps[0] for length in steps[1:]):  # so a vector stands beside steps
+            groups = [() if is_spread else group for group, is_spread in zip(groups, spread, strict=True)]
         if any(group and group == s.stage.features for group, s in zip(groups, signals, strict=True)):
             place = position
             for group, signal in zip(groups, signals, strict=True):

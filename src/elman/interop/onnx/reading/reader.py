@@ -27,6 +27,7 @@ from elman.interop.onnx.reading.padding import PADDING_OPERATORS
 from elman.interop.onnx.reading.signals import (
     LAST_STEPS,
     LOST,
+    SPREAD,
     WITH_ZEROS,
     Constant,
     Lengths,
@@ -267,6 +268,8 @@ def _output(file: ModelFile, name: str, value: Any) -> Signal | Pile:
         raise file.refused(f"the output {name!r}", "one of a layer", "a value that no layer makes")
     signals = value.signals if isinstance(value, Pile) else (value,)
     roles = {axis.role for signal in signals for group in signal.axes for axis in group}
+    if SPREAD in roles:
+        raise file.refused(f"the output {name!r}", "of sequences, or of one vector for each", "a vector at each step")
     if roles & {LAST_STEPS, WITH_ZEROS, LOST}:
         raise file.refused(f"the output {name!r}", "of all steps, or of some side by side", "one of some steps")
     return value

@@ -20,6 +20,8 @@ Group: TypeAlias = tuple[Axis, ...]
 
 #: Roles of axes that are made of that of time, and the role of those of which a layer has changed what was set there.
 LAST_STEPS, WITH_ZEROS, LOST = "last steps", "time with zeros", "time with zeros, and then a layer"
+#: The role of an axis along which one vector per sequence stands at each step.
+SPREAD = "steps, all the same"
 MADE_OF_TIME = (LAST_STEPS, WITH_ZEROS)
 
 

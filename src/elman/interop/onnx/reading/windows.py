@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+from elman.interop.onnx.reading.axes import Handler
 from elman.interop.onnx.reading.branches import floats
 from elman.interop.onnx.reading.features import take_role, time_axis, whole
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.operators import dense
 from elman.interop.onnx.reading.padding import padding_of
-from elman.interop.onnx.reading.signals import WITH_ZEROS, Group, Signal, signal_of
+from elman.interop.onnx.reading.signals import WITH_ZEROS, Constant, Group, Signal, signal_of
 from elman.interop.onnx.reading.sizes import Size
 from elman.interop.onnx.reading.stages import Axis, Part
 
@@ -112,4 +114,31 @@ def batch_norm(node: Node, x: Any, *given: Any) -> Signal:
     return x.behind(x.stage.then(Part("BatchNorm", config, arrays), node.place))
 
 
-WINDOWS = {"AveragePool": pool, "BatchNormalization": batch_norm, "Conv": conv, "MaxPool": pool}
+def _over_one_axis(handler: Handler) -> Handler:
+    """The handler, also where time has an axis of length 1 beside it, as TensorFlow writes convolutions over time."""
+
+    def run(node: Node, x: Any, *rest: Any) -> Signal:
+        x, wide = signal_of(node, x), [*rest]
+        kernel = floats(node, rest[0]).shape[2:] if rest else tuple(node.attributes["kernel_shape"])
+        pads = node.attributes["pads"] or [0] * 4
+        gone = [i for i in range(len(kernel)) if (kernel[i], x.axes[2 + i : 3 + i]) == (1, ((),))]
+        if len(x.axes) != 4 or len(kernel) != 2 or not gone or len(pads) != 4 or pads[gone[0]] or pads[gone[0] + 2]:
+            return handler(node, x, *rest)
+        (one, *_), kept = gone, 1 - gone[0]
+        changed = {key: [value[kept]] for key, value in node.attributes.items() if key in _BY_AXIS and value}
+        node = replace(node, attributes={**node.attributes, **changed, "pads": [pads[kept], pads[kept + 2]]})
+        if rest:
+            wide[0] = Constant(floats(node, rest[0]).squeeze(2 + one))
+        found = handler(node, x.moved([*x.axes[: 2 + one], *x.axes[3 + one :]]), *wide)
+        return found.moved([*found.axes[: 2 + one], (), *found.axes[2 + one :]])
+
+    return run
+
+
+_BY_AXIS = ("dilations", "kernel_shape", "strides")  # attributes with a number for each axis
+
+WINDOWS = {
+    **dict.fromkeys(("AveragePool", "MaxPool"), _over_one_axis(pool)),
+    "BatchNormalization": batch_norm,
+    "Conv": _over_one_axis(conv),
+}
