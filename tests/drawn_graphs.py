@@ -131,6 +131,7 @@ class Drawn:
         state = None
         if before and self.rng.random() < 0.5 and not self.streamable:
             state = str(self.rng.choice(before))
+            layer = layer.replace(learned_state=False)
         self.nodes[name] = elman.Node(layer, read, state=state)
         self.cells[name] = (kind, size, options)
         self._value(name, "steps", layer.output_size)

@@ -55,6 +55,11 @@ NETWORKS = {
         elman.ShapeError,
         "must have the states of node 'a'",
     ),
+    "a learned state beside another's": (
+        {"a": (gru(), "x"), "b": Node(gru().replace(learned_state=True), "x", state="a")},
+        ValueError,
+        "node 'b' must have no learned_state, as it starts from node 'a'",
+    ),
     "widths": (
         {"a": (gru(), "x"), "b": (gru(), "x"), "c": (elman.Concatenate(), "a", "b"), "d": dense()},
         elman.ShapeError,

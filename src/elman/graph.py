@@ -235,6 +235,8 @@ def _start(name: str, node: Node, nodes: Mapping[str, Node]) -> int | None:
         if layer.layers or not layer.stateful:
             raise ValueError(f"state of node {name!r} must be that of a recurrent layer. Got one of {layer!r}.")
         sizes.append([state.shape for state in layer.first_state(1)])
+    if any(getattr(part, "learned_state", False) for part in every_layer(node.layer)):
+        raise ValueError(f"node {name!r} must have no learned_state, as it starts from node {node.state!r}. Got one.")
     if sizes[0] != sizes[1]:
         must = f"node {name!r} must have the states of node {node.state!r} to start from, {checks.show(sizes[0])}"
         raise ShapeError(f"{must}. Got {checks.show(sizes[1])}.")
