@@ -169,7 +169,7 @@ HELD = {
     "right before a recurrent layer": [elman.Reverse(), elman.Dense(3, 2)],
     "behind a bidirectional layer": [elman.Dense(3, 4), elman.MergeDirections("sum")],
     "does not skip": [elman.Masking(), elman.LSTM(3, 4), elman.MaxOverTime()],
-    "no layer like it": [elman.LSTM(3, 4), elman.layers.LastSteps(4, 2)],
+    "only as Flatten": [elman.LSTM(3, 4), elman.layers.LastSteps(4, 2)],
     "the only mask": [elman.Masking(), elman.LSTM(3, 4), elman.Masking(1.0), elman.LSTM(4, 2)],
     "in the old order": [elman.Masking(), elman.Reverse(), elman.LSTM(3, 4), elman.LSTM(4, 2)],
 }  # fmt: skip

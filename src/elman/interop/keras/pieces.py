@@ -357,6 +357,7 @@ _WRITERS: dict[type[Layer], Callable[[Any, int | None], tuple[Any, ...]]] = {
 }
 _NO_LAYER = {
     "LastStep": "Keras has it only as part of a recurrent layer: LastStep must stand right behind one.",
+    "LastSteps": "Keras has it only as Flatten, where the model says its number of steps: those written here take any.",
     "MergeDirections": "Keras has it only as part of Bidirectional: MergeDirections must stand right behind a "
     "bidirectional layer, or its LastStep.",
 }
