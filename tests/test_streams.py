@@ -787,6 +787,11 @@ class TestMissing:
         with pytest.raises(ValueError, match="missing must be 'pass' or 'raise' for a network that takes no features"):
             tokens.stream(missing="forward")
         tokens.stream(missing="raise").step(3)
+        two = elman.Network({"both": (elman.Concatenate(), "a", "b"), "rnn": elman.GRU(5, 4, seed=0)})
+        with pytest.raises(ValueError, match="a network that does not tell the number of features"):
+            two.stream(missing="forward")
+        with pytest.raises(ValueError, match=r"b must hold no NaN, with missing='raise'\. Got one at feature 1"):
+            two.stream(missing="raise").step({"a": np.ones(2), "b": [1, np.nan, 3]})
 
 
 def test_attributes_of_a_stream():

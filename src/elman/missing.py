@@ -19,12 +19,12 @@ def axes(outer: int, middle: int) -> tuple[str, ...]:
     return (*("row",) * outer, *("step",) * middle, "feature")
 
 
-def refuse_missing(x: Array, names: tuple[str, ...]) -> None:
+def refuse_missing(x: Array, names: tuple[str, ...], name: str = "x") -> None:
     """Raises `ValueError` for the first NaN of x."""
     missing = np.isnan(x)
     if missing.any():
-        at = checks.place("x", checks.first(missing), names)
-        raise ValueError(f"x must hold no NaN, with missing='raise'. Got one at {at}.")
+        at = checks.place(name, checks.first(missing), names)
+        raise ValueError(f"{name} must hold no NaN, with missing='raise'. Got one at {at}.")
 
 
 class LastValues(PlainStepper):

@@ -82,10 +82,10 @@ class Stream:
         self._batch = None if batch is None else checks.size("batch", batch)
         self._missing = checks.choice("missing", missing, ("pass", "raise", "forward"))
         self._fills = [width or 0 for _, width, _ in net.takes] if missing == "forward" else []
-        if 0 in self._fills or (self._fills and net.dtype is None) or (self._fills and any(t[2] for t in net.takes)):
-            raise ValueError(
-                f"missing must be 'pass' or 'raise' for a network that takes no features. Got {missing!r}."
-            )
+        tokens = any(count is not None for *_, count in net.takes)
+        if self._fills and (tokens or 0 in self._fills or net.dtype is None):
+            why = "takes no features" if tokens else "does not tell the number of features, or the dtype, of each input"
+            raise ValueError(f"missing must be 'pass' or 'raise' for a network that {why}. Got {missing!r}.")
         self._outer = () if self._batch is None else (self._batch,)
         # An input as it is computed with needs no look into it.
         self._dtype = net.dtype
@@ -308,7 +308,7 @@ class Stream:
         array = checks.real_array(name, x, self._packed.net.dtype, names)
         checks.shape(name, array, (*self._outer, *middle, "features" if width is None else width))
         if self._missing == "raise":
-            refuse_missing(array, names)
+            refuse_missing(array, names, name)
         return np.ascontiguousarray(array)
 
     def _writable(self, out: Any, dtype: np.dtype[Any]) -> Array:
