@@ -278,3 +278,33 @@ def test_one_input_with_the_states_of_two(order):
     fed = reading.feed(**arguments)
     np.testing.assert_array_equal(fed["state"], h)
     compare(reading, arguments, onnxruntime.InferenceSession(file.getvalue()).run(None, fed))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("gives_state", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_step_at_each_length_of_a_layer_that_reads_all_steps(bidirectional, gives_state):
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(4)
+
+    class Module(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = torch.nn.GRU(3, 4, batch_first=True, bidirectional=bidirectional)
+
+        def forward(self, x, lengths):
+            y, h = self.rnn(x)
+            index = (lengths - 1).view(-1, 1, 1).expand(-1, 1, y.size(2))
+            last = y.gather(1, index).squeeze(1)
+            return (last, h) if gives_state else last
+
+    file, module = io.BytesIO(), Module().eval()
+    x, lengths = torch.randn(3, 6, 3), torch.tensor([6, 1, 4])
+    axes = {"x": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
+    torch.onnx.export(module, (x, lengths), file, dynamo=False, input_names=list(axes), dynamic_axes=axes)
+    if bidirectional or gives_state:  # what the padding changes
+        with pytest.raises(FormatError, match="the same for all layers that read to their end"):
+            from_onnx(file.getvalue())
+    else:
+        arguments = {"x": x.numpy(), "lengths": lengths.numpy()}
+        compare(read_onnx(file.getvalue()), arguments, [module(x, lengths).detach().numpy()])

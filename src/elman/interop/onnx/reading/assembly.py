@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,10 +35,11 @@ _TO_THE_END = (PADDING, *POOLS, "Attention", "AveragePool1d", "Conv1d", "MaxPool
 class Assembly:
     """All that the ends of a graph need, each stage after those it reads, and the network of it.
 
-    `ends` are the outputs by name.
+    `ends` are the outputs by name, `last` the places of layers whose last states are outputs.
     """
 
-    def __init__(self, file: ModelFile, ends: Sequence[tuple[str, Stage]]) -> None:
+    def __init__(self, file: ModelFile, ends: Sequence[tuple[str, Stage]], last: Collection[str] = ()) -> None:
+        self.last = last
         self.file = file
         self.ends = [(name, self._unpadded(stage, None)) for name, stage in ends]
         self._made: dict[Stage, tuple[Part, tuple[Stage, ...]]] = {}
@@ -165,15 +166,24 @@ class Assembly:
     def _check_lengths(self) -> None:
         """Refuses a network of which some layers end with each sequence and others with the padding."""
         parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
+        starts = [_start(part) for _, part in parts]
+        last = {*self.last, *(stage.place for stage in starts if stage is not None)}
         readers = {
             part.lengths: place
             for place, part in parts
-            if part.kind in _TO_THE_END and part.single is None and part.config.get("padding") != "causal"
+            if part.kind in _TO_THE_END and part.single is None and not _is_causal(part, place in last)
         }
         if len(readers) > 1:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
             must = "the same for all layers that read to their end"
             raise self.file.refused("the lengths of sequences", must, "; ".join(words))
+
+
+def _is_causal(part: Part, gives_last: bool) -> bool:
+    """Whether the padding changes nothing that it gives of real steps."""
+    if isinstance(part, RecurrentPart):
+        return part.directions == 1 and not part.lengths and not gives_last
+    return part.config.get("padding") == "causal"
 
 
 def _start(part: Part) -> Stage | None:

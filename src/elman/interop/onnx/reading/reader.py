@@ -133,14 +133,18 @@ def read_onnx(
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
     ends = _ends(file, outputs)
-    assembly = Assembly(file, ends)
+    every = [
+        signal for value in outputs.values() for signal in (value.signals if isinstance(value, Pile) else (value,))
+    ]
+    last = {signal.stage.place for signal in every if signal.stage.state in ("h", "c")}
+    assembly = Assembly(file, ends, last)
     places = {stage.place for stage in assembly.stages if isinstance(stage.part, RecurrentPart)}
     apart = [
         (name, value.stage) for name, value in outputs.items() if isinstance(value, Signal) and value.stage.state == "h"
     ]
     apart = [(name, stage) for name, stage in apart if stage.place not in places and (name, stage) not in ends]
     if apart:  # last states of layers that nothing else reads
-        assembly = Assembly(file, [*ends, *apart])
+        assembly = Assembly(file, [*ends, *apart], last)
     network = assembly.network()
     _check_states(file, outputs, assembly)
     return Reading(network, assembly, outputs)
