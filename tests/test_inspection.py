@@ -209,3 +209,19 @@ def test_the_command_prints_the_report(tmp_path):
     result = CliRunner().invoke(app, ["inspect", str(tmp_path / "net.safetensors")])
     assert result.exit_code == 0
     assert result.output.strip() == repr(inspect(tmp_path / "net.safetensors"))
+
+
+def test_a_graph_says_what_each_layer_reads(tmp_path):
+    inner = elman.Network(
+        {"a": elman.GRU(3, 4, seed=0), "b": (elman.Dense(3, 4, seed=1), "x"), "c": (elman.Add(), "a", "b")}
+    )
+    net = elman.Network({"first": (inner, "series"), "both": (elman.Concatenate(), "first", "store")})
+    net.save(tmp_path / "net.safetensors")
+    lines = str(elman.inspect(tmp_path / "net.safetensors")).splitlines()
+    for line in (
+        "  first.a <- series            GRU(",
+        "  first.b <- series            Dense(",
+        "  first.c <- first.a, first.b  Add()",
+        "  both <- first.c, store       Concatenate()",
+    ):
+        assert any(one.startswith(line) for one in lines), (line, lines)

@@ -18,7 +18,7 @@ from elman.interop.formats import Format, Where
 from elman.interop.outlines import Outline, outline_of
 from elman.layers import Layer, Recurrent
 from elman.layers.directions import Directed
-from elman.layers.nesting import flat_layers, placed_layers
+from elman.layers.nesting import flat_layers, flat_nodes, placed_layers
 from elman.network import Network
 
 
@@ -75,14 +75,18 @@ class Inspection:
             + ("tokens (batch, time)" if tokens else f"(batch, time, {width or 'features'})")
             for name, width, tokens in net.takes
         )
-        places = [str(i) if net.graph.is_chain else place for i, (place, _) in enumerate(placed_layers(net))]
+        nodes = flat_nodes(net)[0]
+        values = [*net.inputs, *(node.place for node in nodes)]
+        reads = [f"{node.place} <- {', '.join(values[j] for j in node.reads)}" for node in nodes]
+        places = [str(i) if net.graph.is_chain else place for i, place in enumerate(reads)]
         count = len(self.layers)
         kind = "" if net.dtype is None else f", {net.dtype}"
         lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters{kind}; takes {takes}"]
         names, sizes = [str(layer) for layer in self.layers], [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, sizes))
+        begin = 0 if net.graph.is_chain else max(map(len, places))
         for i, layer in enumerate(self.layers):
-            lines.append(f"  {places[i]}  {names[i]:<{left}} {sizes[i]:>{right}}")
+            lines.append(f"  {places[i]:<{begin}}  {names[i]:<{left}} {sizes[i]:>{right}}")
             if layer.code:
                 gates = f"gates {', '.join(layer.gates)} in the file; " if layer.gates else ""
                 lines.append(f"     {gates}run by the {layer.code}")
