@@ -509,3 +509,44 @@ def test_windows_with_an_axis_of_length_1_beside_time(op, axis, pads, stride):
 
     model = made(build).model(17)
     assert kinds(agree(model)) == f"{op}1d"
+
+
+def two_layers(parts):
+    y, h = parts.add(
+        "GRU", "x", *(parts.weights(n, *s) for n, s in [("W", (1, 15, 3)), ("R", (1, 15, 5))]), hidden_size=5, count=2
+    )
+    y = parts.add("Squeeze", y, parts.integers(1))
+    y, last = parts.add("GRU", y, *(parts.weights(n, 1, 15, 5) for n in ("V", "S")), hidden_size=5, count=2)
+    parts.outputs.append(y)
+    return parts.add("Concat", h, last, axis=0)
+
+
+def turned(parts, h):
+    return parts.add("Transpose", h, perm=[1, 0, 2])
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        turned,
+        lambda parts, h: parts.add("Unsqueeze", h, parts.integers(0)),
+        lambda parts, h: turned(parts, turned(parts, h)),
+        lambda parts, h: parts.add("Slice", h, parts.integers(-1), parts.integers(9), parts.integers(0)),
+    ],
+)
+def test_states_of_two_layers_moved(end):
+    agree(made(lambda parts: end(parts, two_layers(parts)), ("time", "batch", 3)).model(17))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda parts, h: parts.add("Gather", turned(parts, h), parts.integers(0), axis=0),
+        lambda parts, h: parts.add("Gather", turned(parts, h), parts.integers(0), axis=1),
+        lambda parts, h: parts.add("Reshape", turned(parts, h), parts.integers(2, -1)),
+        lambda parts, h: parts.add("Concat", turned(parts, h), turned(parts, h), axis=0),
+    ],
+)
+def test_states_of_two_layers_along_another_axis_are_refused(end):
+    with pytest.raises(FormatError, match=r"node\d+' \(\w+\): .*states of several layers"):
+        from_onnx(made(lambda parts: end(parts, two_layers(parts)), ("time", "batch", 3)).model(17))

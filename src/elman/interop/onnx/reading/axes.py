@@ -124,7 +124,13 @@ def _each(handler: Handler) -> Handler:
 
     def on_each(node: Node, x: Value, *rest: Any) -> Value:
         if isinstance(x, Pile):
-            return Pile(tuple(handler(node, signal, *rest) for signal in x.signals))
+            layers = Axis(Size.named("layers"))  # stands for the axis of the layers, to see where it goes
+            first = x.signals[0]
+            marked = first.moved([*first.axes[: x.axis], (layers,), *first.axes[x.axis + 1 :]])
+            axis = handler(node, marked, *rest).position(layers)
+            if axis is None:
+                raise node.refused("its input", "of one layer, where axes are joined or cut", "states of several")
+            return Pile(tuple(handler(node, signal, *rest) for signal in x.signals), axis)
         return handler(node, signal_of(node, x), *rest)
 
     return on_each
@@ -155,6 +161,7 @@ def _unsqueeze(node: Node, x: Signal, axes: Any = None) -> Signal:
 def _reshape(node: Node, x: Any, shape: Any) -> Value:
     target = integers(node, "shape", shape) or []
     if isinstance(x, Pile):  # (layers directions, ...) to (layers, directions, ...)
+        _along_first(node, x)
         if not target or target[0] != len(x.signals):
             raise node.refused("its shape", f"of {len(x.signals)} layers first", f"{target}")
         each = Constant(shape_array([1, *target[1:]]))
@@ -232,6 +239,7 @@ def _slice(node: Node, x: Signal | Pile, *rest: Any) -> Value:
 
 def _slice_of_pile(node: Node, x: Pile, *rest: Any) -> Value:
     """States of some of the layers, all directions of each."""
+    _along_first(node, x)
     ends = [0, *itertools.accumulate(product(a.length for a in signal.axes[0]) for signal in x.signals)]
     cuts = slices(node, len(x.signals[0].axes), *rest)
     (axis, start, end, step), *more = cuts or [(0, 0, ends[-1], 1)]
@@ -254,8 +262,14 @@ def gather(node: Node, x: Any, indices: Any) -> Signal:
     return x if indices.array.ndim else x.moved([group for i, group in enumerate(x.axes) if i != axis])
 
 
+def _along_first(node: Node, x: Pile) -> None:
+    if x.axis:
+        raise node.refused("its input", "states of several layers along axis 0", f"them along axis {x.axis}")
+
+
 def _from_pile(node: Node, x: Pile, axis: int, index: Any) -> tuple[Signal, int]:
     """The signal of a pile that has the row `index`, and which of its own rows it is."""
+    _along_first(node, x)
     rows = [(signal, row) for signal in x.signals for row in range(product(a.length for a in signal.axes[0]))]
     if axis or not isinstance(index, int) or not -len(rows) <= index < len(rows):
         raise node.refused("its index", f"one of {len(rows)} along axis 0", f"{index} along axis {axis}")

@@ -18,8 +18,12 @@ from elman.interop.onnx.reading.stages import Axis, Part, Stage, joined, joined_
 
 def concat(node: Node, *values: Any) -> Value:
     """Both directions, or features of several signals side by side; or states one after another."""
-    if any(isinstance(value, Pile) for value in values) and node.attributes["axis"] == 0:
-        values = tuple(each for value in values for each in (value.signals if isinstance(value, Pile) else (value,)))
+    if any(isinstance(value, Pile) and not value.axis for value in values) and node.attributes["axis"] == 0:
+        values = tuple(
+            each
+            for value in values
+            for each in (value.signals if isinstance(value, Pile) and not value.axis else (value,))
+        )
     signals = [signal_of(node, value) for value in values]
     axis = axis_of(node, node.attributes["axis"], len(signals[0].axes))
     if len(signals) == 1:

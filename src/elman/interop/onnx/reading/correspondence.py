@@ -91,7 +91,8 @@ class Reading:
                 found[name] = _laid_out(made[name], lead, value.axes, value.stage.features)
             else:
                 signals = value.signals if isinstance(value, Pile) else (value,)
-                found[name] = np.concatenate([self._last(signal, state) for signal in signals])
+                axis = value.axis if isinstance(value, Pile) else 0
+                found[name] = np.concatenate([self._last(signal, state) for signal in signals], axis)
         return found
 
     def _last(self, signal: Signal, state: Any) -> Array:

@@ -69,9 +69,10 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class Pile:
-    """States of several layers, one behind another along the first axis, as ``h_n`` of PyTorch."""
+    """States of several layers, one behind another along an axis, the first in ``h_n`` of PyTorch."""
 
     signals: tuple[Signal, ...]
+    axis: int = 0
 
 
 @dataclass(frozen=True, eq=False)
