@@ -299,7 +299,7 @@ def test_a_graph_is_inspected(tmp_path):
     joined().save(tmp_path / "net")
     text = str(elman.inspect(tmp_path / "net"))
     assert "takes series (batch, time, 3), store (batch, time, features)" in text
-    assert "rnn  GRU" in text
+    assert "rnn <- series       GRU" in text
     assert "states   rnn.h (4,)" in text
 
 
