@@ -225,6 +225,7 @@ def test_weights_of_steps_elsewhere_are_refused():
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")  # of the exporter
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize(("layers", "bidirectional"), [(1, False), (1, True), (2, False), (2, True)])
 def test_a_decoder_starts_from_the_last_state_of_an_encoder(kind, layers, bidirectional):
@@ -253,6 +254,7 @@ def test_a_decoder_starts_from_the_last_state_of_an_encoder(kind, layers, bidire
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")  # of the exporter
 @pytest.mark.parametrize("order", ["batch first", "stacked"])
 def test_one_input_with_the_states_of_two(order):
     torch = pytest.importorskip("torch")
@@ -281,6 +283,7 @@ def test_one_input_with_the_states_of_two(order):
 
 
 @pytest.mark.peer
+@pytest.mark.filterwarnings("ignore")  # of the exporter
 @pytest.mark.parametrize("gives_state", [False, True])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_a_step_at_each_length_of_a_layer_that_reads_all_steps(bidirectional, gives_state):
