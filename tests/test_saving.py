@@ -254,6 +254,19 @@ def changed(part, value):
             yield from ([*part[:i], new, *part[i + 1 :]] for new in changed(entry, value))
 
 
+def refusals(net, value):
+    """How files of a network are refused, of whose descriptions one part is replaced by a value."""
+    parameters = dict(net.parameters)
+    whole = {"version": 2, "network": json.loads(json.dumps(elman.saving.describe_config(net)))}
+    words = []
+    for description in changed(whole, value):
+        try:
+            elman.load(write_safetensors(parameters, sealed(description, parameters)))
+        except elman.FormatError as error:
+            words.append(str(error))
+    return words
+
+
 @pytest.mark.parametrize("value", ANYTHING, ids=str)
 def test_descriptions_of_any_form_are_refused_in_words(value):
     more = [
@@ -265,14 +278,7 @@ def test_descriptions_of_any_form_are_refused_in_words(value):
         LastSteps(3, 2),
     ]
     net = elman.Network([*big_net().layers[:5], elman.Network([elman.RNN(3, 7)]), *more])
-    parameters = dict(net.parameters)
-    whole = {"version": 2, "network": json.loads(json.dumps(elman.saving.describe_config(net)))}
-    words = []
-    for description in changed(whole, value):
-        try:
-            elman.load(write_safetensors(parameters, sealed(description, parameters)))
-        except elman.FormatError as error:
-            words.append(str(error))
+    words = refusals(net, value)
     assert len(words) > 50
     assert not [text for text in words if " must " not in text]
     assert max(map(len, words)) < 1500
