@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -10,6 +11,7 @@ import numpy as np
 from elman import checks
 from elman.cells import CELLS
 from elman.cells.activations import Activation
+from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError, ShapeError
 from elman.layers import (
     Activate,
@@ -144,6 +146,16 @@ def network_of(
         return Network(layers if isinstance(layers, Mapping) else list(layers), outputs)
     except ValueError as error:
         raise FormatError(f"{source}: its layers must fit together. {error}") from error
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """A name that a node may have: without dots, not that of a second direction, and of none yet; it is taken then."""
+    plain = name.replace(".", "_") or "y"
+    plain += "_" * plain.endswith(REVERSE)
+    names = itertools.chain([plain], (f"{plain}_{i}" for i in itertools.count(2)))
+    found = next(name for name in names if name not in taken)
+    taken.add(found)
+    return found
 
 
 def dtype_of(net: Layer) -> np.dtype[Any]:

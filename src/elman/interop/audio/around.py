@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.checks import FormatError
-from elman.interop.chain import dense
+from elman.interop.chain import dense, network_of
 from elman.interop.files import refused
 from elman.layers import Add, Layer, Scale
 from elman.network import Network
@@ -49,7 +48,4 @@ def around(
         nodes["sum"] = (Add(), last, "skip" if "skip" in nodes else first)
     if gains[1] != 1 and nodes:
         nodes["out_gain"] = Scale(out, 0.0, gains[1])
-    try:
-        return Network(nodes)
-    except ValueError as error:
-        raise FormatError(f"{source}: its layers must fit together. {error}") from error
+    return network_of(nodes, source)

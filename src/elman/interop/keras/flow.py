@@ -34,7 +34,7 @@ class Facts:
     features: int | None = None
     steps: int | None = None  #: where each sequence has so many
     mask: Mask | None = None
-    lost: str = ""  #: the layer behind which the mask no longer fits the steps
+    lost: str = ""  #: the layer after which the mask no longer fits the steps
 
     def start(self, config: Any) -> Facts:
         """With the shape that a first layer declares."""
@@ -96,13 +96,13 @@ def _check(entry: Entry, facts: Facts) -> None:
         raise FormatError(f"it must be given {wanted} axes, batch and time first. Got {facts.axes}.")
     if facts.lost and (kind in _MIXES_STEPS or kind == "Masking"):
         raise FormatError(
-            f"it must not stand behind {facts.lost!r}, which goes backwards over masked steps: Keras hands the "
+            f"it must not stand after {facts.lost!r}, which goes backwards over masked steps: Keras hands the "
             f"mask on in the old order. Got it there."
         )
     if facts.mask is None:
         return
     if kind in _KNOWS_NO_MASK:
-        raise FormatError("it must not stand behind masked steps, which it does not skip. Got a mask.")
+        raise FormatError("it must not stand after masked steps, which it does not skip. Got a mask.")
     if kind == "Masking":
         raise FormatError("it must be the only mask: in Keras a second one takes the place of the first. Got two.")
     if kind == "Bidirectional" and entry.config.get("merge_mode", "concat") is None:

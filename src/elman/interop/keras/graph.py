@@ -28,7 +28,7 @@ _MASK_OPERATIONS = (
     "Squeeze",
     "ZerosLike",
 )
-_OVER_STATES = ("Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN")  # what is given its first states too
+OVER_STATES = ("Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN")  #: what is given its first states too
 
 
 class Ref(NamedTuple):
@@ -336,7 +336,7 @@ def _call(name: str, node: Any, entry: Entry) -> _Given:
             )
     masks = options.get("mask")
     masks = masks if isinstance(masks, list) else [masks]
-    if entry.kind in _OVER_STATES:  # in Keras 2 they may stand behind the input
+    if entry.kind in OVER_STATES:  # in Keras 2 they may stand after the input
         refs, states, masks = refs[:1], [*refs[1:], *states], masks[:1]
     return _Given(refs, states, masks)
 

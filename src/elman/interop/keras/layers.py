@@ -62,12 +62,12 @@ def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
             raise FormatError(f"{option} must be None. Got {layer.config[option]!r:.80}.")
     kernel = arrays[0]["kernel"]
     checks.shape("kernel", kernel, ("input", _size(layer, "units")))
-    activation, behind = _activated(layer, at)
-    return [dense(kernel, arrays[0].get("bias"), activation), *behind]
+    activation, after = _activated(layer, at)
+    return [dense(kernel, arrays[0].get("bias"), activation), *after]
 
 
 def _activated(layer: Object, at: At) -> tuple[Any, list[Layer]]:
-    """An activation that a layer has built in, and the layer behind it for one that it cannot have."""
+    """An activation that a layer has built in, and the layer after it for one that it cannot have."""
     activation = read_activation(layer.config.get("activation"), at.version)
     if isinstance(activation, Activation):
         return activation.to_config(), []
@@ -81,14 +81,14 @@ def _convolution(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     kernel = arrays[0]["kernel"]
     width, filters = single(layer.config, "kernel_size"), _size(layer, "filters")
     checks.shape("kernel", kernel, (width, "input", filters))
-    activation, behind = _activated(layer, at)
+    activation, after = _activated(layer, at)
     config = {
         "input_size": kernel.shape[1], "output_size": filters, "width": width, "dtype": str(kernel.dtype),
         "stride": single(layer.config, "strides", 1), "dilation": single(layer.config, "dilation_rate", 1),
         "padding": layer.config.get("padding", "valid"), "activation": activation,
     }  # fmt: skip
     bias = arrays[0].get("bias", np.zeros(filters, kernel.dtype))
-    return [Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *behind]
+    return [Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
 
 
 def _window(layer: Object, arrays: Groups, at: At) -> list[Layer]:

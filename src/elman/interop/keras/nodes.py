@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 
 from elman.checks import FormatError
 from elman.graph import Node
-from elman.interop.chain import network_of
+from elman.interop.chain import free_name, network_of
 from elman.interop.keras.arrays import Groups
 from elman.interop.keras.flow import Facts, flow, returns_sequences
-from elman.interop.keras.graph import Call, Graph, Ref
+from elman.interop.keras.graph import OVER_STATES, Call, Graph, Ref
 from elman.interop.keras.layers import read_layer
 from elman.interop.keras.parts import At
 from elman.layers import Activate, Bidirectional, Layer, Recurrent
@@ -45,7 +44,7 @@ class Nodes:
     def _is_state(self, ref: Ref) -> bool:
         """Whether an output of the model is a state that a layer gives after what it computes."""
         call = next((call for call in self._graph.calls if call.gives == ref._replace(output=0)), None)
-        if call is None or call.entry.kind not in ("Bidirectional", "GRU", "LSTM", "RNN", "SimpleRNN"):
+        if call is None or call.entry.kind not in OVER_STATES:
             return False
         two = call.entry.kind == "Bidirectional" and call.entry.config.get("merge_mode", "concat") is None
         return ref.output > two
@@ -156,27 +155,17 @@ class Nodes:
         if chain and len(inputs) == 1 and ends == keys[-1:]:
             return network_of([layer for layer, _, _ in nodes.values()], source)
         names: dict[Key, str] = {(ref, -1): name for name, ref in inputs.items()}
+        taken = set(names.values())
         for name, end in zip(self._outputs, ends, strict=True):
-            names[end] = _free(name, names)
+            names[end] = free_name(name, taken)
         for key, (layer, _, _) in nodes.items():
             last = all(other[0] != key[0] or other[1] <= key[1] for other in nodes)
             called = key[0].layer + (f"_{key[0].call + 1}" if key[0].call else "")
             if key not in names:
-                names[key] = _free(called if last else f"{called}/{type(layer).__name__}", names)
+                names[key] = free_name(called if last else f"{called}/{type(layer).__name__}", taken)
         made = {
             names[key]: Node(layer, *(names[j] for j in reads), state=None if start is None else names[start])
             for key, (layer, reads, start) in nodes.items()
         }
         single = len(ends) == 1 and ends == keys[-1:]
         return network_of(made, source, None if single else tuple(names[end] for end in ends))
-
-
-def _free(name: str, taken: Mapping[Key, str]) -> str:
-    """A name that a node can have: without dots, not that of a second direction, and of no other node."""
-    name = name.replace(".", "_")
-    name = f"{name}_" if name.endswith("_reverse") else name
-    count, found = 1, name
-    while found in taken.values():
-        count += 1
-        found = f"{name}_{count}"
-    return found

@@ -190,7 +190,7 @@ class Pieces:
         widths = {part.output_size for part in layer.directions.values()}
         if both != layer.bidirectional or len(widths) > 1 or getattr(layer, "merge", "concat") != "concat":
             raise FormatError(
-                f"LastStep must have bidirectional={layer.bidirectional} behind it, and both directions as many "
+                f"LastStep must have bidirectional={layer.bidirectional} after it, and both directions as many "
                 f"features, side by side: return_sequences=False is what each direction computed last. Got {both}."
             )
 
@@ -356,8 +356,8 @@ _WRITERS: dict[type[Layer], Callable[[Any, int | None], tuple[Any, ...]]] = {
     Scale: _scale,
 }
 _NO_LAYER = {
-    "LastStep": "Keras has it only as part of a recurrent layer: LastStep must stand right behind one.",
+    "LastStep": "Keras has it only as part of a recurrent layer: LastStep must stand right after one.",
     "LastSteps": "Keras has it only as Flatten, where the model says its number of steps: those written here take any.",
-    "MergeDirections": "Keras has it only as part of Bidirectional: MergeDirections must stand right behind a "
+    "MergeDirections": "Keras has it only as part of Bidirectional: MergeDirections must stand right after a "
     "bidirectional layer, or its LastStep.",
 }

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
+from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError
 from elman.interop.arrays import from_arrays
 from elman.interop.keras.activations import read_gate
@@ -74,7 +75,7 @@ def read_bidirectional(layer: Object, arrays: Groups, at: At) -> Parts:
     whole = alike or not last or first.output_size == second.output_size  # LastStep takes half of the features each
     parts, turned = Parts(1), [Reverse()] if turns[0] else []
     if whole and mode is not None and max(at.used) < base and same:
-        both = {**first.parameters, **{f"{name}_reverse": array for name, array in second.parameters.items()}}
+        both = {**first.parameters, **{name + REVERSE: array for name, array in second.parameters.items()}}
         joint = type(first).from_parameters({**first.config, "bidirectional": True}, both) if alike else None
         node = parts.add(*dropouts[0], *turned, joint or Bidirectional(first, second))
         merge = [] if mode == "concat" else [MergeDirections(mode)]

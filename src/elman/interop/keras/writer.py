@@ -29,8 +29,8 @@ def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
     ----------
     net
         An `elman.Network`, a layer or a fitted estimator, float32 or float64. Several layers become one where Keras has
-        it so: `LastStep` right behind a recurrent layer is return_sequences=False, `Reverse` right before it
-        go_backwards, `MergeDirections` behind it the merge_mode. What acts in training alone is kept. An input that no
+        it so: `LastStep` right after a recurrent layer is return_sequences=False, `Reverse` right before it
+        go_backwards, `MergeDirections` after it the merge_mode. What acts in training alone is kept. An input that no
         layer over time reads, nor joins with a sequence, is one vector per sequence.
     path
         A file whose name ends in `.keras`, as Keras asks for. It is replaced whole or not at all.
@@ -42,7 +42,7 @@ def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
         learned state, layer normalization inside of a cell; gates of an LSTM or GRU with more than two activations,
         one for its gates and one for the candidate (and c); an activation that Keras lacks, where no scaling of
         weights makes it one that it has, as it does for hard_sigmoid of other slopes; layers over time that Keras has
-        only as part of a recurrent one, anywhere else; `MaxOverTime` or a convolution behind `Masking`, as Keras's does
+        only as part of a recurrent one, anywhere else; `MaxOverTime` or a convolution after `Masking`, as Keras's does
         not skip steps; `Masking` in a graph that branches; `Attention` with units; a vector beside each step of a
         sequence in a `Concatenate`; steps of 0 around a convolution by their number.
     TypeError, ValueError

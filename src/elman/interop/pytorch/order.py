@@ -276,9 +276,8 @@ def _parameters(taker: Taker, module: Module, k: int) -> Mapping[str, Array]:
     """The parameters of one layer, by its own names."""
     layer = taker.layer
     if isinstance(layer, Bidirectional) and taker.part:
-        end = "_reverse" if taker.part == "second" else ""
-        inner = Taker(taker.place, layer.second if end else layer.first)
-        return {name + end: array for name, array in _parameters(inner, module, k).items()}
+        end, part = [*layer.directions.items()][taker.part == "second"]
+        return {name + end: array for name, array in _parameters(Taker(taker.place, part), module, k).items()}
     if not isinstance(layer, (Recurrent, Bidirectional)):
         kinds = _TAKES.get(type(layer), ())
         if module.kind not in kinds:

@@ -64,7 +64,7 @@ def _power(node: Node, x: Signal, array: Array) -> Value:
     """x^2, x^3 as products, and the square root."""
     power = float(array.item()) if array.size == 1 else 0.0
     if power == 0.5:
-        return x.behind(x.stage.then(Part("Activate", {"activation": "sqrt"}), node.place))
+        return x.after(x.stage.then(Part("Activate", {"activation": "sqrt"}), node.place))
     if not (power.is_integer() and 1 <= power <= 8):
         raise node.refused("its power", "a whole number from 1 to 8, or 1/2", f"{array.ravel()[:4].tolist()}")
     return x if power == 1 else together(node, "Multiply", *[x] * int(power))
@@ -89,7 +89,7 @@ def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> S
                 x, _ = whole(node, x, position)
             vector = np.broadcast_to(array.ravel(), product(axis.length for axis in x.stage.features))
             vector = vector.astype(next((known.dtype for known in part.arrays.values()), vector.dtype), copy=False)
-            return x.behind(x.stage.with_part(arrays={**part.arrays, own: vector}))
+            return x.after(x.stage.with_part(arrays={**part.arrays, own: vector}))
     if (scale is None or (scale == 1).all()) and (shift is None or (shift == 0).all()):
         return x
     if all(array.size == 1 for array in arrays.values()):
@@ -97,19 +97,19 @@ def scaled(node: Node, x: Signal, scale: Array | None, shift: Array | None) -> S
     x, width = whole(node, x, position)
     node.take(8 * width * len(arrays))
     vectors = {name: np.broadcast_to(array.ravel(), width) for name, array in arrays.items()}
-    return x.behind(_scaled_by_vectors(node, x, vectors))
+    return x.after(_scaled_by_vectors(node, x, vectors))
 
 
 def _scaled_by_numbers(node: Node, x: Signal, given: dict[str, float]) -> Signal:
     part = None if x.shared else x.stage.part
     if part is not None and part.kind == "MergeDirections" and part.config["mode"] == "sum" and given == {"scale": 0.5}:
-        return x.behind(x.stage.with_part(config={"mode": "ave"}))
+        return x.after(x.stage.with_part(config={"mode": "ave"}))
     if part is not None and part.kind == "Activate" and list(given) == ["shift"]:
         before = part.config["activation"]
         if isinstance(before, dict) and before["name"] == "affine" and before["beta"] == 0:
-            return x.behind(x.stage.with_part(config={"activation": {**before, "beta": given["shift"]}}))
+            return x.after(x.stage.with_part(config={"activation": {**before, "beta": given["shift"]}}))
     activation = Activation("affine", alpha=given.get("scale", 1.0), beta=given.get("shift", 0.0))
-    return x.behind(x.stage.then(Part("Activate", {"activation": activation.to_config()}), node.place))
+    return x.after(x.stage.then(Part("Activate", {"activation": activation.to_config()}), node.place))
 
 
 def _scaled_by_vectors(node: Node, x: Signal, given: dict[str, Array]) -> Stage:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from elman.checks import FormatError
 from elman.graph import Node
+from elman.interop.chain import free_name, network_of
 from elman.interop.onnx.reading.files import ModelFile
 from elman.interop.onnx.reading.stages import (
     CELL_STATE,
@@ -102,12 +102,9 @@ class Assembly:
             raise self.file.refused("the graph", "a network of at least one layer", "none")
         self._check_lengths()
         self.layers = self._layers()
-        try:
-            if len(self.ends) == 1 and self._is_row():
-                return Network(self.layers)
-            return self._graph()
-        except ValueError as error:
-            raise FormatError(f"{self.file.name}: its layers must fit together. {error}") from error
+        if len(self.ends) == 1 and self._is_row():
+            return network_of(self.layers, self.file.name)
+        return self._graph()
 
     def _is_row(self) -> bool:
         before = [*self.roots[:1], *self.stages]
@@ -121,13 +118,13 @@ class Assembly:
         copies: list[tuple[str, Stage]] = []  # outputs that are another one too, or an input
         outputs = []
         for name, stage in self.ends:
-            outputs.append(_free(name, taken))
+            outputs.append(free_name(name, taken))
             if stage in names:
                 copies.append((outputs[-1], stage))
             else:
                 names[stage] = outputs[-1]
         for stage, layer in zip(self.stages, self.layers, strict=True):
-            names[stage] = names.get(stage) or _free(type(layer).__name__.lower(), taken)
+            names[stage] = names.get(stage) or free_name(type(layer).__name__.lower(), taken)
         nodes: dict[str, Any] = {}
         for stage, layer in zip(self.stages, self.layers, strict=True):
             part, reads = self._made[stage]
@@ -135,7 +132,7 @@ class Assembly:
             state = None if start is None else names[start]
             nodes[names[stage]] = Node(layer, *(names[read] for read in reads), state=state)
         nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies}
-        return Network(nodes, outputs=None if outputs == [*nodes][-1:] else tuple(outputs))
+        return network_of(nodes, self.file.name, None if outputs == [*nodes][-1:] else tuple(outputs))
 
     def _layers(self) -> list[Layer]:
         parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
@@ -188,13 +185,3 @@ def _is_causal(part: Part, gives_last: bool) -> bool:
 
 def _start(part: Part) -> Stage | None:
     return part.start if isinstance(part, RecurrentPart) else None
-
-
-def _free(name: str, taken: set[str]) -> str:
-    """A name that a node may have: without dots, not that of a second direction, and of none yet."""
-    plain = re.sub(r"_reverse$", "_reverse_", name.replace(".", "_")) or "y"
-    found = next(
-        each for each in itertools.chain([plain], (f"{plain}_{i}" for i in itertools.count(2))) if each not in taken
-    )
-    taken.add(found)
-    return found

@@ -30,7 +30,7 @@ def weights(node: Node, x: Signal) -> Signal | None:
     width = product(axis.length for axis in x.stage.features)
     if not is_time or width != 1 or x.stage.parent is None or (node.opset < 13 and after != 1):
         return None
-    return x.behind(x.stage.then(Part(WEIGHTS), node.place))
+    return x.after(x.stage.then(Part(WEIGHTS), node.place))
 
 
 def is_weights(x: Signal) -> bool:
@@ -47,7 +47,7 @@ def weighted(node: Node, a: Signal, b: Signal) -> Signal:
     )
     if not fits or is_weights(x):
         raise node.refused("its inputs", "steps, and one weight for each", f"{tuple(a.lengths)}, {tuple(b.lengths)}")
-    return x.behind(Stage(x.stage, Part(WEIGHTED), node.place, x.stage.features, others=(p.stage,)), x.axes)
+    return x.after(Stage(x.stage, Part(WEIGHTED), node.place, x.stage.features, others=(p.stage,)), x.axes)
 
 
 def context_of(node: Node, x: Signal, axis: int, keep: bool) -> Signal:
@@ -93,7 +93,7 @@ def _mean(node: Node, x: Signal, p: Stage, axes: list[tuple[Axis, ...]]) -> Sign
     if size > width:
         columns = {"columns": np.arange(width), "width": size}
         stage = stage.then(Part(PICK, columns), node.place, memory.features)
-    return x.behind(stage, axes)
+    return x.after(stage, axes)
 
 
 def _is_linear(part: Part) -> bool:

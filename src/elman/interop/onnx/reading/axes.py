@@ -30,8 +30,8 @@ from elman.interop.onnx.reading.signals import (
     WITH_ZEROS,
     Constant,
     Group,
-    Pile,
     Signal,
+    StackedStates,
     Value,
     regrouped,
     signal_of,
@@ -94,11 +94,11 @@ def _direction(x: Signal, position: int, first: Any, last: Any) -> Signal | None
     if stage is None:
         return None
     rest: Group = () if group == features[:1] else features[1:]
-    return x.behind(stage, [*x.axes[:position], rest, *x.axes[position + 1 :]])
+    return x.after(stage, [*x.axes[:position], rest, *x.axes[position + 1 :]])
 
 
 def _rows(x: Signal, position: int, first: Any, last: Any) -> Signal | None:
-    """Rows of the first axis of an input that no layer has read: states of several layers behind one another."""
+    """Rows of the first axis of an input that no layer has read: states of several layers after one another."""
     if x.stage.parent is not None or position or not (isinstance(first, int) and isinstance(last, int)):
         return None
     if any(axis.role for axis in x.axes[0]) or len(x.axes) < 3:
@@ -113,7 +113,7 @@ def _step(node: Node, x: Signal, position: int, *, is_first: bool, is_last: bool
         stage = stage.then(Part("Reverse"), node.place)
     elif not is_last:
         return None
-    return x.behind(stage.then(Part("LastStep"), node.place), [*x.axes[:position], (), *x.axes[position + 1 :]])
+    return x.after(stage.then(Part("LastStep"), node.place), [*x.axes[:position], (), *x.axes[position + 1 :]])
 
 
 # Operators.
@@ -123,14 +123,14 @@ def _each(handler: Handler) -> Handler:
     """The handler, also for each signal of a pile."""
 
     def on_each(node: Node, x: Value, *rest: Any) -> Value:
-        if isinstance(x, Pile):
+        if isinstance(x, StackedStates):
             layers = Axis(Size.named("layers"))  # stands for the axis of the layers, to see where it goes
             first = x.signals[0]
             marked = first.moved([*first.axes[: x.axis], (layers,), *first.axes[x.axis + 1 :]])
             axis = handler(node, marked, *rest).position(layers)
             if axis is None:
                 raise node.refused("its input", "of one layer, where axes are joined or cut", "states of several")
-            return Pile(tuple(handler(node, signal, *rest) for signal in x.signals), axis)
+            return StackedStates(tuple(handler(node, signal, *rest) for signal in x.signals), axis)
         return handler(node, signal_of(node, x), *rest)
 
     return on_each
@@ -160,12 +160,12 @@ def _unsqueeze(node: Node, x: Signal, axes: Any = None) -> Signal:
 
 def _reshape(node: Node, x: Any, shape: Any) -> Value:
     target = integers(node, "shape", shape) or []
-    if isinstance(x, Pile):  # (layers directions, ...) to (layers, directions, ...)
+    if isinstance(x, StackedStates):  # (layers directions, ...) to (layers, directions, ...)
         _along_first(node, x)
         if not target or target[0] != len(x.signals):
             raise node.refused("its shape", f"of {len(x.signals)} layers first", f"{target}")
         each = Constant(shape_array([1, *target[1:]]))
-        return Pile(tuple(signal_of(node, _reshape(node, signal, each)) for signal in x.signals))
+        return StackedStates(tuple(signal_of(node, _reshape(node, signal, each)) for signal in x.signals))
     x = signal_of(node, x)
     groups = regrouped(x.axes, target, zero_copies=not node.attributes.get("allowzero"))
     if groups is None:
@@ -181,7 +181,7 @@ def _flatten(node: Node, x: Signal) -> Signal:
 
 
 def _side_by_side(node: Node, x: Signal) -> Signal:
-    """The signal; behind a layer of their own where its last steps are joined with the features."""
+    """The signal; after a layer of their own where its last steps are joined with the features."""
     last = x.axes[-1] if x.axes else ()
     return whole(node, x)[0] if len(last) > 1 and last[0].role == LAST_STEPS else x
 
@@ -217,27 +217,27 @@ def _stretched(node: Node, x: Signal, counts: Sequence[Any], given: Sequence[Any
     axes = [*x.axes[: long[0]], (Axis(count, role),), *x.axes[long[0] + 1 :]]
     if role == SPREAD:
         return x.moved(axes)
-    return x.behind(x.stage.then(Part("Repeat", {"count": count}), node.place), axes)
+    return x.after(x.stage.then(Part("Repeat", {"count": count}), node.place), axes)
 
 
 def _shape(node: Node, x: Any) -> Constant:
     return Constant(cut_shape(node, shape_array(signal_of(node, x).lengths)))
 
 
-def _slice(node: Node, x: Signal | Pile, *rest: Any) -> Value:
-    if isinstance(x, Pile):
-        return _slice_of_pile(node, x, *rest)
+def _slice(node: Node, x: Signal | StackedStates, *rest: Any) -> Value:
+    if isinstance(x, StackedStates):
+        return _slice_of_states(node, x, *rest)
     for axis, start, end, step in slices(node, len(x.axes), *rest):
         if step == 1:
             x = section(node, x, axis, start, end)
         elif (step, start) == (-1, -1) and end <= -_FAR and time_axis(node, x, axis) is not None:
-            x = x.behind(x.stage.then(Part("Reverse"), node.place))
+            x = x.after(x.stage.then(Part("Reverse"), node.place))
         else:
             raise node.refused("its step", "1, or -1 through all of time", f"{step} from {start} to {end}")
     return x
 
 
-def _slice_of_pile(node: Node, x: Pile, *rest: Any) -> Value:
+def _slice_of_states(node: Node, x: StackedStates, *rest: Any) -> Value:
     """States of some of the layers, all directions of each."""
     _along_first(node, x)
     ends = [0, *itertools.accumulate(product(a.length for a in signal.axes[0]) for signal in x.signals)]
@@ -247,7 +247,7 @@ def _slice_of_pile(node: Node, x: Pile, *rest: Any) -> Value:
     if axis or more or step != 1 or first not in ends or last not in ends or first >= last:
         raise node.refused("what it takes", "states of whole layers, along axis 0", f"{first} to {last} of {ends[-1]}")
     found = x.signals[ends.index(first) : ends.index(last)]
-    return found[0] if len(found) == 1 else Pile(found)
+    return found[0] if len(found) == 1 else StackedStates(found)
 
 
 def gather(node: Node, x: Any, indices: Any) -> Signal:
@@ -255,19 +255,19 @@ def gather(node: Node, x: Any, indices: Any) -> Signal:
     if not isinstance(indices, Constant) or indices.array.size != 1 or indices.array.ndim > 1:
         raise node.refused("its indices", "one known number", "others")
     (index,) = indices.array.ravel().tolist()
-    axis = axis_of(node, node.attributes["axis"], len((x.signals[0] if isinstance(x, Pile) else x).axes))
-    if isinstance(x, Pile):
-        x, index = _from_pile(node, x, axis, index)
+    axis = axis_of(node, node.attributes["axis"], len((x.signals[0] if isinstance(x, StackedStates) else x).axes))
+    if isinstance(x, StackedStates):
+        x, index = _from_states(node, x, axis, index)
     x = section(node, x, axis, index, _FAR if index == -1 else index + 1)
     return x if indices.array.ndim else x.moved([group for i, group in enumerate(x.axes) if i != axis])
 
 
-def _along_first(node: Node, x: Pile) -> None:
+def _along_first(node: Node, x: StackedStates) -> None:
     if x.axis:
         raise node.refused("its input", "states of several layers along axis 0", f"them along axis {x.axis}")
 
 
-def _from_pile(node: Node, x: Pile, axis: int, index: Any) -> tuple[Signal, int]:
+def _from_states(node: Node, x: StackedStates, axis: int, index: Any) -> tuple[Signal, int]:
     """The signal of a pile that has the row `index`, and which of its own rows it is."""
     _along_first(node, x)
     rows = [(signal, row) for signal in x.signals for row in range(product(a.length for a in signal.axes[0]))]
@@ -312,7 +312,7 @@ AXES: dict[str, Handler] = {
     "Pad": lambda node, x, *rest: _pad(node, signal_of(node, x), *rest),
     "Reshape": _reshape,
     "Shape": _shape,
-    "Slice": lambda node, x, *rest: _slice(node, x if isinstance(x, Pile) else signal_of(node, x), *rest),
+    "Slice": lambda node, x, *rest: _slice(node, x if isinstance(x, StackedStates) else signal_of(node, x), *rest),
     "Split": lambda node, x, *rest: _split(node, signal_of(node, x), *rest),
     "Squeeze": _each(_squeeze),
     "Tile": _each(_tile),

@@ -11,25 +11,34 @@ from elman.checks import Array
 from elman.interop.onnx.reading.features import aligned, picked
 from elman.interop.onnx.reading.folding import axis_of, in_memory
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Pile, Question, Signal, Value, signal_of
+from elman.interop.onnx.reading.signals import (
+    Constant,
+    Group,
+    Lengths,
+    Question,
+    Signal,
+    StackedStates,
+    Value,
+    signal_of,
+)
 from elman.interop.onnx.reading.sizes import product
 from elman.interop.onnx.reading.stages import Axis, Part, Stage, joined, joined_halves
 
 
 def concat(node: Node, *values: Any) -> Value:
     """Both directions, or features of several signals side by side; or states one after another."""
-    if any(isinstance(value, Pile) and not value.axis for value in values) and node.attributes["axis"] == 0:
+    if any(isinstance(value, StackedStates) and not value.axis for value in values) and node.attributes["axis"] == 0:
         values = tuple(
             each
             for value in values
-            for each in (value.signals if isinstance(value, Pile) and not value.axis else (value,))
+            for each in (value.signals if isinstance(value, StackedStates) and not value.axis else (value,))
         )
     signals = [signal_of(node, value) for value in values]
     axis = axis_of(node, node.attributes["axis"], len(signals[0].axes))
     if len(signals) == 1:
         return signals[0]
     if axis == 0 and all(signal.stage.state for signal in signals):
-        return Pile(tuple(signals))
+        return StackedStates(tuple(signals))
     return (_side_by_side(node, signals, axis) if len(signals) == 2 else None) or _concatenated(node, signals, axis)
 
 
@@ -82,7 +91,7 @@ def merged(node: Node, a: Signal, b: Signal, mode: str) -> Signal | None:
     both = _side_by_side(node, [a, b], axis) or _side_by_side(node, [b, a], axis) if a.axes else None
     if both is None or a.axes[-1] != a.stage.features:
         return None
-    return a.behind(both.stage.then(Part("MergeDirections", {"mode": mode}), node.place, a.stage.features))
+    return a.after(both.stage.then(Part("MergeDirections", {"mode": mode}), node.place, a.stage.features))
 
 
 def _side_by_side(node: Node, signals: list[Signal], axis: int) -> Signal | None:
@@ -97,7 +106,7 @@ def _side_by_side(node: Node, signals: list[Signal], axis: int) -> Signal | None
     joins = {mine: features, (): (both,)}.get(one.axes[axis])
     if stage is None or not alike or joins is None:
         return None
-    return one.behind(stage, [*one.axes[:axis], joins, *one.axes[axis + 1 :]])
+    return one.after(stage, [*one.axes[:axis], joins, *one.axes[axis + 1 :]])
 
 
 def floats(node: Node, value: Any) -> Array:

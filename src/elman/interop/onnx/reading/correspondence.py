@@ -10,7 +10,7 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.assembly import Assembly
-from elman.interop.onnx.reading.signals import Group, Pile, Signal
+from elman.interop.onnx.reading.signals import Group, Signal, StackedStates
 from elman.interop.onnx.reading.sizes import product
 from elman.interop.onnx.reading.stages import RecurrentPart
 from elman.network import Network
@@ -24,7 +24,7 @@ class Reading:
 
     network: Network
     assembly: Assembly
-    outputs: Mapping[str, Signal | Pile]
+    outputs: Mapping[str, Signal | StackedStates]
 
     def __post_init__(self) -> None:
         """Gives axes of inputs that no operator told apart the roles that are left: features last, batch first."""
@@ -90,8 +90,8 @@ class Reading:
                 lead = _LEAD[: made[name].ndim - 1]
                 found[name] = _laid_out(made[name], lead, value.axes, value.stage.features)
             else:
-                signals = value.signals if isinstance(value, Pile) else (value,)
-                axis = value.axis if isinstance(value, Pile) else 0
+                signals = value.signals
+                axis = value.axis if isinstance(value, StackedStates) else 0
                 found[name] = np.concatenate([self._last(signal, state) for signal in signals], axis)
         return found
 

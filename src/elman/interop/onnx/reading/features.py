@@ -63,11 +63,11 @@ def _unjoined(node: Node, x: Signal, position: int, axis: Axis, width: int) -> t
     """The signal without an axis that was joined with the features: steps side by side, or a batch of one."""
     if axis.role in ("time", LAST_STEPS) and isinstance(axis.length, int):
         if axis.length == 1 and axis.role == "time":
-            return x.behind(x.stage.then(Part("LastStep", single=axis), node.place)), width
+            return x.after(x.stage.then(Part("LastStep", single=axis), node.place)), width
         part = Part("LastSteps", {"input_size": width, "count": axis.length}, lengths=axis.lengths)
         features = (Axis(width * axis.length, "features"),)
         axes = [*x.axes[:position], features, *x.axes[position + 1 :]]
-        return x.behind(x.stage.then(part, node.place, features), axes), width * axis.length
+        return x.after(x.stage.then(part, node.place, features), axes), width * axis.length
     if axis.length != 1:
         raise node.refused("an axis of its input", "of features alone", f"them joined with {axis!r}")
     return x, width
@@ -96,7 +96,7 @@ def picked(node: Node, x: Signal, position: int, columns: Array) -> Signal:
         columns, width, stage = part.config["columns"][columns], part.config["width"], stage.parent
     features: Group = (Axis(len(columns), "features"),)
     axes = [*x.axes[:position], features, *x.axes[position + 1 :]]
-    return x.behind(stage.then(Part(PICK, {"columns": columns, "width": width}), node.place, features), axes)
+    return x.after(stage.then(Part(PICK, {"columns": columns, "width": width}), node.place, features), axes)
 
 
 def without(node: Node, x: Signal, position: int) -> Signal:
@@ -106,7 +106,7 @@ def without(node: Node, x: Signal, position: int) -> Signal:
         if axis.role == "time":
             stage = stage.then(Part("LastStep", single=axis), node.place)
     axes = [group for i, group in enumerate(x.axes) if i != position]
-    return x.moved(axes) if stage is x.stage else x.behind(stage, axes)
+    return x.moved(axes) if stage is x.stage else x.after(stage, axes)
 
 
 def aligned(node: Node, signals: Sequence[Signal]) -> tuple[list[Group], int]:

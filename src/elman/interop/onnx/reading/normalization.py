@@ -89,7 +89,7 @@ def _next(
         if array.shape[-1:] != (width,) or array.size != width:
             raise node.refused(f"its {name}", f"{width} numbers", f"{array.shape}")
     arrays = {name: array.ravel() for name, array in arrays.items()}
-    return x.behind(x.stage.then(Part("LayerNorm", {"size": width, "epsilon": epsilon}, arrays), node.place))
+    return x.after(x.stage.then(Part("LayerNorm", {"size": width, "epsilon": epsilon}, arrays), node.place))
 
 
 def _kind(value: Any, of: Signal) -> str:

@@ -25,11 +25,11 @@ from elman.interop.onnx.reading.signals import (
     Constant,
     Group,
     Lengths,
-    Pile,
-    Real,
+    MaskedSum,
     Signal,
+    StackedStates,
     Statistic,
-    Total,
+    ValidSteps,
     Value,
     signal_of,
 )
@@ -37,11 +37,11 @@ from elman.interop.onnx.reading.stages import LINEAR, PICK, WEIGHTED, Axis, Part
 
 
 def _behind(node: Node, x: Signal, part: Part, features: Group | None = None, position: int = -1) -> Signal:
-    """The signal behind one more layer, whose features stand where those before stood."""
+    """The signal after one more layer, whose features stand where those before stood."""
     axes = [*x.axes]
     if features is not None:
         axes[position] = features
-    return x.behind(x.stage.then(part, node.place, features), axes)
+    return x.after(x.stage.then(part, node.place, features), axes)
 
 
 # Every step by itself.
@@ -97,7 +97,7 @@ def _gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
 def _gather(node: Node, data: Any, indices: Any) -> Signal:
     """A row of an axis of a signal, or rows of a known table by the tokens of the input."""
     if not isinstance(data, Constant):
-        return gather(node, data if isinstance(data, Pile) else signal_of(node, data), indices)
+        return gather(node, data if isinstance(data, StackedStates) else signal_of(node, data), indices)
     tokens, W = signal_of(node, indices), data.array
     if W.ndim != 2 or W.dtype.kind != "f" or data.spread or node.attributes["axis"] not in (0, -2):
         raise node.refused("its table", "(tokens, features) floats, and its axis 0", f"{W.shape} of {W.dtype}")
@@ -105,7 +105,7 @@ def _gather(node: Node, data: Any, indices: Any) -> Signal:
         raise node.refused("its indices", "an input of the graph, of integers", f"what comes from {tokens.stage.place}")
     features = (Axis(W.shape[1], "features"),)
     part = Part("Embedding", {"count": W.shape[0], "size": W.shape[1]}, {"W": W})
-    return tokens.behind(tokens.stage.then(part, node.place, features), (*tokens.axes, features))
+    return tokens.after(tokens.stage.then(part, node.place, features), (*tokens.axes, features))
 
 
 def _activated(node: Node, x: Signal, activation: Activation | str) -> Signal:
@@ -113,7 +113,7 @@ def _activated(node: Node, x: Signal, activation: Activation | str) -> Signal:
     config = activation if isinstance(activation, str) else activation.to_config()
     part = None if x.shared or isinstance(activation, str) else x.stage.part
     if part is not None and part.kind in LINEAR and part.config["activation"] == "identity":
-        return x.behind(x.stage.with_part(config={**part.config, "activation": config}))
+        return x.after(x.stage.with_part(config={**part.config, "activation": config}))
     return _behind(node, x, Part("Activate", {"activation": config}))
 
 
@@ -220,7 +220,7 @@ def _known(node: Node, value: Any) -> Any:
 
 
 def _cast(node: Node, x: Any) -> Value:
-    if isinstance(x, (Pile, Lengths, Statistic, Real)):
+    if isinstance(x, (StackedStates, Lengths, Statistic, ValidSteps)):
         return x
     x = signal_of(node, x)
     name = TYPES[node.attributes["to"]][0] if node.attributes["to"] in TYPES else ""
@@ -290,7 +290,7 @@ def _pool(node: Node, x: Any) -> Value:
     return _reduced(node, x, 2, True)
 
 
-def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | Total:
+def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | MaskedSum:
     group, features = x.axes[axis], x.stage.features
     is_direction = len(group) == 1 and group[0].role == "direction"
     role = "direction" if is_direction else "time" if time_axis(node, x, axis) is not None else ""
@@ -301,8 +301,8 @@ def _reduced(node: Node, x: Signal, axis: int, keep: bool) -> Signal | Total:
         return context_of(node, x, axis, keep)
     lengths = padding_of(node, x) if role == "time" else ""
     stage = x.stage.then(Part(kind, config, lengths=lengths), node.place, features[1:] if is_direction else None)
-    found = x.behind(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])
-    return Total(found, lengths) if (node.op, role) == ("ReduceSum", "time") else found
+    found = x.after(stage, [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]])
+    return MaskedSum(found, lengths) if (node.op, role) == ("ReduceSum", "time") else found
 
 
 def _reverse_sequence(node: Node, x: Any, lengths: Any) -> Signal:
@@ -325,7 +325,7 @@ def _gather_nd(node: Node, x: Any, steps: Any) -> Signal:
         return x.moved([x.axes[0], (Axis(zeros, LAST_STEPS, steps.name),), *x.axes[2:]])
     if (steps.added, steps.axes) != ((-1,), 2) or time_axis(node, x, 1) is None:
         raise node.refused("its indices", must, f"the length and {steps.added[:4]}")
-    return x.behind(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], *x.axes[2:]])
+    return x.after(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], *x.axes[2:]])
 
 
 def _unsqueeze(node: Node, x: Any, axes: Any = None) -> Value:
@@ -342,7 +342,7 @@ def _gather_elements(node: Node, x: Any, steps: Any) -> Signal:
         raise node.refused(
             "its indices", "the length of each sequence less 1, along time of (batch, time, features)", "others"
         )
-    return x.behind(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], (), x.axes[2]])
+    return x.after(x.stage.then(Part("LastStep", lengths=steps.name), node.place), [x.axes[0], (), x.axes[2]])
 
 
 def _laid_out(node: Node, x: Any, shape: Any) -> Value:

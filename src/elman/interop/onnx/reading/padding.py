@@ -18,7 +18,7 @@ from elman.interop.onnx.reading.axes import Handler
 from elman.interop.onnx.reading.features import take_role, time_axis
 from elman.interop.onnx.reading.folding import new_axes, permutation
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Lengths, Real, Signal, Steps, Total, signal_of
+from elman.interop.onnx.reading.signals import Constant, Lengths, MaskedSum, Signal, Steps, ValidSteps, signal_of
 from elman.interop.onnx.reading.stages import PADDING, Part
 
 #: What must stand in the padding of what is reduced over time.
@@ -36,10 +36,10 @@ def padding_of(node: Node, x: Signal) -> str:
     return ""
 
 
-def _less(node: Node, steps: Any, lengths: Any) -> Real:
+def _less(node: Node, steps: Any, lengths: Any) -> ValidSteps:
     if not isinstance(steps, Steps) or not _is_column(lengths):
         raise node.refused("its inputs", "the numbers of the steps, and the lengths of sequences, (batch, 1)", "others")
-    return Real(lengths.name, steps.length)
+    return ValidSteps(lengths.name, steps.length)
 
 
 def _is_column(value: Any) -> bool:
@@ -47,19 +47,19 @@ def _is_column(value: Any) -> bool:
 
 
 def _roles(node: Node, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, Real):
+    if not isinstance(value, ValidSteps):
         raise node.refused("its input", "which steps are real", "their numbers, or a sum of them")
     return value.roles
 
 
-def _unsqueeze(node: Node, real: Any, axes: Any = None) -> Real:
+def _unsqueeze(node: Node, real: Any, axes: Any = None) -> ValidSteps:
     roles = _roles(node, real)
     new = new_axes(node, axes, len(roles))
     old, rank = iter(roles), len(roles) + len(new)
     return replace(real, roles=tuple("" if axis in new else next(old) for axis in range(rank)))
 
 
-def _transpose(node: Node, real: Any) -> Real:
+def _transpose(node: Node, real: Any) -> ValidSteps:
     roles = _roles(node, real)
     return replace(real, roles=tuple(roles[axis] for axis in permutation(node, len(roles))))
 
@@ -73,7 +73,7 @@ def _where(node: Node, real: Any, x: Any, instead: Any) -> Signal:
     if x.stage.state == "tokens":
         return x  # none of the padding is ever looked at
     fill = float(instead.array.item())
-    return x.behind(x.stage.then(Part(PADDING, {"fill": fill}, lengths=real.name), node.place))
+    return x.after(x.stage.then(Part(PADDING, {"fill": fill}, lengths=real.name), node.place))
 
 
 def _check_axes(node: Node, x: Signal, roles: Sequence[str], steps: Any) -> None:
@@ -87,18 +87,18 @@ def _check_axes(node: Node, x: Signal, roles: Sequence[str], steps: Any) -> None
 
 def _mean(node: Node, total: Any, lengths: Any) -> Signal:
     """A sum over time divided by the lengths."""
-    if not isinstance(total, Total) or not _is_column(lengths) or lengths.name != total.lengths:
+    if not isinstance(total, MaskedSum) or not _is_column(lengths) or lengths.name != total.lengths:
         raise node.refused("its inputs", "a sum over time, and the lengths of its sequences, (batch, 1)", "others")
     return total.mean
 
 
 def _like(node: Node, lengths: Any, total: Any) -> Lengths:
-    if not isinstance(lengths, Lengths) or not isinstance(total, Total):
+    if not isinstance(lengths, Lengths) or not isinstance(total, MaskedSum):
         raise node.refused("its inputs", "lengths, and a sum over time", "others")
     return lengths
 
 
-#: The operators by which `Steps`, `Real` and `Total` go on.
+#: The operators by which `Steps`, `ValidSteps` and `MaskedSum` go on.
 PADDING_OPERATORS: dict[str, Handler] = {
     "CastLike": _like,
     "Div": _mean,

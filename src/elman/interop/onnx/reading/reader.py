@@ -31,12 +31,12 @@ from elman.interop.onnx.reading.signals import (
     WITH_ZEROS,
     Constant,
     Lengths,
-    Pile,
+    MaskedSum,
     Question,
-    Real,
     Signal,
+    StackedStates,
     Steps,
-    Total,
+    ValidSteps,
     Value,
 )
 from elman.interop.onnx.reading.sizes import Size
@@ -133,9 +133,7 @@ def read_onnx(
     values = _values(graph)
     outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
     ends = _ends(file, outputs)
-    every = [
-        signal for value in outputs.values() for signal in (value.signals if isinstance(value, Pile) else (value,))
-    ]
+    every = [signal for value in outputs.values() for signal in value.signals]
     last = {signal.stage.place for signal in every if signal.stage.state in ("h", "c")}
     assembly = Assembly(file, ends, last)
     places = {stage.place for stage in assembly.stages if isinstance(stage.part, RecurrentPart)}
@@ -251,7 +249,7 @@ def _condition(node: Node, value: Any) -> bool:
 
 def _run(node: Node, arguments: list[Any]) -> Value | tuple[Value, ...]:
     is_known = all(isinstance(value, Constant) for value in arguments if value is not None)
-    is_padding = any(isinstance(value, (Real, Steps, Total)) for value in arguments)
+    is_padding = any(isinstance(value, (ValidSteps, Steps, MaskedSum)) for value in arguments)
     handler: Any = (FOLDS if is_known else PADDING_OPERATORS if is_padding else _ON_SIGNALS).get(node.op)
     if handler is None:
         kinds = ("the output of a layer", "known values alone")
@@ -267,10 +265,10 @@ def _run(node: Node, arguments: list[Any]) -> Value | tuple[Value, ...]:
 # The network.
 
 
-def _output(file: ModelFile, name: str, value: Any) -> Signal | Pile:
-    if not isinstance(value, (Signal, Pile)):
+def _output(file: ModelFile, name: str, value: Any) -> Signal | StackedStates:
+    if not isinstance(value, (Signal, StackedStates)):
         raise file.refused(f"the output {name!r}", "one of a layer", "a value that no layer makes")
-    signals = value.signals if isinstance(value, Pile) else (value,)
+    signals = value.signals
     roles = {axis.role for signal in signals for group in signal.axes for axis in group}
     if SPREAD in roles:
         raise file.refused(f"the output {name!r}", "of sequences, or of one vector for each", "a vector at each step")
@@ -279,34 +277,30 @@ def _output(file: ModelFile, name: str, value: Any) -> Signal | Pile:
     return value
 
 
-def _is_state(value: Signal | Pile) -> bool:
-    return isinstance(value, Pile) or value.stage.state in ("h", "c")
+def _is_state(value: Signal | StackedStates) -> bool:
+    return isinstance(value, StackedStates) or value.stage.state in ("h", "c")
 
 
-def _ends(file: ModelFile, outputs: Mapping[str, Signal | Pile]) -> list[tuple[str, Stage]]:
+def _ends(file: ModelFile, outputs: Mapping[str, Signal | StackedStates]) -> list[tuple[str, Stage]]:
     """The outputs that are no states, or else the last h."""
     found = [
         (name, value.stage) for name, value in outputs.items() if isinstance(value, Signal) and not _is_state(value)
     ]
     if found:
         return found
-    states = [
-        (name, signal.stage)
-        for name, value in outputs.items()
-        for signal in (value.signals if isinstance(value, Pile) else (value,))
-    ]
+    states = [(name, signal.stage) for name, value in outputs.items() for signal in value.signals]
     last = [(name, stage) for name, stage in states if stage.state == "h"]
     if not last:
         raise file.refused("an output of the graph", "that of a layer", "cell states alone" if states else "none")
     return [max(last, key=lambda pair: pair[1].depth)]
 
 
-def _check_states(file: ModelFile, outputs: Mapping[str, Signal | Pile], assembly: Assembly) -> None:
+def _check_states(file: ModelFile, outputs: Mapping[str, Signal | StackedStates], assembly: Assembly) -> None:
     """Refuses states that go in or out of the network elsewhere than elman has them."""
     recurrent = [(place, part) for place, part in assembly.recurrent if part is not None]
     directions = {place: part.directions for place, part in recurrent}
     for name, value in outputs.items():
-        for signal in value.signals if isinstance(value, Pile) else (value,):
+        for signal in value.signals:
             if _is_state(signal) and directions.get(signal.stage.place) != len(signal.stage.features):
                 must = "a state of a layer of the network, of all its directions"
                 raise file.refused(f"the output {name!r}", must, f"one of {signal.stage.place}")

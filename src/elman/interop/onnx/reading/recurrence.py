@@ -96,7 +96,7 @@ def _lead(node: Node, x: Signal) -> tuple[Signal, tuple[str, str]]:
         for axis in group:
             take_role(node, axis, role)
     if not x.axes[time] and x.stage.pooled:
-        raise node.refused("its input X", "a sequence", "one vector a sequence, from a layer before")
+        raise node.refused("its input X", "a sequence", "one vector per sequence, from a layer before")
     return x, lead
 
 
@@ -132,7 +132,7 @@ def _outputs(node: Node, x: Signal, part: RecurrentPart, lead: tuple[str, str], 
     h = stage.then(last, node.place, state="h")
     c = stage.then(Part(CELL_STATE), node.place, state="c")
     y = stage.then(turn, node.place) if backwards else stage
-    return x.behind(y, axes), x.behind(h, state_axes), x.behind(c, state_axes)
+    return x.after(y, axes), x.after(h, state_axes), x.after(c, state_axes)
 
 
 def lengths_of(node: Node, value: Any, time: Group) -> str:

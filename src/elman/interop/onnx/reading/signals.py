@@ -35,7 +35,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """What flows through the network: the stage it stands behind, and its axes as the model has them.
+    """What flows through the network: the stage it stands after, and its axes as the model has them.
 
     `cut` is where it begins in an input that was cut along its first axis; `shared` whether others read it too.
     """
@@ -50,8 +50,8 @@ class Signal:
         """The shape of the tensor."""
         return [product(axis.length for axis in group) for group in self.axes]
 
-    def behind(self, stage: Stage, axes: Sequence[Group] | None = None) -> Signal:
-        """What stands behind another stage. Of an axis with zeros that a layer has changed nothing more is known."""
+    def after(self, stage: Stage, axes: Sequence[Group] | None = None) -> Signal:
+        """What stands after another stage. Of an axis with zeros that a layer has changed nothing more is known."""
         found = self.axes if axes is None else tuple(axes)
         if stage is not self.stage and any(axis.role in MADE_OF_TIME for group in found for axis in group):
             lost = {axis: Axis(axis.length, LOST) for group in found for axis in group if axis.role in MADE_OF_TIME}
@@ -66,10 +66,15 @@ class Signal:
         """Which axis of the tensor an axis of the network is, by itself."""
         return next((i for i, group in enumerate(self.axes) if group == (axis,)), None)
 
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """Itself, as `StackedStates` have those of several layers."""
+        return (self,)
+
 
 @dataclass(frozen=True, eq=False)
-class Pile:
-    """States of several layers, one behind another along an axis, the first in ``h_n`` of PyTorch."""
+class StackedStates:
+    """States of several layers, one after another along an axis, the first in ``h_n`` of PyTorch."""
 
     signals: tuple[Signal, ...]
     axis: int = 0
@@ -95,7 +100,7 @@ class Steps:
 
 
 @dataclass(frozen=True, eq=False)
-class Real:
+class ValidSteps:
     """Whether each step is a real one: by which input of lengths, of how many steps, and what its axes are.
 
     An axis is "batch", "time", or "" where it is of length 1.
@@ -107,7 +112,7 @@ class Real:
 
 
 @dataclass(frozen=True, eq=False)
-class Total:
+class MaskedSum:
     """A sum over the real steps: what it is once divided by the lengths, and the input that has them."""
 
     mean: Signal
@@ -135,15 +140,15 @@ class Statistic:
     bias: Array | None = None
 
 
-Value: TypeAlias = Constant | Signal | Pile | Lengths | Steps | Real | Total | Question | Statistic
+Value: TypeAlias = Constant | Signal | StackedStates | Lengths | Steps | ValidSteps | MaskedSum | Question | Statistic
 
 _OTHERS = {
     Constant: "a constant",
-    Pile: "states of several layers",
+    StackedStates: "states of several layers",
     Lengths: "the lengths of sequences",
     Steps: "the numbers of steps",
-    Real: "which steps are real",
-    Total: "a sum over time",
+    ValidSteps: "which steps are real",
+    MaskedSum: "a sum over time",
     Question: "a comparison",
 }
 
@@ -170,8 +175,8 @@ def regrouped(axes: Sequence[Group], target: Sequence[Any], *, zero_copies: bool
     left = deque(axis for group in axes for axis in group)
     open_at = next((i for i, t in enumerate(wanted) if _is(t, -1)), len(wanted))
     front = [_take(left, t, back=False) for t in wanted[:open_at]]
-    behind = [_take(left, t, back=True) for t in wanted[:open_at:-1]]
-    groups = [*front, *([tuple(left)] if open_at < len(wanted) else []), *behind[::-1]]
+    after = [_take(left, t, back=True) for t in wanted[:open_at:-1]]
+    groups = [*front, *([tuple(left)] if open_at < len(wanted) else []), *after[::-1]]
     if open_at == len(wanted) and left:
         if not groups or any(not _is(axis.length, 1) for axis in left):
             return None

@@ -1,6 +1,6 @@
 """The layers that a graph turns out to be, as far as a value of it has come.
 
-Each value that flows through the network stands behind a `Stage`: a layer, and the stages that it reads. Nothing is
+Each value that flows through the network stands after a `Stage`: a layer, and the stages that it reads. Nothing is
 changed once made, so a graph may branch and join as it likes. Where two branches are what one layer computes, such as
 the two directions of a bidirectional layer, they become that layer; elsewhere a layer joins them.
 """
@@ -43,7 +43,7 @@ class Axis:
 
     An input's axes have no role until an operator tells it. Of the axis of time a graph may take the "last steps",
     each sequence to its own end where `lengths` names an input, of a time with zeros, as many as `zeros` says before
-    and behind it.
+    and after it.
     """
 
     def __init__(self, length: Length, role: str = "", lengths: str = "", zeros: tuple[int, int] = (0, 0)) -> None:
@@ -177,7 +177,7 @@ class RecurrentPart(Part):
         starts = {
             f"{state}0{suffix}": array[d]
             for state, array in self.learned.items()
-            for d, suffix in enumerate(("", "_reverse")[: len(layer.directions)])
+            for d, suffix in enumerate(layer.directions)
         }
         return type(layer).from_parameters({**layer.config, "learned_state": True}, {**layer.parameters, **starts})
 
@@ -223,12 +223,12 @@ class Stage:
     name: str = ""  #: of the input of the graph
     others: tuple[Stage, ...] = ()  #: that it reads beside the first
     root: Stage = field(init=False, repr=False)  #: the input in which the chain begins
-    depth: int = field(init=False, repr=False)  #: how many layers it stands behind
+    depth: int = field(init=False, repr=False)  #: how many layers it stands after
     pooled: bool = field(init=False, repr=False)  #: whether it is one vector per sequence, as a layer has made it
     _giver: Stage = field(init=False, repr=False)  # the last stage with axes of its own; both found once, not by a walk
 
     def __post_init__(self) -> None:
-        """Takes over from the stage before what stays the same behind it."""
+        """Takes over from the stage before what stays the same after it."""
         object.__setattr__(self, "root", self if self.parent is None else self.parent.root)
         object.__setattr__(self, "depth", max((stage.depth + 1 for stage in self.parents), default=0))
         over_time = self.part is not None and self.part.kind in (*POOLS, "Attention")
@@ -248,7 +248,7 @@ class Stage:
         return tuple(axis for axis in axes if axis.role == "features")
 
     def then(self, part: Part, place: str, features: tuple[Axis, ...] | None = None, state: str = "") -> Stage:
-        """The stage behind one more layer."""
+        """The stage after one more layer."""
         own = self.part
         if part.kind == "Reverse" and own is not None and (own.kind, own.lengths) == ("Reverse", part.lengths):
             assert self.parent is not None
@@ -277,7 +277,7 @@ class Stage:
         return stage, parts
 
 
-#: What may stand behind a bidirectional layer, and behind its directions by themselves, which are [forward] and
+#: What may stand after a bidirectional layer, and after its directions by themselves, which are [forward] and
 #: [Reverse, reverse]; by their titles.
 _DIRECTIONS: tuple[tuple[list[str], list[str], list[str]], ...] = (
     ([], [], ["Reverse"]),

@@ -44,7 +44,7 @@ def conv(node: Node, x: Any, W: Any, B: Any = None) -> Signal:
         **options,
     }
     part = Part("Conv1d", config, {"W": kernel.transpose(2, 1, 0), **bias}, lengths)
-    return x.behind(x.stage.then(part, node.place, features), (x.axes[0], features, time))
+    return x.after(x.stage.then(part, node.place, features), (x.axes[0], features, time))
 
 
 def pool(node: Node, x: Any) -> Signal:
@@ -61,7 +61,7 @@ def pool(node: Node, x: Any) -> Signal:
     if any(axis.role == WITH_ZEROS for axis in x.axes[2]):
         raise node.refused("its input", "without zeros around the steps, which would be steps", "with them")
     part = Part({"MaxPool": "MaxPool1d"}.get(node.op, "AveragePool1d"), config, lengths=lengths)
-    return x.behind(x.stage.then(part, node.place), (*x.axes[:2], time))
+    return x.after(x.stage.then(part, node.place), (*x.axes[:2], time))
 
 
 def _windows(node: Node, x: Signal, width: int, dilation: int) -> tuple[dict[str, Any], Group, str]:
@@ -111,7 +111,7 @@ def batch_norm(node: Node, x: Any, *given: Any) -> Signal:
         raise node.refused("its statistics", f"({width},), and training_mode 0", got)
     momentum = round(1 - node.attributes["momentum"], 9)
     config = {"size": width, "momentum": momentum, "epsilon": node.attributes["epsilon"]}
-    return x.behind(x.stage.then(Part("BatchNorm", config, arrays), node.place))
+    return x.after(x.stage.then(Part("BatchNorm", config, arrays), node.place))
 
 
 def _over_one_axis(handler: Handler) -> Handler:
