@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from elman.checks import ShapeError
+from elman.layers.directions import MODES
 
 Lengths: TypeAlias = Tensor | None
 Value: TypeAlias = tuple[Tensor, Lengths]  # a sequence, or a vector per sequence
@@ -284,6 +285,11 @@ class Attention(Several):
         return y if x.dim() == 3 else y[:, 0], lengths
 
 
+def merged(how: str, a: Tensor, b: Tensor) -> Tensor:
+    """a + b for "sum", (a + b) / 2 for "mean", a b for "multiply"."""
+    return a * b if how == "multiply" else (a + b) * (0.5 if how == "mean" else 1.0)
+
+
 class Bidirectional(Own):
     """Two recurrent modules of one direction, `first` and `second`; `TorchNetwork` runs them."""
 
@@ -298,7 +304,7 @@ class Bidirectional(Own):
         """One value of both."""
         if self.merge == "concat":
             return torch.cat([a, b], dim=-1)
-        return a * b if self.merge == "multiply" else (a + b) * (0.5 if self.merge == "mean" else 1.0)
+        return merged(self.merge, a, b)
 
 
 class MergeDirections(Own):
@@ -307,9 +313,7 @@ class MergeDirections(Own):
     def forward(self, x: Tensor) -> Tensor:
         """(..., 2 features) to (..., features)."""
         a, b = x.chunk(2, dim=-1)
-        if self.mode == "mul":
-            return a * b
-        return a + b if self.mode == "sum" else (a + b) * 0.5
+        return merged(MODES[self.mode], a, b)
 
 
 class SequenceDropout(nn.Dropout):
