@@ -36,7 +36,7 @@ from elman.interop.onnx.reading.signals import (
 from elman.interop.onnx.reading.stages import LINEAR, PICK, WEIGHTED, Axis, Part
 
 
-def _behind(node: Node, x: Signal, part: Part, features: Group | None = None, position: int = -1) -> Signal:
+def _one_more(node: Node, x: Signal, part: Part, features: Group | None = None, position: int = -1) -> Signal:
     """The signal after one more layer, whose features stand where those before stood."""
     axes = [*x.axes]
     if features is not None:
@@ -62,7 +62,7 @@ def dense(node: Node, x: Signal, W: Array, b: Array | None, position: int = -1) 
             x, W, width = Signal(stage.parent, x.axes), wide, len(wide)
     config = {"input_size": width, "output_size": W.shape[1], "activation": "identity"}
     part = Part("Dense", config, {"W": W} if b is None else {"W": W, "b": b})
-    return _behind(node, x, part, (Axis(W.shape[1], "features"),), position)
+    return _one_more(node, x, part, (Axis(W.shape[1], "features"),), position)
 
 
 def _matmul(node: Node, a: Any, b: Any) -> Signal:
@@ -114,7 +114,7 @@ def _activated(node: Node, x: Signal, activation: Activation | str) -> Signal:
     part = None if x.shared or isinstance(activation, str) else x.stage.part
     if part is not None and part.kind in LINEAR and part.config["activation"] == "identity":
         return x.after(x.stage.with_part(config={**part.config, "activation": config}))
-    return _behind(node, x, Part("Activate", {"activation": config}))
+    return _one_more(node, x, Part("Activate", {"activation": config}))
 
 
 def _activation(name: str) -> Handler:
@@ -182,7 +182,7 @@ def _over_features(name: str) -> Handler:
         if over_steps is not None:
             return over_steps
         x, _ = whole(node, _along_last_axis(node, x))
-        return _behind(node, x, Part("Activate", {"activation": name}))
+        return _one_more(node, x, Part("Activate", {"activation": name}))
 
     return handler
 
@@ -201,7 +201,7 @@ def _layer_norm(node: Node, x: Any, gain: Any, bias: Any = None) -> Signal:
     for name, array in arrays.items():
         if array.shape != (width,):
             raise node.refused(f"its {name}", f"({width},)", f"{array.shape}")
-    return _behind(node, x, Part("LayerNorm", {"size": width, "epsilon": float(node.attributes["epsilon"])}, arrays))
+    return _one_more(node, x, Part("LayerNorm", {"size": width, "epsilon": float(node.attributes["epsilon"])}, arrays))
 
 
 def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Signal:
@@ -209,7 +209,7 @@ def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Sig
     if training is not None and _known(node, training):
         raise node.refused("its training mode", "off", "on")
     rate = node.attributes.get("ratio", 0.5 if ratio is None else _known(node, ratio))
-    return _behind(node, x, Part("Dropout", {"rate": float(rate)})) if rate else x
+    return _one_more(node, x, Part("Dropout", {"rate": float(rate)})) if rate else x
 
 
 def _known(node: Node, value: Any) -> Any:
@@ -311,7 +311,7 @@ def _reverse_sequence(node: Node, x: Any, lengths: Any) -> Signal:
     time, batch = (axis_of(node, node.attributes[f"{name}_axis"], rank) for name in ("time", "batch"))
     if time_axis(node, x, time) is None or time == batch:
         raise node.refused("the attribute 'time_axis'", "the axis of time", f"{time}, of {list(x.axes[time]) or 1}")
-    return _behind(node, x, Part("Reverse", lengths=lengths_of(node, lengths, x.axes[time])))
+    return _one_more(node, x, Part("Reverse", lengths=lengths_of(node, lengths, x.axes[time])))
 
 
 def _gather_nd(node: Node, x: Any, steps: Any) -> Signal:

@@ -64,7 +64,7 @@ def max_pool(graph: Graph, layer: MaxPool1d, x: Value) -> Value:
 
 def average_pool(graph: Graph, layer: AveragePool1d, x: Value) -> Value:
     windows, pool, steps = _windows(layer), functools.partial(graph.add, "AveragePool"), steps_of(graph, x)
-    if not steps.lengths or not _reaches_behind(windows):
+    if not steps.lengths or not _reaches_past_the_end(windows):
         y = _over_windows(graph, x, windows, 0, pool)
     else:  # the operator counts what stands after a sequence: means are divided by those of 1 at each real step
         sizes = graph.add("Shape", ordered(graph, x, 1).name, start=0, end=2)
@@ -79,14 +79,14 @@ def _windows(layer: MaxPool1d | AveragePool1d) -> Windows:
     return Windows(layer.width, layer.stride or layer.width, 1, layer.padding)
 
 
-def _reaches_behind(windows: Windows) -> bool:
+def _reaches_past_the_end(windows: Windows) -> bool:
     """Whether a window may hold what stands after the end of a sequence."""
     return windows.padding == "same" or (isinstance(windows.padding, tuple) and windows.padding[1] > 0)
 
 
 def _over_windows(graph: Graph, x: Value, windows: Windows, nothing: float, write: Callable[..., str]) -> str:
     """What an operator gives of each window, in which `nothing` stands where there is no step."""
-    if _reaches_behind(windows):
+    if _reaches_past_the_end(windows):
         x = without_padding(graph, x, nothing)
     attributes: dict[str, Any] = {"kernel_shape": [windows.width], "strides": [windows.stride]}
     around = windows.span - 1
