@@ -358,3 +358,9 @@ def test_descriptions_of_any_form_are_refused_in_words(value):
     words = [text for seed in (3, 8) for text in refusals(Drawn(seed).network(), value)]
     assert len(words) > 50
     assert not [text for text in words if " must " not in text]
+
+
+def test_what_claims_to_hold_more_layers_than_memory_does_is_refused():
+    for _ in range(2):
+        with pytest.raises(TypeError, match=r"layers\[0\] must be a layer\. Got"):
+            elman.Network(np.broadcast_to(np.ones(3), (1 << 40, 3)))

@@ -188,15 +188,18 @@ def read_nodes(given: Any) -> dict[str, Node]:
             parts = value if isinstance(value, tuple) else (value,)
             nodes[name] = value if isinstance(value, Node) else Node(*parts) if parts else Node(value)
         return nodes
+    each: Any = None if isinstance(given, (Layer, str)) else given
+    layers: list[Any] = []
     try:
-        layers = None if isinstance(given, (Layer, str)) else tuple(given)
+        for layer in each:
+            layers.append(layer)
+            if not isinstance(layer, Layer):  # of an array, say, that claims to hold more than memory does
+                break
     except checks.FAILURES:  # of what is no list of any kind
-        layers = None
-    if layers is None:
-        raise TypeError(f"layers must be a list of layers, or a mapping of names to nodes. Got {checks.show(given)}.")
-    for i, layer in enumerate(layers):
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layers[{i}] must be a layer. Got {checks.show(layer)}.")
+        must = "layers must be a list of layers, or a mapping of names to nodes"
+        raise TypeError(f"{must}. Got {checks.show(given)}.") from None
+    if layers and not isinstance(layers[-1], Layer):
+        raise TypeError(f"layers[{len(layers) - 1}] must be a layer. Got {checks.show(layers[-1])}.")
     return {str(i): Node(layer) for i, layer in enumerate(layers)}
 
 
