@@ -323,3 +323,14 @@ def test_large_parameters_are_moved_in_pieces_as_in_one(optimizer, monkeypatch):
     for name in shapes:
         assert (found[0][name] != start[name]).all()
         np.testing.assert_array_equal(found[0][name], found[1][name], err_msg=name)
+
+
+def test_a_state_of_whole_numbers_or_masked_is_refused():
+    for optimizer in (RMSprop(0.1), Adam(0.1), SGD(0.1, momentum=0.5)):
+        parameters = {"w": np.ones((2, 3))}
+        state = optimizer.start(parameters)
+        moment = next(name for name in state if name != "step")
+        for wrong in ({moment: np.zeros((2, 3), int)}, {"step": np.ma.masked}, {moment: np.ma.ones((2, 3))}):
+            with pytest.raises(TypeError, match="state must be what start returned"):
+                optimizer.update(parameters, {"w": np.ones((2, 3))}, {**state, **wrong})
+        np.testing.assert_array_equal(parameters["w"], np.ones((2, 3)))

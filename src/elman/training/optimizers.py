@@ -85,7 +85,8 @@ class Optimizer:
         wanted = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in moments]
         for name, shape in [("step", ()), *wanted]:
             array = state.get(name) if isinstance(state, dict) else None
-            if not isinstance(array, np.ndarray) or array.dtype.kind not in "if":
+            kinds = "if" if name == "step" else "f"  # moments are moved in place
+            if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds or np.ma.isMaskedArray(array):
                 raise TypeError(f"state must be what start returned, with {name}. Got {checks.show(state)}.")
             if array.shape != shape:
                 checks.shape(f"{name} of state", array, shape)
