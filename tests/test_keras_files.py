@@ -606,9 +606,34 @@ def places(value, path=()):
             yield from places(value[key], (*path, key))
 
 
-def test_nonsense_anywhere_in_a_description(tmp_path):
+def graph_of_many_layers():
+    """A graph with a node of most kinds that Keras has."""
+    nodes = {
+        "scaled": (elman.Scale(3, [1.0, 2.0, 3.0], 0.5), "a"),
+        "conv": elman.Conv1d(3, 4, 3, padding="causal", activation="relu", seed=0),
+        "norm": elman.BatchNorm(4),
+        "pool": elman.MaxPool1d(2, padding="same"),
+        "left": elman.LSTM(4, 4, seed=1),
+        "mean": (elman.AveragePool1d(2, padding="same"), "b"),
+        "right": elman.Bidirectional(elman.GRU(3, 2, seed=2), elman.RNN(3, 2, seed=3)),
+        "both": (elman.Concatenate(), "left", "right"),
+        "dot": (elman.Attention(8, 8, scaled=False), "both", "both"),
+        "sum": (elman.Add(), "dot", "both"),
+        "product": (elman.Multiply(), "left", "right"),
+        "seen": (elman.Attention(4, 4, kind="additive", seed=4), "left", "product"),
+        "vector": elman.MaxOverTime(),
+        "again": elman.Repeat(3),
+        "out": elman.Dense(4, 2, "tanh", seed=5),
+    }
+    return elman.Network(nodes, outputs=("sum", "out"))
+
+
+@pytest.mark.parametrize("model", ["functional_3", "graph"])
+def test_nonsense_anywhere_in_a_description(model, tmp_path):
     """Whatever stands in the place of whatever: a network, or a FormatError with the name of the file."""
-    with zipfile.ZipFile(GOLDEN / "functional_3.keras") as archive:
+    if model == "graph":
+        elman.to_keras(graph_of_many_layers(), tmp_path / "graph.keras")
+    with zipfile.ZipFile(tmp_path / "graph.keras" if model == "graph" else GOLDEN / f"{model}.keras") as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     config, path, refusals, read = json.loads(members[CONFIG]), tmp_path / "odd.keras", 0, 0
     everywhere = [place for place in places(config) if place and "initializer" not in str(place)][::2]
@@ -628,6 +653,37 @@ def test_nonsense_anywhere_in_a_description(tmp_path):
             read += 1
     assert refusals + read == len(everywhere)
     assert refusals > read // 2
+
+
+def test_what_is_no_axis_no_output_and_no_list_is_named(tmp_path):
+    path = tmp_path / "graph.keras"
+    elman.to_keras(graph_of_many_layers(), path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+
+    def refused(change):
+        written(path, described(members, change))
+        for _ in range(2):
+            with pytest.raises(elman.FormatError) as error:
+                from_keras(path)
+        return str(error.value)
+
+    def joined(layers, value):
+        next(layer for layer in layers if layer["class_name"] == "Concatenate")["config"]["axis"] = value
+
+    def stacked(layers, value):
+        cells = {"class_name": "StackedRNNCells", "config": {"cells": value}}
+        cell = next(layer for layer in layers if layer["class_name"] == "LSTM")
+        cell.update(class_name="RNN", config={**cell["config"], "cell": cells})
+
+    for value in ("x", {}, [1], 0):
+        assert "axis must be -1, the features. Got" in refused(
+            lambda layers, config, value=value: joined(layers, value)
+        )
+    for value in (True, "x", {"a": 1}):
+        assert "cells must be a list. Got" in refused(lambda layers, config, value=value: stacked(layers, value))
+    ended = refused(lambda layers, config: config["config"]["input_layers"][0].__setitem__(2, 7))
+    assert "'a', an input, must give one output. Got its output 7." in ended
 
 
 def described(members, change):

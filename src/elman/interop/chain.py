@@ -13,17 +13,7 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation
 from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError, ShapeError
-from elman.layers import (
-    Activate,
-    Add,
-    Attention,
-    Dense,
-    Dropout,
-    Layer,
-    Recurrent,
-    Repeat,
-    Scale,
-)
+from elman.layers import Activate, Add, Attention, Dense, Dropout, Layer, Recurrent, Repeat, Scale
 from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes
 from elman.network import Network
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from elman.checks import Array, FormatError
-from elman.interop.keras.config import Entry, Object, flag, inner, snake_names
+from elman.interop.keras.config import Entry, Object, flag, held_cells, inner, snake_names
 
 #: The weights of a layer: the arrays by name of each of its parts, in the order in which Keras keeps them.
 Groups: TypeAlias = list[dict[str, Array]]
@@ -27,7 +27,7 @@ def cells_of(layer: Object) -> list[tuple[str, Mapping[str, Any], str]]:
     cell = inner(layer, "cell")
     cells, paths = [cell], ["cell"]
     if cell.kind == "StackedRNNCells":
-        cells = [Object.read(value, "a cell") for value in cell.config.get("cells") or []]
+        cells = held_cells(cell)
         paths = [f"cell/cells/{name}" for name in snake_names(c.kind for c in cells)]
     for each in cells:
         if each.kind.removesuffix("Cell") not in CELLS or not each.kind.endswith("Cell"):

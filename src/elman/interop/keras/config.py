@@ -79,6 +79,14 @@ def inner(layer: Object, key: str) -> Object:
     return Object.read(layer.config.get(key), key)
 
 
+def held_cells(layer: Object) -> list[Object]:
+    """The cells that a layer holds, which may be none."""
+    cells = layer.config.get("cells") or []
+    if not isinstance(cells, list):
+        raise FormatError(f"cells must be a list. Got {checks.show(cells)}.")
+    return [Object.read(cell, "a cell") for cell in cells]
+
+
 def flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
     """True or False from a config."""
     return checks.flag(key, config.get(key, default))

@@ -178,6 +178,8 @@ def _functional(
     model: Object, listed: Mapping[str, Any], entries: dict[str, Entry], at: _Place, graph: Graph
 ) -> dict[str, Ref]:
     inputs, outputs = (_ends(model.config, key) for key in ("input_layers", "output_layers"))
+    for ref in (ref for ref in inputs.values() if ref.output):
+        raise FormatError(f"{ref.layer!r}, an input, must give one output. Got its output {ref.output}.")
     numbers = {ref.layer: i for i, ref in enumerate(inputs.values())}
     given: dict[str, list[_Given]] = {}
     known: dict[tuple[str, int], tuple[Ref, ...] | Ref] = {}  # of each call its outputs, or its first one

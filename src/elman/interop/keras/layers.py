@@ -115,7 +115,7 @@ def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 
 def _normalization(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(layer, at)
+    _check_axis(_only_axis(layer), at)
     if flag(layer.config, "rms_scaling", False):
         raise FormatError("rms_scaling must be False. Got True.")
     size = next((len(array) for array in arrays[0].values()), at.features)
@@ -130,7 +130,7 @@ def _normalization(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 
 def _batch_norm(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(layer, at)
+    _check_axis(_only_axis(layer), at)
     if flag(layer.config, "renorm", False):
         raise FormatError("renorm must be False. Got True.")
     mean, variance = arrays[0]["moving_mean"], arrays[0]["moving_variance"]
@@ -142,10 +142,9 @@ def _batch_norm(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 def _scaled(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     """Normalization, (x - mean) / max(deviation, 1e-7) or the inverse of it."""
-    axis = layer.config.get("axis", -1)
-    if axis not in (None, []):
-        _check_axis(layer, at)
-    given = [np.asarray(arrays[0][key] if arrays else layer.config[key]) for key in ("mean", "variance")]
+    if layer.config.get("axis", -1) not in (None, []):
+        _check_axis(_only_axis(layer), at)
+    given = [np.asarray(arrays[0][key] if arrays else layer.config.get(key)) for key in ("mean", "variance")]
     if not all(part.dtype.kind in "if" for part in given) or (given[1] < 0).any():
         raise FormatError(f"mean and variance must be numbers, none under 0. Got {checks.show(given)}.")
     mean, deviation = np.float64(given[0]), np.maximum(np.sqrt(np.float64(given[1])), 1e-7)
@@ -159,7 +158,8 @@ def _rescaling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
     parts = []
     for key, default in (("scale", None), ("offset", 0.0)):
         value = layer.config.get(key, default)
-        value = value.get("config", {}).get("value") if isinstance(value, dict) else value  # an array of NumPy
+        array = value.get("config") if isinstance(value, dict) else None  # one of NumPy
+        value = array.get("value") if isinstance(array, dict) else value
         parts.append(checks.real_array(key, value, np.float64))
     if not parts[0].all():
         raise FormatError("scale must be other than 0. Got 0.")
@@ -193,10 +193,7 @@ def _flatten(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 def _joined(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
     if layer.kind == "Concatenate":
-        axes = {facts.axes for facts in at.read} - {None}
-        axis = layer.config.get("axis", -1)
-        if axis != -1 and {axis + 1} != axes:
-            raise FormatError(f"axis must be -1, the features. Got {axis!r:.80}.")
+        _check_axis(layer.config.get("axis", -1), at)
     if len(at.read) < 2:
         raise FormatError(f"it must read two values or more. Got {len(at.read)}.")
     if layer.kind == "Subtract":
@@ -253,7 +250,7 @@ def _activation(layer: Object, arrays: Groups, at: At) -> list[Layer]:
 
 
 def _softmax(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(layer, at)
+    _check_axis(_only_axis(layer), at)
     return [Activate("softmax")]
 
 
@@ -276,10 +273,16 @@ def _check_channels(layer: Object) -> None:
         raise FormatError(f"data_format must be 'channels_last'. Got {layer.config['data_format']!r:.80}.")
 
 
-def _check_axis(layer: Object, at: At) -> None:
+def _only_axis(layer: Object) -> Any:
+    """The axis of a normalization, a number or a list of one."""
     axis = layer.config.get("axis", -1)
-    axis = axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-    if axis != -1 and (at.axes is None or axis != at.axes - 1):
+    return axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
+
+
+def _check_axis(axis: Any, at: At) -> None:
+    """Refuses another axis than that of the features, of all that is read."""
+    last = {facts.axes - 1 for facts in at.read if facts.axes is not None}
+    if axis != -1 and [axis] != [*last]:
         raise FormatError(f"axis must be -1, the features. Got {axis!r:.80}.")
 
 

@@ -158,8 +158,9 @@ class Nodes:
         taken = set(names.values())
         for name, end in zip(self._outputs, ends, strict=True):
             names[end] = free_name(name, taken)
+        last_part = dict(nodes.keys())
         for key, (layer, _, _) in nodes.items():
-            last = all(other[0] != key[0] or other[1] <= key[1] for other in nodes)
+            last = last_part[key[0]] == key[1]
             called = key[0].layer + (f"_{key[0].call + 1}" if key[0].call else "")
             if key not in names:
                 names[key] = free_name(called if last else f"{called}/{type(layer).__name__}", taken)

@@ -13,7 +13,7 @@ import numpy as np
 from elman import checks
 from elman.checks import FormatError
 from elman.interop.keras.arrays import Groups, listed_arrays, own_arrays
-from elman.interop.keras.config import Entry, Object, inner, policy
+from elman.interop.keras.config import Entry, Object, held_cells, inner, policy
 from elman.interop.keras.files import ROOTS, Stored, archived_arrays, legacy_lists, read, read_description, read_weights
 from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.hdf5_tree import Tree
@@ -203,5 +203,5 @@ def _policies(layer: Object) -> Iterator[str]:
     for key in ("layer", "backward_layer", "cell"):
         if layer.config.get(key) is not None:
             yield from _policies(inner(layer, key))
-    for cell in layer.config.get("cells") or []:
-        yield from _policies(Object.read(cell, "a cell"))
+    for cell in held_cells(layer):
+        yield from _policies(cell)
