@@ -280,7 +280,7 @@ def test_a_state_dict_in_json(tmp_path):
     path.write_text(json.dumps({"epoch": 3, "net": {"weights": model["state_dict"]}}))
     np.testing.assert_allclose(elman.from_torch(path, like=like)(x)[0], net(x)[0], atol=1e-6)
     assert elman.inspect(path).format == "torch"
-    assert "rec.weight_ih_l0 float32 (20, 2)" in str(elman.interop.outlines.outline_of("torch", path))
+    assert "rec.weight_ih_l0 float32 (20, 2)" in str(formats.FORMATS["torch"].outline(path))
 
 
 def without(mapping, *names):

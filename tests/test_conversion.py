@@ -19,7 +19,7 @@ import elman
 from c_programs import CC
 from elman import to_rtneural
 from elman.cli.app import app
-from elman.interop import conversion, formats, peers
+from elman.interop import formats, peers
 from elman.interop.conversion import convert
 from elman.interop.formats import FORMATS
 
@@ -215,7 +215,8 @@ ZEROS, ONES = np.zeros((3, 2)), np.ones((3, 2))
 @pytest.mark.parametrize("run", [lambda x: [(ZEROS, ONES)], lambda x: [(ZEROS, ZEROS.T)], lambda x: 1 / 0])
 def test_a_system_that_computes_something_else_or_fails_is_heard(monkeypatch, tmp_path, run):
     stack().save(tmp_path / "net.safetensors")
-    monkeypatch.setattr(conversion, "peer_of", lambda form, path, net: peers.Peer("A system 1.0", run))
+    row = dataclasses.replace(FORMATS["rtneural"], peer=lambda path, net: peers.Peer("A system 1.0", run))
+    monkeypatch.setitem(FORMATS, "rtneural", row)
     with pytest.raises(elman.FormatError, match=r"A system|failed, ZeroDivisionError"):
         convert(tmp_path / "net.safetensors", tmp_path / "net.json")
     assert not (tmp_path / "net.json").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import dataclasses
 import gzip
 import io
 import json
@@ -27,7 +28,7 @@ from typer.testing import CliRunner
 import elman
 from elman import from_keras, from_onnx, from_rtneural, from_torch
 from elman.cli.app import app
-from elman.interop import contents, conversion, peers
+from elman.interop import files, formats, peers
 from elman.interop.conversion import convert
 from elman.interop.inspection import inspect
 
@@ -186,7 +187,8 @@ def test_a_peer_that_fails_is_explained(monkeypatch, tmp_path):
     def fails(x):
         raise RuntimeError("first line\n  a traceback\n  of forty lines")
 
-    monkeypatch.setattr(conversion, "peer_of", lambda form, path, net: peers.Peer("A system", fails))
+    row = dataclasses.replace(formats.FORMATS["rtneural"], peer=lambda path, net: peers.Peer("A system", fails))
+    monkeypatch.setitem(formats.FORMATS, "rtneural", row)
     told = words_of(convert, tmp_path / "net.safetensors", tmp_path / "net.json")
     assert "failed, RuntimeError: first line, raised by RTNeural; elman.interop.formats.write writes" in told
     assert not (tmp_path / "net.json").exists()
@@ -199,7 +201,7 @@ def test_a_peer_that_cannot_be_imported_is_none(monkeypatch):
     monkeypatch.setattr(peers, "find_spec", lambda package: True)
     monkeypatch.setattr(peers, "import_module", broken)
     with pytest.raises(peers.PeerUnavailable, match="Keras cannot be imported: ModuleNotFoundError: No module named"):
-        peers.peer_of("keras", "net.keras", elman.Network([elman.GRU(2, 3)]))
+        peers.keras("net.keras", elman.Network([elman.GRU(2, 3)]))
 
 
 def test_every_page_of_help_is_whole_in_80_columns():
@@ -255,9 +257,9 @@ def test_output_that_nobody_reads(tmp_path):
 
 
 def test_the_words_for_contents_are_used_for_whole_beginnings():
-    assert contents.unread(b"\x08\x07ab", "net.onnx") is None
-    assert contents.unread(b"xylophone", "notes.txt") is None
-    assert contents.is_torch_pickle(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
+    assert files.unread(b"\x08\x07ab", "net.onnx") is None
+    assert files.unread(b"xylophone", "notes.txt") is None
+    assert files.is_torch_pickle(b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.")
 
 
 def foreign_contents():
@@ -300,7 +302,7 @@ def test_every_reader_calls_a_foreign_file_what_it_is(tmp_path, read, ending, wh
 
 @pytest.mark.parametrize("content", [b"x", b"x\n", b"BZ", b"BZh", b"\x1f\x8b", b"xyz", b"\xfd7zXZ", b"x" * 70])
 def test_a_beginning_alone_is_not_taken_for_packed(content):
-    assert "packed" not in str(contents.unread(content, "file"))
+    assert "packed" not in str(files.unread(content, "file"))
 
 
 @pytest.mark.parametrize("extra", [b"", b"\x1f\x8b", b"x", b"<"])

@@ -179,6 +179,13 @@ def test_a_pickle_that_would_run_code_runs_nothing(tmp_path, monkeypatch):
     assert "archive/data.pkl" in " ".join(report.contents)
 
 
+def test_c_is_told_by_its_name_and_written_only(tmp_path):
+    elman.to_c(stack(), tmp_path / "net")
+    report = inspect(tmp_path / "net.c")
+    assert (report.format, report.network, report.contents) == ("c", None, ())
+    assert "Got C, which is written only" in report.refused
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00" * 64, b"PK\x03\x04", b"PK\x05\x06" + b"\x00" * 18])
 def test_files_of_no_format(tmp_path, content):
     (tmp_path / "file").write_bytes(content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array, FormatError, ShapeError, shorten
-from elman.files import check_path, folder_beside, path_text, replace_all
+from elman.files import Where, check_path, folder_beside, path_text, replace_all
 from elman.interop import formats
 from elman.interop.chain import dtype_of, input_widths, sequence_inputs
-from elman.interop.formats import Format, Where
+from elman.interop.formats import Format
 from elman.interop.inspection import not_finite
-from elman.interop.peers import PeerUnavailable, peer_of
-from elman.layers import Layer, Masking
+from elman.interop.peers import PeerUnavailable
+from elman.layers import Masking
 from elman.layers.nesting import flat_nodes
 from elman.network import Network
 
@@ -105,12 +105,17 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
     path_text("source", source)
     source_form, form = formats.find(source), formats.to_write(target, format)
     check_path("target", target)
-    net = formats.network_in(source)
+    found = formats.read(source)
+    net = found if isinstance(found, Network) else found.to_network()  # of an estimator, with its scaling
     place = Path(path_text("target", target))
     with folder_beside(place) as folder:
         written = Path(folder) / place.name
         formats.write(net, written, form.name)
-        checks = _checks(net, (source_form, source), (form, written))
+        rng = np.random.default_rng(0)
+        examples = _examples(net, rng)
+        checks = [_read_back(net, form, written, _together(examples), rng)]
+        checks += _by_peer(form, written, "written", net, examples)
+        checks += _by_peer(source_form, source, "source", net, examples)
         failed = [check for check in checks if check.failed]
         if failed:
             raise FormatError(
@@ -136,15 +141,6 @@ def convert(source: Where, target: Where, format: str | None = None) -> Conversi
 
 
 # The checks.
-
-
-def _checks(net: Network, source: tuple[Format, Where], target: tuple[Format, Where]) -> list[Check]:
-    rng = np.random.default_rng(0)
-    examples = _examples(net, rng)
-    checks = [_read_back(net, target, _together(examples), rng)]
-    for (form, path), side in ((target, "written"), (source, "source")):
-        checks += _by_peer(form, path, side, net, examples)
-    return checks
 
 
 def _examples(net: Network, rng: np.random.Generator) -> list[Any]:
@@ -186,15 +182,10 @@ def _together(examples: list[Any]) -> Any:
     return {name: [np.asarray(x[name]) for x in examples] for name in examples[0]}
 
 
-def _random_state(net: Layer, state: Any, rng: np.random.Generator) -> Any:
-    """Random numbers in the form of a state; None for the nodes that start from others."""
-    if isinstance(net, Network):
-        starts = [start for layer, start in zip(net.layers, net.graph.starts, strict=True) if layer.stateful]
-        layers = [layer for layer in net.layers if layer.stateful]
-        each = zip(layers, starts, state, strict=True)
-        return [_random_state(layer, own, rng) if start is None else None for layer, start, own in each]
+def _drawn(state: Any, rng: np.random.Generator) -> Any:
+    """Random numbers in the form of the state of a layer."""
     if isinstance(state, tuple):
-        return tuple([_random_state(net, part, rng) for part in state])
+        return tuple([_drawn(part, rng) for part in state])
     return rng.normal(size=state.shape).astype(state.dtype)
 
 
@@ -209,13 +200,7 @@ def _in_form(state: Any, entries: Iterator[Any]) -> list[Any]:
     return [_in_form(entry, entries) if isinstance(entry, list) else next(entries) for entry in state]
 
 
-def _values(y: Any) -> list[Array]:
-    """The outputs one by one."""
-    return [one for part in (y.values() if isinstance(y, dict) else [y]) for one in part]
-
-
-def _read_back(net: Network, target: tuple[Format, Where], x: Any, rng: np.random.Generator) -> Check:
-    form, path = target
+def _read_back(net: Network, form: Format, path: Where, x: Any, rng: np.random.Generator) -> Check:
     what, tolerance = "read back by elman", _TOLERANCE[str(dtype_of(net))]
     if form.read is None:
         return Check(what, None, tolerance, f"{form.title} is written only")
@@ -224,12 +209,19 @@ def _read_back(net: Network, target: tuple[Format, Where], x: Any, rng: np.rando
     except FormatError as error:  # in the words of its reader, without the name of the file that nobody will see
         return Check(what, None, tolerance, str(error).removeprefix(f"{os.fspath(path)}: "), failed=True)
     (y, state), (found, other) = net(x), again(x)
-    difference = _difference(_values(found), _values(y))
+    difference = _difference(zip(_values(found), _values(y), strict=True))
     if net.stateful:
-        state = _random_state(net, state, rng)
-        other = _in_form(other, _entries(state))
-        difference = max(difference, _difference(_values(again(x, other)[0]), _values(net(x, state)[0])))
+        starts = [node.start for node in flat_nodes(net)[0] if node.layer.stateful]
+        pairs = zip(_entries(state), starts, strict=True)
+        random = [_drawn(entry, rng) if start is None else None for entry, start in pairs]
+        y, found = net(x, _in_form(state, iter(random)))[0], again(x, _in_form(other, iter(random)))[0]
+        difference = max(difference, _difference(zip(_values(found), _values(y), strict=True)))
     return Check(what, difference, tolerance, failed=difference > tolerance)
+
+
+def _values(y: Any) -> list[Array]:
+    """The outputs one by one."""
+    return [one for part in (y.values() if isinstance(y, dict) else [y]) for one in part]
 
 
 def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Any]) -> Iterator[Check]:
@@ -238,9 +230,10 @@ def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Any]) -
         return
     what, tolerance = f"the {side} file by {form.title}", _TOLERANCE[str(dtype_of(net))]
     try:
-        peer = peer_of(form.name, path, net)
-        pairs = [pair for part in x for pair in peer.run(part)]
-        difference = _difference([theirs for theirs, _ in pairs], [ours for _, ours in pairs])
+        if form.peer is None:
+            raise PeerUnavailable("its files have no runtime in Python")
+        peer = form.peer(path, net)
+        difference = _difference(pair for part in x for pair in peer.run(part))
     except PeerUnavailable as absent:
         yield Check(what, None, tolerance, str(absent))
     except Exception as error:  # another system may raise anything; what elman wrote it must be able to run
@@ -251,10 +244,10 @@ def _by_peer(form: Format, path: Where, side: str, net: Network, x: list[Any]) -
         yield Check(f"the {side} file by {peer.name}", difference, tolerance, failed=difference > tolerance)
 
 
-def _difference(ours: list[Array], theirs: list[Array]) -> float:
-    """The largest difference, in units of the largest output where that is over 1; NaN equals NaN."""
+def _difference(pairs: Iterable[tuple[Array, Array]]) -> float:
+    """The largest difference, in units of the largest of the second where that is over 1; NaN equals NaN."""
     largest = 0.0
-    for a, b in zip(ours, theirs, strict=True):
+    for a, b in pairs:
         if a.shape != b.shape:
             return float("inf")
         same = (a == b) | (np.isnan(a) & np.isnan(b))

@@ -10,17 +10,17 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from elman import checks
 from elman.cells import Cell
 from elman.checks import FormatError
-from elman.files import check_source, path_text
-from elman.interop import contents
+from elman.files import Where, check_source, path_text
+from elman.interop import files, outlines, peers
 from elman.interop.audio.reader import MAX_BYTES, MUST, from_rtneural
 from elman.interop.audio.writer import to_rtneural
 from elman.interop.c.code import to_c
-from elman.interop.files import Source, name_of, parse_json, read_bytes, refused
+from elman.interop.files import Source, name_of, refused
 from elman.interop.keras.reader import from_keras
 from elman.interop.keras.writer import to_keras
 from elman.interop.onnx.reading.reader import from_onnx
@@ -30,8 +30,6 @@ from elman.interop.pytorch.state import write_state_dict
 from elman.layers import Layer
 from elman.network import Network
 from elman.saving import beginning, key_of, load, save
-
-Where: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,10 @@ class Format:
     write: Callable[[Layer, Where], Any] | None
     read_back: Callable[[Where, Network], Network] | None = None  #: reads what was written of this network
     convention: str | None = None  #: of its recurrent weights, in `elman.interop.CONVENTIONS`
+    outline: Callable[[Where], outlines.Outline] | None = None  #: what a file that is read holds, in words
+    peer: Callable[[Where, Network], peers.Peer] | None = (
+        None  #: the system that runs a file, see `elman.interop.peers`
+    )
 
 
 def find(path: Source) -> Format:
@@ -59,20 +61,20 @@ def find(path: Source) -> Format:
     ...     formats.find(folder + "/net").name
     'elman'
     """
-    if isinstance(path, (bytes, bytearray, memoryview)):
-        name, content = "", bytes(path)
-        head, size = content[: contents.HEAD], len(content)
+    content = path if isinstance(path, (bytes, bytearray, memoryview)) else None
+    if content is not None:
+        name, head, size = "", bytes(content[: files.HEAD]), len(content)
     else:
         name = check_source("path", path)
         with open(name, "rb") as file:
-            head, size = file.read(contents.HEAD), os.fstat(file.fileno()).st_size
+            head, size = file.read(files.HEAD), os.fstat(file.fileno()).st_size
     told = _by_content(head, size, path)
     if told is not None:
         return FORMATS[told]
     for form in FORMATS.values():
         if name.lower().endswith(form.endings):
             return form
-    raise _refuse(path, contents.unread(head, name) or f"one that begins with {head[:8]!r}")
+    raise _refuse(path, files.unread(head, name) or f"one that begins with {head[:8]!r}")
 
 
 def read(path: Source, cells: Mapping[str, Cell] | None = None, layers: Iterable[type[Layer]] = ()) -> Any:
@@ -91,19 +93,13 @@ def read(path: Source, cells: Mapping[str, Cell] | None = None, layers: Iterable
     path = bytes(path) if isinstance(path, (bytearray, memoryview)) else path
     form = find(path)
     if form.read is None:
-        raise refused(name_of(path), "it", f"a file of {_titles()}", f"{form.title}, which is written only")
+        raise _refuse(path, f"{form.title}, which is written only")
     if form.name == "elman":
         return form.read(path, cells=cells, layers=layers)
     for name, given, left_out in (("cells", cells, None), ("layers", layers, ())):
         if given is not left_out:
             raise ValueError(f"{name} must be left out for a file of {form.title}. Got {checks.show(given)}.")
     return form.read(path)
-
-
-def network_in(path: Source) -> Network:
-    """The network in a file: of an estimator the one that includes its scaling, see `to_network` of its class."""
-    found = read(path)
-    return found if isinstance(found, Network) else found.to_network()
 
 
 def write(net: Layer, path: Where, form: str | None = None) -> None:
@@ -114,27 +110,21 @@ def write(net: Layer, path: Where, form: str | None = None) -> None:
 def to_write(path: Where, form: str | None = None) -> Format:
     """The format in which `path` is to be written: `form`, else that of its ending."""
     name = path_text("path", path)
+    known = {each.name: each for each in FORMATS.values() if each.write is not None}
+    chosen = known if form is None else {form: known[checks.choice("format", form, known)]}
+    for each in chosen.values():
+        if name.lower().endswith(each.endings):
+            return each
+    endings = list(dict.fromkeys(ending for each in chosen.values() for ending in each.endings))
+    must = f"path must end in one of {', '.join(endings)}, or the format be named"
     if form is not None:
-        chosen = FORMATS[checks.choice("format", form, [each.name for each in WRITTEN])]
-        if not name.lower().endswith(chosen.endings):
-            raise ValueError(
-                f"a path for {chosen.title} must end in {' or '.join(chosen.endings)}. Got {checks.show(name)}."
-            )
-        return chosen
-    for chosen in WRITTEN:
-        if name.lower().endswith(chosen.endings):
-            return chosen
-    endings = dict.fromkeys(ending for chosen in WRITTEN for ending in chosen.endings)
-    raise ValueError(f"path must end in one of {', '.join(endings)}, or the format be named. Got {checks.show(name)}.")
+        must = f"a path for {known[form].title} must end in {' or '.join(endings)}"
+    raise ValueError(f"{must}. Got {checks.show(name)}.")
 
 
 def _refuse(path: Source, what: str) -> FormatError:
-    return refused(name_of(path), "it", f"a file of {_titles()}", what)
-
-
-def _titles() -> str:
-    titles = [form.title for form in FORMATS.values() if form.read is not None]
-    return f"{', '.join(titles[:-1])} or {titles[-1]}"
+    *titles, last = [form.title for form in FORMATS.values() if form.read is not None]
+    return refused(name_of(path), "it", f"a file of {', '.join(titles)} or {last}", what)
 
 
 # By content.
@@ -151,7 +141,7 @@ def _by_content(head: bytes, size: int, path: Source) -> str | None:
         return "torch" if key_of(head) is None else "elman"
     if head.lstrip()[:1] in (b"{", b"["):
         return _of_json(path)
-    if contents.is_torch_pickle(head):
+    if files.is_torch_pickle(head):
         return "torch"
     if head.startswith(b"\x08"):
         return "onnx"  # the number of its version comes first
@@ -168,13 +158,13 @@ def _of_archive(path: Source) -> str | None:
         return "keras"
     if any(entry.endswith("data.pkl") for entry in names):
         return "torch"
-    raise _refuse(path, contents.of_archive(names))
+    raise _refuse(path, files.of_archive(names))
 
 
 def _of_json(path: Source) -> str:
-    content = read_bytes(path, MUST, MAX_BYTES)
+    content = files.read_bytes(path, MUST, MAX_BYTES)
     try:
-        form, what = contents.of_json(parse_json(name_of(path), content))
+        form, what = files.of_json(files.parse_json(name_of(path), content))
     except FormatError:
         if b'"layers"' in content or b'"in_shape"' in content:
             return "rtneural"  # its reader says where it breaks off
@@ -197,8 +187,9 @@ def _save(net: Layer, path: Where) -> None:
     save(net if isinstance(net, Network) else Network([net]), path)
 
 
+_AUDIO: dict[str, Any] = {"read": from_rtneural, "outline": outlines.audio}
 _TABLE = (
-    Format("elman", "elman", (".safetensors",), _load, _save, convention="elman"),
+    Format("elman", "elman", (".safetensors",), _load, _save, convention="elman", outline=outlines.safetensors),
     Format(
         "torch",
         "PyTorch",
@@ -207,16 +198,17 @@ _TABLE = (
         write_state_dict,
         lambda path, net: from_torch(path, like=net),
         convention="pytorch",
+        outline=outlines.torch,
+        peer=peers.torch,
     ),
-    Format("keras", "Keras", (".keras",), from_keras, to_keras, convention="keras"),
-    Format("onnx", "ONNX", (".onnx",), from_onnx, to_onnx, convention="onnx"),
-    Format("rtneural", "RTNeural", (".json",), from_rtneural, to_rtneural, convention="keras"),
-    Format("aida", "AIDA-X", (), from_rtneural, None, convention="keras"),
-    Format("guitarml", "GuitarML", (), from_rtneural, None, convention="pytorch"),
-    Format("nam", "Neural Amp Modeler", (".nam",), from_rtneural, None, convention="pytorch"),
-    Format("c", "C", (".c",), None, to_c),
+    Format("keras", "Keras", (".keras",), from_keras, to_keras, None, "keras", outlines.keras, peers.keras),
+    Format("onnx", "ONNX", (".onnx",), from_onnx, to_onnx, None, "onnx", outlines.onnx, peers.onnx),
+    Format("rtneural", "RTNeural", (".json",), write=to_rtneural, convention="keras", **_AUDIO),
+    Format("aida", "AIDA-X", (), write=None, convention="keras", **_AUDIO),
+    Format("guitarml", "GuitarML", (), write=None, convention="pytorch", **_AUDIO),
+    Format("nam", "Neural Amp Modeler", (".nam",), write=None, convention="pytorch", **_AUDIO),
+    Format("c", "C", (".c",), None, to_c, peer=peers.c),
 )
 
 #: The formats by name. Where two share an ending, the first is meant unless the other is named.
 FORMATS: dict[str, Format] = {form.name: form for form in _TABLE}
-WRITTEN = [form for form in _TABLE if form.write is not None]

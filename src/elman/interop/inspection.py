@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +12,16 @@ import numpy as np
 
 from elman import engine
 from elman.checks import FormatError, MissingExtraError, ShapeError
-from elman.files import path_text
+from elman.files import Where, path_text
 from elman.interop import formats
 from elman.interop.conventions import CONVENTIONS
-from elman.interop.formats import Format, Where
-from elman.interop.outlines import Outline, outline_of
-from elman.layers import Layer, Recurrent
+from elman.interop.formats import Format
+from elman.layers import Recurrent
 from elman.layers.directions import Directed
-from elman.layers.nesting import flat_layers, flat_nodes, placed_layers
+from elman.layers.nesting import flat_nodes, placed_layers
 from elman.network import Network
+
+_MOST = 40  # lines of what is in a file that cannot be loaded
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,11 @@ class Inspection:
     def __repr__(self) -> str:
         title = formats.FORMATS[self.format].title
         lines = [f"{self.path}: {title}{', ' if self.version else ''}{self.version}, {self.size:,} bytes"]
-        if self.network is None:
-            return "\n".join([*lines, f"cannot be loaded: {self.refused}", "it holds", *_listed(self.contents)])
-        return "\n".join([*lines, *self._network_lines(self.network)])
+        if self.network is not None:
+            return "\n".join([*lines, *self._network_lines(self.network)])
+        told = [f"  {line}" for line in self.contents[:_MOST]] or ["  nothing that can be told"]
+        more = [f"  and {len(self.contents) - _MOST} more"] * (len(self.contents) > _MOST)
+        return "\n".join([*lines, f"cannot be loaded: {self.refused}", "it holds", *told, *more])
 
     def _network_lines(self, net: Network) -> list[str]:
         takes = ", ".join(
@@ -75,24 +79,24 @@ class Inspection:
             + ("tokens (batch, time)" if tokens else f"(batch, time, {width or 'features'})")
             for name, width, tokens in net.takes
         )
-        nodes = flat_nodes(net)[0]
+        nodes, chain = flat_nodes(net)[0], net.graph.is_chain
         values = [*net.inputs, *(node.place for node in nodes)]
-        reads = [f"{node.place} <- {', '.join(values[j] for j in node.reads)}" for node in nodes]
-        places = [str(i) if net.graph.is_chain else place for i, place in enumerate(reads)]
+        reads = [", ".join(values[j] for j in node.reads) for node in nodes]
+        places = [str(i) if chain else f"{node.place} <- {reads[i]}" for i, node in enumerate(nodes)]
         count = len(self.layers)
         kind = "" if net.dtype is None else f", {net.dtype}"
         lines = [f"{count} layer{'s' * (count > 1)}, {net.parameter_count:,} parameters{kind}; takes {takes}"]
         names, sizes = [str(layer) for layer in self.layers], [f"{layer.parameter_count:,}" for layer in self.layers]
-        left, right = max(map(len, names)), max(map(len, sizes))
-        begin = 0 if net.graph.is_chain else max(map(len, places))
-        for i, layer in enumerate(self.layers):
-            lines.append(f"  {places[i]:<{begin}}  {names[i]:<{left}} {sizes[i]:>{right}}")
+        begin, left, right = (max(map(len, column)) for column in (places, names, sizes))
+        begin = 0 if chain else begin
+        for place, name, size, layer in zip(places, names, sizes, self.layers, strict=True):
+            lines.append(f"  {place:<{begin}}  {name:<{left}} {size:>{right}}")
             if layer.code:
                 gates = f"gates {', '.join(layer.gates)} in the file; " if layer.gates else ""
                 lines.append(f"     {gates}run by the {layer.code}")
+        finite = [f"{name} has {what}" for name, what in self.not_finite.items()]
         lines.append(f"states   {', '.join(self.states) or 'none'}")
         lines.append(f"streams  {'no: ' + self.streams if self.streams else 'yes'}")
-        finite = [f"{name} has {what}" for name, what in self.not_finite.items()]
         lines.append(f"weights  {'; '.join(finite) or 'all finite'}")
         return lines
 
@@ -116,29 +120,33 @@ def inspect(path: Where) -> Inspection:
     ('rtneural', ('z', 'r', 'n'), ('0.h (3,)',))
     """
     form = formats.find(path_text("path", path))
-    net, reason = None, ""
+    net, reason, streams, version = None, "", "", ""
+    contents: tuple[str, ...] = ()
     try:
         found = formats.read(path)
         net = found if isinstance(found, Network) else found.network_
     except (FormatError, MissingExtraError) as error:
         reason = str(error)
+    with contextlib.suppress(FormatError, MissingExtraError):
+        version, contents = form.outline(path) if form.outline else ("", ())
     try:
-        outline = outline_of(form.name, path)
-    except (FormatError, MissingExtraError) as error:
-        reason = reason or str(error)
-        outline = Outline("", ())
+        if net is not None:
+            net.stream()
+    except ShapeError as error:
+        streams = str(error)
+    layers, states = _reports(net, form) if net else ([], [])
     return Inspection(
         path=os.fspath(path),
         format=form.name,
-        version=outline.version,
+        version=version,
         size=os.path.getsize(path),
         network=net,
-        refused=reason if net is None else "",
-        contents=outline.contents,
-        layers=tuple(_layer_report(layer, form) for layer in flat_layers(net)) if net else (),
+        refused=reason,
+        contents=contents,
+        layers=tuple(layers),
         not_finite=not_finite(net) if net else {},
-        streams=_cannot_stream(net) if net else "",
-        states=_states(net) if net else (),
+        streams=streams,
+        states=tuple(states),
     )
 
 
@@ -152,52 +160,34 @@ def not_finite(net: Network) -> dict[str, str]:
     return found
 
 
-def _layer_report(layer: Layer, form: Format) -> LayerReport:
-    parts = [*layer.directions.values()] if isinstance(layer, Directed) else []
-    gates = {_gates(part, form) for part in parts}
-    return LayerReport(
-        layer=type(layer).__name__,
-        config=layer.config,
-        parameter_count=layer.parameter_count,
-        shapes={name: array.shape for name, array in layer.parameters.items()},
-        gates=gates.pop() if len(gates) == 1 else (),
-        code=max([engine.runner(part.cell) for part in parts], default=""),  # "plain equations" where any of both is
-    )
+def _reports(net: Network, form: Format) -> tuple[list[LayerReport], list[str]]:
+    """The layers, and the states of the recurrent ones, with their shapes for one sequence."""
+    layers, states = [], []
+    for i, (place, layer) in enumerate(placed_layers(net)):
+        parts = [*layer.directions.values()] if isinstance(layer, Directed) else []
+        gates = {_gates(part, form) for part in parts}
+        report = LayerReport(
+            layer=type(layer).__name__,
+            config=layer.config,
+            parameter_count=layer.parameter_count,
+            shapes={name: array.shape for name, array in layer.parameters.items()},
+            gates=gates.pop() if len(gates) == 1 else (),
+            code=max(
+                [engine.runner(part.cell) for part in parts], default=""
+            ),  # "plain equations" where any of both is
+        )
+        layers.append(report)
+        each = [part.states() for part in parts]
+        alike = len(each) == 2 and [*each[0].values()] == [*each[1].values()]
+        widths = each[0] if alike else layer.states() if parts else {}
+        shapes = {name: (2, width) if alike else (width,) for name, width in widths.items()}
+        states += [f"{i if net.graph.is_chain else place}.{name} {shape}" for name, shape in shapes.items()]
+    return layers, states
 
 
 def _gates(layer: Recurrent, form: Format) -> tuple[str, ...]:
     """The gates in the order of the file."""
-    if not layer.cell.gates or form.convention is None:
-        return ()
     try:
-        return tuple(CONVENTIONS[form.convention].for_cell(layer.cell).gates or layer.cell.gates)
+        return tuple(CONVENTIONS[form.convention or "elman"].for_cell(layer.cell).gates or ())
     except ValueError:  # a cell that the convention does not have
         return layer.cell.gates
-
-
-def _cannot_stream(net: Network) -> str:
-    try:
-        net.stream()
-    except ShapeError as error:
-        return str(error)
-    return ""
-
-
-def _states(net: Network) -> tuple[str, ...]:
-    """The states of each recurrent layer, with their shapes for one sequence."""
-    found = []
-    for i, (place, layer) in enumerate(placed_layers(net)):
-        if isinstance(layer, Directed):
-            parts = [part.states() for part in layer.directions.values()]
-            alike = len(parts) == 2 and [*parts[0].values()] == [*parts[1].values()]
-            shapes = {
-                name: (2, width) if alike else (width,)
-                for name, width in (parts[0] if alike else layer.states()).items()
-            }
-            found += [f"{i if net.graph.is_chain else place}.{name} {shape}" for name, shape in shapes.items()]
-    return tuple(found)
-
-
-def _listed(contents: tuple[str, ...], most: int = 40) -> list[str]:
-    more = [f"  and {len(contents) - most} more"] if len(contents) > most else []
-    return [f"  {line}" for line in contents[:most]] + more or ["  nothing that can be told"]

@@ -1,4 +1,7 @@
-"""What a file holds, told without loading it: versions and names, as the file has them."""
+"""What a file holds, told without loading it: versions and names, as the file has them. One function per format.
+
+What is wrong with a file its reader says; here it holds nothing that can be told.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +9,42 @@ import json
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from elman import checks
 from elman.checks import FormatError, MissingExtraError
+from elman.files import Where
 from elman.interop.audio.reader import MAX_BYTES, MUST
-from elman.interop.files import parse_json, read_bytes, refused
-from elman.interop.formats import Where
+from elman.interop.files import parse_json, read_bytes
 from elman.interop.keras.files import read as read_stored
 from elman.interop.onnx.reading.files import read_model
 from elman.interop.pytorch.files import read_weights
 
 
-@dataclass(frozen=True)
-class Outline:
+class Outline(NamedTuple):
     """A file in words."""
 
     version: str  #: "" where the file does not say
     contents: tuple[str, ...]
 
 
-def outline_of(form: str, path: Where) -> Outline:
-    """The outline of a file of the format `form`; raises `FormatError` where not even that can be read."""
-    return _OUTLINES[form](path)
-
-
-def _safetensors(path: Where) -> Outline:
+def safetensors(path: Where) -> Outline:
     """Names, dtypes and shapes of the header; of elman's own files the description too."""
     with open(path, "rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > os.path.getsize(path) - 8:
-            raise refused(path, "its header", "within the file", f"a length of {length:,} bytes")
-        header = parse_json(path, file.read(length))
-    if not isinstance(header, dict):
-        raise refused(path, "its header", "a JSON object", checks.describe(header))
-    metadata = header.pop("__metadata__", None) or {}
-    contents = [
-        f"{name} {entry.get('dtype')} {_shape(entry.get('shape'))}"[:200]
-        for name, entry in header.items()
-        if isinstance(entry, dict)
-    ]
-    return Outline(_elman_version(metadata), tuple(contents))
+        header = parse_json(path, file.read(min(length, os.path.getsize(path))))
+    contents = []
+    for name, entry in header.items() if isinstance(header, dict) else ():
+        if isinstance(entry, dict) and name != "__metadata__":
+            shape = entry.get("shape")
+            contents.append(f"{name} {entry.get('dtype')} {tuple(shape) if isinstance(shape, list) else shape}"[:200])
+    return Outline(_elman_version(header), tuple(contents))
 
 
-def _shape(value: Any) -> str:
-    return str(tuple(value)) if isinstance(value, list) else str(value)
-
-
-def _elman_version(metadata: Any) -> str:
+def _elman_version(header: Any) -> str:
     try:
+        metadata = header["__metadata__"]
         described = json.loads(metadata.get("elman_estimator") or metadata["elman"])
         what = f"a {described['estimator']}, " if "estimator" in described else ""
         return f"{what}version {described['version']}"[:60]
@@ -64,7 +52,7 @@ def _elman_version(metadata: Any) -> str:
         return ""
 
 
-def _torch(path: Where) -> Outline:
+def torch(path: Where) -> Outline:
     """Names and shapes of the tensors, or, where PyTorch cannot read them, the parts of the archive."""
     with open(path, "rb") as file:
         head = file.read(9)
@@ -74,22 +62,21 @@ def _torch(path: Where) -> Outline:
         return Outline(form, tuple(f"{name} {array.dtype} {array.shape}" for name, array in read_weights(path).items()))
     except (FormatError, MissingExtraError):
         if form != "archive":
-            return _safetensors(path) if form == "safetensors" else Outline(form, ())
+            return safetensors(path) if form == "safetensors" else Outline(form, ())
     try:
         with zipfile.ZipFile(path) as parts:
             return Outline(form, tuple(f"{part.filename} {part.file_size:,} bytes" for part in parts.infolist()))
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise refused(path, "it", "a whole archive", f"an error: {error}") from None
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return Outline("", ())
 
 
-def _audio(path: Where) -> Outline:
+def audio(path: Where) -> Outline:
     """What a file says of itself: its sizes, the layers of RTNeural with their shapes, how many numbers it holds."""
     model = parse_json(path, read_bytes(path, MUST, MAX_BYTES))
     if not isinstance(model, dict):
-        raise refused(path, "it", MUST, checks.describe(model))
-    facts = {
-        name: model[name] for name in ("in_shape", "in_skip", "in_gain", "out_gain", "architecture") if name in model
-    }
+        return Outline("", ())
+    own = ("in_shape", "in_skip", "in_gain", "out_gain", "architecture")
+    facts = {name: model[name] for name in own if name in model}
     for part in ("config", "model_data"):
         facts |= model[part] if isinstance(model.get(part), dict) else {}
     contents = [f"{name} {value}" for name, value in facts.items()]
@@ -101,12 +88,11 @@ def _audio(path: Where) -> Outline:
     for part, what in (("weights", "numbers"), ("state_dict", "arrays")):
         if isinstance(model.get(part), (list, dict)):
             contents.append(f"{part} of {len(model[part]):,} {what}")
-    return Outline(
-        f"version {model['version']}"[:60] if "version" in model else "", tuple(line[:120] for line in contents)
-    )
+    version = f"version {model['version']}"[:60] if "version" in model else ""
+    return Outline(version, tuple(line[:120] for line in contents))
 
 
-def _keras(path: Where) -> Outline:
+def keras(path: Where) -> Outline:
     """The classes of the layers, nested ones in their place."""
     stored = read_stored(path)
     form = "HDF5" if stored.legacy else "archive"
@@ -124,7 +110,7 @@ def _keras_layers(entry: Any, indent: str) -> Iterator[str]:
         yield from _keras_layers(inner, indent + "  ")
 
 
-def _onnx(path: Where) -> Outline:
+def onnx(path: Where) -> Outline:
     """Inputs and outputs with their shapes, and how often each operator stands there."""
     model = read_model(path).model
     sets = [f"{entry.domain or 'opset'} {entry.version}" for entry in model.opset_import]
@@ -138,12 +124,3 @@ def _onnx(path: Where) -> Outline:
     ]
     operators = Counter(f"{node.domain}{'.' * bool(node.domain)}{node.op_type}"[:60] for node in model.graph.node)
     return Outline(version[:200], (*ports, *(f"{count} {name}" for name, count in operators.items())))
-
-
-_OUTLINES: dict[str, Callable[[Where], Outline]] = {
-    "elman": _safetensors,
-    "keras": _keras,
-    "onnx": _onnx,
-    **dict.fromkeys(("aida", "guitarml", "nam", "rtneural"), _audio),
-    "torch": _torch,
-}

@@ -1,4 +1,8 @@
-"""Files computed by the systems they belong to, where those are installed, to hold elman's own numbers beside them."""
+"""Files computed by the systems they belong to, where those are installed, to hold elman's own numbers beside them.
+
+Each function takes a file and the network that elman reads of it. It raises `PeerUnavailable`, with the reason, where
+its system is not installed or does not have the model. What the system itself raises comes through.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array, shorten
+from elman.files import Where
 from elman.interop.chain import sequence_inputs
-from elman.interop.formats import Where
 from elman.interop.onnx.reading.reader import read_onnx
 from elman.interop.pytorch.files import read_weights
 from elman.interop.pytorch.networks import to_torch
@@ -42,17 +46,6 @@ class Peer:
     in_float32: bool = False  #: whether it may compute in float32 what stands in float64
 
 
-def peer_of(form: str, path: Where, net: Network) -> Peer:
-    """The system of the format `form`, with the model in the file; `net` is what elman reads of it.
-
-    Raises `PeerUnavailable`, with the reason, where there is none or it is not installed. What the system itself raises
-    comes through.
-    """
-    if form not in _PEERS:
-        raise PeerUnavailable("its files have no runtime in Python")
-    return _PEERS[form](path, net)
-
-
 def _system(package: str, title: str, settings: Mapping[str, str] | None = None) -> tuple[Any, str]:
     """The package of another system, and its name with the version. The environment of the process stays as it was.
 
@@ -72,52 +65,54 @@ def _system(package: str, title: str, settings: Mapping[str, str] | None = None)
         os.environ.update({name: value for name, value in before.items() if name not in os.environ})
 
 
-def _torch(path: Where, net: Network) -> Peer:
+def torch(path: Where, net: Network) -> Peer:
     """The module of `net` with the tensors of the file itself, where they bear its names."""
-    torch, name = _system("torch", "PyTorch")
+    library, name = _system("torch", "PyTorch")
     module = to_torch(net)
-    weights = {key: torch.from_numpy(array) for key, array in read_weights(path).items()}
+    weights = {key: library.from_numpy(array) for key, array in read_weights(path).items()}
     if set(weights) != set(module.state_dict()):
         raise PeerUnavailable("a state_dict of other names does not tell the module to run")
     module.load_state_dict(weights)
 
     def run(x: Array) -> list[tuple[Array, Array]]:
-        with torch.no_grad():
-            y = module(torch.from_numpy(x[None].copy()))[0]
+        with library.no_grad():
+            y = module(library.from_numpy(x[None].copy()))[0]
         return [(y[0].numpy(), net(x)[0])]
 
     return Peer(name, run)
 
 
-def _keras(path: Where, net: Network) -> Peer:
+def keras(path: Where, net: Network) -> Peer:
+    """The model of the file; its states, where they are inputs, are 0."""
     backend = next((name for name in ("torch", "jax", "tensorflow") if find_spec(name)), None)
     # One that is installed, where nobody has chosen; Keras looks there once, when it is imported.
     chosen = {} if backend is None else {"KERAS_BACKEND": os.environ.get("KERAS_BACKEND", backend)}
-    keras, name = _system("keras", "Keras", chosen)
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    library, name = _system("keras", "Keras", chosen)
+    model = library.saving.load_model(path, compile=False, safe_mode=True)
     batch = model.inputs[0].shape[0] or 1
 
     def run(x: Any) -> list[tuple[Array, Array]]:
         for layer in model.layers:
             if getattr(layer, "stateful", False):
                 layer.reset_state()
-        feeds = []
-        for i, tensor in enumerate(model.inputs):  # in the order of the network; what it does not have are states
-            part = x if not isinstance(x, dict) and i == 0 else x.get(tensor.name) if isinstance(x, dict) else None
+        given, feeds = x if isinstance(x, dict) else {model.inputs[0].name: x}, []
+        for tensor in model.inputs:
+            part = given.get(tensor.name)
             part = np.zeros(tensor.shape[1:], np.float32) if part is None else part
             if part.ndim + 1 != len(tensor.shape):
                 raise PeerUnavailable(f"{tensor.name} may be a sequence or a vector, and is the other one there")
             feeds.append(np.repeat(part[None], batch, axis=0))
         y, found = net(x)[0], model(feeds if len(feeds) > 1 else feeds[0])
-        ours, theirs = list(y.values()) if isinstance(y, dict) else [y], keras.tree.flatten(found)
+        ours, theirs = list(y.values()) if isinstance(y, dict) else [y], library.tree.flatten(found)
         if len(ours) != len(theirs):
             raise PeerUnavailable("states are among its outputs")
-        return [(keras.ops.convert_to_numpy(part)[0], own) for part, own in zip(theirs, ours, strict=True)]
+        return [(library.ops.convert_to_numpy(part)[0], own) for part, own in zip(theirs, ours, strict=True)]
 
     return Peer(name, run, in_float32=True)  # keras.ops.matmul of float64 gives float32 on PyTorch (Keras 3.15)
 
 
-def _onnx(path: Where, net: Network) -> Peer:
+def onnx(path: Where, net: Network) -> Peer:
+    """The graph of the file; where it fixes the batch or the number of steps, sequences are repeated to fill them."""
     onnxruntime, name = _system("onnxruntime", "ONNX Runtime")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors
@@ -161,7 +156,7 @@ def _fed(value: Any, array: Array | None, batch: int) -> Array:
     return array.astype(dtype)
 
 
-def _c(path: Where, net: Network) -> Peer:
+def c(path: Where, net: Network) -> Peer:
     """The C, compiled into a shared object that is called step by step."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
@@ -180,22 +175,19 @@ def _c(path: Where, net: Network) -> Peer:
     state = ctypes.create_string_buffer(ctypes.c_ulong.in_dll(library, "elman_size").value)
     over_time = sequence_inputs(net)
 
-    def argument(x: Array) -> Any:
-        return ctypes.c_int32(int(x)) if x.ndim == 0 else ctypes.c_void_p(x.ctypes.data)
-
     def run(x: Any) -> list[tuple[Array, Array]]:
         getattr(library, f"{name}_init")(state)
-        y = net(x)[0]
+        y, given = net(x)[0], x if isinstance(x, dict) else {net.inputs[0]: x}
         ours = [*y.values()] if net.graph.named else [y]
-        parts = [x] if len(net.inputs) == 1 else [x[part] for part in net.inputs]
-        parts = [part.astype(np.float32) if part.dtype.kind == "f" else part for part in parts]
-        steps = max(len(part) for part, given in zip(parts, net.inputs, strict=True) if given in over_time)
         rows = []
-        for t in range(steps):
-            pairs = zip(parts, net.inputs, strict=True)
-            given = [np.array(part[t] if each in over_time else part) for part, each in pairs]
+        for t in range(max(len(given[part]) for part in over_time)):
+            arguments = []
+            for part in net.inputs:
+                value = np.array(given[part][t] if part in over_time else given[part])
+                arguments.append(value.astype(np.float32) if value.dtype.kind == "f" else value)
             rows.append([np.empty(one.shape[-1], np.float32) for one in ours])
-            getattr(library, f"{name}_step")(state, *map(argument, given), *map(argument, rows[-1]))
+            arrays = [ctypes.c_void_p(each.ctypes.data) if each.ndim else int(each) for each in arguments + rows[-1]]
+            getattr(library, f"{name}_step")(state, *arrays)
         # After a pool it is the last step that is compared.
         every = [
             np.stack(values) if one.ndim == 2 else values[-1]
@@ -204,6 +196,3 @@ def _c(path: Where, net: Network) -> Peer:
         return list(zip(every, ours, strict=True))
 
     return Peer(Path(compiler).name, run, in_float32=True)
-
-
-_PEERS: dict[str, Callable[[Where, Network], Peer]] = {"c": _c, "keras": _keras, "onnx": _onnx, "torch": _torch}

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from elman.interop.audio import captures, rtneural
-from elman.interop.contents import of_json
-from elman.interop.files import Source, name_of, parse_json, read_bytes, refused
+from elman.interop.files import Source, name_of, of_json, parse_json, read_bytes, refused
 from elman.interop.pytorch.networks import from_torch
 from elman.network import Network
 

@@ -15,8 +15,18 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import read_safetensors
-from elman.interop.contents import is_torch_pickle, of_json, state_dicts
-from elman.interop.files import Source, check_beginning, name_of, named, numbers, parse_json, read_bytes
+from elman.interop.files import (
+    Source,
+    check_beginning,
+    is_torch_pickle,
+    name_of,
+    named,
+    numbers,
+    of_json,
+    parse_json,
+    read_bytes,
+    state_dicts,
+)
 
 #: What a file must be.
 _MUST = "a file of PyTorch, as torch.save(model.state_dict(), path) writes"
