@@ -67,12 +67,12 @@ def stop_at(monkeypatch, count):
     left = [count]
     whole = run_module.Run._update
 
-    def update(self, state, passes, updates, held):
+    def update(self, passes, updates):
         if left[0] == 0:
-            state.noise.random(5)  # a half-done update has drawn its noise already
+            self.state.noise.random(5)  # a half-done update has drawn its noise already
             raise Stop
         left[0] -= 1
-        whole(self, state, passes, updates, held)
+        whole(self, passes, updates)
 
     monkeypatch.setattr(run_module.Run, "_update", update)
 

@@ -197,7 +197,7 @@ def failing(place, at, error, patch):
         function = Own(0.05).move
         patch.setattr(Own, "move", Failing(function, at, error, after))
     if place == "state":
-        patch.setattr(TrainingState, "history", Failing(lambda validated: None, 1, error))
+        patch.setattr(run_module.Run, "_history", Failing(lambda: None, 1, error))
     if place == "log":
         patch.setattr("elman.training.history.append", Failing(lambda *args: None, at, error))
     if place == "show":

@@ -2,36 +2,49 @@
 
 One safetensors file holds the weights, the state of the optimizer, the best weights, the recurrent state carried
 between windows and the losses so far; its header says where the run stood and what it was asked. Nothing in it is
-executed. This file writes them; `resuming.py` reads them.
+executed. A file from outside is compared with the run that asks for it, and checked to the last number, before
+anything of the run changes.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array
-from elman.files import check_path, fixed, replace
+from elman.checks import Array, FormatError
+from elman.files import check_source, checksum, path_text, replace
 from elman.layers.layer import Layer
-from elman.layers.nesting import placed_layers
-from elman.network import Network
-from elman.saving import described
+from elman.saving import described, field, read_described
 from elman.training.examples import Examples
-from elman.training.history import COLUMNS, warn_unwritten
-from elman.training.identity import digest_of, identify
-from elman.training.state import TrainingState
-from elman.training.user_code import name_of
+from elman.training.history import COLUMNS, Kept
+from elman.training.identity import ancestry, identity_of
+from elman.training.optimizers import Optimizer
+from elman.training.state import TrainingState, generators
+from elman.training.windows import map_state
+
+if TYPE_CHECKING:
+    from elman.training.run import Run
 
 #: Of the files; 1 had no checksum, no first weights, and told functions by their names alone, 2 no `stopped`.
 CHECKPOINT_VERSION = 3
-Identity = dict[str, str]  # what a run was asked, argument -> a text that differs where the argument does
+
+#: The fields of a header, of the types that they must have.
+_FIELDS = {"version": int, "identity": dict, "seed": int, "numbers": dict, "noise": dict, "carried": object,
+           "python": str, "first_weights": str, "optimizer": list}  # fmt: skip
+
+#: The fields of a state that are plain numbers.
+NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": float, "norm": float,
+           "seconds": float, "best_epoch": int, "best_loss": float, "stopped": int}  # fmt: skip
 
 #: The arguments that may differ where a run goes on: none of them changes the shape or the order of what is trained.
 CHANGEABLE = ("optimizer", "loss", "epochs", "clip_norm", "clip_value", "weight_noise", "patience")
@@ -74,124 +87,231 @@ class Checkpoint:
         object.__setattr__(self, "change", tuple(self.change))
 
 
-def as_checkpoint(value: Any) -> Checkpoint | None:
-    """A `Checkpoint` from a path, or from itself; refuses a path that cannot be written."""
-    if value is None:
-        return None
-    checkpoint = Checkpoint(value) if isinstance(value, (str, os.PathLike)) else value
-    if not isinstance(checkpoint, Checkpoint):
-        raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(value)}.")
-    check_path("checkpoint", checkpoint.path)
-    return checkpoint
+class RunFile(Kept):
+    """The checkpoint of one run: read where there is one, compared with what is asked, written as the run goes."""
 
-
-# What a run was asked.
-
-
-def identity_of(
-    net: Layer, data: Examples, validation: Examples | None, settings: dict[str, Any], key: str | None
-) -> Identity:
-    """What must be the same for a run to go on, argument by argument; the first weights are compared by themselves.
-
-    Raises `ValueError` for what cannot be told apart; see `elman.training.identity`.
-    """
-    streams = settings["truncate"] is not None and data.x.layout.form == "single"
-    layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
-    known = {id(array): f"weights {name}" for name, array in net.weights.items()}
-    known |= {id(layer): f"layer {place}" for place, layer in layers}
-    return {
-        "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
-        **{name: identify(name, value, key, known) for name, value in settings.items()},
-        "data": digest_examples(data) + (" as parallel streams" if streams else ""),
-        "validation": digest_examples(validation),
-        "key": repr(key),
-    }
-
-
-def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
-    """The class and the options of a layer; those of a class of a user's own, with its attributes."""
-    kind = identify("net", type(layer), key, known)
-    if isinstance(layer, Network):  # its layers are told one by one
-        return kind
-    own = {} if type(layer).__module__.startswith("elman.") else vars(layer)
-    attributes = {name: value for name, value in own.items() if name not in ("config", "_parameters")}
-    return f"{kind}({identify('net', dict(layer.config), key, known)}, {identify('net', attributes, key, known)})"
-
-
-def digest_examples(examples: Examples | None) -> str:
-    """A text that differs where the data does."""
-    if examples is None:
-        return "none"
-    parts: list[bytes | memoryview] = []
-    for part in examples.parts:
-        for array in (part.values, part.layout.lengths):
-            if array is not None:
-                parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
-    return digest_of(*parts)
-
-
-def ancestry(kind: type) -> list[str]:
-    """The qualified names of a class and its bases."""
-    return [name_of(base) for base in kind.__mro__[:-1]]
-
-
-# The file.
-
-
-class CheckpointWriter:
-    """Writes the checkpoints of one run when they are due."""
-
-    def __init__(self, checkpoint: Checkpoint | None, facts: Mapping[str, Any]) -> None:
-        """`facts` tell the run: identity, seed, checksum of the first weights, ancestry of the optimizer."""
-        self.checkpoint, self._facts = checkpoint, facts
-        self._path = "" if checkpoint is None else fixed(checkpoint.path)
+    def __init__(self, given: Any) -> None:
+        """`given` is a path, a `Checkpoint`, or None for no file; refuses a path that cannot be written."""
+        checkpoint = Checkpoint(given) if isinstance(given, (str, os.PathLike)) else given
+        if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+            raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(given)}.")
+        super().__init__("checkpoint", None if checkpoint is None else checkpoint.path)
+        self.checkpoint: Checkpoint | None = checkpoint
+        self.name = "" if checkpoint is None else path_text("checkpoint", checkpoint.path)
+        self.header: dict[str, Any] = {}  # of the file that is there; empty where there is none
+        self.tensors: dict[str, Array] = {}
+        self._facts: dict[str, Any] = {}  # what is written of the run, beside where it stands
         self._last = time.monotonic()
-        self._warned = False
+        if os.path.exists(self.name):
+            with open(check_source("checkpoint", self.name), "rb") as file:
+                content = file.read()
+            with self._refusing():
+                self.header, self.tensors = read_described(content, "elman_checkpoint", CHECKPOINT_VERSION)
+                self._check_header()
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """Errors of what the file holds as one `FormatError` that names it."""
+        try:
+            yield
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+            why = f"it has no field {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+            raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {self.name!r}: {why}.") from None
+
+    def _check_header(self) -> None:
+        """Holds the header to its form, and brings one of an older version into that of today."""
+        header, version = self.header, self.header["version"]
+        if version == 1:
+            optimizer = header["identity"]["optimizer"].partition("(")[0]
+            header |= {"python": sys.implementation.cache_tag, "first_weights": "", "optimizer": [optimizer]}
+        if header.keys() != _FIELDS.keys():
+            raise ValueError(f"its header must have the fields {', '.join(_FIELDS)}. Got {', '.join(header)}")
+        for name, kind in _FIELDS.items():
+            if kind is not object:
+                field(header, name, kind, "its header")
+        for text in (*header["identity"].values(), *header["optimizer"]):
+            if not isinstance(text, str):
+                raise ValueError(f"its identity and its optimizer must be told by texts. Got {checks.show(text)}")
+        _check_number("its seed", header["seed"], int)
+        if version < 3:
+            header["numbers"].setdefault("stopped", 0)
+        if header["numbers"].keys() != NUMBERS.keys():
+            raise ValueError(f"its numbers must be {', '.join(NUMBERS)}. Got {', '.join(header['numbers'])}")
+
+    # Which run it is of.
+
+    def claim(
+        self, net: Layer, data: Examples, validation: Examples | None, settings: Mapping[str, Any], seed: int | None
+    ) -> int:
+        """Makes it the file of a run that asks for `settings`, and returns the seed, drawn where None is given.
+
+        Refuses, with a `ValueError` that names the arguments, the file of another run, and what cannot be told apart.
+        """
+        drawn = int(np.random.default_rng().integers(2**63)) if seed is None else seed
+        if self.checkpoint is None:
+            return drawn
+        identity = identity_of(net, data, validation, settings, self.checkpoint.key)
+        first = checksum(net.weights, "")
+        if self.header:
+            self._compare(identity, settings, seed, first, net.weights)
+            first, drawn = self.header["first_weights"] or first, self.header["seed"]
+        names = ancestry(type(settings["optimizer"]))
+        self._facts = {"identity": identity, "first_weights": first, "optimizer": names, "seed": drawn}
+        return drawn
+
+    def _compare(
+        self,
+        mine: dict[str, str],
+        settings: Mapping[str, Any],
+        seed: int | None,
+        first: str,
+        weights: Mapping[str, Array],
+    ) -> None:
+        assert self.checkpoint is not None
+        theirs, old, change = self.header["identity"], self.header["version"] == 1, self.checkpoint.change
+        if old:
+            told = {name: _text_1(value) for name, value in settings.items()}
+            mine = told | {"data": mine["data"].partition(" ")[0], "validation": mine["validation"]}
+        # How many epochs there are matters where the learning rate looks at the part of them that is over.
+        free = set() if callable(settings["optimizer"].learning_rate) and "optimizer" not in change else {"epochs"}
+        differing = [name for name in mine if name not in free and mine[name] != theirs.get(name)]
+        known = old or first == self.header["first_weights"] or self._holds(weights)
+        if "net" not in differing and not known:
+            differing.insert(0, "first weights")
+        if seed is not None and seed != self.header["seed"]:
+            differing.append("seed")
+        refused = [name for name in differing if name not in change]
+        if refused:
+            raise ValueError(
+                f"checkpoint must be of this run, or of none yet. Got {self.name!r}, of a run that differs in "
+                f"{', '.join(refused)}.{self._ways_out(refused)}"
+            )
+        if "optimizer" in differing:
+            self._check_optimizer(settings["optimizer"])
+        must = "where patience is given: losses of two kinds have no best one."
+        if settings["patience"] is not None and "loss" in differing:
+            raise ValueError(f"change must leave out 'loss' {must}")
+        if settings["patience"] is not None and "patience" in differing and theirs["patience"] == "None":
+            must = "where the checkpoint has none: it keeps no best weights."
+            raise ValueError(f"change must leave out 'patience' {must}")
+
+    def _holds(self, weights: Mapping[str, Array]) -> bool:
+        """Whether weights are those that the file holds, the last or the best ones."""
+        return any(
+            all(np.array_equal(array, self.tensors.get(prefix + name, ())) for name, array in weights.items())
+            for prefix in ("weights/", "best/")
+        )
+
+    def _ways_out(self, refused: list[str]) -> str:
+        """What the user can do, where that is not plain."""
+        text = ""
+        if "first weights" in refused:
+            text += " The first weights of net are neither those of its run nor those that it holds."
+        if set(refused) <= set(CHANGEABLE):
+            text += f" Where that is meant: Checkpoint(path, change={tuple(refused)!r})."
+        python = self.header["python"]
+        if python != sys.implementation.cache_tag and {"net", "loss", "optimizer"} & set(refused):
+            text += f" It was written by {python}: the code of functions is the same in one version of Python alone."
+        return text
+
+    def _check_optimizer(self, optimizer: Optimizer) -> None:
+        """Refuses one whose moments are not those of the file, or mean something else."""
+        names, theirs = ancestry(type(optimizer)), self.header["optimizer"]
+        if self.header["version"] == 1:  # which does not tell modules
+            names = [name.rpartition(".")[2] for name in names]
+        if theirs[0] not in names and names[0] not in theirs:
+            raise ValueError(
+                f"optimizer must be of the class whose moments the checkpoint holds, {checks.shorten(theirs[0])}, or "
+                f"one that extends it. Got {names[0]}."
+            )
+        arrays = [name.partition("/")[2] for name in self.tensors if name.startswith("optimizer/")]
+        held = {name.partition(".")[0] for name in arrays} - {"step"}
+        if held != set(optimizer.moments):
+            wanted, got = (", ".join(sorted(some)) or "none" for some in (held, optimizer.moments))
+            raise ValueError(
+                f"optimizer must have the moments that the checkpoint holds, {checks.shorten(wanted)}. Got {got}."
+            )
+
+    # Where it stood.
+
+    def restore(self, run: Run) -> None:
+        """Puts the state of a run where the file says it stood; its live arrays are filled when they are put back.
+
+        Refuses, with a `FormatError`, what no run can have written.
+        """
+        state, tensors = run.state, self.tensors
+        if not self.header:
+            return
+        with self._refusing():
+            history, numbers = tensors["history"], self.header["numbers"]
+            _check_numbers(numbers, history, lambda epoch: len(run.updates(epoch)))
+            for name in NUMBERS:
+                setattr(state, name, numbers[name])
+            state.records = [tuple(row) for row in history.tolist()]
+            state.noise, state.drawn = _noise(self.header["seed"], state.epoch, self.header["noise"])
+            state.carried = run.carried_before(state.epoch, state.update)
+            best = any(name.startswith("best/") for name in tensors)
+            if best or (state.keep_best and state.best_epoch >= 0):
+                state.best = dict(state.weights)
+            if best and state.best_epoch < 0:
+                raise ValueError("best weights must belong to an epoch. Got none")
+            self._check_tensors(*_content(state))
+            state.best = {name: tensors[f"best/{name}"] for name in state.best if state.keep_best}
+            places = itertools.count()
+            state.carried = map_state(lambda _: tensors[f"carried/{next(places)}"], state.carried)
+        live = {"weights/": state.weights, "optimizer/": state.optimizer}
+        state.before = [(array, tensors[group + name]) for group in live for name, array in live[group].items()]
+
+    def _check_tensors(self, header: Mapping[str, Any], wanted: Mapping[str, Array]) -> None:
+        """Holds the file to what a run would write: the nesting of states, names, shapes and dtypes."""
+        got = self.header["carried"]
+        if json.dumps(got) != json.dumps(header["carried"]):  # which tells 1 from True
+            must = f"carried must nest as the state that goes on, {json.dumps(header['carried'])}"
+            raise ValueError(f"{must}. Got {checks.show(got)}")
+        for name, array in wanted.items():
+            found = self.tensors[name]
+            checks.shape(name, found, array.shape)
+            if found.dtype != array.dtype:
+                raise ValueError(f"{name} must be {array.dtype}. Got {found.dtype}")
+            if not name.startswith(("optimizer/", "history")) and not np.isfinite(found).all():
+                raise ValueError(f"{name} must be finite")
+        extra = self.tensors.keys() - wanted.keys()
+        if extra:
+            raise ValueError(f"each tensor must belong to the run. Got {', '.join(sorted(extra))} too")
+        if "optimizer/step" in wanted:
+            _check_number("step", int(self.tensors["optimizer/step"]), int, 0, 1 << 53)
+
+    # As the run goes.
 
     def write_when_due(self, state: TrainingState) -> None:
         """Writes where the last one is old enough. Where it cannot, the run goes on, with one warning."""
-        if self.checkpoint is None or time.monotonic() - self._last < self.checkpoint.every:
-            return
-        try:
-            self.write(state)
-        except (OSError, MemoryError) as error:
-            self._last = time.monotonic()
-            if not self._warned:
-                self._warned = True
-                warn_unwritten("checkpoint", error)
+        if self.checkpoint is not None and time.monotonic() - self._last >= self.checkpoint.every:
+            with self.trying():
+                self._last = time.monotonic()
+                self.write(state)
 
     def write(self, state: TrainingState) -> None:
         """Writes now."""
-        if self.checkpoint is None:
+        if self.path is None:
             return
-        carried: list[Array] = []
-        tree = flatten(state.carried, carried)
-        tensors = named(weights=state.weights, optimizer=state.optimizer, best=state.best)
-        tensors |= named(carried=dict(enumerate(carried)))
-        tensors["history"] = np.array(state.records, np.float64).reshape(-1, len(COLUMNS))
-        header = {
-            "version": CHECKPOINT_VERSION,
-            "python": sys.implementation.cache_tag,
-            **self._facts,
-            "numbers": {name: getattr(state, name) for name in NUMBERS},
-            "noise": state.drawn,
-            "carried": tree,
-        }
-        replace(self._path, described("elman_checkpoint", header, tensors))
+        header, tensors = _content(state)
+        facts = {"version": CHECKPOINT_VERSION, "python": sys.implementation.cache_tag, **self._facts}
+        replace(self.path, described("elman_checkpoint", {**facts, **header}, tensors))
         self._last = time.monotonic()
 
 
-#: The fields of a state that are plain numbers.
-NUMBERS = {"epoch": int, "update": int, "loss": float, "weight": float, "rate": float, "norm": float,
-           "seconds": float, "best_epoch": int, "best_loss": float, "stopped": int}  # fmt: skip
+def _content(state: TrainingState) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What a file says of a state: fields of its header, and arrays by names such as weights/0.Wx."""
+    carried: list[Array] = []
+    numbers = {name: getattr(state, name) for name in NUMBERS}
+    header = {"numbers": numbers, "noise": state.drawn, "carried": _flatten(state.carried, carried)}
+    groups: dict[str, Mapping[Any, Array]] = {"weights": state.weights, "optimizer": state.optimizer}
+    groups |= {"best": state.best, "carried": dict(enumerate(carried))}
+    tensors = {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
+    return header, {**tensors, "history": np.array(state.records, np.float64).reshape(-1, len(COLUMNS))}
 
 
-def named(**groups: Mapping[Any, Array]) -> dict[str, Array]:
-    """The arrays of a file: those of all groups, by names such as weights/0.Wx."""
-    return {f"{group}/{name}": array for group, arrays in groups.items() for name, array in arrays.items()}
-
-
-def flatten(state: Any, found: list[Array]) -> Any:
+def _flatten(state: Any, found: list[Array]) -> Any:
     """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null.
 
     Files have a tuple of one array as that array.
@@ -199,8 +319,55 @@ def flatten(state: Any, found: list[Array]) -> Any:
     if state is None:
         return None
     if isinstance(state, tuple) and len(state) == 1:
-        return flatten(state[0], found)
+        return _flatten(state[0], found)
     if isinstance(state, (tuple, list)):
-        return [type(state).__name__, *(flatten(part, found) for part in state)]
+        return [type(state).__name__, *(_flatten(part, found) for part in state)]
     found.append(state)
     return len(found) - 1
+
+
+def _check_numbers(numbers: Mapping[str, Any], history: Array, updates: Callable[[int], int]) -> None:
+    """Holds numbers to their types and to what they can be beside the history; `updates` counts those of an epoch."""
+    checks.shape("history", history, ("epochs", len(COLUMNS)))
+    losses, others = history[:, :2], history[:, 2:]
+    # Losses may be NaN, where nothing counted or nothing was validated; no other number is.
+    if (np.isinf(losses) & (losses != [0, np.inf])).any() or not (np.isfinite(others) & (others >= 0)).all():
+        raise ValueError("history must hold finite numbers, and none under 0 beside the losses")
+    validation = np.where(np.isnan(losses[:, 1]), np.inf, losses[:, 1])
+    epoch, best_loss = len(history), float(validation.min(initial=np.inf))
+    best = int(validation.argmin()) if best_loss < np.inf else -1
+    most = sys.float_info.max if numbers["update"] else 0.0  # an epoch begins with sums of 0
+    stopped = epoch if numbers["stopped"] else 0
+    limits: dict[str, tuple[float, float]] = {
+        "epoch": (epoch, epoch), "update": (0, updates(epoch)), "stopped": (stopped, 1 << 53), "loss": (-most, most),
+        "best_epoch": (best, best), "best_loss": (best_loss, best_loss),
+    }  # fmt: skip
+    for name, kind in NUMBERS.items():
+        _check_number(name, numbers[name], kind, *limits.get(name, (0, most)))
+
+
+def _check_number(name: str, value: Any, kind: type, low: float = 0, high: float = np.inf) -> None:
+    exact = type(value) is kind
+    if not exact or not low <= value <= high:
+        must = f"a {'whole ' * (kind is int)}number from {low} to {high}" if low < high else f"{low}"
+        raise ValueError(f"{name} must be {must}. Got {checks.show(value)}")
+
+
+def _noise(seed: int, epoch: int, got: Any) -> tuple[np.random.Generator, Any]:
+    """The generator of an epoch, as far on as the file says; its increment belongs to the seed and the epoch."""
+    noise = generators(seed, epoch)[1]
+    increment = noise.bit_generator.state["state"]["inc"]
+    with suppress(ValueError, TypeError, LookupError, OverflowError):  # of what is none
+        noise.bit_generator.state = got
+        same = json.dumps(noise.bit_generator.state, sort_keys=True) == json.dumps(got, sort_keys=True)
+        if same and got["state"]["inc"] == increment and got["has_uint32"] in (0, 1):
+            return noise, got
+    raise ValueError(f"noise must be the state of a generator of this epoch. Got {checks.show(got)}")
+
+
+def _text_1(value: Any) -> str:
+    """An argument as files of version 1 tell it."""
+    if is_dataclass(value):
+        parts = [f"{field.name}={_text_1(getattr(value, field.name))}" for field in fields(value)]
+        return f"{type(value).__name__}({', '.join(parts)})"
+    return str(getattr(value, "__qualname__", type(value).__name__)) if callable(value) else repr(value)

@@ -10,18 +10,16 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.files import check_path, checksum
 from elman.layers import Layer
 from elman.layers.nesting import flat_nodes
 from elman.network import Network
 from elman.packed import check_steps
-from elman.training.checkpoints import Checkpoint, CheckpointWriter, ancestry, as_checkpoint, identity_of
+from elman.training.checkpoints import Checkpoint, RunFile
 from elman.training.examples import Examples, Losses, read_examples, read_losses, told
 from elman.training.history import Epoch, History, Log
 from elman.training.losses import Loss
 from elman.training.optimizers import Optimizer, as_optimizer
 from elman.training.progress import reporter
-from elman.training.resuming import check_content, compare, read_checkpoint, resume
 from elman.training.run import Run
 from elman.training.state import TrainingState
 from elman.training.windows import Truncate, read_truncate
@@ -149,11 +147,11 @@ def fit(
     losses = read_losses(net, loss)
     data = read_examples(net, x, y, lengths, losses, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
     held_out = _read_validation(net, validation, losses)
-    kept = as_checkpoint(checkpoint)
-    _check_log(log, kept)
+    file, kept_log = RunFile(checkpoint), Log("log", log)
+    if log is not None and _same_file(file.target, kept_log.target):
+        raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
-        "loss": losses if isinstance(loss, Mapping) else next(iter(losses.values())),
         "optimizer": as_optimizer(optimizer),
         "epochs": checks.size("epochs", epochs),
         "batch_size": checks.size("batch_size", batch_size),
@@ -171,43 +169,26 @@ def fit(
         raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
         raise ValueError(f"net must have parameters to train. Got {checks.show(net)}.")
-    drawn = int(np.random.default_rng().integers(2**63)) if given is None else given
-    facts: dict[str, Any] = {}  # what a checkpoint says of its run beside where it stands
-    saved = None if kept is None else read_checkpoint(kept)
-    if kept is not None:
-        identity, first = identity_of(net, data, held_out, settings, kept.key), checksum(net.weights, "")
-        if saved is not None:
-            compare(saved, kept, identity, settings, given, net.weights)
-            first, drawn = saved.header.get("first_weights", first), saved.header["seed"]
-        facts = {"identity": identity, "first_weights": first, "optimizer": ancestry(type(settings["optimizer"]))}
+    asked = {"loss": losses if isinstance(loss, Mapping) else next(iter(losses.values())), **settings}
+    drawn = file.claim(net, data, held_out, asked, given)
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
-    settings["losses"] = [*losses.values()]
-    del settings["loss"]
-    run = Run(net, data=data.scaled(), validation=held_out, seed=drawn, after_epoch=after_epoch, **settings)
+    state = TrainingState.start(net, settings["optimizer"], drawn, keep_best=patience is not None)
+    run = Run(net, [*losses.values()], data=data.scaled(), validation=held_out, after_epoch=after_epoch, state=state,
+              file=file, log=kept_log, **settings)  # fmt: skip
     run.check_alone()
-    state = TrainingState.start(net, run.optimizer, drawn)
-    content: dict[str, Any] = {}
-    if saved is not None:
-        content = check_content(saved, state, run.patience, run.updates, run.carried_before)
-        begun = content["epoch"] + bool(content["update"])
-        if run.epochs < begun:
-            raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {run.epochs}.")
-    writer = CheckpointWriter(kept, {**facts, "seed": drawn})
-    start = (lambda: None) if saved is None else (lambda: resume(state, saved, content))
-    return run.train(state, start, writer, Log(log, content.get("records", [])), reporter(progress, run.epochs))
+    file.restore(run)
+    begun = state.epoch + bool(state.update)
+    if run.epochs < begun:
+        raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {run.epochs}.")
+    return run.train(reporter(progress, run.epochs))
 
 
-def _check_log(log: Any, checkpoint: Checkpoint | None) -> None:
-    """Refuses a log that cannot be written, or that would overwrite the checkpoint."""
-    if log is None:
-        return
-    path = check_path("log", log)
-    if checkpoint is not None:
-        other = check_path("checkpoint", checkpoint.path)
-        same = os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other))
-        if same or (os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)):
-            raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
+def _same_file(path: str, other: str) -> bool:
+    """Whether two paths, of files that may not be there yet, are of one file."""
+    if os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other)):
+        return True
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
 def _check_after_epoch(function: Any) -> None:

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,10 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.files import append, check_source, fixed, replace, replace_figure
+from elman.files import append, check_path, check_source, fixed, replace, replace_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from elman.layers.layer import Layer
 
@@ -114,16 +114,35 @@ class History:
         `MissingExtraError` where matplotlib is not installed.
         """
         best = self.best_epoch
-        figure, ax = _new_axes(shown=path is None)
+        try:
+            from matplotlib import pyplot
+            from matplotlib.figure import Figure
+            from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+        except ImportError:
+            raise checks.missing_extra("History.plot", "plot") from None
+        # A notebook shows a figure of pyplot by itself; one for a file belongs to nobody.
+        figure = (pyplot.figure if path is None else Figure)(figsize=(6.4, 4), layout="constrained")
+        ax = figure.add_subplot()
         losses = [self.loss] if self.validation_loss is None else [self.loss, self.validation_loss]
-        x = np.arange(len(self))
         single = "o" if len(self) == 1 else None  # a line of one point would not be seen
         for values, label, color in zip(losses, ("training", "validation"), ("#4c72b0", "#dd8452"), strict=False):
-            ax.plot(x, values, label=label, color=color, linewidth=1.8, marker=single)
-        watched = losses[-1]
-        label = f"best: {watched[best]:.4g} at epoch {best}"
-        ax.plot([best], [watched[best]], "o", color="#c44e52", markersize=7, zorder=3, label=label)
-        _dress(ax, np.concatenate(losses))
+            ax.plot(np.arange(len(self)), values, label=label, color=color, linewidth=1.8, marker=single)
+        lowest = losses[-1][best]
+        label = f"best: {lowest:.4g} at epoch {best}"
+        ax.plot([best], [lowest], "o", color="#c44e52", markersize=7, zorder=3, label=label)
+        finite = np.concatenate(losses)
+        finite = finite[np.isfinite(finite)]
+        span = finite.max() / finite.min() if finite.size and finite.min() > 0 else 0.0
+        if span > 10:
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
+            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
+            ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(xlabel="epoch", ylabel="loss", axisbelow=True)
+        ax.grid(True, which="major", color="0.9")
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.legend(frameon=False)
         if path is not None:
             replace_figure(path, figure)
         return ax
@@ -140,46 +159,52 @@ class Epoch:
     history: History = field(repr=False)
 
 
-class Log:
+class Kept:
+    """A file that a run keeps beside it, or none: where it cannot be written the run goes on, with one warning."""
+
+    def __init__(self, what: str, path: str | os.PathLike[str] | None) -> None:
+        """Refuses a path that cannot be written."""
+        self.what = what
+        self.target = "" if path is None else check_path(what, path)
+        self.path = None if path is None else fixed(path)
+        self._warned = False
+
+    @contextmanager
+    def trying(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, MemoryError) as error:
+            if not self._warned:
+                self._warned = True
+                why = str(error).rstrip(".")
+                words = f"the {self.what} cannot be written now: {why}. Training goes on, and tries again."
+                warnings.warn(words, RuntimeWarning, stacklevel=3)
+
+
+class Log(Kept):
     """A file with one line of JSON an epoch, each written when its epoch ends."""
 
-    def __init__(self, path: str | os.PathLike[str] | None, records: Sequence[tuple[float, ...]]) -> None:
-        """Begins the file anew with the epochs that are already on record."""
-        self.path = None if path is None else fixed(path)
-        self._size = 0  # of the file, where it is whole; -1 where it is not
-        self._warned = False
-        self._begin(records)
+    _size = -1  # of the file, where it is known to be whole
 
-    def _begin(self, records: Sequence[tuple[float, ...]]) -> None:
-        if self.path is None:
-            return
-        content = "".join(_line(i, record) for i, record in enumerate(records)).encode()
-        replace(self.path, content)
-        self._size = len(content)
+    def begin(self, records: Sequence[tuple[float, ...]]) -> None:
+        """Begins the file anew with the epochs that are already on record."""
+        if self.path is not None:
+            content = "".join(_line(i, record) for i, record in enumerate(records)).encode()
+            replace(self.path, content)
+            self._size = len(content)
 
     def write(self, records: Sequence[tuple[float, ...]]) -> None:
-        """Adds the line of the last epoch. Where it cannot, the run goes on, with one warning."""
+        """Adds the line of the last epoch."""
         if self.path is None:
             return
         line = _line(len(records) - 1, records[-1]).encode()
-        try:
-            if os.path.exists(self.path) and os.stat(self.path).st_size == self._size:
-                size, self._size = self._size, -1  # unknown, should this be stopped
+        with self.trying():
+            size, self._size = self._size, -1  # unknown, should this be stopped
+            if os.path.exists(self.path) and os.stat(self.path).st_size == size:
                 append(self.path, line)
                 self._size = size + len(line)
             else:
-                self._begin(records)
-        except OSError as error:
-            self._size = -1
-            if not self._warned:
-                self._warned = True
-                warn_unwritten("log", error)
-
-
-def warn_unwritten(what: str, error: Exception) -> None:
-    """A file that a run keeps beside it is no reason to stop it."""
-    words = f"the {what} cannot be written now: {str(error).rstrip('.')}. Training goes on, and tries again."
-    warnings.warn(words, RuntimeWarning, stacklevel=3)
+                self.begin(records)
 
 
 def _record(epoch: int, line: bytes) -> tuple[float, ...]:
@@ -189,14 +214,11 @@ def _record(epoch: int, line: bytes) -> tuple[float, ...]:
         raise ValueError(f"an epoch must be an object. Got {checks.show(entry)}")
     if type(entry["epoch"]) is not int or entry["epoch"] != epoch:
         raise ValueError(f"epoch must be {epoch}, as the lines count. Got {checks.show(entry['epoch'])}")
-    return tuple(measured(name, entry[name]) if name in entry else math.nan for name in COLUMNS)
-
-
-def measured(name: str, value: Any) -> float:
-    """A number that a run has measured, read from a file: a loss or one from 0, finite but for losses of validation."""
-    if name in ("validation_loss", "best_loss") and value == math.inf:
-        return math.inf
-    return checks.number(name, value, -math.inf if name.endswith("loss") else 0)
+    found = {name: entry.get(name, math.nan) for name in COLUMNS}
+    for name, value in found.items():
+        if name in entry and not (name == "validation_loss" and value == math.inf):
+            found[name] = checks.number(name, value, -math.inf if name.endswith("loss") else 0)
+    return tuple(found.values())
 
 
 def _line(epoch: int, record: tuple[float, ...]) -> str:
@@ -208,34 +230,3 @@ def _write(name: str, value: Any) -> str:
     if name == "learning_rate":
         return f"{value:.3g}"
     return f"{value:#.4g}" if 1e-4 <= abs(value) < 1e4 or value == 0 else f"{value:.3e}"
-
-
-def _new_axes(shown: bool) -> tuple[Figure, Axes]:
-    """Axes on a figure of pyplot, which a notebook shows by itself, or on one that belongs to nobody."""
-    try:
-        from matplotlib import pyplot
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise checks.missing_extra("History.plot", "plot") from None
-    figure = (pyplot.figure if shown else Figure)(figsize=(6.4, 4), layout="constrained")
-    return figure, figure.add_subplot()
-
-
-def _dress(ax: Axes, losses: Array) -> None:
-    """Axes and a legend; where all losses are over 0 and far apart, a logarithmic scale with plain numbers."""
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-
-    losses = losses[np.isfinite(losses)]
-    span = losses.max() / losses.min() if losses.size and losses.min() > 0 else 0.0
-    if span > 10:
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if span < 1000 else (1,)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
-        ax.yaxis.set_minor_formatter(NullFormatter())
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("loss")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(True, which="major", color="0.9")
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)

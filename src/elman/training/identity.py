@@ -27,6 +27,9 @@ import numpy as np
 
 from elman import checks
 from elman.layers.layer import Layer
+from elman.layers.nesting import placed_layers
+from elman.network import Network
+from elman.training.examples import Examples
 from elman.training.user_code import METHODS, Reads, installed, is_of_library, is_ours, is_written, name_of
 
 MOST = 1_000_000  #: values looked at for one argument
@@ -46,6 +49,53 @@ _BUILT_IN = (
 
 class IndistinctError(Exception):
     """A value that has no content to tell it by."""
+
+
+def identity_of(
+    net: Layer, data: Examples, validation: Examples | None, settings: Mapping[str, Any], key: str | None
+) -> dict[str, str]:
+    """What must be the same for a run to go on, argument by argument; the first weights are compared by themselves.
+
+    A text for each, which differs where the argument does. Raises `ValueError` for what cannot be told apart.
+    """
+    streams = settings["truncate"] is not None and data.x.layout.form == "single"
+    layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
+    known = {id(array): f"weights {name}" for name, array in net.weights.items()}
+    known |= {id(layer): f"layer {place}" for place, layer in layers}
+    return {
+        "net": ", ".join(f"{place}: {_layer_text(layer, key, known)}" for place, layer in layers),
+        **{name: identify(name, value, key, known) for name, value in settings.items()},
+        "data": _digest(data) + (" as parallel streams" if streams else ""),
+        "validation": _digest(validation),
+        "key": repr(key),
+    }
+
+
+def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
+    """The class and the options of a layer; those of a class of a user's own, with its attributes."""
+    kind = identify("net", type(layer), key, known)
+    if isinstance(layer, Network):  # its layers are told one by one
+        return kind
+    own = {} if type(layer).__module__.startswith("elman.") else vars(layer)
+    attributes = {name: value for name, value in own.items() if name not in ("config", "_parameters")}
+    return f"{kind}({identify('net', dict(layer.config), key, known)}, {identify('net', attributes, key, known)})"
+
+
+def _digest(examples: Examples | None) -> str:
+    """A text that differs where the data does."""
+    if examples is None:
+        return "none"
+    parts: list[bytes | memoryview] = []
+    for part in examples.parts:
+        for array in (part.values, part.layout.lengths):
+            if array is not None:
+                parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
+    return digest_of(*parts)
+
+
+def ancestry(kind: type) -> list[str]:
+    """The qualified names of a class and its bases."""
+    return [name_of(base) for base in kind.__mro__[:-1]]
 
 
 def identify(name: str, value: Any, key: str | None = None, known: Mapping[int, str] | None = None) -> str:

@@ -141,29 +141,29 @@ def started(optimizer: Optimizer, parameters: Mapping[str, Array]) -> State:
     return dict(state)
 
 
-def update_copied(
+def move_all(
     optimizer: Optimizer, parameters: Mapping[str, Array], gradients: Mapping[str, Array], state: State, rate: float
 ) -> None:
-    """One update by an optimizer of a user's own, which may put new arrays in the place of those it is given.
+    """One update of a run, none without gradients: the arrays themselves are changed, and stay those of the network.
 
-    The arrays themselves are changed, and stay those of the network.
+    An optimizer of a user's own may put new arrays in the place of those it is given.
     """
-    new_parameters, new_state = dict(parameters), dict(state)
-    optimizer.update(new_parameters, gradients, new_state, rate)
+    if not gradients:
+        return
+    pairs = [("parameters", parameters, dict(parameters)), ("state", state, dict(state))]
+    optimizer.update(pairs[0][2], gradients, pairs[1][2], rate)
     kind = type(optimizer).__name__
-    for name, old, new in (("parameters", parameters, new_parameters), ("state", state, new_state)):
+    for name, old, new in pairs:
         if old.keys() != new.keys():
-            others = ", ".join(sorted(map(str, old.keys() ^ new.keys())))
+            others = checks.shorten(", ".join(sorted(map(str, old.keys() ^ new.keys()))))
             raise ValueError(
-                f"update of {kind} must keep the names in {name}, as start gave them. "
-                f"Got others: {checks.shorten(others)}."
+                f"update of {kind} must keep the names in {name}, as start gave them. Got others: {others}."
             )
         for key, array in old.items():
-            if new[key] is array:
-                continue
-            found = checks.real_array(f"{key} after update of {kind}", new[key])
-            checks.shape(f"{key} after update of {kind}", found, array.shape)
-            array[...] = found
+            if new[key] is not array:
+                found = checks.real_array(f"{key} after update of {kind}", new[key])
+                checks.shape(f"{key} after update of {kind}", found, array.shape)
+                array[...] = found
 
 
 def _pieces(arrays: list[Array]) -> Iterator[list[Array]]:

@@ -10,11 +10,12 @@ For each update, with the weights w of its rows (1 each, where nothing else is a
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,13 +24,13 @@ from elman import checks
 from elman.checks import Array
 from elman.layers.layer import Gradients, Layer, Seen
 from elman.sequences import Sequences
-from elman.training.checkpoints import CheckpointWriter
+from elman.training.checkpoints import RunFile
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples
 from elman.training.history import Epoch, History, Log
 from elman.training.interrupt import HeldInterrupt
 from elman.training.losses import LOSSES, Loss, Paired
-from elman.training.optimizers import BUILT_IN, Optimizer, update_copied
+from elman.training.optimizers import BUILT_IN, Optimizer, move_all
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
 from elman.training.windows import Cut, Truncate, Window, batches, select, windows
@@ -41,7 +42,7 @@ VALIDATION_STEPS = 1024  #: validation of long sequences goes in windows of so m
 
 @dataclass(frozen=True)
 class Run:
-    """What a call of `fit` asked."""
+    """What a call of `fit` asked, where its training stands, and what is kept and shown of it."""
 
     net: Layer
     losses: list[Loss]  # of each output
@@ -57,84 +58,94 @@ class Run:
     accumulate: int
     group_by_length: bool
     weight_noise: float
-    seed: int
     after_epoch: Callable[[Epoch], object] | None
+    state: TrainingState
+    file: RunFile
+    log: Log
+    held: HeldInterrupt = field(default_factory=HeldInterrupt)
 
-    def train(
-        self,
-        state: TrainingState,
-        resume: Callable[[], None],
-        writer: CheckpointWriter,
-        log: Log,
-        show: Progress,
-    ) -> History:
+    def train(self, show: Progress) -> History:
         """All epochs that are left; with patience the best weights are put back in the end.
 
-        `resume` puts the state where a checkpoint says. Whatever stops the run, the weights are those after a whole
-        update, or with patience the best ones, and the checkpoint is written.
+        Whatever stops the run, the weights are those after a whole update, or with patience the best ones, and the
+        checkpoint is written.
         """
-        with HeldInterrupt() as held, show:
+        state = self.state
+        self.log.begin(state.records)
+        with self.held, show:
             try:
-                with held.whole:
-                    resume()
-                self._epochs(state, writer, log, held, show)
-                writer.write(state)
-                held.holding = True
+                with self.held.whole:
+                    state.put_back()  # what a checkpoint holds
+                self._epochs(show)
+                self.file.write(state)
+                self.held.holding = True
                 state.sound = False  # from here on the weights are not those of the last update
                 state.restore_best()
             except BaseException as error:
-                held.holding = True
-                self._recover(state, writer, held, error)
+                self.held.holding = True
+                self._recover(error)
                 raise
-        return state.history(self.validation is not None)
+        return self._history()
 
-    def _recover(
-        self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, error: BaseException
-    ) -> None:
+    def _recover(self, error: BaseException) -> None:
         """Puts everything in order after `error`. While the checkpoint is written, Ctrl-C acts, and skips it."""
+        state = self.state
         state.put_back()
         if state.sound and (state.epoch or state.update):
             try:
-                held.act()
-                writer.write(state)
+                self.held.act()
+                self.file.write(state)
             except BaseException as failed:
-                held.holding = True
+                self.held.holding = True
                 error.add_note(f"The checkpoint was not written: {failed!r}")
-            held.holding = True
+            self.held.holding = True
         if state.ending:  # the epoch whose `after_epoch` failed may be the best one
-            state.end_epoch(self.seed, keep_best=self.patience is not None)
+            state.end_epoch()
         state.restore_best()
 
-    def _epochs(
-        self, state: TrainingState, writer: CheckpointWriter, log: Log, held: HeldInterrupt, show: Progress
-    ) -> None:
+    def _history(self) -> History:
+        """The epochs on record, and the one that is ending."""
+        return History.of_records([*self.state.records, *self.state.ending], self.validation is not None)
+
+    def _epochs(self, show: Progress) -> None:
+        state = self.state
         if state.epoch or state.update:
             show.note(f"goes on after epoch {state.epoch}, update {state.update} of the next")
         if state.stopped < self.epochs:  # else it is finished
             state.stopped = 0
-        while state.epoch < self.epochs and not self._is_stopped(state):
-            self._epoch(state, writer, held, show)
-            validation_loss = self._validation_loss(held)
+        while state.epoch < self.epochs and not self._is_stopped():
+            start, updates = time.perf_counter() - state.seconds, self.updates(state.epoch)
+            while state.update < len(updates):  # those that are left
+                self._update(updates[state.update], len(updates))
+                state.seconds = time.perf_counter() - start
+                show.update(state.epoch, state.update / len(updates), state.mean_loss())
+                self.file.write_when_due(state)
+                self.held.release()
+            validation_loss = self._validation_loss()
             state.measure(validation_loss)
             show.epoch(state.epoch, state.mean_loss(), validation_loss)
-            stop = self._ask(state, validation_loss)
-            with held.whole:
-                state.end_epoch(self.seed, keep_best=self.patience is not None)
+            stop = self._ask(validation_loss)
+            with self.held.whole:
+                state.end_epoch()
                 state.stopped = self.epochs if stop else 0
-            log.write(state.records)
+            self.log.write(state.records)
             if self.after_epoch is not None:  # which may have taken long
-                held.release()
-        if self._is_stopped(state):
+                self.held.release()
+        if self._is_stopped():
             kept = f"; the weights are those after {state.best_epoch + 1}" if state.best else ""
             show.note(f"stopped after {state.epoch} epochs{kept}")
 
-    def _ask(self, state: TrainingState, validation_loss: float | None) -> bool:
+    def _is_stopped(self) -> bool:
+        waited = self.patience is not None and self.state.epoch - 1 - self.state.best_epoch >= self.patience
+        return waited or self.state.stopped > 0
+
+    def _ask(self, validation_loss: float | None) -> bool:
         """Whether `after_epoch` stops the run. Where it fails, `_recover` puts the weights back that it may change."""
         if self.after_epoch is None:
             return False
-        state.hold(list(state.weights.values()))
-        history = state.history(self.validation is not None)
-        stop = self.after_epoch(Epoch(state.epoch + 1, state.mean_loss(), validation_loss, self.net, history))
+        state = self.state
+        state.hold([*state.weights.values()])
+        stop = self.after_epoch(Epoch(state.epoch + 1, state.mean_loss(), validation_loss, self.net, self._history()))
         if stop is not None and not isinstance(stop, (bool, np.bool_)):
             raise TypeError(f"after_epoch must return True to stop, False or None to go on. Got {checks.show(stop)}.")
         wrong = [name for name, array in state.weights.items() if not np.isfinite(array).all()]
@@ -142,38 +153,21 @@ class Run:
             raise FloatingPointError(f"after_epoch must leave weights finite. Got {wrong[0]} infinite or NaN.")
         return bool(stop)
 
-    def _is_stopped(self, state: TrainingState) -> bool:
-        waited = self.patience is not None and state.epoch - 1 - state.best_epoch >= self.patience
-        return waited or state.stopped > 0
-
-    def _epoch(self, state: TrainingState, writer: CheckpointWriter, held: HeldInterrupt, show: Progress) -> None:
-        """The updates of an epoch that are left."""
-        start = time.perf_counter() - state.seconds
-        updates = self.updates(state.epoch)
-        while state.update < len(updates):
-            self._update(state, updates[state.update], len(updates), held)
-            state.seconds = time.perf_counter() - start
-            show.update(state.epoch, state.update / len(updates), state.mean_loss())
-            writer.write_when_due(state)
-            held.release()
-
     def updates(self, epoch: int) -> list[list[Window]]:
         """The windows of each update of an epoch; the same for the same seed and epoch."""
-        order = generators(self.seed, epoch)[0]
-        lengths = self.data.x.layout.rows
+        order, lengths = generators(self.state.seed, epoch)[0], self.data.x.layout.rows
         chosen = batches(lengths, self.batch_size, order, self.group_by_length)
         passes = list(windows(chosen, lengths, self.truncate))
         return [passes[i : i + self.accumulate] for i in range(0, len(passes), self.accumulate)]
 
     def check_alone(self) -> None:
         """Refuses, before any update, batches of one sequence that is too short for what a layer measures of it."""
-        lengths = self.data.x.layout.rows
-        whole = self.truncate is None and self.batch_size > 1 and len(lengths) % self.batch_size != 1
+        whole = self.truncate is None and self.batch_size > 1 and self.data.x.layout.count % self.batch_size != 1
         if whole or not self.net.buffers:
             return
         tried = set()
         for epoch in range(self.epochs):
-            for window in (window for update in self.updates(epoch) for window in update if len(window.sequences) == 1):
+            for window in [one for one in itertools.chain(*self.updates(epoch)) if len(one.sequences) == 1]:
                 x = self.data.x.take(window.sequences, window.begin, window.end)
                 steps = tuple([int(part.layout.rows[0]) for part in x.named.values()])
                 if steps in tried:
@@ -187,8 +181,9 @@ class Run:
                     alone = f"In epoch {epoch + 1} a sequence stands alone in a batch; {more} may change that."
                     raise checks.ShapeError(f"{error} {alone}") from None
 
-    def _update(self, state: TrainingState, passes: list[Window], updates: int, held: HeldInterrupt) -> None:
+    def _update(self, passes: list[Window], updates: int) -> None:
         """One update, from the gradients of one window or of several together."""
+        state = self.state
         cuts = [window.cut(self.data) for window in passes]
         # Of each output the weights of its rows; where nothing counts, only the state moves on.
         each = [float(sum(_weight(*cut[1][k]) for cut in cuts)) for k in range(len(self.losses))]
@@ -196,31 +191,31 @@ class Run:
         gradients: Gradients = {}
         seen: list[Seen] = []
         for window, cut in zip(passes, cuts, strict=True):
-            loss, found, carried, statistics = self._pass(state, window, cut, carried, each)
+            loss, found, carried, statistics = self._pass(window, cut, carried, each)
             total, seen = total + loss, seen + statistics
             gradients = {name: gradients[name] + g for name, g in found.items()} if gradients else found
         with np.errstate(all="ignore"):
             norm = global_norm(gradients)
         sound = all(np.isfinite(one.value).all() for one in seen)
         if not (sound and math.isfinite(total) and math.isfinite(norm)):
-            raise self._diverged(state, passes[-1], updates, total, gradients)
+            raise self._diverged(passes[-1], updates, total, gradients)
         rate = self.optimizer.rate((state.epoch + state.update / updates) / self.epochs)
-        rate = checks.number("learning_rate of an update", rate, 0)
+        rate = checks.number("learning_rate of an update", rate, 0)  # that of a user's own may be anything
         clipped = self._clip(gradients, norm) if weight else {}
         # Code of a user's own may take long, and may fail half way; a long step may leave what numbers can hold.
         held_back = type(self.optimizer) not in BUILT_IN or max(norm, 1.0) * max(rate, 1.0) > _SAFE_STEP
         if held_back:
             state.hold([*state.parameters.values(), *state.optimizer.values()])
             with np.errstate(all="ignore"):
-                self._move(state, clipped, rate)
+                move_all(self.optimizer, state.parameters, clipped, state.optimizer, rate)
             for name, array in state.parameters.items():
                 if not np.isfinite(array).all():
                     more = f" The update would make {name} infinite or NaN."
-                    raise self._diverged(state, passes[-1], updates, total, gradients, more)
-        with held.whole:
+                    raise self._diverged(passes[-1], updates, total, gradients, more)
+        with self.held.whole:
             state.sound = False
             if not held_back:
-                self._move(state, clipped, rate)
+                move_all(self.optimizer, state.parameters, clipped, state.optimizer, rate)
             for one in seen:
                 one.move()
             state.before = []
@@ -232,29 +227,16 @@ class Run:
             state.norm += norm
             state.sound = True
 
-    def _move(self, state: TrainingState, gradients: Mapping[str, Array], rate: float) -> None:
-        if not gradients:
-            return
-        if type(self.optimizer) in BUILT_IN:
-            self.optimizer.update(state.parameters, gradients, state.optimizer, rate)
-        else:
-            update_copied(self.optimizer, state.parameters, gradients, state.optimizer, rate)
-
     def _pass(
-        self,
-        state: TrainingState,
-        window: Window,
-        cut: Cut,
-        carried: object,
-        weights: list[float],
+        self, window: Window, cut: Cut, carried: object, weights: list[float]
     ) -> tuple[float, Gradients, object, list[Seen]]:
         """The share of one window in the loss of its update and in the gradients, the state after it, and what buffers
         are to follow."""
         x, targets = cut
         loss, dys = 0.0, []
         start = carried if window.begin else None
-        with np.errstate(all="ignore"), self._noise(state):  # what is not finite is answered by an error of its own
-            y, end, kept = self.net.run(x, start, state.noise, keep=True)
+        with np.errstate(all="ignore"), self._noise():  # what is not finite is answered by an error of its own
+            y, end, kept = self.net.run(x, start, self.state.noise, keep=True)
             outputs = zip(self.losses, y.named.values(), targets, weights, strict=True)
             for of_rows, output, (target, w), weight in outputs:
                 total, dy = _loss(of_rows, output, target, w, backward=True)
@@ -262,10 +244,10 @@ class Run:
                 dys.append(dy / (weight or 1.0))
             by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
             _, _, gradients = self.net.run_back(kept, by_output, None)
-            carried = self._carry(state, window, start, end)
+            carried = self._carry(window, start, end)
         return loss, gradients, carried, self.net.seen(kept)
 
-    def _carry(self, state: TrainingState, window: Window, start: object, end: object) -> object:
+    def _carry(self, window: Window, start: object, end: object) -> object:
         """The recurrent state before the next window of these sequences, of those that reach it."""
         if not window.next_begin:
             return None
@@ -273,7 +255,7 @@ class Run:
         if window.next_begin < window.end:  # windows overlap: the state is that of the steps between their beginnings
             if window.next_begin > window.begin:
                 between = self.data.x.take(window.sequences, window.begin, window.next_begin)
-                _, start, _ = self.net.run(between, start, state.noise, keep=False)
+                _, start, _ = self.net.run(between, start, self.state.noise, keep=False)
             end = start
         return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
 
@@ -286,19 +268,19 @@ class Run:
         return self.net.run(first, None, None, keep=False)[1]
 
     @contextmanager
-    def _noise(self, state: TrainingState) -> Iterator[None]:
+    def _noise(self) -> Iterator[None]:
         """Normal noise on the weights while a gradient is computed (Graves 2011, section 3.2); biases have none."""
         if not self.weight_noise:
             yield
             return
-        matrices = [array for array in state.parameters.values() if array.ndim >= 2]
-        state.hold(matrices)
+        matrices = [array for array in self.state.parameters.values() if array.ndim >= 2]
+        self.state.hold(matrices)
         try:
             for array in matrices:
-                array += self.weight_noise * state.noise.standard_normal(array.shape, array.dtype)
+                array += self.weight_noise * self.state.noise.standard_normal(array.shape, array.dtype)
             yield
         finally:
-            state.put_back()
+            self.state.put_back()
 
     def _clip(self, gradients: Gradients, norm: float) -> Mapping[str, Array]:
         if self.clip_value is not None:
@@ -307,7 +289,7 @@ class Run:
             gradients, _ = clip_by_norm(gradients, self.clip_norm)
         return gradients
 
-    def _validation_loss(self, held: HeldInterrupt) -> float | None:
+    def _validation_loss(self) -> float | None:
         """The weighted mean of the validation loss over its rows."""
         data = self.validation
         if data is None:
@@ -324,21 +306,21 @@ class Run:
                     weights[k] += _weight(target, w)
             if window.next_begin:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
-            held.release()
+            self.held.release()
         return sum(total / weight for total, weight in zip(totals, weights, strict=True))
 
     def _diverged(
-        self, state: TrainingState, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
+        self, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
     ) -> FloatingPointError:
+        epoch, update = self.state.epoch, self.state.update
         sizes = {name: float(np.abs(g).max(initial=0)) for name, g in gradients.items()}
         name = max(sizes, key=lambda name: math.inf if math.isnan(sizes[name]) else sizes[name])
         steps = f", steps {window.first_counted} to {window.end - 1}" if window.end is not None else ""
-        what = "weights" if more else "loss and gradients"
         return FloatingPointError(
-            f"{what} must stay finite. Got a loss of {loss:.6g} in epoch {state.epoch + 1} of "
-            f"{self.epochs}, batch {state.update + 1} of {updates}{steps}; update "
-            f"{state.epoch * updates + state.update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of "
-            f"{name}.{more} The weights are those from before this batch; a smaller learning rate may help."
+            f"{'weights' if more else 'loss and gradients'} must stay finite. Got a loss of {loss:.6g} in epoch "
+            f"{epoch + 1} of {self.epochs}, batch {update + 1} of {updates}{steps}; update "
+            f"{epoch * updates + update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of {name}.{more} "
+            "The weights are those from before this batch; a smaller learning rate may help."
         )
 
 

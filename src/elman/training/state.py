@@ -11,7 +11,6 @@ import numpy as np
 
 from elman.checks import Array
 from elman.layers.layer import Layer
-from elman.training.history import History
 from elman.training.optimizers import Optimizer, State, started
 
 
@@ -23,11 +22,13 @@ class TrainingState:
     changed nothing here; `noise` alone, the live generator, may have drawn, so `drawn` is kept beside it.
     """
 
+    seed: int
+    keep_best: bool
     parameters: Mapping[str, Array]  # the live arrays of the network that are trained
     weights: Mapping[str, Array]  # these, and its buffers
     optimizer: State
     noise: np.random.Generator  # of this epoch: dropout, noise on weights
-    drawn: Any = None  # the state of `noise` after the last whole update
+    drawn: Any  # the state of `noise` after the last whole update
     epoch: int = 0
     update: int = 0
     loss: float = 0.0  # weighted sum over the rows of this epoch
@@ -46,11 +47,11 @@ class TrainingState:
     sound: bool = True  # false while any of this is half changed
 
     @classmethod
-    def start(cls, net: Layer, optimizer: Optimizer, seed: int) -> TrainingState:
+    def start(cls, net: Layer, optimizer: Optimizer, seed: int, keep_best: bool) -> TrainingState:
         """The state before the first update."""
-        noise = generators(seed, 0)[1]
-        parameters = dict(net.parameters)
-        return cls(parameters, net.weights, started(optimizer, parameters), noise, noise.bit_generator.state)
+        noise, parameters = generators(seed, 0)[1], dict(net.parameters)
+        moments = started(optimizer, parameters)
+        return cls(seed, keep_best, parameters, net.weights, moments, noise, noise.bit_generator.state)
 
     def hold(self, arrays: list[Array]) -> None:
         """Keeps what arrays hold that are changed for a time, or by code that may fail half way."""
@@ -71,12 +72,12 @@ class TrainingState:
         updates, validation = max(1, self.update), math.nan if validation_loss is None else validation_loss
         self.ending = [(self.mean_loss(), validation, self.rate / updates, self.norm / updates, self.seconds)]
 
-    def end_epoch(self, seed: int, keep_best: bool) -> None:
+    def end_epoch(self) -> None:
         """Puts the epoch on record and begins the next one."""
         record = self.ending.pop()
         better = record[1] < self.best_loss
-        best = {name: array.copy() for name, array in self.weights.items()} if better and keep_best else self.best
-        noise = generators(seed, self.epoch + 1)[1]
+        best = {name: array.copy() for name, array in self.weights.items()} if better and self.keep_best else self.best
+        noise = generators(self.seed, self.epoch + 1)[1]
         self.sound, self.before = False, []
         self.records.append(record)
         if better:
@@ -91,10 +92,6 @@ class TrainingState:
         """Puts the weights of the best epoch back, where any are kept."""
         for name, copy in self.best.items():
             self.weights[name][...] = copy
-
-    def history(self, validated: bool) -> History:
-        """The epochs on record, and the one that is ending."""
-        return History.of_records([*self.records, *self.ending], validated)
 
 
 def generators(seed: int, epoch: int) -> list[np.random.Generator]:
