@@ -92,7 +92,7 @@ def test_masked_labels_may_be_nan():
     prediction = np.random.default_rng(0).standard_normal((3, 2))
     want = CrossEntropy()(prediction, [1, 0, 0])
     np.testing.assert_array_equal(CrossEntropy()(prediction, labels, mask), np.where(mask, want, 0))
-    with pytest.raises(ValueError, match=r"target must hold integers where the mask is true\. Got nan\."):
+    with pytest.raises(ValueError, match=r"target must hold integers where mask is true\. Got nan\."):
         CrossEntropy()(prediction, labels, np.ones(3, bool))
 
 

@@ -1,12 +1,14 @@
 """What a user gives to learn from, as examples: inputs, targets, and how much each target counts.
 
 What a network gives decides what its targets are: one per step where it gives one value per step, one per sequence
-where it ends in a pool. Targets are packed as inputs are, so no loss is computed for padding.
+where it ends in a pool. Targets are packed as inputs are, so no loss is computed for padding. The loss of a batch is
+the weighted mean, sum of w L / sum of w, so that weights all doubled change nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +21,6 @@ from elman.layers import Layer
 from elman.network import Network
 from elman.sequences import Layout, Sequences, Several, by_name, place
 from elman.training.losses import Loss, as_loss
-from elman.training.weights import read_class_weight, read_mask, read_sample_weight
 
 
 class Target(NamedTuple):
@@ -32,6 +33,11 @@ class Target(NamedTuple):
 
     y: Sequences
     weight: Sequences | None
+
+    @property
+    def total(self) -> float:
+        """The weights of all rows together."""
+        return len(self.y.values) if self.weight is None else float(self.weight.values.sum())
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,17 @@ class Examples:
             targets.append(Target(y, weight))
         return Examples(self.x, tuple(targets))
 
+    def take(self, sequences: Array, begin: int = 0, end: int | None = None) -> Examples:
+        """The chosen sequences; of each its steps from `begin` up to `end` or its own end."""
+        return self._each(lambda part: part.take(sequences, begin, end))
+
     def split(self, parts: int) -> Examples:
         """One long sequence as `parts` shorter ones."""
-        targets = [Target(y.split(parts), None if w is None else w.split(parts)) for y, w in self.targets]
-        return Examples(self.x.split(parts), tuple(targets))
+        return self._each(lambda part: part.split(parts))
+
+    def _each(self, function: Callable[[Any], Any]) -> Examples:
+        targets = [Target(function(y), None if weight is None else function(weight)) for y, weight in self.targets]
+        return Examples(function(self.x), tuple(targets))
 
 
 Losses = dict[str, Loss]  # of each output, by name; a network of one output without a name has it under ""
@@ -69,15 +82,9 @@ Losses = dict[str, Loss]  # of each output, by name; a network of one output wit
 
 def read_losses(net: Layer, loss: Any) -> Losses:
     """The loss of each output: one for all, or a mapping of outputs to theirs."""
-    outputs = outputs_of(net)
+    outputs = list(net.config.get("outputs", [""])) if isinstance(net, Network) else [""]
     each = _by_output("loss", loss, outputs) if isinstance(loss, Mapping) else dict.fromkeys(outputs, loss)
     return {name: as_loss(part) for name, part in each.items()}
-
-
-def outputs_of(net: Layer) -> list[str]:
-    """The names of the outputs; "" for the only one of a network that does not name it."""
-    config = net.config if isinstance(net, Network) else {}
-    return list(config.get("outputs", [""]))
 
 
 def _by_output(name: str, given: Any, outputs: list[str]) -> dict[str, Any]:
@@ -87,33 +94,21 @@ def _by_output(name: str, given: Any, outputs: list[str]) -> dict[str, Any]:
     return by_name(name, given, outputs, every=name in ("y", "loss"))
 
 
-def read_examples(
-    net: Layer,
-    x: Any,
-    y: Any,
-    lengths: Any,
-    losses: Losses,
-    *,
-    mask: Any = None,
-    sample_weight: Any = None,
-    class_weight: Any = None,
-) -> Examples:
+def read_examples(net: Layer, x: Any, y: Any, lengths: Any, losses: Losses, **weights: Any) -> Examples:
     """x and y in the forms that `fit` takes as examples, everything about them checked; neither is modified.
 
-    Raises `ShapeError`, `DtypeError` or `ValueError`, which says where the first wrong value stands.
+    `weights` are mask, sample_weight and class_weight. Raises `ShapeError`, `DtypeError` or `ValueError`, which says
+    where the first wrong value stands.
     """
     inputs = net.pack(x, lengths, own=False)
     for name, part in inputs.named.items():
         _check_finite(name, part)
-    outputs = list(losses)
-    ys, masks = _by_output("y", y, outputs), _by_output("mask", mask, outputs)
-    weights = _by_output("sample_weight", sample_weight, outputs)
-    classes = _by_output("class_weight", class_weight, outputs)
+    given = {name: _by_output(name, value, [*losses]) for name, value in {"y": y, **weights}.items()}
     targets = []
-    for name, (layout, width) in zip(outputs, _output_layouts(net, inputs), strict=True):
+    for (name, loss), (layout, width) in zip(losses.items(), _output_layouts(net, inputs), strict=True):
         with told(f"output {name!r}: " if name else ""):
-            given = (ys[name], masks[name], weights[name], classes[name])
-            targets.append(_read_target(layout, width, losses[name], net.dtype, *given))
+            own = {argument: value[name] for argument, value in given.items()}
+            targets.append(_read_target(layout, width, loss, net.dtype, **own))
     return Examples(inputs, tuple(targets))
 
 
@@ -129,41 +124,6 @@ def told(what: str) -> Iterator[None]:
         raise kind(f"{what}{error}") from None
 
 
-def _read_target(
-    layout: Layout, width: int, loss: Loss, dtype: Any, y: Any, mask: Any, sample_weight: Any, class_weight: Any
-) -> Target:
-    """The targets of one output."""
-    loss.check_width(width)
-    counts = None if mask is None else read_mask(mask, layout)
-    if loss.whole_sequences and (layout.lengths is None or counts is not None):
-        what = "mask" if counts is not None else "a pool"
-        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
-    if loss.targets_by_step:
-        targets = Sequences(_pack_targets(y, layout, loss, width, dtype, counts), layout)
-    else:
-        targets = _pack_sequences(y, layout, loss, width, dtype)
-    weight = None if counts is None else counts.astype(np.float64)
-    if loss.whole_sequences:
-        layout = layout.as_vectors()
-        weight = np.ones(layout.count)
-    _check_finite("y", targets)
-    loss._check_bounds("y", targets.values, width, lambda index: f" at {place(index[:1], targets.layout)}")
-    for more in (
-        None if sample_weight is None else read_sample_weight(sample_weight, layout),
-        None if class_weight is None else read_class_weight(class_weight, targets.values, counts, loss, width),
-    ):
-        with np.errstate(over="ignore"):
-            weight = more if weight is None else weight if more is None else weight * more
-    if weight is not None and not weight.any():
-        raise ValueError("mask and weights must let at least one target count. Got none over 0.")
-    if weight is not None and not np.isfinite(weight.max()):
-        row = int(weight.argmax())
-        raise ValueError(
-            f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
-        )
-    return Target(targets, None if weight is None else Sequences(weight, layout))
-
-
 def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, int]]:
     """How the rows of each output belong together, and their width: told from as few rows as can tell.
 
@@ -171,14 +131,12 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
     """
     over_time = [part.layout.lengths for part in x.named.values() if part.layout.lengths is not None]
     alike = all(np.array_equal(lengths, x.layout.rows) for lengths in over_time)
-    some, first, which = x, np.arange(x.layout.count), np.arange(x.layout.count)
-    if alike:  # lengths decide: of each one that the network may change, one sequence; else one step of the shortest
+    some, which = x, np.arange(x.layout.count)
+    if alike and net.changes_steps:  # of each length that the network may change, one sequence
         first, which = np.unique(x.layout.rows, return_index=True, return_inverse=True)[1:]
-        if not net.changes_steps:
-            first, which = np.array([int(x.layout.rows.argmin())]), np.zeros_like(which)
-        some = x.take(first, 0, None if net.drops_steps or net.changes_steps else 1)
-        if net.changes_steps:
-            some = some.formed(x.layout)
+        some = x.take(first).formed(x.layout)
+    elif alike:  # one step of the shortest
+        some = x.take(np.array([int(x.layout.rows.argmin())]), 0, None if net.drops_steps else 1)
     with np.errstate(all="ignore"):
         try:
             y, _, _ = net.run(some, None, None, keep=False)
@@ -200,7 +158,51 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
     return found
 
 
-def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, counts: Array | None) -> Array:
+def _read_target(
+    layout: Layout,
+    width: int,
+    loss: Loss,
+    dtype: Any,
+    y: Any,
+    mask: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+) -> Target:
+    """The targets of one output."""
+    loss.check_width(width)
+    counts = None if mask is None else layout.pack("mask", mask, functools.partial(_read, checks.boolean_array))
+    if loss.whole_sequences and (layout.lengths is None or counts is not None):
+        what = "mask" if counts is not None else "a pool"
+        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
+    pack = _pack_targets if loss.targets_by_step else _pack_sequences
+    rows, own = pack(y, layout, loss, width, counts)
+    if loss.integers:
+        loss._check_whole("y", rows, counts is not None, lambda index: f" at {place(index, own)}")
+    rows = checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, own))
+    _check_finite("y", Sequences(rows, own))
+    loss._check_bounds("y", rows, width, lambda index: f" at {place(index[:1], own)}")
+    if loss.whole_sequences:
+        layout, counts = layout.as_vectors(), np.ones(layout.count)
+    factors = [] if counts is None else [counts.astype(np.float64)]
+    if sample_weight is not None:
+        factors.append(_sample_weight(sample_weight, layout))
+    if class_weight is not None:
+        factors.append(_class_weight(class_weight, rows, counts, loss, width))
+    if not factors:
+        return Target(Sequences(rows, own), None)
+    with np.errstate(over="ignore"):
+        weight = functools.reduce(np.multiply, factors)
+    if not weight.any():
+        raise ValueError("mask and weights must let at least one target count. Got none over 0.")
+    if not np.isfinite(weight.max()):
+        row = int(weight.argmax())
+        raise ValueError(
+            f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
+        )
+    return Target(Sequences(rows, own), Sequences(weight, layout))
+
+
+def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, counts: Array | None) -> tuple[Array, Layout]:
     """The targets of all rows: (N,) for labels, (N, values) for numbers; 0 where `counts` is false."""
     axes = ("sequence", "step")[layout.form == "single" : 2 if layout.lengths is not None else 1]
     tails: list[tuple[int, ...]] = []
@@ -210,7 +212,13 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
         array = _numbers(name, value, axes[1:] if one else axes, f"sequence {one}, " if one else "")
         if array.ndim and not one and layout.form != "single" and len(array) != layout.count:
             raise ShapeError(f"y must hold {layout.count} examples, as x does. Got {len(array)}.")
-        _check_shape(name, array, outer, loss, width, layout)
+        shapes = [(*outer, *tail) for tail in loss.tails(width)]
+        if array.shape not in shapes:
+            what = "per sequence" if layout.lengths is None else "per step"
+            one_hot = loss.integers and array.shape == (*outer, width)
+            hint = f" Labels are integers: {name}.argmax(-1) makes them of one-hot rows." if one_hot else ""
+            must = f"{name} must have shape {' or '.join(map(str, shapes))}, as the network gives one output {what}"
+            raise ShapeError(f"{must}. Got {array.shape}.{hint}")
         # Labels have no last axis, numbers get theirs where it was left out.
         tails.append(() if loss.integers else array.shape[len(outer) :] or (1,))
         if tails[-1] != tails[0]:
@@ -222,12 +230,10 @@ def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any, co
     rows = layout.pack("y", y, read)
     if counts is not None:
         rows = np.where(counts.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0)
-    if loss.integers:
-        _check_whole(rows, layout, counts is not None)
-    return checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, layout))
+    return rows, layout
 
 
-def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) -> Sequences:
+def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, counts: Array | None) -> tuple[Array, Layout]:
     """Targets that are arrays of any length, one per sequence."""
     entries = [y] if layout.form == "single" else y
     if not checks.rank(entries) or len(entries) != layout.count:
@@ -235,14 +241,12 @@ def _pack_sequences(y: Any, layout: Layout, loss: Loss, width: int, dtype: Any) 
     parts = [_numbers(f"y[{i}]", entry, ("place",), f"sequence {i}, ") for i, entry in enumerate(entries)]
     for i, part in enumerate(parts):
         checks.shape(f"y[{i}]", part, *loss.tails(width))
-    own = Layout(np.array([part.size and len(np.atleast_1d(part)) for part in parts]), layout.count, "list")
+    lengths = np.array([part.size and len(np.atleast_1d(part)) for part in parts])
     rows = np.concatenate([np.atleast_1d(part) for part in parts if part.size] or [np.zeros(0, np.int64)])
-    if loss.integers:
-        _check_whole(rows, own, False)
-    return Sequences(checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda i: place(i, own)), own)
+    return rows, Layout(lengths, layout.count, "list")
 
 
-def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Array:
+def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str) -> Array:
     """Targets as an array of numbers in its own dtype; one that is None is refused with its place."""
     array = checks.plain_array(name, y)
     if array.dtype == object and array.ndim:
@@ -256,35 +260,58 @@ def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str = "") -> Arra
     return checks.number_array(name, array)
 
 
-def _check_whole(rows: Array, layout: Layout, masked: bool) -> None:
-    """Labels are integers; where a mask can leave out what is missing, whole numbers in floating point may stand."""
-    if rows.dtype.kind in "iu":
-        return
-    wrong = ~(np.isfinite(rows) & (rows == np.floor(rows))) if masked else ~np.isfinite(rows)
-    if wrong.any():
-        row = int(wrong.argmax())
-        which, hint = (" where mask is true", "") if masked else ("", " A mask leaves out what is missing.")
-        raise checks.DtypeError(f"y must hold integers{which}. Got {rows[row]} at {place((row,), layout)}.{hint}")
-    if not masked or rows.dtype.kind == "b":
-        hint = " y.astype(int) makes them integers." if (rows == np.floor(rows)).all() else ""
-        raise checks.DtypeError(f"y must hold integers. Got an array of dtype {rows.dtype}.{hint}")
-
-
-def _check_shape(name: str, array: Array, outer: tuple[int, ...], loss: Loss, width: int, layout: Layout) -> None:
-    tails = loss.tails(width)
-    if any(array.shape == (*outer, *tail) for tail in tails):
-        return
-    wanted = " or ".join(str((*outer, *tail)) for tail in tails)
-    what = "per sequence" if layout.lengths is None else "per step"
-    one_hot = loss.integers and array.shape == (*outer, width)
-    hint = f" Labels are integers: {name}.argmax(-1) makes them of one-hot rows." if one_hot else ""
-    raise ShapeError(
-        f"{name} must have shape {wanted}, as the network gives one output {what}. Got {array.shape}.{hint}"
-    )
-
-
 def _check_finite(name: str, packed: Sequences) -> None:
     values = packed.values
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         index = checks.first(~np.isfinite(values))
         raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
+
+
+def _sample_weight(weight: Any, layout: Layout) -> Array:
+    """Numbers from 0 up, one per example (B,) or one per target in the form of y, as packed rows (N,) in float64."""
+    # A list of arrays has one per sequence, rather than one number per sequence.
+    nested = isinstance(weight, (list, tuple)) and any(np.ndim(part) > 0 for part in weight)
+    own, each = layout, None
+    if layout.lengths is not None and layout.form != "single" and not (layout.form == "list" and nested):
+        array = checks.real_array("sample_weight", weight)
+        checks.shape("sample_weight", array, *[layout.outer_shape] * (layout.form == "array"), (layout.count,))
+        if array.ndim == 1:
+            own, each = layout.as_vectors(), array
+    if each is None:
+        each = layout.pack("sample_weight", weight, functools.partial(_read, checks.real_array))
+    wrong = ~(np.isfinite(each) & (each >= 0))
+    if wrong.any():
+        index = checks.first(wrong)
+        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {each[index]} at {place(index, own)}.")
+    each = each.astype(np.float64)
+    return each if own is layout else np.repeat(each, layout.rows)
+
+
+def _class_weight(value: Any, labels: Array, counts: Array | None, loss: Loss, width: int) -> Array:
+    """The weight of the class of each row (N,), in float64.
+
+    `value` is a mapping class -> weight (1 for a class that is not named), or "balanced": a class with n of the N
+    rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
+    """
+    if not loss.integers or loss.whole_sequences:
+        must = f"class_weight must be left out where targets are numbers or of whole sequences, as of {loss!r}"
+        raise ValueError(f"{must}. Got {checks.show(value)}.")
+    weights = np.ones(width)
+    if isinstance(value, str):
+        checks.choice("class_weight", value, ["balanced"])
+        seen = np.bincount(labels if counts is None else labels[counts], minlength=width)
+        weights = seen.sum() / (np.count_nonzero(seen) * np.maximum(seen, 1.0))
+    elif isinstance(value, Mapping):
+        for label, weight in value.items():
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < width:
+                raise ValueError(f"class_weight must name classes from 0 to {width - 1}. Got {checks.show(label)}.")
+            weights[label] = checks.number(f"class_weight[{label}]", weight, 0)
+    else:
+        raise TypeError(f"class_weight must be 'balanced' or a mapping class -> weight. Got {checks.describe(value)}.")
+    return np.asarray(weights[labels])
+
+
+def _read(read: Callable[[str, Any], Array], name: str, value: Any, shape: tuple[int, ...]) -> Array:
+    array = read(name, value)
+    checks.shape(name, array, shape)
+    return array

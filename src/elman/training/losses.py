@@ -7,6 +7,7 @@ real rows of a batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -74,7 +75,8 @@ class Loss:
             raise ShapeError(f"prediction must have shape (..., K), K from 1 up. Got {prediction.shape}.")
         *outer, width = prediction.shape
         self.check_width(width)
-        target = self._numbers(target, prediction.dtype, mask is not None)
+        read = checks.number_array if self.integers else functools.partial(checks.real_array, dtype=prediction.dtype)
+        target = read("target", target)
         checks.shape("target", target, *((*outer, *tail) for tail in self.tails(width)))
         if not self.integers:
             target = target.reshape(*outer, -1)
@@ -83,22 +85,28 @@ class Loss:
             checks.shape("mask", mask, tuple(outer))
             prediction = np.where(mask[..., None], prediction, 0)
             target = np.where(mask if self.integers else mask[..., None], target, 0)
-        if target.dtype.kind == "f" and self.integers:
-            wrong = ~(np.isfinite(target) & (target == np.floor(target)))
-            if wrong.any():
-                raise ValueError(f"target must hold integers where the mask is true. Got {target[wrong][0]}.")
-        target = target.astype(np.int64) if self.integers else target
+        if self.integers:
+            self._check_whole("target", target, mask is not None, lambda index: "")
+            target = target.astype(np.int64)
         self._check_bounds("target", target, width, lambda index: "")
         return prediction, target, mask
 
-    def _numbers(self, target: Any, dtype: Any, masked: bool) -> Array:
-        if not self.integers:
-            return checks.real_array("target", target, dtype)
-        array = checks.number_array("target", target)
-        # NaN stands for a missing label in arrays of floats, so they are taken where a mask can leave it out.
-        if array.dtype.kind not in ("iuf" if masked else "iu"):
-            raise checks.DtypeError(f"target must hold integers. Got an array of dtype {array.dtype}.")
-        return array
+    def _check_whole(self, name: str, target: Array, masked: bool, where: Callable[[tuple[int, ...]], str]) -> None:
+        """Labels are integers; where a mask can leave out what is missing, whole numbers in floating point may stand.
+
+        `where` says of an index its place.
+        """
+        if target.dtype.kind in "iu":
+            return
+        whole = target == np.floor(target)
+        wrong = ~(np.isfinite(target) & whole) if masked else ~np.isfinite(target)
+        if wrong.any():
+            index = checks.first(wrong)
+            which, hint = (" where mask is true", "") if masked else ("", " A mask leaves out what is missing.")
+            raise checks.DtypeError(f"{name} must hold integers{which}. Got {target[index]}{where(index)}.{hint}")
+        if not masked or target.dtype.kind == "b":
+            hint = f" {name}.astype(int) makes them integers." if whole.all() else ""
+            raise checks.DtypeError(f"{name} must hold integers. Got an array of dtype {target.dtype}.{hint}")
 
     def _check_bounds(self, name: str, target: Array, width: int, where: Callable[[tuple[int, ...]], str]) -> None:
         """Refuses a target out of bounds, with what `where` says of its place."""

@@ -26,14 +26,14 @@ from elman.layers.layer import Gradients, Layer, Seen
 from elman.sequences import Sequences
 from elman.training.checkpoints import RunFile
 from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
-from elman.training.examples import Examples
+from elman.training.examples import Examples, Target
 from elman.training.history import Epoch, History, Log
 from elman.training.interrupt import HeldInterrupt
 from elman.training.losses import LOSSES, Loss, Paired
 from elman.training.optimizers import BUILT_IN, Optimizer, move_all
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
-from elman.training.windows import Cut, Truncate, Window, batches, select, windows
+from elman.training.windows import Truncate, Window, batches, select, windows
 
 #: Weights of float32 that move by no more than this in an update stay finite for longer than any run.
 _SAFE_STEP = 1e15
@@ -186,7 +186,7 @@ class Run:
         state = self.state
         cuts = [window.cut(self.data) for window in passes]
         # Of each output the weights of its rows; where nothing counts, only the state moves on.
-        each = [float(sum(_weight(*cut[1][k]) for cut in cuts)) for k in range(len(self.losses))]
+        each = [float(sum(cut.targets[k].total for cut in cuts)) for k in range(len(self.losses))]
         weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
         seen: list[Seen] = []
@@ -228,18 +228,17 @@ class Run:
             state.sound = True
 
     def _pass(
-        self, window: Window, cut: Cut, carried: object, weights: list[float]
+        self, window: Window, cut: Examples, carried: object, weights: list[float]
     ) -> tuple[float, Gradients, object, list[Seen]]:
         """The share of one window in the loss of its update and in the gradients, the state after it, and what buffers
         are to follow."""
-        x, targets = cut
         loss, dys = 0.0, []
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise():  # what is not finite is answered by an error of its own
-            y, end, kept = self.net.run(x, start, self.state.noise, keep=True)
-            outputs = zip(self.losses, y.named.values(), targets, weights, strict=True)
-            for of_rows, output, (target, w), weight in outputs:
-                total, dy = _loss(of_rows, output, target, w, backward=True)
+            y, end, kept = self.net.run(cut.x, start, self.state.noise, keep=True)
+            outputs = zip(self.losses, y.named.values(), cut.targets, weights, strict=True)
+            for of_rows, output, target, weight in outputs:
+                total, dy = _loss(of_rows, output, target, backward=True)
                 loss += total / (weight or 1.0)
                 dys.append(dy / (weight or 1.0))
             by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
@@ -298,12 +297,12 @@ class Run:
         lengths = data.x.layout.rows
         steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
-            x, targets = window.cut(data)
+            cut = window.cut(data)
             with np.errstate(all="ignore"):
-                y, end, _ = self.net.run(x, state if window.begin else None, None, keep=False)
-                for k, (output, (target, w)) in enumerate(zip(y.named.values(), targets, strict=True)):
-                    totals[k] += _loss(self.losses[k], output, target, w, backward=False)[0]
-                    weights[k] += _weight(target, w)
+                y, end, _ = self.net.run(cut.x, state if window.begin else None, None, keep=False)
+                for k, (output, target) in enumerate(zip(y.named.values(), cut.targets, strict=True)):
+                    totals[k] += _loss(self.losses[k], output, target, backward=False)[0]
+                    weights[k] += target.total
             if window.next_begin:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
             self.held.release()
@@ -324,18 +323,16 @@ class Run:
         )
 
 
-def _weight(target: Sequences, w: Array | None) -> float:
-    """The weights of some rows together."""
-    return len(target.values) if w is None else float(w.sum())
-
-
-def _loss(loss: Loss, y: Sequences, target: Sequences, w: Array | None, backward: bool) -> tuple[float, Array]:
+def _loss(loss: Loss, y: Sequences, target: Target, backward: bool) -> tuple[float, Array]:
     """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows of y."""
-    losses, dy = _losses(loss, y, target, backward)
-    if w is not None and backward:
+    rows, dy = _losses(loss, y, target.y, backward)
+    if target.weight is None:
+        return float(rows.sum(dtype=np.float64)), dy
+    w = target.weight.values
+    if backward:
         of_rows = np.repeat(w, y.lengths) if loss.whole_sequences else w
         dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-    return float((losses if w is None else losses * w).sum(dtype=np.float64)), dy
+    return float((rows * w).sum(dtype=np.float64)), dy
 
 
 def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:

@@ -17,12 +17,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.sequences import Sequences, Several
-from elman.training.examples import Examples
+from elman.training.examples import Examples, Target
 
 Truncate = tuple[int, int]
-#: Inputs, and of each output its targets and the weights of their rows (None: 1 each).
-Cut = tuple[Sequences | Several, list[tuple[Sequences, Array | None]]]
 
 POOL = 50  #: batches among which sequences are sorted by length
 
@@ -36,21 +33,18 @@ class Window(NamedTuple):
     end: int | None  # None: as far as each sequence goes
     next_begin: int  # where the next window of these sequences begins; 0: it needs no state
 
-    def cut(self, examples: Examples) -> Cut:
+    def cut(self, examples: Examples) -> Examples:
         """The steps of the window."""
-        x = examples.x.take(self.sequences, self.begin, self.end)
+        some = examples.take(self.sequences, self.begin, self.end)
+        if self.first_counted == self.begin:
+            return some
         targets = []
-        for target in examples.targets:
-            y = target.y.take(self.sequences, self.begin, self.end)
-            weight = None if target.weight is None else target.weight.take(self.sequences, self.begin, self.end).values
-            if self.first_counted > self.begin:
-                starts = y.layout.starts
-                assert starts is not None
-                step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
-                counted = (step >= self.first_counted).astype(np.float64)
-                weight = counted if weight is None else weight * counted
-            targets.append((y, weight))
-        return x, targets
+        for y, weight in some.targets:
+            starts = np.cumsum(y.lengths) - y.lengths
+            step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
+            counted = (step >= self.first_counted).astype(np.float64)
+            targets.append(Target(y, y.with_values(counted if weight is None else weight.values * counted)))
+        return Examples(some.x, tuple(targets))
 
 
 def batches(lengths: Array, size: int, rng: np.random.Generator | None, by_length: bool) -> list[Array]:
