@@ -293,10 +293,10 @@ def text(name: str, value: Any) -> str:
 def mapping(name: str, value: Any, what: str) -> Mapping[str, Any]:
     """A mapping with names for keys; `what` says of what to what it is."""
     if not isinstance(value, Mapping):
-        raise TypeError(f"{name} must be a mapping {what}. Got {describe(value)}.")
+        raise KindError(f"{name} must be a mapping {what}. Got {describe(value)}.")
     for key in value:
         if not isinstance(key, str):
-            raise TypeError(f"{name} must have names for keys. Got {show(key)}.")
+            raise KindError(f"{name} must have names for keys. Got {show(key)}.")
     return value
 
 

@@ -16,6 +16,7 @@ from elman.cells.cell import REVERSE
 from elman.checks import ShapeError
 from elman.layers import Bidirectional, LastStep, Layer, MergeDirections
 from elman.layers.nesting import every_layer
+from elman.options import REQUIRED, check_names
 
 
 class Node:
@@ -37,7 +38,7 @@ class Node:
             raise TypeError(f"a node must hold a layer, and the names of what it reads. Got {checks.show(layer)}.")
         for name in (*reads, *([] if state is None else [state])):
             if not isinstance(name, str):
-                raise TypeError(f"a node must read nodes and inputs by their names. Got {checks.show(name)}.")
+                raise checks.KindError(f"a node must read nodes and inputs by their names. Got {checks.show(name)}.")
         self.layer, self.reads, self.state = layer, reads, state
 
     def __repr__(self) -> str:
@@ -158,7 +159,7 @@ def read_graph(given: Any, outputs: Any) -> Graph:
     starts = [_start(name, node, nodes) for name, node in nodes.items()]
     named = outputs is not None
     if named and not isinstance(outputs, (list, tuple)):
-        raise TypeError(f"outputs must be a tuple of names of nodes. Got {checks.show(outputs)}.")
+        raise checks.KindError(f"outputs must be a tuple of names of nodes. Got {checks.show(outputs)}.")
     gives = tuple(outputs) if named else names[-1:]
     for name in gives:
         checks.choice("a name of outputs", name, names)
@@ -209,23 +210,28 @@ def placed(places: Iterable[Mapping[str, Any]], layers: Iterable[Layer]) -> dict
     return {place["name"]: Node(layer, *place["reads"], state=place.get("state")) for place, layer in pairs}
 
 
-def read_places(nodes: Any, count: int) -> dict[str, Mapping[str, Any]]:
-    """The nodes of a config by their names, each with what it reads; of a list its numbers."""
-    if nodes is None:
-        return {str(i): {} for i in range(count)}
-    if not isinstance(nodes, (list, tuple)) or len(nodes) != count:
-        raise ValueError(f"nodes of config must be a list of {count}, one entry per layer. Got {checks.show(nodes)}.")
-    found = {}
+def read_names(config: Mapping[str, Any]) -> list[str]:
+    """The names of the nodes of a config, each checked as `placed` takes it; of a list its numbers."""
+    layers = config["layers"]
+    if not isinstance(layers, (list, tuple)):
+        raise checks.KindError(f"layers of config must be a list. Got {checks.show(layers)}.")
+    if "nodes" not in config:
+        return [str(i) for i in range(len(layers))]
+    nodes = config["nodes"]
+    if not isinstance(nodes, (list, tuple)) or len(nodes) != len(layers):
+        must = f"nodes of config must be a list of {len(layers)}, one entry per layer"
+        raise ValueError(f"{must}. Got {checks.show(nodes)}.")
+    known = {"name": REQUIRED, "reads": REQUIRED, "state": None}
     for i, node in enumerate(nodes):
-        names = checks.mapping(f"nodes[{i}] of config", node, "of a name and of what it reads")
-        reads, state = names.get("reads"), names.get("state")
-        listed = isinstance(reads, (list, tuple)) and reads and all(isinstance(name, str) for name in reads)
-        fits = listed and isinstance(names.get("name"), str) and (state is None or isinstance(state, str))
-        if not fits or set(names) - {"name", "reads", "state"} or names["name"] in found:
-            must = f"nodes[{i}] of config must hold its own name, what it reads, and where it starts, if it does"
-            raise ValueError(f"{must}. Got {checks.show(node)}.")
-        found[names["name"]] = names
-    return found
+        at = f"nodes[{i}] of config"
+        check_names(at, checks.mapping(at, node, "of a name and of what it reads"), known)
+        checks.text(f"name of {at}", node["name"])
+        if not isinstance(node["reads"], (list, tuple)) or not node["reads"]:
+            raise ValueError(f"reads of {at} must be a list of names. Got {checks.show(node['reads'])}.")
+    names = [node["name"] for node in nodes]
+    if len(set(names)) < len(names):
+        raise ValueError(f"nodes of config must have names that differ. Got {checks.show(names)}.")
+    return names
 
 
 def _start(name: str, node: Node, nodes: Mapping[str, Node]) -> int | None:

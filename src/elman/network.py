@@ -10,7 +10,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.graph import Graph, Node, placed, read_graph, read_nodes, read_places
+from elman.graph import Graph, Node, placed, read_graph, read_names, read_nodes
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients, Noise, Seen, State
 from elman.layers.nesting import place_of
@@ -110,25 +110,17 @@ class Network(Layer):
     @classmethod
     def from_parameters(cls, config: Mapping[str, Any], parameters: Mapping[str, Array], prefix: str = "") -> Self:
         """A network from its `config` and its weights; see `Layer.from_parameters`."""
-        entries = checks.mapping("config", config, "with the list 'layers'").get("layers")
-        if not isinstance(entries, (list, tuple)):
-            raise TypeError(f"config must hold a list 'layers'. Got {checks.show(config)}.")
+        known = {"layers": REQUIRED, "nodes": None, "outputs": None}
+        check_names("Network", checks.mapping("config", config, "of options to their values"), known)
         if not isinstance(prefix, str):
             raise TypeError(f"prefix must be a text. Got {checks.show(prefix)}.")
-        more = sorted(set(config) - {"layers", "nodes", "outputs"})
-        if more:
-            raise ValueError(f"config must hold layers, nodes and outputs alone. Got {checks.show(more[0])} too.")
-        nodes = read_places(config.get("nodes"), len(entries))
-        layers = []
-        for i, (place, entry) in enumerate(zip(nodes, entries, strict=True)):
-            checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values")
-            if "type" not in entry:
-                raise ValueError(f"layers[{i}] of config must hold the 'type' of the layer. Got {checks.show(entry)}.")
-            settings = {key: value for key, value in entry.items() if key != "type"}
-            kind = entry["type"]
+        layers, names = [], read_names(config)
+        for i, (name, entry) in enumerate(zip(names, config["layers"], strict=True)):
+            options = dict(checks.mapping(f"layers[{i}] of config", entry, "of arguments to their values"))
+            kind = options.pop("type", None)
             if not (isinstance(kind, type) and issubclass(kind, Layer)):  # a class, for layers of one's own
                 kind = LAYERS[checks.choice("the type of a layer", kind, LAYERS)]
-            layers.append(kind.from_parameters(settings, parameters, f"{prefix}{place}."))
+            layers.append(kind.from_parameters(options, parameters, f"{prefix}{name}."))
         return cls(placed(config["nodes"], layers) if "nodes" in config else layers, config.get("outputs"))
 
     def replace(self, *, seed: int | None = None, layers: Any = None, **options: Any) -> Self:

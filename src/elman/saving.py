@@ -151,15 +151,41 @@ def read_described(content: bytes, key: str, newest: int) -> tuple[Any, dict[str
     return description, tensors
 
 
-_NETWORK = ("layers", "nodes", "outputs")  # the last two of graphs alone
-
-
 def read_network(
     entry: Any, tensors: Mapping[str, Array], version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
 ) -> Network:
     """The network of a description, from the tensors that are its own; see `network_entry`."""
-    _check_fields(entry, _NETWORK, "the network")
-    return _build(_layers(entry, "the network", version, cells, kinds), tensors)
+
+    def options(given: Mapping[str, Any], place: str) -> dict[str, Any]:
+        """Classes and cells in the place of JSON, as `from_parameters` takes them, and checks all the rest."""
+        return {name: option(name, value, place) for name, value in given.items()}
+
+    def option(name: str, value: Any, place: str) -> Any:
+        if name == "layers" and isinstance(value, list):
+            return [option("", part, f"layer {i} of {place}") for i, part in enumerate(value)]
+        if name == "cell":
+            return _find_cell(value, f"the cell of {place}", cells)
+        if not isinstance(value, dict) or "type" not in value:
+            return value
+        kind = value["type"]
+        if isinstance(kind, str) and kind.isidentifier() and kind not in kinds:
+            must = f"the layer {show(kind)} must be given where it is one of your own: elman.load(path, layers=[...])"
+            raise FormatError(f"{must}. Got none of that name.{hint(kind, kinds)}")
+        kind = kinds[choice("the type of a layer", kind, kinds)]
+        if version == 1 and "dtype" not in kind._known_options() and kind is not kinds["Network"]:
+            value = {name: part for name, part in value.items() if name != "dtype"}
+        return options(value, f"{name} of {place}" if name else place) | {"type": kind}
+
+    if not isinstance(entry, dict):
+        raise FormatError(f"the network must be an object. Got {show(entry)}.")
+    net = LAYERS["Network"].from_parameters(options(entry, "the network"), tensors)
+    for name, array in net.weights.items():
+        if tensors[name].dtype != array.dtype:
+            raise FormatError(f"the tensor {name!r} must be {array.dtype}. Got {tensors[name].dtype}.")
+    extra = sorted(set(tensors) - set(net.weights))
+    if extra:
+        raise FormatError(f"each tensor must belong to a layer of the description. Got {', '.join(extra)} too.")
+    return cast("Network", net)
 
 
 def field(value: Any, name: str, kind: type, place: str) -> Any:
@@ -178,63 +204,6 @@ def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) 
         raise FormatError(f"{place} must have the fields {', '.join(known)} alone. Got {show(more[0])} too.")
 
 
-def _layers(
-    config: Any, place: str, version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
-) -> dict[str, Any]:
-    """The config of a network, as one of this version and with its cells; refuses one of another form."""
-    for name in [name for name in ("nodes", "outputs") if name in config]:
-        if not all(isinstance(part, dict if name == "nodes" else str) for part in field(config, name, list, place)):
-            raise FormatError(
-                f"{name} of {place} must be a list of nodes, or of their names. Got {show(config[name])}."
-            )
-    found = enumerate(field(config, "layers", list, place))
-    layers = [_layer(entry, f"layer {i} of {place}", version, cells, kinds) for i, entry in found]
-    return {**{name: config[name] for name in _NETWORK if name in config}, "layers": layers}
-
-
-def _layer(
-    entry: Any, place: str, version: int, cells: Mapping[str, Cell], kinds: Mapping[str, type[Layer]]
-) -> dict[str, Any]:
-    """The same of a layer, its type a class; an option with a type is a layer in it."""
-    if not isinstance(entry, dict):
-        raise FormatError(f"{place} must be an object. Got {show(entry)}.")
-    kind = _kind(entry.get("type"), kinds)
-    if kind is kinds["Network"]:
-        _check_fields(entry, ("type", *_NETWORK), place)
-        return {**_layers(entry, place, version, cells, kinds), "type": kind}
-    if "cell" in entry:
-        cell, of_cell = field(entry, "cell", dict, place), f"the cell of {place}"
-        _check_fields(cell, ("name", "options"), of_cell)
-        name, options = field(cell, "name", str, of_cell), field(cell, "options", dict, of_cell)
-        entry = {**entry, "cell": _find_cell(name, options, cells)}
-    elif version == 1 and "dtype" not in kind._known_options():
-        entry = {key: value for key, value in entry.items() if key != "dtype"}
-    inner = {name: _layer(value, f"{name} of {place}", version, cells, kinds)
-             for name, value in entry.items() if isinstance(value, dict) and "type" in value}  # fmt: skip
-    return {**entry, **inner, "type": kind}
-
-
-def _kind(name: Any, kinds: Mapping[str, type[Layer]]) -> type[Layer]:
-    """The class of a layer, by its name."""
-    if isinstance(name, str) and name.isidentifier() and name not in kinds:
-        raise FormatError(
-            f"the layer {show(name)} must be given where it is one of your own: elman.load(path, layers=[...]). "
-            f"Got none of that name.{hint(name, kinds)}"
-        )
-    return kinds[choice("the type of a layer", name, kinds)]
-
-
-def _build(config: Any, tensors: Mapping[str, Array]) -> Network:
-    net = LAYERS["Network"].from_parameters(config, tensors)
-    for name, array in net.weights.items():
-        if tensors[name].dtype != array.dtype:
-            raise FormatError(f"the tensor {name!r} must be {array.dtype}. Got {tensors[name].dtype}.")
-    extra = sorted(set(tensors) - set(net.weights))
-    if extra:
-        raise FormatError(f"each tensor must belong to a layer of the description. Got {', '.join(extra)} too.")
-    return cast("Network", net)
-
-
 def _cell_config(value: Any) -> Any:
     """A cell as JSON: its name and options."""
     if isinstance(value, Cell):
@@ -242,7 +211,10 @@ def _cell_config(value: Any) -> Any:
     raise TypeError(f"a layer's config must be JSON. Got {show(value)}.")
 
 
-def _find_cell(name: str, options: Mapping[str, Any], cells: Mapping[str, Cell]) -> Cell:
+def _find_cell(entry: Any, place: str, cells: Mapping[str, Cell]) -> Cell:
+    """The cell of a description, one of one's own or of the library."""
+    name, options = field(entry, "name", str, place), field(entry, "options", dict, place)
+    _check_fields(entry, ("name", "options"), place)
     cell = cells.get(name)
     if cell is None and name in CELLS:
         check_names(f"the cell {name!r}", options, defaults(CELLS[name]))
