@@ -22,7 +22,7 @@ FLOORS = {
     "checks": 0, "showing": 0, "files": 0, "options": 0, "sequences": 0, "datasets": 0,
     "cells": 1,
     "kernels": 2, "engine": 2,
-    "layers": 3, "graph": 3, "network": 3, "missing": 3, "packed": 3, "streaming": 3, "initializers": 3, "saving": 3,
+    "layers": 3, "graph": 3, "network": 3, "packed": 3, "streaming": 3, "initializers": 3, "saving": 3,
     "training": 4, "tables": 4,
     "estimators": 5,
     "interop": 6, "opening": 6, "explain": 6, "cluster": 6,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 import uuid
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
+from elman.cells.cell import Arrays
+from elman.cells.stepping import Packed, PlainPacked
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer
 from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, place_of, placed_layers
@@ -28,32 +32,35 @@ class PackedNetwork:
         self.net = copy.deepcopy(net)
         for array in self.net.weights.values():
             array.setflags(write=False)
-        self.inputs = self.net.inputs
-        check_steps(flat_nodes(self.net)[0], len(self.inputs))
+        inputs = len(self.net.inputs)
+        check_steps(flat_nodes(self.net)[0], inputs)
         self.stepped = self.net.in_stream()  # with states for what pools have seen
         nodes, outputs = flat_nodes(self.stepped)
         for inside in every_layer(self.net):
             if inside.layers:
                 check_own(inside)
         # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
-        places = list(range(len(self.inputs)))
-        self.layers: list[Layer] = []
-        self.reads: list[tuple[int, ...] | None] = []  # None for the value right before
+        places = list(range(inputs))
+        # Of each such layer the function of rows, None for one with states, and what it reads, None for the value
+        # right before; of those with states what makes their steppers, and the first states, (1, width) each.
+        self.rows: list[tuple[Callable[[Any], Array] | None, tuple[int, ...] | None]] = []
+        self.ready: list[Packed] = []
+        self.first: list[Arrays] = []
         for node in nodes:
-            if not _changes_steps(node.layer):
-                places.append(places[node.reads[0]])
+            layer, value, reads = node.layer, inputs + len(self.rows), tuple([places[j] for j in node.reads])
+            if not _changes_steps(layer):
+                places.append(reads[0])
                 continue
-            value, reads = len(self.inputs) + len(self.layers), tuple([places[j] for j in node.reads])
             places.append(value)
-            self.layers.append(node.layer)
-            self.reads.append(None if reads == (value - 1,) else reads)
+            # A step of one's own is run in the place of what it extends.
+            own = place_of(layer, "ready") > place_of(layer, "step")
+            made = Layer.ready(layer) if own else layer.ready()
+            self.rows.append((None if layer.stateful else made, None if reads == (value - 1,) else reads))
+            if layer.stateful:
+                self.ready.append(made)
+                self.first.append(layer.first_state(1))
         names = [self.net.names[i] for i in self.net.graph.outputs]
         self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
-        made = [_ready(layer) for layer in self.layers]
-        # What makes the steppers of those with states, and the functions of those without.
-        self.ready = [one if layer.stateful else None for one, layer in zip(made, self.layers, strict=True)]
-        self.rows = [None if layer.stateful else one for one, layer in zip(made, self.layers, strict=True)]
-        self.first = [layer.first_state(1) if layer.stateful else () for layer in self.layers]
         self.begins_at_0 = not any(array.any() for state in self.first for array in state)
         self._made_of = _facts(net)
         self._key = key or uuid.uuid4().bytes
@@ -85,11 +92,6 @@ def _facts(net: Network) -> list[Any]:
 
 def _bits(array: Array) -> Array:
     return array.view(f"u{array.itemsize}")
-
-
-def _ready(layer: Layer) -> Any:
-    """What a stream runs of a layer; a step of one's own is run in the place of what it extends."""
-    return layer.ready() if place_of(layer, "ready") <= place_of(layer, "step") else Layer.ready(layer)
 
 
 def check_steps(nodes: list[Flat], inputs: int) -> None:
@@ -136,3 +138,39 @@ def check_own(layer: Layer) -> None:
 def _changes_steps(layer: Layer) -> bool:
     """Not `Dropout` and `LastStep`, nor layers that extend them without functions of their own."""
     return not isinstance(layer, (Dropout, LastStep)) or computes_otherwise(layer)
+
+
+@functools.cache
+def axes(outer: int, middle: int) -> tuple[str, ...]:
+    """The names of the axes of x, for the place of a value."""
+    return (*("row",) * outer, *("step",) * middle, "feature")
+
+
+def last_values(width: int, dtype: Any, single: bool) -> PlainPacked:
+    """What puts the last value of a feature in the place of a missing one, for one sequence or a batch of them.
+
+    Its state is the last value of each feature, (batch, features), NaN where there was none.
+    """
+
+    def filled(x: Array, last: Array, middle: int) -> Array:
+        """x (B, T, I) from the values before it on."""
+        with_last = np.concatenate([last[:, None], x], axis=1)
+        seen = np.where(np.isnan(with_last), 0, np.arange(with_last.shape[1])[:, None])
+        found = np.take_along_axis(with_last, np.maximum.accumulate(seen, axis=1), axis=1)[:, 1:]
+        missing = np.isnan(found)
+        if missing.any():
+            row, step, feature = checks.first(missing)
+            index = ([] if single else [row]) + [step] * middle + [feature]
+            where = checks.place("x", tuple(index), axes(not single, middle))
+            raise ValueError(f"x must have a value of each feature before one is missing. Got NaN at {where}.")
+        return found
+
+    def one(x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        y = filled(x[:, None], state[0], 0)[:, 0]
+        return y, (y,)
+
+    def many(x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        y = filled(x, state[0], 1)
+        return np.ascontiguousarray(y), (y[:, -1],)
+
+    return PlainPacked(one, width, width, (width,), dtype, many)

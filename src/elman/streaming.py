@@ -7,6 +7,7 @@ time.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,15 +19,14 @@ from elman.cells.cell import Arrays
 from elman.cells.stepping import Stepper, two_at_once
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Layer, State
-from elman.missing import LastValues, axes, refuse_missing
-from elman.packed import PackedNetwork
+from elman.packed import PackedNetwork, axes, last_values
 from elman.sequences import Layout, by_name
 
 if TYPE_CHECKING:
     from elman.network import Network
 
 T = TypeVar("T")
-Steppers = tuple[Stepper | None, ...]
+Steppers = tuple[Stepper, ...]
 
 
 class Stream:
@@ -64,12 +64,14 @@ class Stream:
         "_batch",
         "_dtype",
         "_fills",
+        "_first",
         "_gives",
         "_missing",
         "_only",
         "_outer",
         "_packed",
         "_plain",
+        "_ready",
         "_spares",
         "_steppers",
     )
@@ -92,15 +94,18 @@ class Stream:
         as_is = len(net.takes) == 1 and net.input_size is not None and missing != "raise"
         self._plain = (*self._outer, net.input_size) if as_is and net.dtype is not None else None
         self._gives = None if net.graph.named else next(iter(packed.outputs.values()))  # the value that comes out
+        # What makes the steppers, those that fill before those of the layers, and the states before the first step.
+        fillers = [last_values(width, net.dtype, self._batch is None) for width in self._fills]
+        self._ready = [*fillers, *packed.ready] if fillers else packed.ready
+        unseen = [(np.full((1, width), np.nan, net.dtype),) for width in self._fills]
+        self._first = [*unseen, *packed.first] if fillers else packed.first
         self._steppers = self._new_steppers()
         self._spares: list[Steppers] = []
-        if not packed.begins_at_0:
+        if fillers or not packed.begins_at_0:
             self._put(self._steppers, self._first)
         # A single recurrent layer is one call away.
-        alone = (
-            len(self._steppers) == 1 and packed.ready[0] is not None and missing == "pass" and self._gives is not None
-        )
-        self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None  # type: ignore[union-attr]
+        alone = len(packed.rows) == len(packed.ready) == 1 and missing == "pass" and self._gives is not None
+        self._only: Callable[..., Any] | None = self._steppers[0].step if alone else None
 
     @property
     def net(self) -> Network:
@@ -150,19 +155,19 @@ class Stream:
 
     def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
-        packed, gives, values = self._packed, self._gives, x  # to which each layer adds what it gives
-        if self._fills:
-            for j, filler in enumerate(steppers[: len(self._fills)]):
-                values[j] = filler.run(values[j]) if chunk else filler.step(values[j])  # type: ignore[union-attr]
-            steppers = steppers[len(self._fills) :]
+        packed, gives, values, own = self._packed, self._gives, x, iter(steppers)
+        for j in range(len(self._fills)):
+            filler = next(own)
+            values[j] = filler.run(values[j]) if chunk else filler.step(values[j])
         y: Any = values[-1]
-        for stateless, stepper, reads in zip(packed.rows, steppers, packed.reads, strict=True):
+        for stateless, reads in packed.rows:
             rows: Any = (
                 y if reads is None else values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
             )
-            if stepper is None:
-                y = stateless(rows)  # type: ignore[misc]
+            if stateless is not None:
+                y = stateless(rows)
             else:
+                stepper = next(own)
                 y = stepper.run(rows) if chunk else stepper.step(rows, out if gives == len(values) else None)
                 if y is NotImplemented:  # rows in another layout, or an `out` that is to be filled below
                     rows = np.ascontiguousarray(rows, self.net.dtype)
@@ -185,13 +190,12 @@ class Stream:
         the next call.
         """
         before = self._steppers
-        if len(before) == 1:
+        if not before or len(before) == len(self._packed.rows) + len(self._fills) == 1:
             return act(before, *args)  # one stepper moves wholly or not at all by itself
         # Always another tuple: where `self._steppers` is still `before`, nothing has moved meanwhile.
         after = (*self._spares.pop(),) if self._spares else self._new_steppers()
         for new, old in zip(after, before, strict=True):
-            if new is not None:
-                new.assign(old)
+            new.assign(old)
         result = act(after, *args)
         if self._steppers is not before:
             raise two_at_once()
@@ -201,16 +205,9 @@ class Stream:
 
     def _new_steppers(self) -> Steppers:
         try:
-            made: list[Stepper | None] = [None if p is None else p.stream(self._batch) for p in self._packed.ready]
-            made[:0] = [LastValues(self._batch, width, self.net.dtype) for width in self._fills]
+            return tuple([packed.stream(self._batch) for packed in self._ready])
         except (MemoryError, ValueError):  # NumPy's ValueError: of no size that an array can have
             raise MemoryError(f"batch must be small enough for the memory. Got {self._batch or 1}.") from None
-        return tuple(made)
-
-    @property
-    def _first(self) -> list[Arrays]:
-        """The state of every stepper before the first step, (1, width) each."""
-        return [*(LastValues.first(width, self.net.dtype) for width in self._fills), *self._packed.first]
 
     def reset(self, rows: Any = None) -> None:
         """Back to the state before the first step, 0 or the learned one.
@@ -221,7 +218,7 @@ class Stream:
             self._move(self._put, self._first)
             return
         index, steppers = _row_indices(rows, self._batch or 1), self._steppers
-        before = [() if stepper is None else stepper.state(index) for stepper in steppers]
+        before = [stepper.state(index) for stepper in steppers]
         try:
             self._put(steppers, self._first, index)
             self._steppers = (*steppers,)  # another tuple: a call that began before this is refused
@@ -232,8 +229,7 @@ class Stream:
     @staticmethod
     def _put(steppers: Steppers, states: list[Arrays], rows: Array | None = None) -> None:
         for stepper, state in zip(steppers, states, strict=True):
-            if stepper is not None:
-                stepper.set_state(*state, rows=rows)
+            stepper.set_state(*state, rows=rows)
 
     @property
     def state(self) -> list[Any]:
@@ -243,8 +239,7 @@ class Stream:
         What pools over time have seen has entries of its own, which the state of a call, `net(x)`, does not have: the
         largest values of a `MaxOverTime`, the pair (sum, count) of a `MeanOverTime`.
         """
-        own = self._steppers[len(self._fills) :]
-        states = (stepper.state() for stepper in own if stepper is not None)
+        states = (stepper.state() for stepper in self._steppers[len(self._fills) :])
         return self._packed.stepped.unpack_state(_nested(self._packed.stepped, states), self._layout)
 
     @state.setter
@@ -255,8 +250,7 @@ class Stream:
 
         def put(steppers: Steppers) -> None:
             for stepper, first in zip(steppers[len(self._fills) :], self._packed.first, strict=True):
-                if stepper is not None:
-                    stepper.set_state(*(next(read) or first))
+                stepper.set_state(*(next(read) or first))
 
         self._move(put)
 
@@ -266,20 +260,10 @@ class Stream:
 
     def copy(self) -> Stream:
         """A stream of the same weights that goes on from here by itself."""
-        twin = Stream(self._packed, self._batch, self._missing)
-        for new, old in zip(twin._steppers, self._steppers, strict=True):
-            if new is not None:
-                new.assign(old)
-        return twin
-
-    __copy__ = copy
-
-    def __deepcopy__(self, memo: Any) -> Stream:
-        return self.copy()
+        return copy.copy(self)
 
     def __getstate__(self) -> tuple[Any, ...]:
-        states = [() if stepper is None else stepper.state() for stepper in self._steppers]
-        return self._packed, self._batch, self._missing, states
+        return self._packed, self._batch, self._missing, [stepper.state() for stepper in self._steppers]
 
     def __setstate__(self, saved: tuple[Any, ...]) -> None:
         self.__init__(*saved[:3])  # type: ignore[misc]
@@ -290,12 +274,9 @@ class Stream:
         plain = not middle and type(x) is np.ndarray and x.shape == self._plain
         if plain and x.dtype == self._dtype and x.flags.carray:
             return [x]
-        if len(self.net.takes) == 1:
-            return [self._read(x, middle, "x", *self.net.takes[0][1:])]
-        return [
-            self._read(part, middle, *take)
-            for take, part in zip(self.net.takes, by_name("x", x, self.net.inputs).values(), strict=True)
-        ]
+        given = {"x": x} if len(self.net.takes) == 1 else by_name("x", x, self.net.inputs)
+        pairs = zip(given.items(), self.net.takes, strict=True)
+        return [self._read(part, middle, name, width, count) for (name, part), (_, width, count) in pairs]
 
     def _read(self, x: Any, middle: tuple[str, ...], name: str, width: int | None, count: int | None) -> Array:
         """One input as rows, (batch, ..., features), or without batch."""
@@ -307,8 +288,9 @@ class Stream:
         names = axes(len(self._outer), len(middle))
         array = checks.real_array(name, x, self._packed.net.dtype, names)
         checks.shape(name, array, (*self._outer, *middle, "features" if width is None else width))
-        if self._missing == "raise":
-            refuse_missing(array, names, name)
+        if self._missing == "raise" and (missing := np.isnan(array)).any():
+            at = checks.place(name, checks.first(missing), names)
+            raise ValueError(f"{name} must hold no NaN, with missing='raise'. Got one at {at}.")
         return np.ascontiguousarray(array)
 
     def _writable(self, out: Any, dtype: np.dtype[Any]) -> Array:
@@ -355,11 +337,12 @@ def _row_indices(rows: Any, batch: int) -> Array:
     if array.dtype == np.bool_:
         if array.shape != (batch,):
             raise ShapeError(f"{must}. Got {f'a mask of shape {array.shape}' if array.ndim else rows}.")
-        return np.flatnonzero(array)
-    if array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
+    elif array.ndim > 1 or (array.dtype.kind not in "iu" and array.size):
         raise checks.DtypeError(f"{must}. Got {checks.show(rows)}.")
-    index = np.atleast_1d(array)
-    wrong = (index < -batch) | (index >= batch)
-    if wrong.any():
-        raise IndexError(f"{must}. Got {index[wrong][0]}.")
-    return np.ascontiguousarray(np.where(index < 0, index + batch, index), np.int64)
+    else:
+        array = np.atleast_1d(array)
+        wrong = (array < -batch) | (array >= batch)
+        if wrong.any():
+            raise IndexError(f"{must}. Got {array[wrong][0]}.")
+        array = array.astype(np.int64)  # an empty list holds floats
+    return np.arange(batch, dtype=np.int64)[array]
