@@ -84,6 +84,31 @@ def go_back(
     return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights)
 
 
+def one_step(cell: Cell, x: Any, state: tuple[Any, ...], weights: tuple[Any, ...]) -> Arrays:
+    """The next states of a user's arrays, x (batch, input) or (input,), in float64 unless all are float32."""
+    given = dict(zip(("x", *cell.states, *cell.weights), (x, *state, *weights), strict=True))
+    numbers = {name: checks.number_array(name, value) for name, value in given.items()}
+    dtype = checks.common_dtype(*numbers.values())
+    arrays = {name: checks.real_array(name, array, dtype) for name, array in numbers.items()}
+    width = f"{len(cell.gates)} hidden" if len(cell.gates) > 1 else "hidden"
+    checks.shape("Wx", arrays["Wx"], ("input", width))
+    checks.shape("Wh", arrays["Wh"], ("hidden", width))
+    input_size, hidden = arrays["Wx"].shape[0], arrays["Wh"].shape[0]
+    for name, want in cell.shapes(input_size, hidden).items():
+        try:
+            arrays[name] = checks.fitted(name, arrays[name], want)
+        except ShapeError:
+            got = arrays[name].shape
+            raise ShapeError(f"{name} must have shape {want}, to fit hidden = {hidden} of Wh. Got {got}.") from None
+    checks.shape("x", arrays["x"], ("batch", input_size), (input_size,))
+    outer = arrays["x"].shape[:-1]
+    for name in cell.states:
+        checks.shape(name, arrays[name], (*outer, hidden))
+    parts = [tuple([arrays[name] for name in names]) for names in (cell.states, cell.weights)]
+    after: Arrays = cell.step(arrays["x"], *parts)[0]
+    return after
+
+
 def locked(weights: Arrays) -> Arrays:
     """Views of weights that cannot be written into, as a cell is given them."""
     views = tuple([w.view() for w in weights])
@@ -132,24 +157,19 @@ def _checked(cell: Cell, function: str, what: str, name: str, given: Any, shape:
 
 
 def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
-    """What a step keeps, which can no longer be written into."""
-    rows = (batch,)
+    """What a step keeps, which can no longer be written into, in a dict of its own."""
+    found = {}
     for name, part in kept.items():
-        if not (type(part) is np.ndarray and type(name) is str and part.shape[:1] == rows and part.base is None):
-            return {name: _kept_part(cell, name, part, batch) for name, part in kept.items()}
-        lock(part, False)
-    return dict(kept)  # the cell may use its own for the next step
-
-
-def _kept_part(cell: Cell, name: Any, part: Any, batch: int) -> Array:
-    must = f"step of the cell {cell.name!r} must keep {name!r} as an array with one row per sequence, ({batch}, ...)"
-    if not isinstance(name, str) or not isinstance(part, np.ndarray):
-        raise DtypeError(f"{must}, named by a text. Got {checks.describe(part)}.")
-    if part.ndim == 0 or len(part) != batch:
-        raise ShapeError(f"{must}. Got {part.shape}.")
-    own = np.array(part) if part.base is not None else part  # the memory of a view may be written into all the same
-    lock(own, False)
-    return own
+        if not (type(name) is str and type(part) is np.ndarray and part.shape[:1] == (batch,)):
+            must = f"step of the cell {cell.name!r} must keep {name!r} as an array with one row per sequence"
+            if not isinstance(name, str) or not isinstance(part, np.ndarray):
+                raise DtypeError(f"{must}, ({batch}, ...), named by a text. Got {checks.describe(part)}.")
+            if part.shape[:1] != (batch,):
+                raise ShapeError(f"{must}, ({batch}, ...). Got {part.shape}.")
+        own = part if part.base is None else np.array(part)  # the memory of a view may be written into all the same
+        lock(own, False)
+        found[name] = own
+    return found
 
 
 def _form(given: Any, depth: int = 1) -> str:

@@ -24,7 +24,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import Activation
-from elman.cells.border import step_arrays
+from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
@@ -138,6 +138,4 @@ def gru_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, bn: Any = None, reset_aft
         Wh = checks.number_array("Wh", Wh)
         zeros = np.zeros(Wh.shape[:1], Wh.dtype)  # of Wh's dtype: it must not decide the result's
         weights = (Wx, Wh, b, zeros if bn is None else bn)
-    inputs, state, arrays = step_arrays(cell, x, (h,), weights)
-    (h_next,), _ = cell.step(inputs, state, arrays)
-    return h_next
+    return one_step(cell, x, (h,), weights)[0]

@@ -21,10 +21,10 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
-from elman.cells.border import step_arrays
+from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.lstm_layer_norm import layer_norm_cell
-from elman.cells.lstm_variants import ACTIVATIONS, lstm_variant, non_default_options
+from elman.cells.lstm_variants import ACTIVATIONS, lstm_variant
 from elman.checks import Array
 
 
@@ -62,13 +62,13 @@ def lstm_cell(
     activations: Mapping[str, Any] | None = None,
 ) -> Cell:
     """The LSTM cell, or the one of `elman.cells.lstm_layer_norm`, or one of `elman.cells.lstm_variants`."""
-    options = non_default_options(peepholes, coupled, projection, clip, cell_clip, activations)
+    variant = lstm_variant(peepholes, coupled, projection, clip, cell_clip, activations)
     if checks.flag("layer_norm", layer_norm):
-        if options:
-            raise ValueError(f"layer_norm must be False together with {', '.join(options)}. Got True.")
+        if variant is not None:
+            raise ValueError(f"layer_norm must be False together with {', '.join(variant.options)}. Got True.")
         return layer_norm_cell()
-    if options:
-        return lstm_variant(options)
+    if variant is not None:
+        return variant
     return built_in_cell(
         step,
         step_derivative,
@@ -95,7 +95,5 @@ def lstm_step(x: Any, h: Any, c: Any, Wx: Any, Wh: Any, b: Any) -> tuple[Array, 
     >>> h.round(6), c.round(6)
     (array([0.2793]), array([0.630797]))
     """
-    cell = _cell_of_steps()
-    inputs, state, weights = step_arrays(cell, x, (h, c), (Wx, Wh, b))
-    (h_next, c_next), _ = cell.step(inputs, state, weights)
+    h_next, c_next = one_step(_cell_of_steps(), x, (h, c), (Wx, Wh, b))
     return h_next, c_next

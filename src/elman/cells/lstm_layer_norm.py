@@ -21,10 +21,21 @@ import numpy as np
 from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.lstm_variants import ACTIVATIONS
-from elman.cells.normalization import normalize, normalize_derivative
 from elman.checks import Array
 
 EPSILON = 1e-5
+
+
+def normalize(a: Array, epsilon: float) -> tuple[Array, Array]:
+    """Rows with mean 0 and variance 1, and what they were multiplied by, (..., 1)."""
+    centered = a - a.mean(-1, keepdims=True)
+    scale = 1 / np.sqrt((centered * centered).mean(-1, keepdims=True) + epsilon)
+    return centered * scale, scale
+
+
+def normalize_derivative(normal: Array, scale: Array, dnormal: Array) -> Array:
+    """The gradient by a, from what `normalize` returned and the gradient of its rows."""
+    return scale * (dnormal - dnormal.mean(-1, keepdims=True) - normal * (dnormal * normal).mean(-1, keepdims=True))
 
 
 def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:

@@ -97,51 +97,43 @@ def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:
     return w[name] * c if name in w else 0
 
 
-def non_default_options(
+def lstm_variant(
     peepholes: bool,
     coupled: bool,
     projection: int | None,
     clip: float | None,
     cell_clip: float | None,
     activations: Any,
-) -> dict[str, Any]:
-    """Of the options of `elman.cells.lstm` those that differ from their defaults, checked, as JSON."""
-    defaults = _defaults(checks.flag("coupled", coupled))
-    return {
+) -> Cell | None:
+    """The cell of these options of `elman.cells.lstm`; None where all are at their defaults."""
+    gates = ("i", "g", "o") if checks.flag("coupled", coupled) else ("i", "f", "g", "o")
+    defaults = {gate: act for gate, act in ACTIVATIONS.items() if gate in (*gates, "c")}
+    acts = read_activations(activations, defaults)
+    options = {
         **({"peepholes": True} if checks.flag("peepholes", peepholes) else {}),
         **({"coupled": True} if coupled else {}),
         **({} if projection is None else {"projection": checks.size("projection", projection)}),
         **clip_option("clip", clip),
         **clip_option("cell_clip", cell_clip),
-        **activations_option(read_activations(activations, defaults), defaults),
+        **activations_option(acts, defaults),
     }
-
-
-def _defaults(coupled: bool) -> dict[str, Activation]:
-    return {gate: act for gate, act in ACTIVATIONS.items() if gate != "f" or not coupled}
-
-
-def lstm_variant(options: Mapping[str, Any]) -> Cell:
-    """The cell of the options that `non_default_options` gave."""
-    coupled, projection = options.get("coupled", False), options.get("projection")
-    gates = ("i", "g", "o") if coupled else ("i", "f", "g", "o")
-    peepholes = {"p" + gate: gate for gate in gates if gate != "g"} if "peepholes" in options else {}
+    if not options:
+        return None
+    peeping = {"p" + gate: gate for gate in gates if peepholes and gate != "g"}
     weights: dict[str, tuple[str, ...]] = {
         "Wx": ("input", "gates"),
         "Wh": ("hidden" if projection is None else "projection", "gates"),
         "b": ("gates",),
-        **dict.fromkeys(peepholes, ("hidden",)),
+        **dict.fromkeys(peeping, ("hidden",)),
         **({} if projection is None else {"Wp": ("hidden", "projection")}),
     }
-    acts = read_activations(options.get("activations"), _defaults(coupled))
-    clip: Any = options.get("clip")
+    clip, cell_clip = options.get("clip"), options.get("cell_clip")
     variant = Variant(
         weights=tuple(weights),
         gates=gates,
         act=frozen({name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}),
-        bound=bounded(Activation("identity"), options.get("cell_clip")),
+        bound=bounded(Activation("identity"), cell_clip),
     )
-    kernel = ("lstm_coupled" if coupled else "lstm_general", clip, options.get("cell_clip"))
     return built_in_cell(
         step,
         step_derivative,
@@ -150,9 +142,9 @@ def lstm_variant(options: Mapping[str, Any]) -> Cell:
         weights=weights,
         states=("h", "c"),
         gates=gates,
-        peepholes=peepholes,
-        projection=projection,
+        peepholes=peeping,
+        projection=options.get("projection"),
         options=options,
         activations=acts,
-        kernel=kernel if projection is None else None,
+        kernel=("lstm_coupled" if coupled else "lstm_general", clip, cell_clip) if projection is None else None,
     )

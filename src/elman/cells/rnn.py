@@ -12,7 +12,7 @@ import functools
 from typing import Any
 
 from elman.cells.activations import Activation, as_activation
-from elman.cells.border import step_arrays
+from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.cells.gates import Gate, bounded, clip_option
 from elman.checks import Array
@@ -66,7 +66,4 @@ def rnn_step(x: Any, h: Any, Wx: Any, Wh: Any, b: Any, activation: str | Activat
     >>> rnn_step([0.2, -0.1], [0.5], [[1.0], [2.0]], [[0.4]], [0.1]).round(6)
     array([0.291313])
     """
-    cell = _cell_of_steps(as_activation(activation))
-    inputs, state, weights = step_arrays(cell, x, (h,), (Wx, Wh, b))
-    (h_next,), _ = cell.step(inputs, state, weights)
-    return h_next
+    return one_step(_cell_of_steps(as_activation(activation)), x, (h,), (Wx, Wh, b))[0]

@@ -33,6 +33,8 @@ class TapeStep:
     rows: Array  # (A,) where their step stands in the packed arrays
     state: Arrays  # (A, H) each, before the step
     kept: Kept  # by name, (A, ...) each, what the cell kept
+    mask: tuple[Array, ...]  # (A, H), or none
+    zones: Zones | None
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,6 @@ class PlainTape:
     weights: Arrays
     values: Array  # (N, I)
     steps: list[TapeStep]
-    mask: Array | None = None
-    zones: Zones | None = None
 
 
 def walk(lengths: Array, reverse: bool = False) -> Iterator[tuple[Array, Array]]:
@@ -78,13 +78,14 @@ def unroll(
     steps = []
     for alive, rows in walk(lengths, reverse):
         before = _of(state, alive)
-        acting = None if zones is None else _zones_of(zones, rows)
-        after, kept = advance(cell, values[rows], before, weights, _mask_of(mask, alive), acting, keep)
+        masks = () if mask is None else (mask[alive],)
+        acting = None if zones is None else tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
+        after, kept = advance(cell, values[rows], before, weights, masks, acting, keep)
         state = _into(state, alive, after)
         out[rows] = after[0]
         if keep:
-            steps.append(TapeStep(alive, rows, before, kept))
-    tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps, mask, zones) if keep else None
+            steps.append(TapeStep(alive, rows, before, kept, masks, acting))
+    tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
     return tuple(s.copy() for s in state), tape  # the tape keeps the others
 
 
@@ -101,16 +102,6 @@ def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
     for s, rows in zip(states, new, strict=True):
         s[alive] = rows
     return states
-
-
-def _zones_of(zones: Zones, rows: Array) -> Zones:
-    """The zones of one step."""
-    return tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
-
-
-def _mask_of(mask: Array | None, alive: Array) -> tuple[Array, ...]:
-    """What a step takes besides its usual arguments: the mask of its sequences, if there is one."""
-    return () if mask is None else (mask[alive],)
 
 
 def _zeros(cell: Cell, weights: Arrays, count: int, out: Array) -> Arrays:
@@ -140,14 +131,12 @@ def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) 
         dnext = _of(dstate, step.alive)
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
-        if tape.zones is not None:
-            zones = _zones_of(tape.zones, step.rows)
-            past = tuple(z * d for z, d in zip(zones, dnext, strict=True))  # passes the step by
-            dnext = tuple((1 - z) * d for z, d in zip(zones, dnext, strict=True))
-        dx, dbefore, parts = go_back(
-            tape.cell, tape.values[step.rows], step.state, weights, step.kept, dnext, _mask_of(tape.mask, step.alive)
-        )
-        if tape.zones is not None:
+        if step.zones is not None:
+            past = tuple(z * d for z, d in zip(step.zones, dnext, strict=True))  # passes the step by
+            dnext = tuple((1 - z) * d for z, d in zip(step.zones, dnext, strict=True))
+        x = tape.values[step.rows]
+        dx, dbefore, parts = go_back(tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
+        if step.zones is not None:
             dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))
         dvalues[step.rows] = dx
         dstate = _into(dstate, step.alive, dbefore)

@@ -13,7 +13,7 @@ import numpy as np
 from elman import checks, engine
 from elman.cells.activations import Activation, as_activation
 from elman.cells.cell import Arrays
-from elman.cells.normalization import normalize, normalize_derivative
+from elman.cells.lstm_layer_norm import normalize, normalize_derivative
 from elman.checks import Array
 from elman.initializers import glorot
 from elman.layers import noise
