@@ -85,7 +85,7 @@ class Problem:
         cell, args = self.layer.cell, (self.weights, self.x, self.lengths, self.state)
         y = np.full((len(self.x), self.state[0].shape[1]), np.nan, self.x.dtype)
         if how == "kernel":
-            end, tape = kernels.run(cell, *args, reverse, True, y, self.mask, self.zones)
+            end, tape = kernels.run(cell, *args, y, reverse=reverse, mask=self.mask, zones=self.zones)
             dx, dstart, dweights = kernels.run_derivative(tape, self.dy, self.dstate)
         else:
             end, tape = unroll.unroll(cell, *args, y, reverse=reverse, mask=self.mask, zones=self.zones)
@@ -237,7 +237,7 @@ def test_a_tape_is_a_value():
         problem = Problem(name, 5, 9, [4, 6], "float64", 2)
         cell, y = problem.layer.cell, np.empty((10, 9))
         run = lambda y: kernels.run(  # noqa: E731
-            cell, problem.weights, problem.x, problem.lengths, problem.state, False, True, y  # noqa: B023
+            cell, problem.weights, problem.x, problem.lengths, problem.state, y  # noqa: B023
         )  # fmt: skip
         _, tape = run(y)
         want = kernels.run_derivative(tape, problem.dy, problem.dstate)

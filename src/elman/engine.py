@@ -11,14 +11,13 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman import checks, kernels
-from elman.cells import dense, stepping, unroll
+from elman.cells import dense, unroll
 from elman.cells.activations import Activation
-from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
 from elman.checks import Array
 
@@ -83,13 +82,11 @@ def backend() -> str:
 
 
 def _first_threads() -> int:
-    own = os.environ.get("ELMAN_NUM_THREADS", "")
-    if own:
+    if own := os.environ.get("ELMAN_NUM_THREADS", ""):
         count = _read_count(own)
         if count is None or count > _MOST_THREADS:
-            raise ValueError(
-                f"ELMAN_NUM_THREADS must be a whole number from 1 to {_MOST_THREADS}. Got {checks.show(own)}."
-            )
+            must = f"ELMAN_NUM_THREADS must be a whole number from 1 to {_MOST_THREADS}"
+            raise ValueError(f"{must}. Got {checks.show(own)}.")
         return count
     # joblib says in OMP_NUM_THREADS how many threads each of its workers may use, in the other how many all of them.
     count = _read_count(os.environ.get("OMP_NUM_THREADS", "").split(",")[0])
@@ -137,28 +134,12 @@ def runner(cell: Cell) -> str:
     return "compiled kernel" if compiled(cell) else "plain equations"
 
 
-def forward(
-    cell: Cell,
-    weights: Arrays,
-    values: Array,
-    lengths: Array,
-    state: Arrays | None,
-    out: Array,
-    *,
-    reverse: bool = False,
-    keep: bool = True,
-    mask: Array | None = None,
-    zones: Zones | None = None,
-) -> tuple[Arrays, Tape | None]:
-    """A cell over a packed batch, its outputs into `out`; arguments as those of `elman.cells.unroll.unroll`."""
-    if compiled(cell):
-        return kernels.run(cell, weights, values, lengths, state, reverse, keep, out, mask, zones)
-    return unroll.unroll(cell, weights, values, lengths, state, out, reverse=reverse, keep=keep, mask=mask, zones=zones)
+def forward(cell: Cell, *arguments: Any, **options: Any) -> tuple[Arrays, Tape | None]:
+    """A cell over a packed batch; arguments as those of `elman.cells.unroll.unroll`."""
+    return (kernels.run if compiled(cell) else unroll.unroll)(cell, *arguments, **options)
 
 
-def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> stepping.Packed:
-    """A compiled cell and its weights made ready for streams, which share them; see `elman.cells.stepping`."""
-    return kernels.pack(cell, weights, zones)
+pack = kernels.pack  #: a compiled cell and its weights made ready for streams; see `elman.cells.stepping`
 
 
 def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:

@@ -51,9 +51,10 @@ def run(
     values: Array,
     lengths: Array,
     state: Arrays | None,
-    reverse: bool,
-    keep: bool,
     out: Array,
+    *,
+    reverse: bool = False,
+    keep: bool = True,
     mask: Array | None = None,
     zones: Zones | None = None,
 ) -> tuple[Arrays, KernelTape | None]:
