@@ -139,29 +139,26 @@ class Network(Layer):
         check_names("Network", {"layers": None, **options}, self._known_options())
         nodes = read_nodes(self.layers if layers is None else layers)
         copies = [node.layer.replace() for node in nodes.values()]
-        if isinstance(layers, Mapping):
-            outputs = options.get("outputs")
-            return self._of({name: Node(copy, *node.reads, state=node.state)
-                             for (name, node), copy in zip(nodes.items(), copies, strict=True)}, outputs)  # fmt: skip
-        return self._of(self._placed(copies), options.get("outputs", self.config.get("outputs")))
+        if not isinstance(layers, Mapping):
+            return self._of(copies, options.get("outputs", self.config.get("outputs")))
+        pairs = zip(nodes.items(), copies, strict=True)
+        named = {name: Node(layer, *node.reads, state=node.state) for (name, node), layer in pairs}
+        return self._of(named, options.get("outputs"))
 
     def astype(self, dtype: Any) -> Self:
         """A copy with all weights, those of nested networks too, in "float32" or "float64"."""
-        return self._of(self._placed([layer.astype(dtype) for layer in self.layers]), self.config.get("outputs"))
+        return self._of([layer.astype(dtype) for layer in self.layers], self.config.get("outputs"))
 
-    def _placed(self, layers: list[Layer]) -> list[Layer] | dict[str, Node]:
-        """Layers in the places of those of this network."""
-        if self.graph.is_list:
-            return layers
-        if len(layers) != len(self.layers):
-            raise ValueError(f"layers must be a mapping, or a list of {len(self.layers)} layers. Got {len(layers)}.")
-        return placed(self.graph.describe(), layers)
-
-    def _of(self, nodes: Any, outputs: Any) -> Self:
-        """A network of other nodes, with what a subclass keeps besides them."""
+    def _of(self, layers: list[Layer] | dict[str, Node], outputs: Any) -> Self:
+        """A network of others, layers in a list in the places of its own, with what a subclass keeps besides them."""
+        if isinstance(layers, list) and not self.graph.is_list:
+            if len(layers) != len(self.layers):
+                must = f"layers must be a mapping, or a list of {len(self.layers)} layers"
+                raise ValueError(f"{must}. Got {len(layers)}.")
+            layers = placed(self.graph.describe(), layers)
         new = type(self).__new__(type(self))
         new.__dict__.update({name: value for name, value in self.__getstate__().items() if name != "_config"})
-        Network.__init__(new, nodes, outputs)
+        Network.__init__(new, layers, outputs)
         return new
 
     def _instead(self, name: str) -> str:
@@ -212,7 +209,7 @@ class Network(Layer):
             except ShapeError as error:
                 raise ShapeError(f"{self.graph.called(i)} {error}") from None
         same = all(one is other for one, other in zip(layers, self.layers, strict=True))
-        return self if same else self._of(self._placed(layers), self.config.get("outputs"))
+        return self if same else self._of(layers, self.config.get("outputs"))
 
     def pack(self, x: Any, lengths: Any, own: bool) -> Sequences | Several:
         packed = super().pack(x, lengths, own) if len(self.inputs) == 1 else self._pack_several(x, lengths, own)
@@ -223,19 +220,16 @@ class Network(Layer):
 
     def _pack_several(self, x: Any, lengths: Any, own: bool) -> Several:
         """The inputs by name: what has an axis less than the others is one vector per sequence."""
-        names = self.inputs
-        given = list(zip(self.takes, by_name("x", x, names).values(), strict=True))
+        names, given = self.inputs, by_name("x", x, self.inputs)
         mapped = isinstance(lengths, Mapping)
         each = by_name("lengths", lengths, names, every=False) if mapped else dict.fromkeys(names, lengths)
-        axes = [axes_before_features(part, tokens is not None) for (_, _, tokens), part in given]
+        axes = [axes_before_features(given[name], tokens is not None) for name, _, tokens in self.takes]
         most, parts = max(1, *axes), {}
-        for ((name, width, tokens), part), before, taken in zip(given, axes, self._vectors, strict=True):
-            vectors = taken or before < most
+        for (name, width, tokens), before, taken in zip(self.takes, axes, self._vectors, strict=True):
+            part, vectors = given[name], taken or before < most
             if before < most - 1:
-                must = (
-                    f"{name} must have shape {('(batch, features)', '(features,)')[most == 1]}, a vector per sequence"
-                )
-                raise ShapeError(f"{must}. Got {checks.describe(part)}.")
+                want = "(features,)" if most == 1 else "(batch, features)"
+                raise ShapeError(f"{name} must have shape {want}, a vector per sequence. Got {checks.describe(part)}.")
             steps = each[name] if mapped or not vectors else None
             if vectors and steps is not None:
                 must = f"lengths must be left out for {name}, which has no steps"
@@ -250,14 +244,11 @@ class Network(Layer):
 
     def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
         values: list[Any] = [x] if isinstance(x, Sequences) else [*x.named.values()]
-        begins = iter(state) if state else None
-        kept: list[Any] = []
+        begins = self._by_layer(state)
         ends: list[State] = []
-        states: list[State] = []
+        kept: list[Any] = []
         for i, layer, reads, start, spent in self.graph.nodes:
-            begin = next(begins) if begins and layer.stateful else None
-            if start is not None:
-                begin = tuple([array.copy() for array in ends[start]])
+            begin = begins[i] if start is None else tuple([array.copy() for array in ends[start]])
             try:
                 read = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
                 y, end, tape = layer.run(read, begin, rng, keep)
@@ -265,16 +256,14 @@ class Network(Layer):
                 raise error if self.graph.is_list else ShapeError(f"{self.graph.called(i)} {error}") from None
             values.append(y)
             ends.append(end)
-            if layer.stateful:
-                states.append(end)
             if keep:
                 kept.append((tape, y.values))
             else:
                 for j in spent:
                     values[j] = None
-        if not self.graph.named:
-            return y, states, kept
-        return Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs}), states, kept
+        if self.graph.named:
+            y = Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs})
+        return y, self._of_stateful(ends), kept
 
     def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
         first = len(self.inputs)
@@ -298,17 +287,19 @@ class Network(Layer):
             for name, gradient in own.items():
                 gradients[f"{self.names[i]}.{name}"] = gradient
         dx = dvalues[0] if first == 1 else dict(zip(self.inputs, dvalues, strict=False))
-        return dx, [one for layer, one in zip(self.layers, starts, strict=True) if layer.stateful], gradients
+        return dx, self._of_stateful(starts), gradients
 
     def seen(self, kept: Any) -> list[Seen]:
         return [one for layer, (tape, _) in zip(self.layers, kept, strict=True) for one in layer.seen(tape)]
 
     def _by_layer(self, state: State) -> list[State]:
         """One entry per layer, from one entry per layer with states."""
-        if state is None:
-            return [None] * len(self.layers)
-        entries = iter(state)
+        entries = iter(state or [None] * len(self._stateful))
         return [next(entries) if layer.stateful else None for layer in self.layers]
+
+    def _of_stateful(self, entries: list[State]) -> list[State]:
+        """The other way: of one entry per layer those of layers with states."""
+        return [entry for layer, entry in zip(self.layers, entries, strict=True) if layer.stateful]
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         if state is None:
