@@ -78,21 +78,15 @@ def number_array(name: str, value: Any) -> Array:
     if _is_usual(value):
         return value
     array = plain_array(name, value)
-    if array.dtype.kind not in "biuf":
-        if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):  # an object that is no array at all
-            raise DtypeError(f"{name} must hold real numbers. Got {show(value)}.")
-        raise DtypeError(
-            f"{name} must hold real numbers. Got an array of dtype {array.dtype}{_no_number(name, array)}."
-        )
-    return array
-
-
-def _no_number(name: str, array: Array) -> str:
-    """What first in an array of objects is no number, and where."""
-    for index, value in np.ndenumerate(array) if array.dtype == object and array.size <= 10**6 else ():
-        if not isinstance(value, (int, float, np.number)):
-            return f", with {show(value)} at {place(name, index)}" if index else ""
-    return ""
+    if array.dtype.kind in "biuf":
+        return array
+    if array.ndim == 0 and not isinstance(value, (np.ndarray, np.generic)):  # an object that is no array at all
+        raise DtypeError(f"{name} must hold real numbers. Got {show(value)}.")
+    small = array.dtype == object and array.ndim and array.size <= 10**6
+    entries = np.ndenumerate(array) if small else ()
+    wrong = (at for at in entries if not isinstance(at[1], (int, float, np.number)))
+    which = next((f", with {show(entry)} at {place(name, index)}" for index, entry in wrong), "")
+    raise DtypeError(f"{name} must hold real numbers. Got an array of dtype {array.dtype}{which}.")
 
 
 def whole_numbers(name: str, value: Any) -> Array:

@@ -101,42 +101,6 @@ class Layout:
         return (self.time,) if self.form == "single" else (self.count, self.time)
 
 
-class Form(NamedTuple):
-    """What a tape knows of an input or an output, beside its values."""
-
-    layout: Layout
-    shape: tuple[int, ...]  # (N, features)
-    dtype: np.dtype[Any]
-
-    def gradient(self, name: str, value: Any) -> Array:
-        """The packed rows of a gradient in the user's form; None stands for 0."""
-        return np.zeros(self.shape, self.dtype) if value is None else self.layout.pack(name, value, self._read)
-
-    def _read(self, name: str, value: Any, outer: tuple[int, ...]) -> Array:
-        array = checks.real_array(name, value, self.dtype)
-        checks.shape(name, array, (*outer, *self.shape[1:]))
-        return array
-
-    def unpack(self, values: Array | None, own: bool) -> Any:
-        """Packed gradients in the user's form; None, of tokens, stays None."""
-        return None if values is None else self.layout.unpack(values, own)
-
-
-class Forms(dict[str, Form]):
-    """The same of several inputs or outputs."""
-
-    @property
-    def layout(self) -> Layout:
-        return next(iter(self.values())).layout
-
-    def gradient(self, name: str, value: Any) -> dict[str, Array]:
-        given = dict.fromkeys(self) if value is None else by_name(name, value, self, every=False)
-        return {part: form.gradient(f"{name}[{part!r}]", given[part]) for part, form in self.items()}
-
-    def unpack(self, values: Mapping[str, Array | None], own: bool) -> dict[str, Any]:
-        return {name: form.unpack(values[name], own=True) for name, form in self.items()}
-
-
 class Sequences(NamedTuple):
     """A batch: packed rows `values` (N, features), or (N,) for tokens, and their layout."""
 
@@ -151,17 +115,13 @@ class Sequences(NamedTuple):
         return self.layout.lengths
 
     @property
-    def form(self) -> Form:
-        return Form(self.layout, self.values.shape, self.values.dtype)
-
-    @property
     def named(self) -> Mapping[str, Sequences]:
         """Itself by the name of a single input, as `Several` has its parts."""
         return {"x": self}
 
     def unpack(self, own: bool = False) -> Any:
         """The values in the user's form; see `Layout.unpack`."""
-        return self.layout.unpack(self.values, own)
+        return None if self.values is None else self.layout.unpack(self.values, own)  # no gradient by tokens
 
     @property
     def parts(self) -> list[Array]:
@@ -171,6 +131,18 @@ class Sequences(NamedTuple):
     def with_values(self, values: Array) -> Sequences:
         """Other values per step, the same sequences."""
         return Sequences(values, self.layout)
+
+    def gradient(self, name: str, value: Any) -> Array:
+        """The packed rows of a gradient by these values, in the user's form; None stands for 0."""
+        if value is None:
+            return np.zeros(self.values.shape, self.values.dtype)
+
+        def read(name: str, value: Any, outer: tuple[int, ...]) -> Array:
+            array = checks.real_array(name, value, self.values.dtype)
+            checks.shape(name, array, (*outer, *self.values.shape[1:]))
+            return array
+
+        return self.layout.pack(name, value, read)
 
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Sequences:
         """The chosen sequences as a batch of its own; of each its steps from `begin` up to `end` or its own end."""
@@ -217,13 +189,18 @@ class Several:
         """(B,): the number of steps of each sequence of the first part over time."""
         return Sequences(np.empty(0), self.layout).lengths
 
-    @property
-    def form(self) -> Forms:
-        return Forms({name: part.form for name, part in self.named.items()})
-
     def unpack(self, own: bool = False) -> dict[str, Any]:
         """The values of each in the user's form, by name."""
         return {name: part.unpack(own) for name, part in self.named.items()}
+
+    def with_values(self, values: Mapping[str, Array]) -> Several:
+        """See `Sequences.with_values`."""
+        return Several({name: part.with_values(values[name]) for name, part in self.named.items()})
+
+    def gradient(self, name: str, value: Any) -> dict[str, Array]:
+        """See `Sequences.gradient`; what is left out is 0."""
+        given = dict.fromkeys(self.named) if value is None else by_name(name, value, self.named, every=False)
+        return {part: own.gradient(f"{name}[{part!r}]", given[part]) for part, own in self.named.items()}
 
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
         """The chosen sequences; see `Sequences.take`."""
@@ -345,9 +322,8 @@ def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengt
     rows = array.reshape(batch * time, *array.shape[2:])
     if lengths is None:
         return rows, _dense_layout(batch, time, "array")
-    checked = _check_lengths(lengths, batch, time)
-    real = np.flatnonzero(np.arange(time) < checked[:, None])
-    return rows.take(real, axis=0), Layout(checked, batch, "array", time, real)
+    layout = Layout.of("array", _check_lengths(lengths, batch, time), time)
+    return rows if layout.real is None else rows.take(layout.real, axis=0), layout
 
 
 @functools.lru_cache(maxsize=256)

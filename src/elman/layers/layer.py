@@ -21,7 +21,7 @@ from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.made import Made
 from elman.options import ReadOnly
-from elman.sequences import Form, Forms, Layout, Several, pack
+from elman.sequences import Layout, Sequences, Several, pack
 
 Gradients = dict[str, Array]
 #: States, packed: of a layer a tuple with one array (batch, width) per state, those of a second direction after those
@@ -47,8 +47,8 @@ class Tape:
 
     layer: str  # the class of the layer that made it
     config: Mapping[str, Any]
-    x: Form | Forms
-    y: Form | Forms
+    x: Sequences | Several
+    y: Sequences | Several
     kept: Any
 
 
@@ -232,7 +232,7 @@ class Layer(Made):
         packed = self.pack(x, lengths, own=True)
         start = self.pack_state("state", state, packed.layout)
         y, end, kept = self.run(packed, start, rng, keep=True)
-        tape = Tape(type(self).__name__, self.config, packed.form, y.form, kept)
+        tape = Tape(type(self).__name__, self.config, packed, y, kept)
         found = y.unpack(own=True), self.unpack_state(end, packed.layout), tape  # the tape keeps y too
         if rng is not None and self.buffers:
             for one in self.seen(kept):
@@ -266,6 +266,6 @@ class Layer(Made):
         packed = tape.y.gradient("dy", dy)
         dx, dstart, gradients = self.run_back(tape.kept, packed, dend)
         # A layer that did nothing hands dy on: it must not be the caller's array.
-        own = dx is packed or (type(packed) is dict and any(dx is part for part in packed.values()))
+        own = dict in (type(dx), type(packed)) or dx is packed
         ordered = {name: gradients[name] for name in self.parameters}
-        return tape.x.unpack(dx, own), self.unpack_state(dstart, layout), ordered
+        return tape.x.with_values(dx).unpack(own), self.unpack_state(dstart, layout), ordered
