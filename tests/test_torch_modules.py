@@ -137,6 +137,7 @@ class Subclass(nn.LSTM):
         (lambda: overridden(), "a forward of its own"),
         (lambda: nn.utils.parametrizations.weight_norm(nn.Linear(3, 5)), "its class must be one of"),
         (lambda: nn.Embedding(5, 3, max_norm=1.0), "max_norm must be left out of an Embedding. Got 1.0"),
+        (lambda: nn.Embedding(5, 3, max_norm=0.0), "max_norm must be left out of an Embedding. Got 0.0"),
         (lambda: nn.Embedding(5, 3, scale_grad_by_freq=True), "scale_grad_by_freq must be left out"),
         (lambda: nn.LayerNorm((4, 5)), "a LayerNorm must act over the last axis alone"),
         (lambda: nn.Softmax(dim=1), "a softmax must have dim=-1, the features. Got 1"),

@@ -52,7 +52,7 @@ def read_guitarml(source: str, model: Mapping[str, Any]) -> Network:
         got = f"{W.shape}" + ("" if b is None else f" and {b.shape}")
         raise refused(source, "lin", f"of shape (output, {hidden}), with a bias (output,)", got)
     width, out = int(layers[0].input_size or 0), W.shape[0]
-    known = {"unit_type": module.kind, "input_size": width, "hidden_size": hidden, "num_layers": len(layers)}
+    known = {"unit_type": module.kinds[0], "input_size": width, "hidden_size": hidden, "num_layers": len(layers)}
     for name, value in {**known, "output_size": out}.items():
         given = facts.get(name, value)
         if (_UNITS.get(str(given)) if name == "unit_type" else given) != value:

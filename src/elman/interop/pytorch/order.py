@@ -6,7 +6,8 @@ among them, keep no order; then the numbers of an nn.Sequential tell it, or widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import islice, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,13 +16,12 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.interop.files import named
-from elman.interop.pytorch.weights import ATTENTION, SCALE, Module, modules_of
-from elman.layers import Attention, BatchNorm, Bidirectional, Conv1d, Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.interop.pytorch.weights import KINDS, Kind, Module, kind_of, modules_of
+from elman.layers import Attention, Bidirectional, Dense, Layer, Recurrent
 from elman.layers.nesting import placed_layers
 from elman.network import Network
 
-Readings: TypeAlias = tuple[Module, ...]  # all that a module can be
-Fits: TypeAlias = Callable[[tuple[Module, ...], Module], bool]
+Chain: TypeAlias = tuple[Module, ...]
 
 _MOST_TRIED = 8  # modules whose order is sought: 8! orders are a moment's work
 _WAY_OUT = "pass order=[...], their names in the order in which they run, or like=, a network of their shapes"
@@ -30,15 +30,18 @@ _WAY_OUT = "pass order=[...], their names in the order in which they run, or lik
 def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> list[Layer]:
     """The layers whose weights these are."""
     modules, ordered = _ordered(weights, order)
-    _check_numbers(list(weights))
-    chain = _only_chain(modules, ordered, _follows, len(modules))
-    _check_alone(chain)
-    for before, module in pairwise(module for module in chain if module.kind != "BatchNorm"):
-        if before.kind == module.kind == "Linear":
-            raise FormatError(
-                f"{before.name} and {module.name}, two Linear in a row, must have an activation between them, which is "
-                "in no state_dict: pass like=, a network of the same shape, or the module itself. Got weights alone."
-            )
+    _check_numbers(weights)
+    chain = _only_chain(modules, ordered, len(modules), _following, str)
+    for module in chain:
+        parent, _, own = module.name.rpartition(".")
+        alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
+        if module.kinds == ("Linear",) and parent and own == "0" and alone:  # nobody wraps it by itself
+            must = f"{parent} must have weights in more than its first module, a Linear"
+            raise _untold(must, "an activation after it", "one alone")
+    for before, module in pairwise(module for module in chain if module.kinds != ("BatchNorm",)):
+        if before.kinds == module.kinds == ("Linear",):
+            must = f"{before.name} and {module.name}, two Linear in a row, must have an activation between them"
+            raise _untold(must, "which one", "weights alone")
     return [layer for module in chain for layer in module.layers()]
 
 
@@ -50,148 +53,122 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
     """
     net = like if isinstance(like, Network) else Network([like])
     modules, told = _ordered(weights, order)
-    placed = list(placed_layers(net))
-    takers = [taker for place, layer in placed for taker in _takers(place, layer)]
-    if len(takers) > sum(module.depth for module, *_ in modules):  # both directions may stand in one module
-        takers = [taker for place, layer in placed for taker in _takers(place, layer, joined=True)]
-    _check_count(modules, takers)
+    takers, count = _takers(net), sum(module.depth for module in modules)
+    if len(takers) > count:
+        takers = _takers(net, joined=True)
+    if len(takers) != count:
+        must = f"like must have {count} layers with parameters, one for each of {', '.join(map(str, modules))}"
+        raise FormatError(f"{must}. Got {len(takers)}.")
     # By name, where nodes have some: a Linear with an activation is the first of an nn.Sequential of two.
     nodes = set() if net.graph.is_list else {taker.name for taker in takers}
-    names = {module.name: _node(module.name, nodes) for module, *_ in modules}
-    named = nodes.intersection(names.values())
-    ordered = order is not None or (told and net.graph.is_chain and not named)
-    tried: dict[tuple[str, str, int], bool] = {}
+    called = {module: module.name if module.name in nodes else module.name.removesuffix(".0") for module in modules}
+    claimed = nodes.intersection(called.values())
 
-    def fits(chain: tuple[Module, ...], module: Module) -> bool:
-        first = sum(before.depth for before in chain)
-        key = module.name, module.kind, first
-        if key not in tried:
-            own, node = names[module.name], takers[first].name if first < len(takers) else ""
-            apart = own != node and not named.isdisjoint((own, node))
-            tried[key] = not apart and _can_fill(takers[first : first + module.depth], module)
-        return tried[key]
+    @cache
+    def fits(module: Module, first: int) -> bool:
+        own, node = called[module], takers[first].name
+        if own != node and not claimed.isdisjoint((own, node)):
+            return False
+        try:
+            _filled(takers, first, module)
+        except ValueError:
+            return False
+        return True
 
-    if ordered:
-        chain = _in_order(modules, takers)
-    else:
-        free = sum(name not in named for name in names.values())
-        chain = _only_chain(modules, False, fits, free, takers)
+    def told_of(module: Module) -> str:
+        could = [takers[i].name for i in range(count - module.depth + 1) if fits(module, i)]
+        return f"{module}" + (f" for {' or '.join(could)}" if could else "")
+
+    def taking(before: Chain, module: Module) -> list[Module]:
+        return [module] if fits(module, sum(one.depth for one in before)) else []
+
+    chain: Sequence[Module] = modules
+    if order is None and not (told and net.graph.is_chain and not claimed):
+        free = sum(name not in claimed for name in called.values())
+        chain = _only_chain(modules, False, free, taking, told_of, ", whose nodes bear their names")
     parameters: dict[str, Array] = {}
     first = 0
     for module in chain:
-        parameters |= _fill(takers[first : first + module.depth], module)
+        parameters |= _filled(takers, first, module)
         first += module.depth
     return Network.from_parameters(net.config, parameters)
-
-
-def _node(name: str, nodes: Collection[str]) -> str:
-    """The node that a module is called after."""
-    return name if name in nodes else name.removesuffix(".0")
 
 
 # The order.
 
 
-def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple[list[Readings], bool]:
+def _ordered(weights: Mapping[str, Array], order: Sequence[str] | None) -> tuple[list[Module], bool]:
     """The modules, and whether they stand in their order."""
     modules, told = modules_of(weights)
-    by_name = {readings[0].name: readings for readings in modules}
+    by_name = {module.name: module for module in modules}
     if order is not None:
         given = order if isinstance(order, (list, tuple)) else ()
         names = [str(name) for name in given if isinstance(name, (str, int))]
         if sorted(names) != sorted(by_name):
-            raise ValueError(
-                f"order must be a list of {', '.join(map(repr, by_name))}, each once. Got {checks.show(order)}."
-            )
+            must = f"order must be a list of {', '.join(map(repr, by_name))}, each once"
+            raise ValueError(f"{must}. Got {checks.show(order)}.")
         return [by_name[name] for name in names], True
     if told or len(modules) == 1:
         return modules, True
-    keys = sorted((_key(name), name) for name in by_name)
+    keys = sorted(([(0, int(p)) if p.isdecimal() else (1, p) for p in name.split(".")], name) for name in by_name)
     numbered = all(_differ_in_a_number(one, other) for (one, _), (other, _) in pairwise(keys))
     return ([by_name[name] for _, name in keys], True) if numbered else (modules, False)
 
 
-Key: TypeAlias = tuple[tuple[int, Any], ...]
-
-
-def _key(name: str) -> Key:
-    """What sorts names by their numbers."""
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in name.split("."))
-
-
-def _differ_in_a_number(one: Key, other: Key) -> bool:
+def _differ_in_a_number(one: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether two names differ first in a number, as those of an nn.Sequential do, or are of two directions."""
     first = next(((a, b) for a, b in zip(one, other, strict=False) if a != b), None)
     return first is not None and (first[0][0] == first[1][0] == 0 or first == ((1, "first"), (1, "second")))
 
 
-def _check_numbers(names: Sequence[str]) -> None:
+def _check_numbers(names: Iterable[str]) -> None:
     """Refuses numbered modules some of which have no weights: what those did is not known."""
-    found: dict[str, set[int]] = {}
-    for name in names:
-        parts = name.split(".")[:-1]
-        for i, part in enumerate(parts):
-            if part.isdecimal():
-                found.setdefault(".".join(parts[:i]), set()).add(int(part))
-    for parent, numbers in found.items():
-        missing = next(i for i in range(len(numbers) + 1) if i not in numbers)
-        if missing < max(numbers):
-            within = f" of {parent}" if parent else ""
-            raise FormatError(
-                f"the modules{within} must all have weights: what an activation, a pool or dropout does is in no "
-                f"state_dict, and like=, a network of the same shape, or the module itself tells it. "
-                f"Got none for {missing}."
-            )
+    paths = [name.split(".")[:-1] for name in names]
+    found = {(path[:i], int(path[i])) for path in map(tuple, paths) for i in range(len(path)) if path[i].isdecimal()}
+    for parent, number in sorted(found):
+        if number and (parent, number - 1) not in found:
+            within = f" of {'.'.join(parent)}" if parent else ""
+            what = "what an activation, a pool or dropout does"
+            raise _untold(f"the modules{within} must all have weights", what, f"none for {number - 1}")
 
 
-def _check_alone(chain: Sequence[Module]) -> None:
-    """Refuses an nn.Sequential with one Linear in front and nothing else that has weights: nobody wraps it alone."""
-    for module in chain:
-        parent, _, own = module.name.rpartition(".")
-        alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
-        if module.kind == "Linear" and parent and own == "0" and alone:
-            raise FormatError(
-                f"{parent} must have weights in more than its first module, a Linear: an activation after it is in "
-                "no state_dict, and like=, a network of the same shape, or the module itself tells it. Got one alone."
-            )
+def _untold(must: str, what: str, got: str) -> FormatError:
+    tells = "is in no state_dict, and like=, a network of the same shape, or the module itself tells it"
+    return FormatError(f"{must}: {what} {tells}. Got {got}.")
 
 
 def _only_chain(
-    modules: Sequence[Readings], ordered: bool, fits: Fits, free: int, takers: Sequence[Taker] = ()
-) -> tuple[Module, ...]:
+    modules: Sequence[Module],
+    ordered: bool,
+    free: int,
+    ways: Callable[[Chain, Module], list[Module]],
+    told_of: Callable[[Module], str],
+    more: str = "",
+) -> Chain:
     """The one way in which the modules follow one another, `free` of which may stand anywhere."""
     few = ordered or free <= _MOST_TRIED
-    chains = list(islice(_chains(modules, ordered, fits, ()), 2)) if few else []
+    chains = list(islice(_chains(modules, ordered, ways, ()), 2)) if few else []
     if len(chains) == 1:
         return chains[0]
     got = "several ways" if chains else "none" if few else f"too many modules to try every order, {free}"
-    listed = ", ".join(" or ".join(_told(module, takers) for module in readings) for readings in modules)
-    way_out = f"{_WAY_OUT}, whose nodes bear their names" if takers else _WAY_OUT
-    raise FormatError(f"the modules must fit one another in one way: {way_out}. Got {got} for {listed}.")
-
-
-def _told(module: Module, takers: Sequence[Taker]) -> str:
-    """A module, and the nodes that could take its weights."""
-    nodes = [t.name for i, t in enumerate(takers) if _can_fill(takers[i : i + module.depth], module)]
-    return f"{module}" + (f" for {' or '.join(nodes)}" if nodes else "")
+    must = f"the modules must fit one another in one way: {_WAY_OUT}{more}"
+    raise FormatError(f"{must}. Got {got} for {', '.join(map(told_of, modules))}.")
 
 
 def _chains(
-    modules: Sequence[Readings], ordered: bool, fits: Fits, done: tuple[Module, ...]
-) -> Iterator[tuple[Module, ...]]:
-    """Every way in which each module fits after those before it."""
+    modules: Sequence[Module], ordered: bool, ways: Callable[[Chain, Module], list[Module]], done: Chain
+) -> Iterator[Chain]:
+    """Every way in which each module, as one of its kinds, fits after those before it."""
     if not modules:
         yield done
-    for readings in modules[: 1 if ordered else None]:
-        rest = [other for other in modules if other is not readings]
-        for module in readings:
-            if fits(done, module):
-                yield from _chains(rest, ordered, fits, (*done, module))
+    for module in modules[: 1 if ordered else None]:
+        rest = [other for other in modules if other is not module]
+        for one in ways(done, module):
+            yield from _chains(rest, ordered, ways, (*done, one))
 
 
-def _follows(chain: tuple[Module, ...], module: Module) -> bool:
-    takes, _ = module.widths
-    return takes == chain[-1].widths[1] if chain else True
+def _following(before: Chain, module: Module) -> list[Module]:
+    return [one for one in module.readings if not before or one.widths[0] == before[-1].widths[1]]
 
 
 # The layers of a network.
@@ -200,66 +177,34 @@ def _follows(chain: tuple[Module, ...], module: Module) -> bool:
 class Taker(NamedTuple):
     """What takes the weights of one module: a layer, or a part of one."""
 
+    name: str  # as the module of it is called by `to_torch`
     place: str
     layer: Layer
-    part: str = ""  # of an Attention: its query, memory or score; of a Bidirectional: its first or second layer
-
-    @property
-    def name(self) -> str:
-        """As the module of it is called by `to_torch`."""
-        return f"{self.place}.{self.part}" if self.part else self.place
+    end: str = ""  # of the names of its parameters in the network
+    kind: Kind | None = None
 
 
-_TAKES: dict[type[Layer], tuple[str, ...]] = {
-    Attention: ("Linear",),
-    BatchNorm: ("BatchNorm",),
-    Conv1d: ("Conv1d",),
-    Dense: ("Linear",),
-    Embedding: ("Embedding",),
-    LayerNorm: ("LayerNorm", SCALE),
-}
+def _takers(net: Network, joined: bool = False) -> list[Taker]:
+    """Those of a network; with `joined` both directions of a layer take one module."""
+    takers = []
+    for place, layer in placed_layers(net):
+        if isinstance(layer, Attention):
+            for part in ("query", "memory", "score"):
+                own = {n: t.partition(".")[2] for n, t in KINDS["Attention"].tensors.items() if t.startswith(part)}
+                if not layer.parameters.keys().isdisjoint(own):
+                    takers.append(Taker(f"{place}.{part}", place, layer, kind=Kind(Dense, own)))
+        elif isinstance(layer, Bidirectional) and not joined:
+            for part, (end, direction) in zip(("first", "second"), layer.directions.items(), strict=True):
+                takers.append(Taker(f"{place}.{part}", place, direction, end))
+        elif layer.parameters:
+            takers.append(Taker(place, place, layer, kind=kind_of(layer)))
+    return takers
 
 
-def _takers(place: str, layer: Layer, joined: bool = False) -> list[Taker]:
-    if isinstance(layer, Attention):
-        parts = [ATTENTION[name].split(".")[0] for name in layer.parameters if name != "b"]
-        return [Taker(place, layer, part) for part in parts]
-    if isinstance(layer, Bidirectional) and not joined:
-        return [Taker(place, layer, part) for part in ("first", "second")]
-    return [Taker(place, layer)] if layer.parameters else []
-
-
-def _in_order(modules: Sequence[Readings], takers: Sequence[Taker]) -> tuple[Module, ...]:
-    """The modules as they stand, each read as what its layer can take."""
-    chain: list[Module] = []
-    for readings in modules:
-        first = sum(module.depth for module in chain)
-        kinds = _TAKES.get(type(takers[first].layer), ()) if first < len(takers) else ()
-        chain.append(next((module for module in readings if module.kind in kinds), readings[0]))
-    return tuple(chain)
-
-
-def _check_count(modules: Sequence[Readings], takers: Sequence[Taker]) -> None:
-    count = sum(readings[0].depth for readings in modules)
-    if count != len(takers):
-        listed = ", ".join(str(readings[0]) for readings in modules)
-        raise FormatError(
-            f"like must have {count} layers with parameters, one for each of {listed}. Got {len(takers)}."
-        )
-
-
-def _can_fill(takers: Sequence[Taker], module: Module) -> bool:
-    try:
-        _fill(takers, module)
-    except ValueError:
-        return False
-    return len(takers) == module.depth
-
-
-def _fill(takers: Sequence[Taker], module: Module) -> dict[str, Array]:
+def _filled(takers: Sequence[Taker], first: int, module: Module) -> dict[str, Array]:
     """The parameters of the layers that take a module's weights, by the names of the network."""
     parameters = {}
-    for k, taker in enumerate(takers):
+    for k, taker in enumerate(takers[first : first + module.depth]):
         layer = taker.layer
         own = layer.weights
         with named(f"layer {taker.name}, {type(layer).__name__}, from {module.name or 'these weights'}"):
@@ -268,38 +213,25 @@ def _fill(takers: Sequence[Taker], module: Module) -> dict[str, Array]:
                 dtype = own[name].dtype
                 if np.promote_types(array.dtype, dtype) != dtype:
                     raise FormatError(f"its dtype must be {array.dtype}, as that of the weights. Got {dtype}.")
-                parameters[f"{taker.place}.{name}"] = array
+                parameters[f"{taker.place}.{name}{taker.end}"] = array
     return parameters
 
 
 def _parameters(taker: Taker, module: Module, k: int) -> Mapping[str, Array]:
     """The parameters of one layer, by its own names."""
-    layer = taker.layer
-    if isinstance(layer, Bidirectional) and taker.part:
-        end, part = [*layer.directions.items()][taker.part == "second"]
-        return {name + end: array for name, array in _parameters(Taker(taker.place, part), module, k).items()}
-    if not isinstance(layer, (Recurrent, Bidirectional)):
-        kinds = _TAKES.get(type(layer), ())
-        if module.kind not in kinds:
-            raise FormatError(f"the weights must be those of a {kinds[0] if kinds else 'known module'}. Got {module}.")
-        found = module.parameters(layer.input_size)
-        return _part(found, taker, module) if isinstance(layer, Attention) else found
-    cell = (layer.first if isinstance(layer, Bidirectional) else layer).cell
-    if module.kind != cell.name:
-        raise FormatError(f"the weights must be those of {cell!r}. Got {module}.")
-    made = module.recurrent(k, cell.options)
-    if list(made.parameters) != list(layer.parameters):
-        raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made.parameters)}.")
-    return made.parameters
-
-
-def _part(linear: Mapping[str, Array], taker: Taker, module: Module) -> Mapping[str, Array]:
-    """What a Linear is to an attention; a bias of its scores adds the same to all, and changes nothing."""
-    W, b = linear["W"], linear["b"]
-    if taker.part == "query":
-        return {"Wq": W, "b": b}
-    if taker.part == "score":
-        return {"v": W[:, 0]} if W.shape[1] == 1 else {"v": W}
-    if b.any():
+    layer, kind = taker.layer, taker.kind
+    if isinstance(layer, (Recurrent, Bidirectional)):
+        cell = next(iter(layer.directions.values())).cell
+        if module.kinds != (cell.name,):
+            raise FormatError(f"the weights must be those of {cell!r}. Got {module}.")
+        made = module.recurrent(k, cell.options).parameters
+        if list(made) != list(layer.parameters):
+            raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made)}.")
+        return made
+    names = [name for name, row in KINDS.items() if kind is not None and row.layer is kind.layer]
+    if set(names).isdisjoint(module.kinds):
+        raise FormatError(f"the weights must be those of a {names[0] if names else 'known module'}. Got {module}.")
+    assert kind is not None
+    if "Wm" in kind.tensors and module.arrays.get("bias", np.zeros(1)).any():
         raise FormatError(f"a Linear of the memory must have no bias, as Attention has one for both. Got {module}.")
-    return {"Wm": W}
+    return kind.weights(module.arrays, layer.input_size)

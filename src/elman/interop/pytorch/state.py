@@ -13,8 +13,8 @@ from elman.files import check_path, replace
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, nodes_of
 from elman.interop.files import named
-from elman.interop.pytorch.weights import ATTENTION
-from elman.layers import RNN, Attention, BatchNorm, Bidirectional, Conv1d, Dense, Embedding, Layer, LayerNorm, Recurrent
+from elman.interop.pytorch.weights import kind_of
+from elman.layers import RNN, Bidirectional, Dense, Layer, Recurrent
 from elman.layers.nesting import every_layer
 from elman.network import Network
 
@@ -70,36 +70,23 @@ def children_of(net: Layer) -> list[tuple[str, Layer]]:
 def _arrays(layer: Layer) -> dict[str, Array]:
     """The weights of a layer by the names of its module; none of an activation, a pool."""
     if isinstance(layer, Recurrent):
-        return {**recurrent_weights(layer), **learned_states(layer)}
+        check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
+        if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
+            got = layer.config["activation"]
+            raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {got!r}.")
+        # No array of the convention holds a state.
+        return {**to_arrays(layer.replace(learned_state=False), "pytorch"), **learned_states(layer)}
     if isinstance(layer, Bidirectional):
         both = {"first": layer.first, "second": layer.second}
         return {f"{part}.{name}": array for part, own in both.items() for name, array in _arrays(own).items()}
-    if isinstance(layer, Dense):
-        inside = "" if layer.activation.name == "identity" else "0."  # an nn.Sequential with the activation
-        return {f"{inside}weight": layer.W.T, f"{inside}bias": layer.b}
-    if isinstance(layer, Conv1d):
-        return {"weight": layer.W.transpose(2, 1, 0), "bias": layer.b}
-    if isinstance(layer, BatchNorm):
-        running = {"running_mean": layer.mean, "running_var": layer.variance}
-        return {"weight": layer.gain, "bias": layer.bias, **running}
-    if isinstance(layer, Attention):
-        own = {ATTENTION[name]: array for name, array in layer.parameters.items()}
-        return {name: array if name == "query.bias" else np.atleast_2d(array.T) for name, array in own.items()}
-    if isinstance(layer, Embedding):
-        return {"weight": layer.W}
-    if isinstance(layer, LayerNorm):
-        return {"weight": layer.gain, "bias": layer.bias}
+    kind = kind_of(layer)
+    if kind is not None:
+        # Beside an activation it is the first of an nn.Sequential.
+        inside = "0." if isinstance(layer, Dense) and layer.activation.name != "identity" else ""
+        return {inside + name: array for name, array in kind.arrays(layer).items()}
     if layer.parameters:
         raise FormatError(f"it must be a layer that PyTorch has. Got {checks.show(layer)}.")
     return {}
-
-
-def recurrent_weights(layer: Recurrent) -> dict[str, Array]:
-    """The weights of a recurrent layer by the names of its module; refuses what PyTorch cannot hold."""
-    check_holds(layer, "PyTorch", ("activation", "reset_after", "projection", "learned_state"))
-    if isinstance(layer, RNN) and layer.config["activation"] not in ("tanh", "relu"):
-        raise FormatError(f"activation must be 'tanh' or 'relu' for PyTorch. Got {layer.config['activation']!r}.")
-    return to_arrays(layer.replace(learned_state=False), "pytorch")  # no array of the convention holds a state
 
 
 def learned_states(layer: Recurrent) -> dict[str, Array]:
