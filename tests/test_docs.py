@@ -12,7 +12,7 @@ import pytest
 import elman
 
 #: Those that import PyTorch at their top, which `make test` does not install; they hold no examples.
-NEED_TORCH = [f"elman.interop.pytorch.{part}" for part in ("modules", "parts", "reader", "writer")]
+NEED_TORCH = [f"elman.interop.pytorch.{part}" for part in ("modules", "parts", "translation")]
 MODULES = [
     m.name
     for m in pkgutil.walk_packages(elman.__path__, "elman.")

@@ -10,20 +10,18 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch import nn
 
 from elman.checks import ShapeError, describe
-from elman.interop.pytorch.parts import Bidirectional, Conv1d, Lengths, OverTime, Reverse, Several, Value, cleared
+from elman.interop.pytorch.parts import Bidirectional, Conv1d, OverTime, Several, Value, cleared, run
 
 
 class Flow(NamedTuple):
-    """What the children of a network read, by their places among the inputs and the children before them."""
+    """How values go through a network; they stand in a row, the inputs and then what each child gives."""
 
     inputs: tuple[str, ...]
-    children: tuple[str, ...]
-    reads: tuple[tuple[int, ...], ...]
-    starts: tuple[int | None, ...]  # the child from whose last state each one starts
+    # Each child, the values that it reads, and the child from whose last state it starts.
+    children: tuple[tuple[str, tuple[int, ...], int | None], ...]
     outputs: Mapping[str, int]
     named: bool  # whether y is a dict
 
@@ -42,20 +40,22 @@ class TorchNetwork(nn.Sequential):
 
     def forward(self, x: Any, state: Any = None, lengths: Any = None) -> tuple[Any, list[Any]]:
         """Output and final state of each layer that has states."""
-        count = len(self)
-        row = tuple((i,) for i in range(count))
-        flow = self.flow or Flow(("x",), tuple(self._modules), row, (None,) * count, {"y": count}, False)
-        modules = [self.get_submodule(name) for name in flow.children]
-        tokens = {j for m, reads in zip(modules, flow.reads, strict=True) if isinstance(m, nn.Embedding) for j in reads}
-        values, ends = _inputs(flow.inputs, tokens, x, lengths), list[Any]()
-        states = iter(_spread(state, sum(map(has_states, modules))))
-        for module, reads, start in zip(modules, flow.reads, flow.starts, strict=True):
-            begin = next(states) if has_states(module) else None
+        row = tuple((name, (i,), None) for i, name in enumerate(self._modules))
+        flow = self.flow or Flow(("x",), row, {"y": len(row)}, False)
+        children = [(self.get_submodule(name), reads, start) for name, reads, start in flow.children]
+        count = sum(_has_states(module) for module, _, _ in children)
+        if state is not None and (not isinstance(state, (list, tuple)) or len(state) != count):
+            raise ShapeError(f"state must be a list of {count}, one entry per recurrent layer. Got {describe(state)}.")
+        begins = iter([None] * count if state is None else state)
+        tokens = {j for module, reads, _ in children if isinstance(module, nn.Embedding) for j in reads}
+        values, ends, kept = _inputs(flow.inputs, tokens, x, lengths), list[Any](), list[Any]()
+        for module, reads, start in children:
+            begin = next(begins) if _has_states(module) else None
             value, end = _called(module, [values[j] for j in reads], begin if start is None else ends[start])
             values.append(value)
             ends.append(end)
+            kept += [end] * _has_states(module)
         y = {name: cleared(*values[j]) for name, j in flow.outputs.items()}
-        kept = [end for module, end in zip(modules, ends, strict=True) if has_states(module)]
         return y if flow.named else next(iter(y.values())), kept
 
 
@@ -79,68 +79,17 @@ def _inputs(names: tuple[str, ...], tokens: set[int], x: Any, lengths: Any) -> l
     return values
 
 
-def _spread(state: Any, count: int) -> list[Any]:
-    if state is None:
-        return [None] * count
-    if not isinstance(state, (list, tuple)) or len(state) != count:
-        raise ShapeError(f"state must be a list of {count}, one entry per recurrent layer. Got {describe(state)}.")
-    return list(state)
-
-
-def has_states(module: nn.Module) -> bool:
-    """Whether a module has states that go from step to step."""
-    return isinstance(module, (nn.RNNBase, Bidirectional)) or (isinstance(module, Conv1d) and module.kept > 0)
+def _has_states(module: nn.Module) -> bool:
+    return isinstance(module, nn.RNNBase) or getattr(module, "has_states", False)
 
 
 def _called(module: nn.Module, values: list[Value], state: Any) -> tuple[Value, Any]:
     """What a module makes of what it reads, and its last state."""
     x, lengths = values[0]
-    if isinstance(module, (nn.RNNBase, Bidirectional)):
-        y, end = (_run if isinstance(module, nn.RNNBase) else _run_both)(module, x, state, lengths)
-        return (y, lengths), end
-    if isinstance(module, Conv1d):
-        y, lengths, end = module(x, lengths, state)
+    if isinstance(module, (nn.RNNBase, Bidirectional, Conv1d)):
+        given = (x, lengths, state)
+        y, lengths, end = run(module, *given) if isinstance(module, nn.RNNBase) else module(*given)
         return (y, lengths), end
     if isinstance(module, Several):
         return module(*values), None
     return module(x, lengths) if isinstance(module, OverTime) else (module(x), lengths), None
-
-
-def _run(module: nn.RNNBase, x: Tensor, state: Any, lengths: Lengths) -> tuple[Tensor, Any]:
-    """A recurrent module over the real steps; states (batch, hidden), with a leading axis of 2 for both directions."""
-    pair, both = isinstance(module, nn.LSTM), module.bidirectional
-    if state is None:
-        start = _learned(module, len(x))
-    else:
-        start = tuple(part if both else part[None] for part in (state if pair else (state,)))
-    steps = x if lengths is None else pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    y, end = module(steps, start if pair or start is None else start[0])
-    if lengths is not None:
-        y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
-    ends = tuple(part if both else part[0] for part in (end if pair else (end,)))
-    return y, ends if pair else ends[0]
-
-
-def _run_both(module: Bidirectional, x: Tensor, state: Any, lengths: Lengths) -> tuple[Tensor, Any]:
-    """The second of two modules from the end to the start; states as `elman.Bidirectional` has them."""
-    turn, pair = Reverse(), isinstance(module.first, nn.LSTM)
-    if state is not None and module.alike:
-        state = list(zip(*state, strict=True)) if pair else list(state)
-    begins = [None, None] if state is None else state
-    a, first = _run(module.first, x, begins[0], lengths)
-    b, second = _run(module.second, turn(x, lengths)[0], begins[1], lengths)
-    y = module.merged(a, turn(b, lengths)[0])
-    if not module.alike:
-        return y, (first, second)
-    both = [torch.stack(parts) for parts in zip(first, second, strict=True)] if pair else torch.stack([first, second])
-    return y, tuple(both) if pair else both
-
-
-def _learned(module: nn.RNNBase, batch: int) -> tuple[Tensor, ...] | None:
-    """The state before the first step where it is learned, (directions, batch, hidden) each."""
-    if not hasattr(module, "h0"):
-        return None
-    suffixes = ("", "_reverse")[: 1 + module.bidirectional]
-    names = ("h0", "c0") if isinstance(module, nn.LSTM) else ("h0",)
-    by_name = [torch.stack([getattr(module, name + suffix) for suffix in suffixes]) for name in names]
-    return tuple(part[:, None].expand(-1, batch, -1).contiguous() for part in by_name)

@@ -82,7 +82,7 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
     if weights is None:
         if like is not None or order is not None:
             raise TypeError("like and order must be left out with modules in a list. Got one of them.")
-        from elman.interop.pytorch.reader import read
+        from elman.interop.pytorch.translation import read
 
         layers = read(source)
         whole = layers[0] if len(layers) == 1 else None
@@ -137,7 +137,7 @@ def to_torch(net: Layer | Fitted) -> TorchNetwork:
     net = as_layer(net)
     nodes_of(net)
     _check_installed("to_torch")
-    from elman.interop.pytorch.writer import write
+    from elman.interop.pytorch.translation import write
 
     return write(net)
 

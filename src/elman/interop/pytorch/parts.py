@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman.checks import ShapeError
-from elman.layers.directions import MODES
+from elman.layers.directions import MODES, merged
 
 Lengths: TypeAlias = Tensor | None
 Value: TypeAlias = tuple[Tensor, Lengths]  # a sequence, or a vector per sequence
@@ -29,18 +30,27 @@ def cleared(x: Tensor, lengths: Lengths) -> Tensor:
     return x.masked_fill(~(real if x.dim() == 2 else real[..., None]), 0)
 
 
+def _at(x: Tensor, steps: Tensor) -> Tensor:
+    """The steps of each sequence, (batch, ...), by their numbers."""
+    rows = torch.arange(len(x), device=x.device)
+    return x[rows.view(-1, *[1] * (steps.dim() - 1)), steps]
+
+
+def _all_steps(x: Tensor) -> Tensor:
+    """The lengths of sequences without padding."""
+    return torch.full((len(x),), x.shape[1], device=x.device)
+
+
 class Own(nn.Module):
     """A module for the layer of elman of the same name, with its options as attributes."""
+
+    has_states = False  # that go from step to step: called with x, lengths and a state, it gives them all
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
         self.options = tuple(options)
-        for name, value in options.items():
-            setattr(self, name, value)
+        self.__dict__.update(options)
         self.make()
-
-    def __getattr__(self, name: str) -> Any:
-        return super().__getattr__(name)
 
     def make(self) -> None:
         """Sets what follows from the options; parameters without numbers."""
@@ -57,17 +67,14 @@ def _empty(*shape: int) -> nn.Parameter:
 class OverTime(Own):
     """A module that looks along time: from x and lengths to y and its lengths, None for vectors."""
 
-    def forward(self, x: Tensor, lengths: Lengths = None) -> tuple[Tensor, Lengths]:
-        """y, and how many of its steps are real."""
-        if lengths is None:
-            lengths = torch.full((x.shape[0],), x.shape[1], dtype=torch.int64, device=x.device)
-            y, left = self.along(x, lengths)
-            return y, left if self.drops_steps else None
-        return self.along(x, lengths)
-
     drops_steps = False
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Lengths]:
+    def forward(self, x: Tensor, lengths: Lengths = None) -> Value:
+        """y, and how many of its steps are real."""
+        y, left = self.along(x, _all_steps(x) if lengths is None else lengths)
+        return y, None if lengths is None and not self.drops_steps else left
+
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         """The same, with lengths given."""
         raise NotImplementedError
 
@@ -75,8 +82,8 @@ class OverTime(Own):
 class LastStep(OverTime):
     """The last real step; with `bidirectional` what each direction computed last."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
-        last = x[torch.arange(len(x), device=x.device), lengths - 1]
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
+        last = _at(x, lengths - 1)
         if not self.bidirectional:
             return last, None
         half = x.shape[-1] // 2
@@ -86,34 +93,31 @@ class LastStep(OverTime):
 class LastSteps(OverTime):
     """The last `count` real steps side by side, zeros before those of shorter sequences."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         steps = lengths[:, None] - torch.arange(self.count, 0, -1, device=x.device)  # (B, count)
-        rows = torch.arange(len(x), device=x.device)[:, None]
-        y = x[rows, steps.clamp(min=0)].masked_fill((steps < 0)[..., None], 0)
-        return y.flatten(1), None
+        return _at(x, steps.clamp(min=0)).masked_fill((steps < 0)[..., None], 0).flatten(1), None
 
 
 class MeanOverTime(OverTime):
     """The mean over the real steps."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         return cleared(x, lengths).sum(1) / lengths[:, None], None
 
 
 class MaxOverTime(OverTime):
     """The largest value of each feature over the real steps; where two are equal, the first takes the gradient."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, None]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         return x.masked_fill(~_real(x, lengths)[..., None], -torch.inf).max(1).values, None
 
 
 class Reverse(OverTime):
     """Each sequence backwards in time; padding stays at the end."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         steps = torch.arange(x.shape[1], device=x.device)
-        steps = torch.where(_real(x, lengths), lengths[:, None] - 1 - steps, steps)
-        return x[torch.arange(len(x), device=x.device)[:, None], steps], lengths
+        return _at(x, torch.where(_real(x, lengths), lengths[:, None] - 1 - steps, steps)), lengths
 
 
 class Masking(OverTime):
@@ -121,14 +125,13 @@ class Masking(OverTime):
 
     drops_steps = True
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         remain = (x != self.value).any(-1) & _real(x, lengths)
         left = remain.sum(1)
         if not left.all():
             raise ValueError(f"each sequence must have a step other than {self.value:g}, which is masked. Got none.")
-        steps = torch.argsort(~remain, dim=1, stable=True)  # those that remain first, in their order
-        y = x[torch.arange(len(x), device=x.device)[:, None], steps]
-        return cleared(y, left), left
+        # Those that remain first, in their order.
+        return cleared(_at(x, torch.argsort(~remain, dim=1, stable=True)), left), left
 
 
 def windows(over: Any, x: Tensor, lengths: Tensor, past: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -149,27 +152,25 @@ def windows(over: Any, x: Tensor, lengths: Tensor, past: int = 0) -> tuple[Tenso
     first = torch.arange(int(counts.max()), device=x.device) * stride - left[:, None]
     steps = first[..., None] + torch.arange(over.width, device=x.device) * dilation
     real = (steps >= -past) & (steps < lengths[:, None, None])
-    batch = torch.arange(len(x), device=x.device)[:, None, None]
-    return x[batch, (steps + past).clamp(0, x.shape[1] - 1)], real[..., None], counts
+    return _at(x, (steps + past).clamp(0, x.shape[1] - 1)), real[..., None], counts
 
 
-class Conv1d(OverTime):
+class Conv1d(Own):
     """A convolution, causal with its last inputs as a state; `weight` (output, input, width) as in `nn.Conv1d`."""
 
     def make(self) -> None:
         self.weight, self.bias = _empty(self.output_size, self.input_size, self.width), _empty(self.output_size)
         causal = self.padding in ("causal", ((self.width - 1) * self.dilation, 0)) and self.stride == 1
         self.kept = (self.width - 1) * self.dilation if causal else 0
+        self.has_states = self.kept > 0
 
     def forward(self, x: Tensor, lengths: Lengths = None, state: Any = None) -> Any:
         """y, how many of its steps are real, and its last inputs."""
-        known = torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
-        end = None
+        known, end = _all_steps(x) if lengths is None else lengths, None
         if self.kept:
             past = x.new_zeros(len(x), self.kept, x.shape[2]) if state is None else state.view(len(x), self.kept, -1)
             x = torch.cat([past, x], dim=1)
-            last = known[:, None] + torch.arange(self.kept, device=x.device)
-            end = x[torch.arange(len(x), device=x.device)[:, None], last].flatten(1)
+            end = _at(x, known[:, None] + torch.arange(self.kept, device=x.device)).flatten(1)
         rows, real, counts = windows(self, x, known, self.kept)
         y = rows.masked_fill(~real, 0).flatten(2) @ self.weight.permute(0, 2, 1).flatten(1).T + self.bias
         return self.act(y), None if lengths is None else counts, end
@@ -178,7 +179,7 @@ class Conv1d(OverTime):
 class MaxPool1d(OverTime):
     """The largest value of each feature under each window; where two are equal, the first takes the gradient."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         rows, real, counts = windows(self, x, lengths)
         return rows.masked_fill(~real, -torch.inf).max(2).values, counts
 
@@ -186,7 +187,7 @@ class MaxPool1d(OverTime):
 class AveragePool1d(OverTime):
     """The mean of the real steps under each window."""
 
-    def along(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         rows, real, counts = windows(self, x, lengths)
         return rows.masked_fill(~real, 0).sum(2) / real.sum(2), counts
 
@@ -199,7 +200,7 @@ class BatchNorm(OverTime):
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, torch.empty(self.size, device="meta"))
 
-    def forward(self, x: Tensor, lengths: Lengths = None) -> tuple[Tensor, Lengths]:
+    def forward(self, x: Tensor, lengths: Lengths = None) -> Value:
         """y, and how many of its steps are real."""
         real = torch.ones(x.shape[:-1], dtype=torch.bool, device=x.device) if lengths is None else _real(x, lengths)
         running, own = (self.running_mean, self.running_var), (self.weight, self.bias)
@@ -219,8 +220,7 @@ class Scale(Own):
 class Repeat(OverTime):
     """A vector at each of `count` steps."""
 
-    def forward(self, x: Tensor, lengths: Lengths = None) -> tuple[Tensor, Lengths]:
-        """(batch, features) to (batch, count, features)."""
+    def along(self, x: Tensor, lengths: Tensor) -> Value:
         return x[:, None].expand(-1, self.count, -1), None
 
 
@@ -230,9 +230,10 @@ class Several(Own):
     def forward(self, *values: Value) -> Value:
         """The value, and how many of its steps are real."""
         steps, lengths = next((value for value in values if value[0].dim() == 3), values[0])
-        wide = [(-1, steps.shape[1], -1) if steps.dim() > part.dim() else None for part, _ in values]
-        parts = [part if to is None else part[:, None].expand(to) for (part, _), to in zip(values, wide, strict=True)]
-        return self.join(parts), lengths
+        wide = (-1, *steps.shape[1:-1], -1)
+        return self.join(
+            [part if part.dim() == steps.dim() else part[:, None].expand(wide) for part, _ in values]
+        ), lengths
 
     def join(self, parts: list[Tensor]) -> Tensor:
         """One value of several."""
@@ -285,26 +286,48 @@ class Attention(Several):
         return y if x.dim() == 3 else y[:, 0], lengths
 
 
-def merged(how: str, a: Tensor, b: Tensor) -> Tensor:
-    """a + b for "sum", (a + b) / 2 for "mean", a b for "multiply"."""
-    return a * b if how == "multiply" else (a + b) * (0.5 if how == "mean" else 1.0)
+def run(module: nn.RNNBase, x: Tensor, lengths: Lengths, state: Any) -> tuple[Tensor, Lengths, Any]:
+    """A recurrent module over the real steps; states (batch, hidden), with a leading axis of 2 for both directions.
+
+    Where none is given, they start from those that are learned.
+    """
+    pair, both = isinstance(module, nn.LSTM), module.bidirectional
+    start: Any = None
+    if state is not None:
+        start = tuple(part if both else part[None] for part in (state if pair else (state,)))
+    elif hasattr(module, "h0"):
+        names = [[name + end for end in ("", "_reverse")[: 1 + both]] for name in ("h0", "c0")[: 1 + pair]]
+        learned = [torch.stack([getattr(module, name) for name in each])[:, None] for each in names]
+        start = tuple(part.expand(-1, len(x), -1).contiguous() for part in learned)
+    steps = x if lengths is None else pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    y, end = module(steps, start if pair or start is None else start[0])
+    if lengths is not None:
+        y, _ = pad_packed_sequence(y, batch_first=True, total_length=x.shape[1])
+    ends = tuple(part if both else part[0] for part in (end if pair else (end,)))
+    return y, lengths, ends if pair else ends[0]
 
 
 class Bidirectional(Own):
-    """Two recurrent modules of one direction, `first` and `second`; `TorchNetwork` runs them."""
+    """Two recurrent modules of one direction, `first` and `second`, which goes from the end to the start."""
 
-    @property
-    def alike(self) -> bool:
-        """Whether both have states of the same widths, which stand in one array then."""
-        a, b = self.first, self.second
-        sizes = [(part.hidden_size, part.proj_size, isinstance(part, nn.LSTM)) for part in (a, b)]
-        return sizes[0] == sizes[1]
+    has_states = True
 
-    def merged(self, a: Tensor, b: Tensor) -> Tensor:
-        """One value of both."""
-        if self.merge == "concat":
-            return torch.cat([a, b], dim=-1)
-        return merged(self.merge, a, b)
+    def forward(self, x: Tensor, lengths: Lengths = None, state: Any = None) -> tuple[Tensor, Lengths, Any]:
+        """y, how many of its steps are real, and the states as `elman.Bidirectional` has them."""
+        turn, pair = Reverse(), isinstance(self.first, nn.LSTM)
+        sizes = {(part.hidden_size, part.proj_size, isinstance(part, nn.LSTM)) for part in (self.first, self.second)}
+        alike = len(sizes) == 1  # their states stand in one array then
+        if state is not None and alike and pair:
+            state = list(zip(*state, strict=True))
+        begins = [None, None] if state is None else state
+        a, _, first = run(self.first, x, lengths, begins[0])
+        b, _, second = run(self.second, turn(x, lengths)[0], lengths, begins[1])
+        b = turn(b, lengths)[0]
+        y = torch.cat([a, b], dim=-1) if self.merge == "concat" else merged(self.merge, a, b)
+        if not alike:
+            return y, lengths, (first, second)
+        both = zip(first, second, strict=True)
+        return y, lengths, tuple(map(torch.stack, both)) if pair else torch.stack([first, second])
 
 
 class MergeDirections(Own):
@@ -332,16 +355,8 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-class Activation(nn.Module):
-    """One of the activations of elman that PyTorch has no module for."""
-
-    def __init__(self, name: str, **parameters: float) -> None:
-        super().__init__()
-        self.name, self.slopes = name, parameters
-
-    def extra_repr(self) -> str:
-        """The name, and the slopes."""
-        return f"{self.name!r}, {self.slopes}"
+class Activation(Own):
+    """One of the activations of elman that PyTorch has no module for, by its `name` and `slopes`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """y = act(x)."""

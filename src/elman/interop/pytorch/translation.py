@@ -1,0 +1,397 @@
+"""Modules of PyTorch to layers of elman, and back; tables of what each becomes. This file needs PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from elman.cells import Activation
+from elman.checks import FormatError, describe, show
+from elman.graph import Node
+from elman.interop.chain import nodes_of, prelu
+from elman.interop.files import named, refused
+from elman.interop.pytorch import parts
+from elman.interop.pytorch.files import arrays_of
+from elman.interop.pytorch.modules import Flow, TorchNetwork
+from elman.interop.pytorch.state import children_of, learned_states, state_dict
+from elman.interop.pytorch.weights import KINDS, recurrent_module
+from elman.layers import (
+    GRU,
+    LAYERS,
+    LSTM,
+    RNN,
+    Activate,
+    AveragePool1d,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    MaxOverTime,
+    MaxPool1d,
+    MeanOverTime,
+    Recurrent,
+)
+from elman.layers.nesting import every_layer
+from elman.network import Network
+from elman.options import defaults
+
+
+class Row(NamedTuple):
+    """An activation as a module."""
+
+    module: type[nn.Module]
+    slopes: Mapping[str, str] = {}  # parameter of the activation -> option of the module
+    fixed: Mapping[str, Any] = {}  # options that it always has
+
+
+_ACTIVATIONS: dict[str, Row] = {
+    "identity": Row(nn.Identity),
+    "relu": Row(nn.ReLU),
+    "tanh": Row(nn.Tanh),
+    "sigmoid": Row(nn.Sigmoid),
+    "softsign": Row(nn.Softsign),
+    "leaky_relu": Row(nn.LeakyReLU, {"alpha": "negative_slope"}),
+    "elu": Row(nn.ELU, {"alpha": "alpha"}),
+    "softplus": Row(nn.Softplus, fixed={"threshold": 40}),  # where the line that takes its place has the same digits
+    "thresholded_relu": Row(nn.Threshold, {"alpha": "threshold"}, {"value": 0}),
+    "softmax": Row(nn.Softmax, fixed={"dim": -1}),
+    "log_softmax": Row(nn.LogSoftmax, fixed={"dim": -1}),
+    "gelu_tanh": Row(nn.GELU, fixed={"approximate": "tanh"}),
+    "gelu": Row(nn.GELU),
+    "hard_swish": Row(nn.Hardswish),
+    "selu": Row(nn.SELU),
+    "swish": Row(nn.SiLU),
+}
+_HARD_SIGMOID = Activation("hard_sigmoid", alpha=1 / 6, beta=0.5)  # that of PyTorch
+
+_POOLS = (nn.MaxPool1d, nn.AvgPool1d)
+_ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
+_OVER_FEATURES = (nn.Softmax, nn.LogSoftmax)
+
+#: What must hold of an option of a module, or of the whole of it, so that elman has it; and in words.
+_MUST: tuple[tuple[Any, str, Callable[[Any], bool], str], ...] = (
+    (nn.Embedding, "max_norm", lambda v: v is None, "max_norm must be left out of an Embedding"),
+    (nn.Embedding, "scale_grad_by_freq", lambda v: not v, "scale_grad_by_freq must be left out of an Embedding"),
+    (nn.LayerNorm, "normalized_shape", lambda v: len(v) == 1, "a LayerNorm must act over the last axis alone"),
+    (
+        nn.BatchNorm1d,
+        "",
+        lambda m: m.running_mean is not None and m.momentum is not None,
+        "a BatchNorm1d must have running statistics and a momentum",
+    ),
+    (nn.Conv1d, "padding_mode", lambda v: v == "zeros", "a Conv1d must have padding_mode 'zeros'"),
+    (nn.MaxPool1d, "dilation", lambda v: v in (1, (1,)), "a pool must have dilation 1"),
+    (_POOLS, "ceil_mode", lambda v: not v, "a pool must have ceil_mode False"),
+    (
+        nn.AvgPool1d,
+        "",
+        lambda m: not (_one(m.padding) and m.count_include_pad),
+        "a pool must have no padding that counts",
+    ),
+    (_ADAPTIVE, "output_size", lambda v: v in (1, (1,)), "an adaptive pool must give one step"),
+    # Above 20 the line that takes the place of a Softplus is within 2e-9 of it.
+    (
+        nn.Softplus,
+        "",
+        lambda m: m.beta == 1 and m.threshold >= 20,
+        "a Softplus must have beta 1 and a threshold from 20 up",
+    ),
+    (nn.Threshold, "", lambda m: m.value == 0, "a Threshold must have the value 0"),
+    (_OVER_FEATURES, "dim", lambda v: v == -1, "a softmax must have dim=-1, the features"),
+)
+
+
+def _one(value: Any) -> int:
+    return int(value[0] if isinstance(value, tuple) else value)
+
+
+# Modules to layers.
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def read(source: Any) -> list[Layer]:
+    """The layers of a module, or of a list of modules and layers."""
+    given = [source] if isinstance(source, nn.Module) else source
+    for i, part in enumerate(given):
+        if not isinstance(part, (nn.Module, Layer)):
+            raise TypeError(f"source[{i}] must be a module of PyTorch or a layer of elman. Got {describe(part)}.")
+    modules = [part for part in given if isinstance(part, nn.Module)]
+    double = {p.dtype == torch.float64 for module in modules for p in module.parameters()}
+    if len(double) > 1:
+        raise FormatError("the module: all its parameters must be float64, or none. Got some that are.")
+    dtype = "float64" if double == {True} else "float32"
+    for module in modules:
+        _check_axes(module)
+    if isinstance(source, nn.Module):
+        return _layers(source, "", dtype)
+    return _row([(f"[{i}]", part) for i, part in enumerate(given)], dtype)
+
+
+def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
+    """The layers of one module; a layer is one already."""
+    if isinstance(module, Layer):
+        return [module]
+    where, kind = f"the module {place}" if place else "the module", type(module)
+    if kind not in (_READERS | _CONTAINERS):
+        known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
+        must, got = f"one of {known}", f"{kind.__module__}.{kind.__qualname__}"
+        if kind.__module__.startswith("torch."):
+            raise refused(where, "its class", must, f"{got}, which is not read")
+        must += ". The forward of another cannot be read: pass what it runs as a list, such as [model.embedding, "
+        must += "model.lstm, elman.LastStep(), model.fc], or like=, a network of its shape"
+        raise refused(where, "its class", must, got)
+    if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
+        raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
+    if kind in _CONTAINERS:
+        return _CONTAINERS[kind](module, place, dtype)
+    with named(where):
+        for kinds, option, holds, must in _MUST:
+            value = getattr(module, option) if isinstance(module, kinds) and option else module
+            if isinstance(module, kinds) and not holds(value):
+                raise FormatError(f"{must}. Got {value!r}.")
+        return _READERS[kind](module, dtype)
+
+
+def _row(given: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
+    """The layers of modules in a row. A Linear or a Conv1d and the activation after it are one layer."""
+    layers: list[Layer] = []
+    before: type[Any] | None = None
+    for place, part in given:
+        if before in _ADAPTIVE and type(part) is nn.Flatten:
+            continue  # (batch, features, 1) to (batch, features)
+        made = _layers(part, place, dtype)
+        if before in (nn.Linear, nn.Conv1d) and type(part) in _ELEMENTWISE and type(part) not in _OVER_FEATURES:
+            made = [layers.pop().replace(activation=made[0].config["activation"])]
+        layers += made
+        before = type(part)
+    return layers
+
+
+def _children(module: nn.Sequential, place: str) -> list[tuple[str, nn.Module]]:
+    return [(f"{place}.{name}" if place else name, child) for name, child in module.named_children()]
+
+
+def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
+    """As `to_torch` made it: a layer for each child, and what each reads."""
+    flow = module.flow
+    if flow is None:
+        return Network([layer for name, child in _children(module, place) for layer in _layers(child, name, dtype)])
+    first = len(flow.inputs)
+    values = [*flow.inputs, *(name.replace(".", "_") for name, _, _ in flow.children)]
+    nodes = {}
+    for i, (name, reads, start) in enumerate(flow.children):
+        made = _layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype)
+        state = None if start is None else values[first + start]
+        layer = made[0] if len(made) == 1 else Network(made)
+        nodes[values[first + i]] = Node(layer, *[values[j] for j in reads], state=state)
+    return Network(nodes, outputs=[values[j] for j in flow.outputs.values()] if flow.named else None)
+
+
+def _both(module: parts.Bidirectional, place: str, dtype: str) -> Layer:
+    first, second = (_layers(getattr(module, part), f"{place}.{part}", dtype)[0] for part in ("first", "second"))
+    return Bidirectional(first, second, module.merge)  # type: ignore[arg-type]
+
+
+_CONTAINERS: dict[type[Any], Callable[[Any, str, str], list[Layer]]] = {
+    nn.Sequential: lambda module, place, dtype: _row(_children(module, place), dtype),
+    parts.Bidirectional: lambda module, place, dtype: [_both(module, place, dtype)],
+    TorchNetwork: lambda module, place, dtype: [_network(module, place, dtype)],
+}
+
+
+def _check_axes(module: nn.Module) -> None:
+    """Refuses an nn.Sequential in which time is the last axis for one module and the features are for another.
+
+    In a list the modules may have any axes: what stands between them, a transpose, is left out of it.
+    """
+    time_last = (*_ADAPTIVE, *_POOLS, nn.Conv1d, nn.Dropout1d)
+    features_last = (nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.LayerNorm, nn.Embedding)
+    before: nn.Module | None = None
+    for leaf in module.modules() if type(module) is nn.Sequential else ():
+        if before is not None and isinstance(leaf, nn.Flatten):
+            before = None
+        elif isinstance(leaf, (*time_last, *features_last)):
+            if before is not None and isinstance(before, time_last) != isinstance(leaf, time_last):
+                names = f"{type(before).__name__} and {type(leaf).__name__}"
+                raise FormatError(
+                    f"the module: a transpose must stand between {names}, as one has time and the other the features "
+                    "last; pass its modules as a list, where none is needed. Got one after the other."
+                )
+            before = leaf
+
+
+# One module each, with the dtype of the others for what has no weights.
+
+
+def _of_recurrent(module: Any, dtype: str) -> list[Layer]:
+    tensors = dict(module.named_parameters(recurse=False, remove_duplicate=False))
+    options = {"activation": module.nonlinearity} if hasattr(module, "nonlinearity") else {}
+    layers = recurrent_module("", arrays_of(tensors)).layers(**options)
+    rate = float(getattr(module, "dropout", 0))
+    return [part for layer in layers for part in (Dropout(rate), layer)][1:] if rate else layers
+
+
+def _made(kind: str, module: nn.Module, features: int | None = None, **options: Any) -> list[Layer]:
+    """The layer of a module with the tensors of a row of KINDS."""
+    tensors = {name: getattr(module, name) for name in KINDS[kind].tensors.values()}
+    arrays = arrays_of({name: tensor for name, tensor in tensors.items() if tensor is not None})
+    return [KINDS[kind].made(arrays, features, **options)]
+
+
+def _of_layer_norm(module: nn.LayerNorm, dtype: str) -> list[Layer]:
+    if module.elementwise_affine:
+        return _made("LayerNorm", module, epsilon=module.eps)
+    return [LayerNorm(module.normalized_shape[0], module.eps, dtype=dtype)]
+
+
+def _sides(padding: int) -> Any:
+    return (padding, padding) if padding else "valid"
+
+
+def _of_convolution(module: nn.Conv1d, dtype: str) -> list[Layer]:
+    padding = module.padding if isinstance(module.padding, str) else _sides(module.padding[0])
+    steps = {"stride": module.stride[0], "dilation": module.dilation[0], "padding": padding}
+    return _made("Conv1d", module, module.in_channels, **steps, input_size=module.in_channels)
+
+
+def _of_pool(module: Any, dtype: str) -> list[Layer]:
+    width, stride, padding = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
+    return [(AveragePool1d if isinstance(module, nn.AvgPool1d) else MaxPool1d)(width, stride, _sides(padding))]
+
+
+def _of_prelu(module: nn.PReLU, dtype: str) -> list[Layer]:
+    slopes = arrays_of({"weight": module.weight})["weight"]
+    if len(slopes) == 1 and slopes[0] <= 0:
+        raise FormatError(f"a PReLU of one slope must have it over 0. Got {slopes[0]}.")
+    return [prelu(slopes, len(slopes))]
+
+
+def _of_own(module: Any, dtype: str) -> list[Layer]:
+    """A module of this library, which has the options of the layer of its name."""
+    name, arrays = type(module).__name__, arrays_of(module.state_dict())
+    options = {option: getattr(module, option) for option in module.options} | ({"dtype": dtype} if arrays else {})
+    return [LAYERS[name].from_parameters(options, KINDS[name].weights(arrays) if arrays else {})]
+
+
+def _elementwise(module: Any) -> str | Activation:
+    """The activation of a module that is one."""
+    if isinstance(module, parts.Activation):
+        return Activation(module.name, **module.slopes)
+    if isinstance(module, nn.Hardsigmoid):
+        return _HARD_SIGMOID
+    form = getattr(module, "approximate", "none")  # of nn.GELU
+    rows = _ACTIVATIONS.items()
+    name = next(n for n, row in rows if row.module is type(module) and row.fixed.get("approximate", "none") == form)
+    slopes = {slope: getattr(module, option) for slope, option in _ACTIVATIONS[name].slopes.items()}
+    return Activation(name, **slopes) if slopes else name
+
+
+_ELEMENTWISE = (*(row.module for row in _ACTIVATIONS.values()), nn.Hardsigmoid, parts.Activation)
+
+_READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
+    **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _of_recurrent),
+    nn.Linear: lambda module, dtype: _made("Linear", module),
+    nn.Embedding: lambda module, dtype: _made("Embedding", module),
+    nn.LayerNorm: _of_layer_norm,
+    nn.BatchNorm1d: lambda m, dtype: _made("BatchNorm", m, epsilon=m.eps, momentum=m.momentum),
+    nn.Conv1d: _of_convolution,
+    nn.PReLU: _of_prelu,
+    **dict.fromkeys(_POOLS, _of_pool),
+    nn.AdaptiveAvgPool1d: lambda module, dtype: [MeanOverTime()],
+    nn.AdaptiveMaxPool1d: lambda module, dtype: [MaxOverTime()],
+    nn.Dropout: lambda module, dtype: [Dropout(module.p)],
+    **dict.fromkeys((nn.Dropout1d, parts.SequenceDropout), lambda m, dtype: [Dropout(m.p, per_sequence=True)]),
+    **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [Activate(_elementwise(module))]),
+    **dict.fromkeys([kind for name, kind in vars(parts).items() if name in LAYERS], _of_own),
+}
+
+
+# Layers to modules.
+
+
+def write(net: Layer) -> TorchNetwork:
+    """A module for each layer; it starts in evaluation, as a network of elman is outside of training."""
+    made, tensors = TorchNetwork(), {name: torch.tensor(array) for name, array in state_dict(net).items()}
+    for place, layer in children_of(net):
+        with named(f"layer {place}, {type(layer).__name__}"):
+            if type(layer) not in _WRITERS:
+                raise FormatError(f"it must be a layer that PyTorch can hold. Got {show(layer)}.")
+            *path, name = place.split(".")
+            parent: nn.Module = made
+            for step in path:
+                if not hasattr(parent, step):
+                    parent.add_module(step, nn.Module())
+                parent = parent.get_submodule(step)
+            if hasattr(parent, name):
+                raise FormatError(f"a node must have a name that an attribute of a module can have. Got {name!r}.")
+            parent.add_module(name, _WRITERS[type(layer)](layer))
+    network, nodes, outputs = nodes_of(net, spelled=False)
+    if not all(inside.graph.is_list for inside in every_layer(network) if isinstance(inside, Network)):
+        given = [network.names[i] for i in network.graph.outputs]
+        children = tuple((node.place, node.reads, node.start) for node in nodes)
+        made.flow = Flow(network.inputs, children, dict(zip(given, outputs, strict=True)), network.graph.named)
+    # They were made without weights, so that PyTorch's generator stays as it was.
+    made.load_state_dict(tensors, assign=True)
+    return made.eval()
+
+
+def _recurrent(layer: Recurrent) -> nn.Module:
+    options: dict[str, Any] = {"nonlinearity": layer.config["activation"]} if isinstance(layer, RNN) else {}
+    if layer.cell.projection is not None:
+        options["proj_size"] = layer.cell.projection
+    cls: Any = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]
+    sizes = layer.input_size, layer.hidden_size
+    module = cls(*sizes, batch_first=True, bidirectional=layer.bidirectional, device="meta", **options)
+    for name, array in learned_states(layer).items():
+        module.register_parameter(name, nn.Parameter(torch.empty(array.shape, device="meta")))
+    return module
+
+
+def _bidirectional(layer: Bidirectional) -> nn.Module:
+    module = parts.Bidirectional(merge=layer.merge)
+    module.first, module.second = _recurrent(layer.first), _recurrent(layer.second)
+    return module
+
+
+def _dense(layer: Dense) -> nn.Module:
+    linear = nn.Linear(layer.input_size or 0, layer.output_size or 0, device="meta")
+    return linear if layer.activation.name == "identity" else nn.Sequential(linear, _activation(layer.activation))
+
+
+def _own(layer: Layer) -> nn.Module:
+    """The module of the name of a layer, with its options; `act` is the activation of a Conv1d."""
+    names = [name for name in defaults(layer.setup) if name != "dtype"]
+    module: nn.Module = getattr(parts, type(layer).__name__)(**{name: getattr(layer, name) for name in names})
+    if "activation" in names:
+        module.act = _activation(layer.activation)
+    return module
+
+
+def _activation(activation: str | Activation) -> nn.Module:
+    if activation == _HARD_SIGMOID:
+        return nn.Hardsigmoid()
+    name, slopes = (activation, {}) if isinstance(activation, str) else (activation.name, activation.parameters)
+    if name in parts.FUNCTIONS:
+        return parts.Activation(name=name, slopes=dict(slopes))
+    if name not in _ACTIVATIONS:
+        raise FormatError(f"activation must be one that torch.nn has as a module. Got {name!r}.")
+    row = _ACTIVATIONS[name]
+    return row.module(**{option: slopes[slope] for slope, option in row.slopes.items()}, **row.fixed)
+
+
+_WRITERS: dict[type[Any], Callable[[Any], nn.Module]] = {
+    **{kind: _own for name, kind in LAYERS.items() if isinstance(getattr(parts, name, None), type)},
+    **dict.fromkeys((RNN, GRU, LSTM), _recurrent),
+    Bidirectional: _bidirectional,
+    Dense: _dense,
+    Embedding: lambda layer: nn.Embedding(layer.count, layer.output_size, device="meta"),
+    LayerNorm: lambda layer: nn.LayerNorm(layer.input_size, layer.epsilon, device="meta"),
+    Dropout: lambda layer: (parts.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
+    Activate: lambda layer: _activation(layer.activation),
+}
