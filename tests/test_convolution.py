@@ -97,7 +97,7 @@ def test_windows_in_blocks(monkeypatch):
         layer = elman.Conv1d(3, 4, 5, activation="tanh", dtype="float64", seed=0, **options)
         found = []
         for block in (1 << 22, 60):
-            monkeypatch.setattr("elman.layers.convolution.BLOCK", block)
+            monkeypatch.setattr("elman.layers.windows.BLOCK", block)
             y, _, tape = layer.forward(x)
             found.append((y, *layer.backward(tape, np.cos(y))))
         np.testing.assert_array_equal(found[0][0], found[1][0])

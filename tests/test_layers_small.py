@@ -9,9 +9,8 @@ import pytest
 
 import elman
 from central import central_gradient, relative_error
-from elman.cells.activations import ACTIVATIONS
+from elman.cells.activations import ACTIVATIONS, OVER_FEATURES
 from elman.cells.curves import CURVES
-from elman.layers.activate import OVER_FEATURES
 from test_forms import pad
 from test_gradients import KINKED, random_parameters
 

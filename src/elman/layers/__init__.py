@@ -1,20 +1,37 @@
 """Layers: recurrent, and what stands before and after them."""
 
-from elman.layers.activate import Activate
-from elman.layers.attention import Attention
-from elman.layers.batch_norm import BatchNorm
-from elman.layers.bidirectional import Bidirectional
-from elman.layers.built_in import GRU, LSTM, RNN
-from elman.layers.convolution import Conv1d
-from elman.layers.directions import Directed, MergeDirections, Reverse
-from elman.layers.joining import Add, Concatenate, Joining, Multiply
-from elman.layers.layer import Layer, Seen, Tape
-from elman.layers.masking import Masking
-from elman.layers.pointwise import Dense, Dropout, Embedding, LayerNorm
-from elman.layers.pooling import LastStep, LastSteps, MaxOverTime, MeanOverTime
-from elman.layers.recurrent import Recurrent
-from elman.layers.scale import Repeat, Scale
-from elman.layers.windows import AveragePool1d, MaxPool1d
+from elman.layers.attention import Attention as Attention
+from elman.layers.bidirectional import Bidirectional as Bidirectional
+from elman.layers.built_in import GRU as GRU
+from elman.layers.built_in import LSTM as LSTM
+from elman.layers.built_in import RNN as RNN
+from elman.layers.directions import Directed as Directed
+from elman.layers.directions import MergeDirections as MergeDirections
+from elman.layers.joining import Add as Add
+from elman.layers.joining import Concatenate as Concatenate
+from elman.layers.joining import Joining as Joining
+from elman.layers.joining import Multiply as Multiply
+from elman.layers.layer import Layer as Layer
+from elman.layers.layer import Seen as Seen
+from elman.layers.layer import Tape as Tape
+from elman.layers.normalization import BatchNorm as BatchNorm
+from elman.layers.normalization import LayerNorm as LayerNorm
+from elman.layers.pointwise import Activate as Activate
+from elman.layers.pointwise import Dense as Dense
+from elman.layers.pointwise import Dropout as Dropout
+from elman.layers.pointwise import Embedding as Embedding
+from elman.layers.pointwise import Scale as Scale
+from elman.layers.pooling import AveragePool1d as AveragePool1d
+from elman.layers.pooling import LastStep as LastStep
+from elman.layers.pooling import LastSteps as LastSteps
+from elman.layers.pooling import MaxOverTime as MaxOverTime
+from elman.layers.pooling import MaxPool1d as MaxPool1d
+from elman.layers.pooling import MeanOverTime as MeanOverTime
+from elman.layers.recurrent import Recurrent as Recurrent
+from elman.layers.steps import Masking as Masking
+from elman.layers.steps import Repeat as Repeat
+from elman.layers.steps import Reverse as Reverse
+from elman.layers.windows import Conv1d as Conv1d
 
 #: The layers by the name that files call them; `elman.network` adds its own.
 LAYERS: dict[str, type[Layer]] = {
@@ -22,38 +39,3 @@ LAYERS: dict[str, type[Layer]] = {
     for name, cls in sorted(globals().items())
     if isinstance(cls, type) and issubclass(cls, Layer) and cls not in (Layer, Joining, Directed)
 }
-
-__all__ = [
-    "GRU",
-    "LAYERS",
-    "LSTM",
-    "RNN",
-    "Activate",
-    "Add",
-    "Attention",
-    "AveragePool1d",
-    "BatchNorm",
-    "Bidirectional",
-    "Concatenate",
-    "Conv1d",
-    "Dense",
-    "Dropout",
-    "Embedding",
-    "Joining",
-    "LastStep",
-    "LastSteps",
-    "Layer",
-    "LayerNorm",
-    "Masking",
-    "MaxOverTime",
-    "MaxPool1d",
-    "MeanOverTime",
-    "MergeDirections",
-    "Multiply",
-    "Recurrent",
-    "Repeat",
-    "Reverse",
-    "Scale",
-    "Seen",
-    "Tape",
-]

@@ -7,6 +7,7 @@ s    scores (N, M); p = softmax(s), each row over the memory; the context is p m
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +17,8 @@ from elman import checks, engine
 from elman.cells.activations import Activation
 from elman.checks import Array, ShapeError
 from elman.initializers import glorot
-from elman.layers.activate import softmax_derivative
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.pointwise import softmax_derivative
 from elman.sequences import Sequences
 
 _TANH, _IDENTITY = Activation("tanh"), Activation("identity")
@@ -117,7 +118,6 @@ class Attention(Layer):
 
     def run(self, x: tuple[Sequences, ...], state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         query, memory = x
-        spans = list(_spans(query, memory))
         dtype = np.result_type(query.values, memory.values)
         q, m = (np.ascontiguousarray(part.values, dtype) for part in x)
         weights = {name: array.copy() for name, array in self._parameters.items()}
@@ -128,7 +128,7 @@ class Attention(Layer):
         a = a * dtype.type(self.factor)
         y = np.empty((len(q), self.memory_size), dtype)
         kept = []
-        for rows, steps in spans:
+        for rows, steps in _spans(query, memory):
             p = _scores(a[rows], k[steps], weights.get("v"))
             p = np.exp(p - p.max(1, keepdims=True))
             p /= p.sum(1, keepdims=True)
@@ -159,10 +159,9 @@ class Attention(Layer):
 
 def _spans(query: Sequences, memory: Sequences) -> Iterator[tuple[slice, slice]]:
     """The rows of each sequence: its queries, and the steps of its memory."""
-    counts = np.ones(query.layout.count, np.int64) if query.layout.lengths is None else query.lengths
-    ends, steps = np.cumsum(counts).tolist(), np.cumsum(memory.lengths).tolist()
-    for i, (end, last) in enumerate(zip(ends, steps, strict=True)):
-        yield slice(ends[i - 1] if i else 0, end), slice(steps[i - 1] if i else 0, last)
+    ends = zip(np.cumsum(query.layout.rows).tolist(), np.cumsum(memory.lengths).tolist(), strict=True)
+    for (row, step), (end, last) in itertools.pairwise([(0, 0), *ends]):
+        yield slice(row, end), slice(step, last)
 
 
 def _scores(a: Array, k: Array, v: Array | None) -> Array:

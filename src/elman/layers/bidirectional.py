@@ -11,12 +11,13 @@ from elman import checks
 from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
 from elman.layers.built_in import RECURRENT
-from elman.layers.directions import MODES, Directed, MergeDirections, Reverse
+from elman.layers.directions import MODES, Directed, MergeDirections
 from elman.layers.joining import Add, Concatenate, Multiply
 from elman.layers.layer import Layer
 from elman.layers.nesting import computes_otherwise
+from elman.layers.pointwise import Scale
 from elman.layers.recurrent import Recurrent
-from elman.layers.scale import Scale
+from elman.layers.steps import Reverse
 from elman.options import LiveArrays, ReadOnly
 
 MERGES = ("concat", *MODES.values())

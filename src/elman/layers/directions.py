@@ -1,47 +1,22 @@
-"""Directions of time: sequences backwards, layers that go in both directions, and the outputs of both made one."""
+"""Directions of time: layers that go in both directions, and the outputs of both made one."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import REVERSE, Arrays
+from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.pointwise import Pointwise
 from elman.sequences import Layout, Sequences
 
 
-class Reverse(Layer):
-    """Each sequence backwards in time: its last real step first. Padding stays last.
-
-    [Reverse, LSTM] is what Keras calls ``go_backwards``; [Reverse, LSTM, Reverse] is the direction "reverse" of ONNX,
-    and the second direction of a bidirectional layer (Schuster and Paliwal 1997).
-
-    >>> import numpy as np, elman
-    >>> elman.Reverse()(np.arange(6.0).reshape(2, 3, 1), lengths=[3, 2])[0].tolist()
-    [[[2.0], [1.0], [0.0]], [[4.0], [3.0], [0.0]]]
-    """
-
-    needs_whole_sequences = True
-
-    def __init__(self) -> None:
-        super().__init__()
-
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
-        lengths = x.lengths
-        ends = np.cumsum(lengths)
-        # Row i of a sequence comes from its row (first + last) - i.
-        rows = np.repeat(2 * ends - lengths - 1, lengths) - np.arange(len(x.values))
-        return x.with_values(x.values[rows]), None, rows
-
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        return dy[kept], None, {}
-
-
-class MergeDirections(Layer):
+class MergeDirections(Pointwise):
     """One value from both directions of a bidirectional layer: (..., 2 features) to (..., features).
 
     y = a + b for `mode` "sum", a b for "mul", (a + b) / 2 for "ave", where a is the first half of the features,
@@ -65,14 +40,11 @@ class MergeDirections(Layer):
     def setup(self, mode: str) -> None:
         self.mode = checks.choice("mode", mode, MODES)
 
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
-        return x.with_values(self.step(x.values, ())[0]), None, halves(x.values) if keep else None
-
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         return merged(MODES[self.mode], *halves(x)), ()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        return np.concatenate(merged_derivative(MODES[self.mode], kept[0], kept[1], dy), axis=-1), None, {}
+        return np.concatenate(merged_derivative(MODES[self.mode], halves(kept[0]), dy), axis=-1), None, {}
 
 
 MODES = {"sum": "sum", "mul": "multiply", "ave": "mean"}  #: of `MergeDirections` -> what `Bidirectional` calls it
@@ -88,9 +60,10 @@ def merged(how: str, a: Array, b: Array) -> Array:
     return y
 
 
-def merged_derivative(how: str, a: Array, b: Array, dy: Array) -> tuple[Array, Array]:
-    """The gradients by a and b."""
+def merged_derivative(how: str, both: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    """The gradients by both that were merged."""
     if how == "multiply":
+        a, b = both
         return dy * b, dy * a
     dy = dy if how == "sum" else dy * dy.dtype.type(0.5)
     return dy, dy
@@ -118,27 +91,39 @@ class Directed(Layer):
         return [(self, (-1,))]
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
-        first, second = self.directions.values()
-        a, b = _by_direction(first, state)
-        both = np.empty((len(x.values), first.output_size + second.output_size), self.dtype)
-        y, z = both[:, : first.output_size], both[:, first.output_size :]
-        end, tape = first._walk(x, a, rng, keep, y, reverse=False)
-        last, twin = second._walk(x, b, rng, keep, z, reverse=True)
+        parts = [*self.directions.values()]
+        width = parts[0]._widths[0]
+        values = np.empty((len(x.values), sum([part._widths[0] for part in parts])), self.dtype)
+        outs = values[:, :width], values[:, width:]
+        ends: Arrays = ()
+        tapes = []
+        for part, start, out, reverse in zip(parts, self._by_direction(state), outs, (False, True), strict=False):
+            end, tape = part._walk(x, start, rng, keep, out, reverse)
+            ends += end
+            tapes.append(tape)
         if self._merge == "concat":
-            return x.with_values(both), end + last, (tape, twin, None)
-        return x.with_values(merged(self._merge, y, z)), end + last, (tape, twin, (y, z) if keep else None)
+            return x.with_values(values), ends, (tapes, None)
+        return x.with_values(merged(self._merge, *outs)), ends, (tapes, outs if keep else None)
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        tape, twin, halves = kept
-        first, second = self.directions.values()
-        a, b = _by_direction(first, dstate)
-        if halves is None:
-            da, db = dy[:, : first.output_size], dy[:, first.output_size :]
-        else:
-            da, db = merged_derivative(self._merge, halves[0], halves[1], dy)
-        dx, dstart, gradients = first._walk_back(tape, da, a)
-        more, dlast, others = second._walk_back(twin, db, b)
-        return dx + more, dstart + dlast, gradients | {name + REVERSE: array for name, array in others.items()}
+        tapes, outs = kept
+        width = self.directions[""]._widths[0]
+        douts = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
+        dxs: list[Array] = []
+        dstarts: Arrays = ()
+        gradients: Gradients = {}
+        each = zip(self.directions.items(), tapes, douts, self._by_direction(dstate), strict=False)
+        for (suffix, part), tape, dout, dend in each:
+            dx, dstart, own = part._walk_back(tape, dout, dend)
+            dxs.append(dx)
+            dstarts += dstart
+            gradients |= {name + suffix: array for name, array in own.items()}
+        return functools.reduce(np.add, dxs), dstarts, gradients
+
+    def _by_direction(self, state: State) -> tuple[State, State]:
+        """The packed states of each direction."""
+        count = len(self.directions[""].cell.states)
+        return (None, None) if state is None else (state[:count], state[count:])
 
     def first_state(self, count: int) -> Arrays:
         if not self.bidirectional:
@@ -164,16 +149,11 @@ class Directed(Layer):
     def unpack_state(self, state: State, layout: Layout) -> Any:
         if not state or not self.bidirectional:
             return super().unpack_state(state, layout)
-        both = _by_direction(self.directions[""], state)
+        both = self._by_direction(state)
         if self._alike:
             return super().unpack_state([np.stack(pair) for pair in zip(*both, strict=True)], layout)
         pairs = zip(self.directions.values(), both, strict=True)
         return tuple([part.unpack_state(own, layout) for part, own in pairs])
-
-
-def _by_direction(first: Any, state: State) -> tuple[State, State]:
-    """The packed states of each direction."""
-    return (None, None) if state is None else (state[: len(first.cell.states)], state[len(first.cell.states) :])
 
 
 def halves(values: Array) -> tuple[Array, Array]:

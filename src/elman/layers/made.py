@@ -16,6 +16,7 @@ import numpy as np
 from elman import checks
 from elman.cells.activations import Activation
 from elman.checks import Array
+from elman.initializers import glorot
 from elman.options import LiveArrays, ReadOnly, check_names, defaults, frozen, no_dtype
 
 
@@ -55,7 +56,7 @@ class Made:
         layer = cls.__new__(cls)
         layer._set_options(config)
         given = {}
-        for name, shape in layer._weight_shapes().items():
+        for name, shape in {**layer.shapes(), **layer.buffer_shapes()}.items():
             if prefix + name not in parameters:
                 known = f"{checks.shorten(prefix)}{name}"
                 raise checks.ShapeError(f"{known} must be among the parameters. Got none of that name.")
@@ -115,9 +116,6 @@ class Made:
         for name, array in fitting.items():
             own[name][...] = checks.real_array(name, array, self.dtype)
 
-    def _weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {**self.shapes(), **self.buffer_shapes()}
-
     # What a subclass says.
 
     def setup(self, *args: Any, **kwargs: Any) -> None:
@@ -136,7 +134,9 @@ class Made:
         return {}
 
     def draw(self, rng: np.random.Generator) -> None:
-        """Fills new `parameters` and `buffers`."""
+        """Fills new `parameters` and `buffers`: here matrices by Glorot, vectors with 0."""
+        for array in self.weights.values():
+            array[...] = glorot(rng, array.shape) if array.ndim > 1 else 0
 
     def _follow(self) -> None:
         """Sets what follows from the options of any subclass."""

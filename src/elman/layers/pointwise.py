@@ -1,4 +1,4 @@
-"""Layers that treat every step by itself: dense, embedding, dropout, layer normalization.
+"""Layers that treat every step by itself: dense, embedding, dropout, activations, constant maps.
 
 They work on packed rows (N, features), so they never see padding, and serve sequences and vectors alike.
 """
@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 
 from elman import checks, engine
-from elman.cells.activations import Activation, as_activation
+from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of, softmax
 from elman.cells.cell import Arrays
-from elman.cells.lstm_layer_norm import normalize, normalize_derivative
+from elman.cells.curves import CURVES
 from elman.checks import Array
-from elman.initializers import glorot
 from elman.layers import noise
 from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
+
+
+class Pointwise(Layer):
+    """The base of layers of which `step` says all that they compute, and x and y are all that `run_back` needs."""
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
+        y, _ = self.step(x.values, ())
+        return x.with_values(y), None, (x.values, y) if keep else None
 
 
 class Dense(Layer):
@@ -32,9 +39,6 @@ class Dense(Layer):
     >>> y.shape
     (4, 7, 2)
     """
-
-    activation: Activation
-    dtype: np.dtype[Any]
 
     def __init__(
         self,
@@ -55,13 +59,9 @@ class Dense(Layer):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {"W": (self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
 
-    def draw(self, rng: np.random.Generator) -> None:
-        self._parameters["W"][...] = glorot(rng, self._parameters["W"].shape)
-        self._parameters["b"][...] = 0
-
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         rows = np.ascontiguousarray(x.values, self.dtype)
-        y, _ = self.step(rows, ())  # (N, output)
+        y, _ = self.step(rows, ())
         return x.with_values(y), None, (rows, self._parameters["W"].copy(), y) if keep else None
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
@@ -76,7 +76,7 @@ class Dense(Layer):
         return dx, None, {"W": dW, "b": db}
 
 
-class Embedding(Layer):
+class Embedding(Pointwise):
     """A vector of its own for every token: y = W[x].
 
     Tokens are whole numbers from 0 to `count` - 1: x is (batch, time), one sequence (time,), or a list of (time_i,).
@@ -87,8 +87,6 @@ class Embedding(Layer):
     >>> y.shape
     (2, 3, 8)
     """
-
-    dtype: np.dtype[Any]
 
     def __init__(self, count: int, size: int, dtype: Any = "float32", seed: int | None = None) -> None:
         super().__init__(seed, count=count, size=size, dtype=dtype)
@@ -104,17 +102,14 @@ class Embedding(Layer):
     def draw(self, rng: np.random.Generator) -> None:
         self._parameters["W"][...] = rng.standard_normal(self._parameters["W"].shape)
 
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
-        return x.with_values(self.step(x.values, ())[0]), None, x.values
-
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         return self._parameters["W"][x], ()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[None, None, Gradients]:
-        dW = np.zeros_like(self._parameters["W"])
+        dW, tokens = np.zeros_like(self._parameters["W"]), kept[0]
         # A token that comes twice counts twice: the rows are sorted by token, and those of each summed.
-        order = kept.argsort(kind="stable")
-        tokens = kept[order]
+        order = tokens.argsort(kind="stable")
+        tokens = tokens[order]
         first = np.flatnonzero(np.diff(tokens, prepend=-1))
         dW[tokens[first]] = np.add.reduceat(dy[order], first, axis=0)
         return None, None, {"W": dW}
@@ -161,44 +156,104 @@ class Dropout(Layer):
         return dy if kept is None else dy * kept, None, {}
 
 
-class LayerNorm(Layer):
-    """y = gain (x - mean) / sqrt(variance + epsilon) + bias, over the features of each step.
+def softmax_derivative(y: Array, dy: Array) -> Array:
+    """The gradient by x, from the output y and its gradient: dx_i = y_i (dy_i - sum_j dy_j y_j)."""
+    return np.asarray(y * (dy - (dy * y).sum(-1, keepdims=True)))
 
-    Parameters `gain` (size,), 1, and `bias` (size,), 0. Source: Ba, Kiros, Hinton 2016, equation 4. PyTorch calls
-    them weight and bias and has the same epsilon; Keras calls them gamma and beta and has 1e-3.
+
+def log_softmax(x: Array) -> Array:
+    """y_i = x_i - log(sum_j exp(x_j)), with the largest x taken off first so that nothing overflows."""
+    x = x - x.max(-1, keepdims=True)
+    return np.asarray(x - np.log(np.exp(x).sum(-1, keepdims=True)))
+
+
+def log_softmax_derivative(y: Array, dy: Array) -> Array:
+    """The gradient by x, from the output y and its gradient: dx_i = dy_i - exp(y_i) sum_j dy_j."""
+    return np.asarray(dy - np.exp(y) * dy.sum(-1, keepdims=True))
+
+
+#: Those that look at all features of a step together: the function, and the gradient by x from y and dy.
+_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+    "softmax": (softmax, softmax_derivative),
+    "log_softmax": (log_softmax, log_softmax_derivative),
+}
+
+
+class Activate(Pointwise):
+    """y = act(x), at every step or of every vector.
+
+    `activation` is a name of the table or an `elman.Activation`, one of the two that act over the features of a step
+    together, "softmax" and "log_softmax" (Bridle 1990), or one whose derivative is taken from x: "gelu", "gelu_tanh",
+    "swish" (SiLU), "hard_swish", "selu", "erf", "sqrt". A `Dense` has its activation built in; this layer is for the
+    others. Raises `ValueError` for an activation that is none of these.
 
     >>> import elman
-    >>> elman.LayerNorm(2)([[1.0, 3.0]])[0].round(3).tolist()
-    [[-1.0, 1.0]]
+    >>> elman.Activate("relu")([[-1.0, 2.0]])[0].tolist()
+    [[0.0, 2.0]]
+    >>> elman.Activate("softmax")([[0.0, 0.0, 0.0, 0.0]])[0].tolist()
+    [[0.25, 0.25, 0.25, 0.25]]
     """
 
-    dtype: np.dtype[Any]
+    activation: Activation | str  #: a name alone for those that are no `Activation`
 
-    def __init__(self, size: int, epsilon: float = 1e-5, dtype: Any = "float32") -> None:
-        super().__init__(size=size, epsilon=epsilon, dtype=dtype)
+    def __init__(self, activation: str | Activation) -> None:
+        super().__init__(activation=activation)
 
-    def setup(self, size: int, epsilon: float, dtype: Any) -> None:
-        self.size = self.input_size = self.output_size = checks.size("size", size)
-        self.epsilon = checks.number("epsilon", epsilon, 0, open_low=True)
-        self.dtype = checks.float_dtype(dtype)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"gain": (self.size,), "bias": (self.size,)}
-
-    def draw(self, rng: np.random.Generator) -> None:
-        self._parameters["gain"][...] = 1
-        self._parameters["bias"][...] = 0
-
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
-        normal, scale = normalize(x.values, self.epsilon)
-        gain = self._parameters["gain"]
-        y = gain * normal + self._parameters["bias"]
-        return x.with_values(y), None, (normal, scale, gain.copy()) if keep else None
+    def setup(self, activation: Any) -> None:
+        activation = name_of(activation)
+        if isinstance(activation, str):
+            activation = checks.choice("activation", activation, [*ACTIVATIONS, *OVER_FEATURES, *CURVES])
+        by_name = isinstance(activation, str) and activation not in ACTIVATIONS
+        self.activation = activation if by_name else as_activation(activation)
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        return self._parameters["gain"] * normalize(x, self.epsilon)[0] + self._parameters["bias"], ()
+        if isinstance(self.activation, str):
+            return (CURVES.get(self.activation) or _FUNCTIONS[self.activation])[0](x), ()
+        return engine.activate(x, self.activation), ()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
-        normal, scale, gain = kept
-        dx = normalize_derivative(normal, scale, dy * gain)
-        return dx, None, {"gain": (dy * normal).sum(0), "bias": dy.sum(0)}
+        x, y = kept
+        if not isinstance(self.activation, str):
+            return dy * self.activation.derivative(y), None, {}
+        if self.activation in CURVES:
+            return dy * CURVES[self.activation][1](x), None, {}
+        return _FUNCTIONS[self.activation][1](y, dy), None, {}
+
+
+class Scale(Pointwise):
+    """y = (x - shift) factor, at every step or of every vector: what a scaler has measured, as a layer.
+
+    `shift` and `factor` are numbers for all features, or one for each of the `size` features. They are options, which
+    are not trained: a standard scaler's mean and 1 / its deviation, Keras's ``Normalization`` and ``Rescaling``. Raises
+    `ValueError` or `ShapeError` for what is no finite number or not one for each feature.
+
+    >>> import elman
+    >>> elman.Scale(2, shift=[1.0, 10.0], factor=0.5)([[3.0, 8.0]])[0].tolist()
+    [[1.0, -1.0]]
+    """
+
+    def __init__(self, size: int, shift: Any, factor: Any) -> None:
+        super().__init__(size=size, shift=shift, factor=factor)
+
+    def setup(self, size: int, shift: Any, factor: Any) -> None:
+        self.size = self.input_size = self.output_size = checks.size("size", size)
+        self.shift = self._constant("shift", shift)
+        self.factor = self._constant("factor", factor)
+
+    def _constant(self, name: str, value: Any) -> float | tuple[float, ...]:
+        """A number, or as many as there are features, as floats of Python, which files hold exactly."""
+        if checks.rank(value) == 0:
+            return checks.number(name, value.item() if isinstance(value, np.ndarray) else value)
+        array = checks.real_array(name, value, np.float64)
+        checks.shape(name, array, (self.size,))
+        if not np.isfinite(array).all():
+            i = int((~np.isfinite(array)).argmax())
+            raise ValueError(f"{name} must hold finite numbers. Got {array[i]} at feature {i}.")
+        return tuple(array.tolist())
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        shift, factor = np.asarray(self.shift, x.dtype), np.asarray(self.factor, x.dtype)
+        return (x - shift) * factor, ()
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
+        return dy * np.asarray(self.factor, dy.dtype), None, {}

@@ -1,4 +1,4 @@
-"""Layers that turn a sequence into one vector: its last steps, its mean or its maximum over time.
+"""Layers that make fewer steps of many: one vector of a sequence, or one step of each window.
 
 With packed rows, sequence b owns the rows from starts[b] on, so each pool is one operation over row ranges.
 """
@@ -15,10 +15,11 @@ from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.directions import halves
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.windows import Padding, Windows, read_padding, rows_of
 from elman.sequences import Sequences
 
 
-class Pooling(Layer):
+class _Pooling(Layer):
     """The base of layers of which each row comes from some rows of x: `run` keeps the shape of these, and more."""
 
     _pool: Callable[..., tuple[Array, Any]]  #: from the rows of x those of y, and what `_spread` needs
@@ -30,14 +31,17 @@ class Pooling(Layer):
         return dx, None, {}
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        """Adds the gradients of the rows of y to those of the rows of x, which are 0."""
-        raise NotImplementedError
+        """Adds the gradients of y to those of x, which are 0; here where y is values of x, each taken once at most."""
+        dx[kept] = dy
 
 
-class _Pool(Pooling):
+class _Pool(_Pooling):
     """A layer from (batch, time, features) to (batch, features)."""
 
     pools = True
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         y, kept = self._pool(x.values, x.lengths)
@@ -61,25 +65,17 @@ class LastStep(_Pool):
     """
 
     def __init__(self, *, bidirectional: bool = False) -> None:
-        super().__init__(bidirectional=bidirectional)
+        Layer.__init__(self, bidirectional=bidirectional)
 
     def setup(self, bidirectional: bool = False) -> None:
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
 
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
-        last = np.cumsum(lengths) - 1
-        if not self.bidirectional:
-            return values[last], last
-        first = last + 1 - lengths
-        forward, reverse = halves(values)
-        return np.concatenate([forward[last], reverse[first]], axis=1), (last, first)
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        if not self.bidirectional:
-            dx[kept] = dy
-            return
-        for rows, half, dhalf in zip(kept, halves(dx), halves(dy), strict=True):
-            half[rows] = dhalf
+        last: Any = np.cumsum(lengths) - 1
+        if self.bidirectional:
+            features, width = np.arange(values.shape[1]), halves(values)[0].shape[1]
+            last = np.where(features < width, last[:, None], (last + 1 - lengths)[:, None]), features
+        return values[last], last
 
 
 class LastSteps(_Pool):
@@ -97,7 +93,7 @@ class LastSteps(_Pool):
     needs_whole_sequences = True
 
     def __init__(self, input_size: int, count: int) -> None:
-        super().__init__(input_size=input_size, count=count)
+        Layer.__init__(self, input_size=input_size, count=count)
 
     def setup(self, input_size: int, count: int) -> None:
         self.input_size = checks.size("input_size", input_size)
@@ -162,9 +158,6 @@ class MeanOverTime(_Pool):
     [[2.0, 3.0], [6.0, 7.0]]
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         # Step after step, as a stream adds them: over a single feature NumPy's sum goes in another order.
         one = values.shape[1] == 1
@@ -189,17 +182,88 @@ class MaxOverTime(_Pool):
     [[4.0, 5.0], [6.0, 7.0]]
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def _pool(self, values: Array, lengths: Array) -> tuple[Array, Any]:
         ends = np.cumsum(lengths)
         ranges = zip(ends - lengths, ends, strict=True)
         best = np.stack([start + values[start:end].argmax(0) for start, end in ranges])  # (B, features)
-        return np.take_along_axis(values, best, axis=0), best
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        np.put_along_axis(dx, kept, dy, axis=0)
+        places = best, np.arange(values.shape[1])
+        return values[places], places
 
     def in_stream(self, width: int | None) -> Layer:
         return _RunningMax(width)
+
+
+class _PoolOverWindows(_Pooling):
+    """A layer of one number for each feature of a window."""
+
+    def __init__(self, width: int, stride: int | None = None, padding: Padding = "valid") -> None:
+        super().__init__(width=width, stride=stride, padding=padding)
+
+    def setup(self, width: int, stride: int | None = None, padding: Any = "valid") -> None:
+        self.width = checks.size("width", width, checks.MOST_STEPS)
+        self.stride = None if stride is None else checks.size("stride", stride, checks.MOST_STEPS)
+        self.padding = read_padding(padding, self.width - 1)  # each window has a step
+        self._windows = Windows(self.width, self.stride or self.width, 1, self.padding)
+        self.needs_whole_sequences = self.width > 1 or not self._windows.causal
+        self.changes_steps = not self._windows.keeps_lengths
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
+        layout, sequences, steps = self._windows.taps(x)
+        y, kept = self._pool(x.values, *rows_of(x, sequences, steps))
+        return Sequences(y, layout), None, (x.values.shape, kept) if keep else None
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return x, ()  # of width and stride 1
+
+
+class MaxPool1d(_PoolOverWindows):
+    """The largest value of each feature in windows of `width` steps; where two are equal, the first takes the gradient.
+
+    `stride` is how far one window stands from the next, `width` if left out. `padding` as in `elman.Conv1d`; what
+    stands around a sequence is never the largest. In a pair each number is under `width`. Raises `ShapeError`, by its
+    place, for a sequence that fills no window. All steps of a sequence together: `elman.MaxOverTime`.
+
+    >>> import elman
+    >>> elman.MaxPool1d(2)([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
+    [[[4.0], [3.0]]]
+    >>> elman.MaxPool1d(2, padding="same")([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
+    [[[4.0], [3.0], [9.0]]]
+    """
+
+    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
+        best = values[rows].argmax(1)  # (M, features)
+        places = np.take_along_axis(rows, best, axis=1), np.arange(values.shape[1])
+        return values[places], places
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        if self._windows.stride < self._windows.width:  # windows share steps
+            np.add.at(dx, kept, dy)
+        else:
+            dx[kept] = dy
+
+
+class AveragePool1d(_PoolOverWindows):
+    """The mean of each feature over windows of `width` steps, of which those around a sequence do not count.
+
+    Arguments and errors as in `elman.MaxPool1d`. All steps of a sequence together: `elman.MeanOverTime`.
+
+    >>> import elman
+    >>> elman.AveragePool1d(2)([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
+    [[[2.5], [2.5]]]
+    >>> elman.AveragePool1d(2, padding="same")([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
+    [[[2.5], [2.5], [9.0]]]
+    """
+
+    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
+        weights = real.astype(values.dtype)  # (M, width)
+        counts = weights.sum(1, keepdims=True)
+        sums = np.zeros((len(rows), values.shape[1]), values.dtype)
+        for k in range(rows.shape[1]):  # step after step, whatever the number of windows
+            sums += np.where(real[:, k, None], values[rows[:, k]], 0)
+        return sums / counts, (rows, weights / counts)
+
+    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
+        rows, shares = kept
+        for k in range(rows.shape[1]):  # at one place of all windows no step is twice
+            real = shares[:, k] > 0
+            dx[rows[real, k]] += dy[real] * shares[real, k, None]

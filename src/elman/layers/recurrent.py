@@ -66,10 +66,8 @@ class Recurrent(Directed):
     """
 
     dtype: np.dtype[Any]
-    cell: Cell
-    hidden_size: int
-    bidirectional: bool
     zoneout: float | tuple[float, ...]
+    zone_rates: tuple[float, ...] = ()  #: the rate of zoneout of each state
     _initializer: str = "glorot"
     _views: Mapping[str, Recurrent] | None = None  # of each direction, once they have been asked for
 
@@ -112,7 +110,8 @@ class Recurrent(Directed):
         self.hidden_size = checks.size("hidden_size", hidden_size)
         self.bidirectional = self.needs_whole_sequences = checks.flag("bidirectional", bidirectional)
         self._widths = cell.widths(self.hidden_size)  # of the states; the first is that of one direction's output
-        self.output_size = self._widths[0] * len(self._suffixes())
+        self._suffixes = ("", REVERSE) if bidirectional else ("",)
+        self.output_size = self._widths[0] * len(self._suffixes)
         self.dtype = checks.float_dtype(dtype)
         self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
         if self.recurrent_dropout and not cell.takes_mask:
@@ -120,55 +119,46 @@ class Recurrent(Directed):
                 f"recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell. "
                 f"Got {self.recurrent_dropout} for {cell!r}."
             )
-        rates = noise.zone_rates(zoneout, cell.states)
+        self.zone_rates = rates = noise.zone_rates(zoneout, cell.states)
         self.zoneout = rates[0] if len(set(rates)) == 1 else rates
+        self._zones = rates if any(rates) else None
         self.learned_state = checks.flag("learned_state", learned_state)
-        for name in cell.states if learned_state else ():
-            if f"{name}0" in cell.weights:
-                raise ValueError(f"a learned state must have a name of its own. Got {name}0, a weight of {cell!r}.")
+        # The parameters of one direction that are states before the first step.
+        self._learned = tuple([f"{name}0" for name in cell.states if learned_state])
+        for name in self._learned:
+            if name in cell.weights:
+                raise ValueError(f"a learned state must have a name of its own. Got {name}, a weight of {cell!r}.")
         for name in self.shapes():
             if name in self.__dict__ or hasattr(type(self), name):
                 raise ValueError(f"a weight of {cell!r} must have a name that no layer has. Got {name!r}.")
 
-    @property
-    def zone_rates(self) -> tuple[float, ...]:
-        """The rate of zoneout of each state."""
-        return noise.zone_rates(self.zoneout, self.cell.states)
-
     def states(self) -> dict[str, int]:
         widths = dict(zip(self.cell.states, self._widths, strict=True))
-        return {name + suffix: width for suffix in self._suffixes() for name, width in widths.items()}
+        return {name + suffix: width for suffix in self._suffixes for name, width in widths.items()}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         shapes = self.cell.shapes(self.input_size or 0, self.hidden_size)
-        shapes |= {name: (width,) for name, width in zip(self._learned_names(), self._widths, strict=False)}
-        return {name + suffix: shape for suffix in self._suffixes() for name, shape in shapes.items()}
-
-    def _learned_names(self) -> tuple[str, ...]:
-        """The parameters of one direction that are states before the first step."""
-        return tuple(f"{name}0" for name in self.cell.states) if self.learned_state else ()
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("", REVERSE) if self.bidirectional else ("",)
+        shapes |= {name: (width,) for name, width in zip(self._learned, self._widths, strict=False)}
+        return {name + suffix: shape for suffix in self._suffixes for name, shape in shapes.items()}
 
     @property
     def directions(self) -> Mapping[str, Recurrent]:
         if not self.bidirectional:
             return {"": self}
         if self._views is None:
-            self._views = {suffix: self._view(suffix) for suffix in self._suffixes()}
+            self._views = {suffix: self._view(suffix) for suffix in self._suffixes}
         return self._views
 
     def _view(self, suffix: str) -> Recurrent:
         """One direction as a layer of the library's own class, over the same arrays."""
         kind: Any = next(kind for kind in type(self).__mro__ if kind.__module__.startswith("elman."))
         view: Recurrent = kind.__new__(kind)
-        facts = {"bidirectional": False, "needs_whole_sequences": False, "output_size": self._widths[0], "_views": None}
-        view.__dict__.update({**self.__dict__, **facts})
+        view.__dict__.update(self.__dict__, output_size=self._widths[0], _suffixes=("",), _views=None)
+        view.__dict__.update(bidirectional=False, needs_whole_sequences=False)
         del view.__dict__["_config"]  # fixed once it is there
         view._follow()
         view._config = ReadOnly(frozen(view._describe(kind._known_options())))
-        view._take_weights({name: self._parameters[name + suffix] for name in view.shapes()})
+        view._parameters = LiveArrays({name: self._parameters[name + suffix] for name in view.shapes()})
         return view
 
     def draw(self, rng: np.random.Generator) -> None:
@@ -176,37 +166,24 @@ class Recurrent(Directed):
             for part in self.directions.values():
                 part.draw(rng)
             return
-        weights = {name: self._parameters[name] for name in self.cell.weights}
-        recurrent(weights, self.cell, self._initializer, rng)
-        for name in self._learned_names():
+        recurrent(dict(zip(self.cell.weights, self._weights, strict=True)), self.cell, self._initializer, rng)
+        for name in self._learned:
             self._parameters[name][...] = 0
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
         self._views = None
         super()._set_weights(given, seed)
-        self._take_weights(self._parameters)
 
-    def _take_weights(self, arrays: Mapping[str, Array]) -> None:
-        """Computes with these very arrays from now on, which never change for others."""
-        self._parameters = LiveArrays(arrays)
-        self._weights: Arrays = tuple([arrays[name] for name in self.cell.weights])  # in the order of the cell
-        self._zones = self.zone_rates if self.zoneout else None  # None: no zoneout
-
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
-        if self.bidirectional:
-            return super().run(x, state, rng, keep)
-        y = np.empty((len(x.values), self._widths[0]), self.dtype)
-        end, tape = self._walk(x, state, rng, keep, y, reverse=False)
-        return x.with_values(y), end, tape
-
-    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        return super().run_back(kept, dy, dstate) if self.bidirectional else self._walk_back(kept, dy, dstate)
+    @property
+    def _weights(self) -> Arrays:
+        """In the order of the cell."""
+        return tuple([self._parameters[name] for name in self.cell.weights])
 
     def _walk(
         self, x: Sequences, state: State, rng: Noise, keep: bool, out: Array, reverse: bool
     ) -> tuple[Arrays, Any]:
         """One direction: its outputs into `out`, the last states, and what `_walk_back` needs; see `run`."""
-        start = self._learned_state(x.layout.count) if state is None else state
+        start = self.first_state(x.layout.count) if state is None and self._learned else state
         shape, rate = (x.layout.count, self._widths[0]), self.recurrent_dropout
         end, tape = engine.forward(
             self.cell,
@@ -227,19 +204,14 @@ class Recurrent(Directed):
         tape, from_learned = kept
         dx, dstart, dweights = engine.backward(tape, dy, dstate)
         gradients = dict(zip(self.cell.weights, dweights, strict=True))
-        for name, d0 in zip(self._learned_names(), dstart, strict=False):
+        for name, d0 in zip(self._learned, dstart, strict=False):
             gradients[name] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
         return dx, dstart, gradients
 
-    def _learned_state(self, count: int) -> Arrays | None:
-        """The learned state of `count` sequences before their first step, (count, width) each; None for 0."""
-        if not self.learned_state:
-            return None
-        return tuple([np.tile(self._parameters[name], (count, 1)) for name in self._learned_names()])
-
     def first_state(self, count: int) -> Arrays:
-        learned = None if self.bidirectional else self._learned_state(count)
-        return learned or super().first_state(count)
+        if self.bidirectional or not self._learned:
+            return super().first_state(count)
+        return tuple([np.tile(self._parameters[name], (count, 1)) for name in self._learned])
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
         weights = self._weights

@@ -1,4 +1,4 @@
-"""Windows over the steps of sequences: what a convolution and the pools over a few steps look at.
+"""Windows over the steps of sequences, of a convolution and of the pools over a few steps; the convolution.
 
 A window of `width` steps that are `dilation` apart moves on by `stride`. With L steps in a sequence, s the stride and
 span = (width - 1) dilation + 1, steps of nothing are set before and after it:
@@ -7,42 +7,42 @@ span = (width - 1) dilation + 1, steps of nothing are set before and after it:
     "causal"         span - 1 before                               ceil(L / s)
     "same"           as many as ceil(L / s) windows need, half of them before, the odd one after (ONNX's SAME_UPPER)
     (left, right)    so many                                       floor((L + left + right - span) / s) + 1
+
+With W (width, input, output) a convolution gives of window m, which begins at step t (below 0 in what stands before):
+
+    y_m = act(sum_k x_{t + k dilation} W_k + b)          0 where there is no step
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman import checks
+from elman import checks, engine
+from elman.cells import stepping
+from elman.cells.activations import Activation, as_activation
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
-from elman.layers.layer import Noise, State
-from elman.layers.pooling import Pooling
+from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Layout, Sequences
 
+_MOST_KEPT = 1 << 26  # numbers of a stream's state
+BLOCK = 1 << 22  #: so many numbers of windows are written out at once
 Padding = str | tuple[int, int]
 PADDINGS = ("same", "valid", "causal")
 
 
-def read_padding(value: Any, most: int | None = None) -> Padding:
-    """One of the names, or a pair of numbers, each at most `most` where that is given."""
+def read_padding(value: Any, most: int = checks.MOST_STEPS) -> Padding:
+    """One of the names, or a pair of numbers, each at most `most`."""
     if not isinstance(value, (list, tuple)):
         return checks.choice("padding", value, PADDINGS)
-    limit = checks.MOST_STEPS if most is None else most
-    must = f"padding must be a pair of whole numbers from 0 to {limit}"
-    if len(value) != 2 or not all(checks.is_whole(part) and 0 <= part <= limit for part in value):
+    must = f"padding must be a pair of whole numbers from 0 to {most}"
+    if len(value) != 2 or not all(checks.is_whole(part) and 0 <= part <= most for part in value):
         raise ValueError(f"{must}, or one of {', '.join(map(repr, PADDINGS))}. Got {checks.show(value)}.")
     return int(value[0]), int(value[1])
-
-
-class Taps(NamedTuple):
-    """The steps under each window of a batch."""
-
-    layout: Layout  # of what the windows give
-    sequences: Array  # (M,): the sequence of each window
-    steps: Array  # (M, width): of that sequence, below 0 or after its end where there is nothing
 
 
 class Windows(NamedTuple):
@@ -59,46 +59,41 @@ class Windows(NamedTuple):
         return (self.width - 1) * self.dilation + 1
 
     @property
-    def pointwise(self) -> bool:
-        """Whether each step is a window by itself."""
-        return self.causal and self.width == 1
-
-    @property
     def causal(self) -> bool:
         """Whether there is a window for each step, of that step and of those before it."""
-        sides = ("causal", (self.span - 1, 0), *[(0, 0), "valid", "same"][: 3 * (self.width == 1)])
-        return self.stride == 1 and self.padding in sides
+        return self.stride == 1 and self._sides == (self.span - 1, 0)
 
     @property
     def keeps_lengths(self) -> bool:
         """Whether there are as many windows as steps."""
-        named = self.padding in ("same", "causal") or sum(self._sides()) == self.span - 1
-        return self.stride == 1 and named
+        return self.stride == 1 and sum(self._sides) == self.span - 1
 
+    @property
     def _sides(self) -> tuple[int, int]:
-        """Before and after, where that is the same for all lengths."""
-        named = {"valid": (0, 0), "causal": (self.span - 1, 0)}
+        """How much is set before and after; of "same" with a stride, where that depends on the length, the most."""
+        around = self.span - 1
+        named = {"valid": (0, 0), "causal": (around, 0), "same": (around // 2, around - around // 2)}
         return named[self.padding] if isinstance(self.padding, str) else self.padding
 
     def counts(self, lengths: Array) -> Array:
         """How many windows there are over so many steps; refuses sequences that are too short, by their place."""
         if self.padding == "same":
             return -(-lengths // self.stride)
-        least = self.span - sum(self._sides())
+        least = self.span - sum(self._sides)
         if (lengths < least).any():
             i = int((lengths < least).argmax())
             raise ShapeError(f"sequence {i} must have at least {least} steps. Got {lengths[i]}.")
         return (lengths - least) // self.stride + 1
 
-    def taps(self, x: Sequences) -> Taps:
-        """The steps under each window."""
-        lengths = x.lengths
+    def taps(self, x: Sequences) -> tuple[Layout, Array, Array]:
+        """The layout of what the windows give, the sequence of each, (M,), and the steps under it, (M, width).
+
+        A step is one of that sequence, or below 0 or after its end, where there is nothing.
+        """
+        lengths, layout = x.lengths, x.layout
         counts = self.counts(lengths)
-        if self.padding == "same":
-            before = np.maximum((counts - 1) * self.stride + self.span - lengths, 0) // 2
-        else:
-            before = np.full_like(lengths, self._sides()[0])
-        layout = x.layout
+        around = np.maximum((counts - 1) * self.stride + self.span - lengths, 0)
+        before = around // 2 if self.padding == "same" else np.full_like(lengths, self._sides[0])
         if not self.keeps_lengths:
             form = layout.form
             time = int(self.counts(np.array([layout.time]))[0]) if form == "array" else 0
@@ -106,86 +101,172 @@ class Windows(NamedTuple):
         sequences = np.repeat(np.arange(len(lengths)), counts)
         windows = np.arange(len(sequences)) - np.repeat(np.cumsum(counts) - counts, counts)
         first = windows * self.stride - before[sequences]
-        return Taps(layout, sequences, first[:, None] + np.arange(self.width) * self.dilation)
+        return layout, sequences, first[:, None] + np.arange(self.width) * self.dilation
 
 
-class _PoolOverWindows(Pooling):
-    """A layer of one number for each feature of a window."""
+def rows_of(x: Sequences, sequences: Array, steps: Array) -> tuple[Array, Array]:
+    """Where steps of sequences stand in x, and which there are; for what is none its nearest step."""
+    lengths, starts = x.lengths[sequences][:, None], x.layout.starts
+    assert starts is not None
+    return starts[sequences][:, None] + np.clip(steps, 0, lengths - 1), (steps >= 0) & (steps < lengths)
 
-    def __init__(self, width: int, stride: int | None = None, padding: Padding = "valid") -> None:
-        super().__init__(width=width, stride=stride, padding=padding)
 
-    def setup(self, width: int, stride: int | None = None, padding: Any = "valid") -> None:
-        self.width = checks.size("width", width, checks.MOST_STEPS)
-        self.stride = None if stride is None else checks.size("stride", stride, checks.MOST_STEPS)
-        self.padding = read_padding(padding, self.width - 1)  # each window has a step
-        self._windows = Windows(self.width, self.stride or self.width, 1, self.padding)
-        self.needs_whole_sequences = not self._windows.pointwise
+class Conv1d(Layer):
+    """Each output step is an activation of a product with `width` input steps (LeCun et al. 1989).
+
+    Parameters `W` (width, input, output), drawn by Glorot with width x input and width x output connections, and `b`
+    (output,), 0. Nothing is flipped: a cross-correlation, as in PyTorch, Keras and ONNX. `stride` is how far one window
+    stands from the next, `dilation` how far apart its steps are. `padding` says what stands around each sequence, of
+    whatever length it is:
+
+    "same"
+        0 before and after, so that ceil(time / stride) steps come out; ONNX's SAME_UPPER, TensorFlow's "same".
+    "causal"
+        0 before, so that a step sees none after it; as many steps come out.
+    "valid"
+        nothing. A sequence must fill a window, (width - 1) dilation + 1 steps; a shorter one is refused by its place.
+    (left, right)
+        so many steps of 0, as PyTorch and ONNX have them.
+
+    With stride 1, "causal" goes step by step in a stream, and keeps its last (width - 1) dilation inputs: its state,
+    (batch, (width - 1) dilation input), the oldest first, 0 before the first step. Other paddings have no state; they
+    and strides need whole sequences, but for a width of 1. `activation`, `dtype` and `seed` as in `elman.Dense`.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.Conv1d(3, 8, 5, stride=2, seed=0)
+    >>> layer(np.ones((4, 7, 3)))[0].shape
+    (4, 4, 8)
+    >>> layer = elman.Conv1d(1, 1, 2, padding="causal", dtype="float64")
+    >>> layer.W = [[[-1.0]], [[1.0]]]
+    >>> y, state = layer([[[3.0], [5.0], [4.0]]])
+    >>> y.tolist(), state.tolist()
+    ([[[3.0], [2.0], [-1.0]]], [[4.0]])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        width: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: Padding = "same",
+        activation: str | Activation = "identity",
+        dtype: Any = "float32",
+        seed: int | None = None,
+    ) -> None:
+        options: dict[str, Any] = {"stride": stride, "dilation": dilation, "padding": padding}
+        options |= {"input_size": input_size, "output_size": output_size, "width": width}
+        super().__init__(seed, **options, activation=activation, dtype=dtype)
+
+    def setup(
+        self,
+        input_size: int,
+        output_size: int,
+        width: int,
+        stride: int = 1,
+        dilation: int = 1,
+        padding: Any = "same",
+        activation: Any = "identity",
+        *,
+        dtype: Any,
+    ) -> None:
+        self.input_size = checks.size("input_size", input_size)
+        self.output_size = checks.size("output_size", output_size)
+        self.width = checks.size("width", width)
+        self.stride = checks.size("stride", stride, checks.MOST_STEPS)
+        self.dilation = checks.size("dilation", dilation, checks.MOST_STEPS)
+        self.padding = read_padding(padding)
+        self.activation = as_activation(activation)
+        self.dtype = checks.float_dtype(dtype)
+        self._windows = Windows(self.width, self.stride, self.dilation, self.padding)
+        if (self._windows.span - 1) * self.input_size > _MOST_KEPT:
+            raise ValueError(
+                f"(width - 1) dilation input_size must be at most {_MOST_KEPT}, as a stream keeps so many numbers. "
+                f"Got {(self._windows.span - 1) * self.input_size}."
+            )
+        self.needs_whole_sequences = not self._windows.causal
         self.changes_steps = not self._windows.keeps_lengths
 
-    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
-        taps = self._windows.taps(x)
-        lengths, starts = x.lengths[taps.sequences][:, None], x.layout.starts
-        assert starts is not None
-        real = (taps.steps >= 0) & (taps.steps < lengths)
-        # What stands before or after a sequence has the row of its nearest step, which is in the window too.
-        rows = starts[taps.sequences][:, None] + np.clip(taps.steps, 0, lengths - 1)  # (M, width)
-        y, kept = self._pool(x.values, rows, real)
-        return Sequences(y, taps.layout), None, (x.values.shape, kept) if keep else None
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {"W": (self.width, self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
+
+    def states(self) -> dict[str, int]:
+        kept = (self._windows.span - 1) * (self.input_size or 0)
+        return {"x": kept} if kept and self._windows.causal else {}
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        layout, sequences, steps = self._windows.taps(x)
+        count = self._windows.span - 1 if self.stateful else 0  # steps that the state of a sequence holds
+        batch, size = x.layout.count, x.values.shape[1]
+        before = [part.reshape(-1, size) for part in state or self.first_state(batch)]
+        # The steps of all sequences, those of their states, and one of 0 for what there is not.
+        rows = np.concatenate([x.values, *before, np.zeros((1, size), self.dtype)])
+        under = _under(x, sequences, steps, count)  # (M, width)
+        last = _under(x, np.arange(batch), x.lengths[:, None] + np.arange(-count, 0), count)  # (B, count)
+        product = Conv1d._product(self)
+        parts = [product(rows[some].reshape(len(some), -1)) for some in _blocks(under, size)]
+        y = parts[0] if len(parts) == 1 else np.concatenate(parts)  # (M, output)
+        end = (rows[last].reshape(batch, -1),) if count else None
+        kept = (rows, len(x.values), under, last, self._parameters["W"].copy(), y) if keep else None
+        return Sequences(y, layout), end, kept
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        rows, real, under, last, W, y = kept
+        dy, size = np.ascontiguousarray(dy, self.dtype), W.shape[1]
+        drows, dW, db, first = np.zeros_like(rows), np.zeros_like(W), np.zeros_like(W[0, 0]), 0
+        for some in _blocks(under, size):
+            part, windows = slice(first, first + len(some)), rows[some].reshape(len(some), -1)
+            dwindows, *dweights = engine.dense_derivative(
+                windows, W.reshape(-1, W.shape[2]), y[part], dy[part], self.activation
+            )
+            for k in range(len(W)):  # among the windows no step is twice at one place, but for that of 0
+                drows[some[:, k]] += dwindows[:, k * size : (k + 1) * size]
+            first, dW, db = part.stop, dW + dweights[0].reshape(W.shape), db + dweights[1]
+        if dstate is not None:
+            drows[last] += dstate[0].reshape(*last.shape, size)
+        dstart = (drows[real:-1].reshape(len(last), -1),) if last.size else None
+        return drows[:real], dstart, {"W": dW, "b": db}
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        return x, ()  # of width and stride 1
+        return self._next(Conv1d._product(self), x, state)
+
+    def ready(self) -> Any:
+        product = Conv1d._product(self)
+        if not self.stateful:
+            return product
+        sizes = self.input_size or 0, self.output_size or 0, tuple(self._states.values())
+        one, many = (functools.partial(function, product) for function in (self._next, self._chunk))
+        return stepping.PlainPacked(one, *sizes, self.dtype, many)
+
+    def _product(self) -> Callable[[Array], Array]:
+        """The activation of the product with windows (..., width x input)."""
+        W = self._parameters["W"]
+        return engine.pack_dense(W.reshape(-1, W.shape[2]), self._parameters["b"], self.activation)
+
+    def _next(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        if not state:
+            return product(x), ()
+        steps = np.concatenate([state[0], x], axis=1).reshape(len(x), self._windows.span, -1)
+        return product(steps[:, :: self.dilation].reshape(len(x), -1)), (steps[:, 1:].reshape(len(x), -1),)
+
+    def _chunk(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        """So many steps at once, x (B, T, input)."""
+        steps = np.concatenate([state[0].reshape(len(x), -1, x.shape[2]), x], axis=1)
+        windows = np.lib.stride_tricks.sliding_window_view(steps, self._windows.span, axis=1)[..., :: self.dilation]
+        y = product(np.ascontiguousarray(windows.swapaxes(2, 3)).reshape(*x.shape[:2], -1))
+        return y, (steps[:, x.shape[1] :].reshape(len(x), -1),)
 
 
-class MaxPool1d(_PoolOverWindows):
-    """The largest value of each feature in windows of `width` steps; where two are equal, the first takes the gradient.
-
-    `stride` is how far one window stands from the next, `width` if left out. `padding` as in `elman.Conv1d`; what
-    stands around a sequence is never the largest. In a pair each number is under `width`. Raises `ShapeError`, by its
-    place, for a sequence that fills no window. All steps of a sequence together: `elman.MaxOverTime`.
-
-    >>> import elman
-    >>> elman.MaxPool1d(2)([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
-    [[[4.0], [3.0]]]
-    >>> elman.MaxPool1d(2, padding="same")([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
-    [[[4.0], [3.0], [9.0]]]
-    """
-
-    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
-        best = values[rows].argmax(1)  # (M, features)
-        rows = np.take_along_axis(rows, best, axis=1)
-        return np.take_along_axis(values, rows, axis=0), rows
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        places = kept, np.arange(dy.shape[1])
-        if self._windows.stride < self._windows.width:  # windows share steps
-            np.add.at(dx, places, dy)
-        else:
-            dx[places] = dy
+def _blocks(under: Array, size: int) -> list[Array]:
+    """Windows in parts, of which each takes little memory where its steps are written out."""
+    count = max(1, BLOCK // (under.shape[1] * size))
+    return [under[i : i + count] for i in range(0, len(under), count)]
 
 
-class AveragePool1d(_PoolOverWindows):
-    """The mean of each feature over windows of `width` steps, of which those around a sequence do not count.
-
-    Arguments and errors as in `elman.MaxPool1d`. All steps of a sequence together: `elman.MeanOverTime`.
-
-    >>> import elman
-    >>> elman.AveragePool1d(2)([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
-    [[[2.5], [2.5]]]
-    >>> elman.AveragePool1d(2, padding="same")([[[1.0], [4.0], [3.0], [2.0], [9.0]]])[0].tolist()
-    [[[2.5], [2.5], [9.0]]]
-    """
-
-    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
-        weights = real.astype(values.dtype)  # (M, width)
-        counts = weights.sum(1, keepdims=True)
-        sums = np.zeros((len(rows), values.shape[1]), values.dtype)
-        for k in range(rows.shape[1]):  # step after step, whatever the number of windows
-            sums += np.where(real[:, k, None], values[rows[:, k]], 0)
-        return sums / counts, (rows, weights / counts)
-
-    def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
-        rows, shares = kept
-        for k in range(rows.shape[1]):  # at one place of all windows no step is twice
-            real = shares[:, k] > 0
-            dx[rows[real, k]] += dy[real] * shares[real, k, None]
+def _under(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
+    """Where steps of sequences stand: among the rows of x, then `count` of the state of each, then that of 0."""
+    rows, real = rows_of(x, sequences, steps)
+    nothing = len(x.values) + count * len(x.lengths)
+    before = (len(x.values) + (sequences + 1) * count)[:, None] + steps if count else nothing
+    return np.where(real, rows, np.where(steps < 0, before, nothing))
