@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.layers import attention
+from elman.layers import joining
 
 KINDS = [(kind, units, scaled) for kind in ("dot", "additive") for units in (None, 5) for scaled in (None, False)]
 
@@ -72,7 +72,7 @@ def test_blocks_of_queries_change_nothing(monkeypatch):
     net, x = drawn("additive", 5)
     y, _, tape = net.forward(x)
     dx, _, gradients = net.backward(tape, y)
-    monkeypatch.setattr(attention, "_BLOCK", 40)
+    monkeypatch.setattr(joining, "_BLOCK", 40)
     z, _, tape = net.forward(x)
     dz, _, others = net.backward(tape, y)
     for a, b in zip([*y, *dx["query"], *dx["memory"]], [*z, *dz["query"], *dz["memory"]], strict=True):

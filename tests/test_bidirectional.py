@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import elman
-from elman.layers.directions import Directed
+from elman.layers import Directed
 from elman.saving import NETWORK_VERSION, describe_config, described
 from test_gradients import LEAKY
 

@@ -16,8 +16,7 @@ from elman.files import Where, path_text
 from elman.interop import formats
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.formats import Format
-from elman.layers import Recurrent
-from elman.layers.directions import Directed
+from elman.layers import Directed, Recurrent
 from elman.layers.nesting import flat_nodes, placed_layers
 from elman.network import Network
 

@@ -11,12 +11,11 @@ from elman import checks
 from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
 from elman.layers.built_in import RECURRENT
-from elman.layers.directions import MODES, Directed, MergeDirections
 from elman.layers.joining import Add, Concatenate, Multiply
 from elman.layers.layer import Layer
 from elman.layers.nesting import computes_otherwise
-from elman.layers.pointwise import Scale
-from elman.layers.recurrent import Recurrent
+from elman.layers.pointwise import MODES, MergeDirections, Scale
+from elman.layers.recurrent import Directed, Recurrent
 from elman.layers.steps import Reverse
 from elman.options import LiveArrays, ReadOnly
 

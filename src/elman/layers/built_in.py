@@ -155,12 +155,11 @@ class LSTM(_BuiltIn):
         self._forget_bias = None if forget_bias is None else checks.number("forget_bias", forget_bias)
         self._begin(locals())
 
-    def draw(self, rng: np.random.Generator) -> None:
-        super().draw(rng)
-        if self._forget_bias is None or "f" not in self.cell.gates or self.bidirectional:
-            return
-        blocks = np.split(self._parameters["b"], len(self.cell.gates))
-        blocks[self.cell.gates.index("f")][...] = self._forget_bias
+    def _draw(self, rng: np.random.Generator) -> None:
+        super()._draw(rng)
+        if self._forget_bias is not None and "f" in self.cell.gates:
+            blocks = np.split(self._parameters["b"], len(self.cell.gates))
+            blocks[self.cell.gates.index("f")][...] = self._forget_bias
 
 
 class GRU(_BuiltIn):

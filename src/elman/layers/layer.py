@@ -20,7 +20,6 @@ from elman.cells import stepping
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.made import Made
-from elman.options import ReadOnly
 from elman.sequences import Layout, Sequences, Several, pack
 
 Gradients = dict[str, Array]
@@ -60,9 +59,7 @@ class Layer(Made):
     (time, features), or a list of sequences; y comes in the same form. Layers without a state return None for it.
     """
 
-    input_size: int | None = None  #: None: any
     output_size: int | None = None  #: None: as many as come in
-    stateful: bool = False  #: has states that go from step to step
     reads: int | None = 1  #: how many it reads; None: two or more
     tokens: int | None = None  #: takes whole numbers below this, in the place of features
     takes_vectors: bool = False  #: reads one vector per sequence, in the place of its steps
@@ -73,19 +70,8 @@ class Layer(Made):
     changes_steps: bool = False  #: y may have another number of steps than x, whatever the values
     layers: tuple[Layer, ...] = ()  #: those inside, of a network
     names: tuple[str, ...] = ()  #: theirs
-    _states: Mapping[str, int] = ReadOnly()
 
-    # What a subclass says, beside `setup`, `shapes` and `draw`; `step` and `ready` where it can go step by step.
-
-    def states(self) -> dict[str, int]:
-        """State name -> width, in a fixed order; empty for a layer that keeps nothing from step to step."""
-        return {}
-
-    def _follow(self) -> None:
-        self._states = self.states()
-        self.stateful = bool(self._states)
-        if self.stateful and self.input_size is None:
-            raise ValueError(f"setup of {type(self).__name__} must set input_size, as it has states. Got None.")
+    # What a subclass says, beside what `Made` has; `step` and `ready` where it can go step by step.
 
     def first_state(self, count: int) -> Arrays:
         """The states of `count` sequences before their first step, (count, width) each: 0."""
@@ -122,12 +108,9 @@ class Layer(Made):
         An `elman.cells.stepping.Packed`, or for a layer without states a function of rows.
         """
         if not self.stateful:
-            return self._rows
+            return lambda rows: self.step(rows, ())[0]
         widths = tuple(self._states.values())
         return stepping.PlainPacked(self.step, self.input_size or 0, self.output_size or 0, widths, self.dtype)
-
-    def _rows(self, rows: Array) -> Array:
-        return self.step(rows, ())[0]
 
     def in_stream(self, width: int | None) -> Layer:
         """The layer that goes step by step in the place of this one, over so many features; most do it themselves."""

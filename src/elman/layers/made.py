@@ -24,9 +24,12 @@ class Made:
     """The base of `elman.Layer`: made from options, with weights that are drawn or given."""
 
     dtype: np.dtype[Any] | None = None  #: of the weights; None without any: then that of the network, or of x
+    input_size: int | None = None  #: None: any
+    stateful: bool = False  #: has states that go from step to step
     _config: ReadOnly = ReadOnly()  # of its own from the moment on at which the options are fixed
     _parameters: Mapping[str, Array] = LiveArrays()
     _buffers: Mapping[str, Array] = LiveArrays()
+    _states: Mapping[str, int] = ReadOnly()
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         """Refuses, in words, the dtype that a layer without weights does not have."""
@@ -100,7 +103,10 @@ class Made:
         """Checks the options and keeps them; they are fixed from then on."""
         check_names(type(self).__name__, options, self._known_options())
         self.setup(**options)
-        self._follow()
+        self._states = self.states()
+        self.stateful = bool(self._states)
+        if self.stateful and self.input_size is None:
+            raise ValueError(f"setup of {type(self).__name__} must set input_size, as it has states. Got None.")
         self._config = ReadOnly(frozen(self._describe(self._known_options())))
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
@@ -125,6 +131,10 @@ class Made:
         It takes no memory for weights.
         """
 
+    def states(self) -> dict[str, int]:
+        """State name -> width, in a fixed order; empty for a layer that keeps nothing from step to step."""
+        return {}
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Parameter name -> shape, in a fixed order."""
         return {}
@@ -137,9 +147,6 @@ class Made:
         """Fills new `parameters` and `buffers`: here matrices by Glorot, vectors with 0."""
         for array in self.weights.values():
             array[...] = glorot(rng, array.shape) if array.ndim > 1 else 0
-
-    def _follow(self) -> None:
-        """Sets what follows from the options of any subclass."""
 
     @classmethod
     def _known_options(cls) -> Mapping[str, Any]:

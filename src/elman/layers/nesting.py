@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from elman.checks import ShapeError
-from elman.layers.directions import Directed
 from elman.layers.layer import Layer
+from elman.layers.recurrent import Directed
 
 
 def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:

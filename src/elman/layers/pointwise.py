@@ -1,4 +1,4 @@
-"""Layers that treat every step by itself: dense, embedding, dropout, activations, constant maps.
+"""Layers that treat every step by itself: dense, embedding, dropout, activations, constant maps, merged directions.
 
 They work on packed rows (N, features), so they never see padding, and serve sequences and vectors alike.
 """
@@ -257,3 +257,66 @@ class Scale(Pointwise):
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         return dy * np.asarray(self.factor, dy.dtype), None, {}
+
+
+class MergeDirections(Pointwise):
+    """One value from both directions of a bidirectional layer: (..., 2 features) to (..., features).
+
+    y = a + b for `mode` "sum", a b for "mul", (a + b) / 2 for "ave", where a is the first half of the features,
+    forward in time, and b the second: ``merge_mode`` of Keras's ``Bidirectional``, where other layers stand between.
+    Right after both directions ``elman.Bidirectional(..., merge=...)`` says the same. Raises `ValueError` for another
+    mode, `ShapeError` for an odd number of features.
+
+    >>> import numpy as np, elman
+    >>> net = elman.Network([elman.GRU(3, 5, bidirectional=True, seed=0), elman.MergeDirections("sum")])
+    >>> net(np.ones((2, 7, 3)))[0].shape
+    (2, 7, 5)
+    >>> elman.MergeDirections("mul")([[1.0, 2.0, 3.0, 4.0]])[0].tolist()
+    [[3.0, 8.0]]
+    """
+
+    narrowing = 2
+
+    def __init__(self, mode: str) -> None:
+        super().__init__(mode=mode)
+
+    def setup(self, mode: str) -> None:
+        self.mode = checks.choice("mode", mode, MODES)
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        return merged(MODES[self.mode], *halves(x)), ()
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
+        return np.concatenate(merged_derivative(MODES[self.mode], halves(kept[0]), dy), axis=-1), None, {}
+
+
+MODES = {"sum": "sum", "mul": "multiply", "ave": "mean"}  #: of `MergeDirections` -> what `Bidirectional` calls it
+
+
+def merged(how: str, a: Array, b: Array) -> Array:
+    """a + b for "sum", (a + b) / 2 for "mean", a b for "multiply"."""
+    if how == "multiply":
+        return a * b
+    y = a + b
+    if how == "mean":
+        y *= 0.5
+    return y
+
+
+def merged_derivative(how: str, both: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+    """The gradients by both that were merged."""
+    if how == "multiply":
+        a, b = both
+        return dy * b, dy * a
+    dy = dy if how == "sum" else dy * dy.dtype.type(0.5)
+    return dy, dy
+
+
+def halves(values: Array) -> tuple[Array, Array]:
+    """The features of the forward direction and those of the reverse one, (..., features / 2) each."""
+    width = values.shape[-1]
+    if width % 2:
+        raise checks.ShapeError(
+            f"x must have an even number of features, half of them for each direction. Got {width} features."
+        )
+    return values[..., : width // 2], values[..., width // 2 :]

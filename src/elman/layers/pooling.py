@@ -13,8 +13,8 @@ import numpy as np
 from elman import checks
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
-from elman.layers.directions import halves
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.pointwise import halves
 from elman.layers.windows import Padding, Windows, read_padding, rows_of
 from elman.sequences import Sequences
 
@@ -209,7 +209,7 @@ class _PoolOverWindows(_Pooling):
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         layout, sequences, steps = self._windows.taps(x)
-        y, kept = self._pool(x.values, *rows_of(x, sequences, steps))
+        y, kept = self._pool(x.values, rows_of(x, sequences, steps))
         return Sequences(y, layout), None, (x.values.shape, kept) if keep else None
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
@@ -230,7 +230,10 @@ class MaxPool1d(_PoolOverWindows):
     [[[4.0], [3.0], [9.0]]]
     """
 
-    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
+    def _pool(self, values: Array, rows: Array) -> tuple[Array, Any]:
+        # What stands around a sequence counts as the first step that is in the window, and so is never before it.
+        first = np.where(rows < 0, len(values), rows).min(1, keepdims=True)
+        rows = np.where(rows < 0, first, rows)  # (M, width)
         best = values[rows].argmax(1)  # (M, features)
         places = np.take_along_axis(rows, best, axis=1), np.arange(values.shape[1])
         return values[places], places
@@ -254,16 +257,15 @@ class AveragePool1d(_PoolOverWindows):
     [[[2.5], [2.5], [9.0]]]
     """
 
-    def _pool(self, values: Array, rows: Array, real: Array) -> tuple[Array, Any]:
-        weights = real.astype(values.dtype)  # (M, width)
-        counts = weights.sum(1, keepdims=True)
+    def _pool(self, values: Array, rows: Array) -> tuple[Array, Any]:
+        counts = (rows >= 0).sum(1, keepdims=True).astype(values.dtype)  # (M, 1)
         sums = np.zeros((len(rows), values.shape[1]), values.dtype)
         for k in range(rows.shape[1]):  # step after step, whatever the number of windows
-            sums += np.where(real[:, k, None], values[rows[:, k]], 0)
-        return sums / counts, (rows, weights / counts)
+            sums += np.where(rows[:, k, None] < 0, 0, values[rows[:, k]])
+        return sums / counts, (rows, 1 / counts)
 
     def _spread(self, dx: Array, kept: Any, dy: Array) -> None:
         rows, shares = kept
         for k in range(rows.shape[1]):  # at one place of all windows no step is twice
-            real = shares[:, k] > 0
-            dx[rows[real, k]] += dy[real] * shares[real, k, None]
+            real = rows[:, k] >= 0
+            dx[rows[real, k]] += dy[real] * shares[real]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,13 +12,97 @@ from elman import checks, engine
 from elman.cells import Cell, stepping
 from elman.cells.calling import advance, locked
 from elman.cells.cell import REVERSE, Arrays
-from elman.checks import Array
+from elman.checks import Array, ShapeError
 from elman.initializers import RECURRENT, recurrent
 from elman.layers import noise
-from elman.layers.directions import Directed
 from elman.layers.layer import Gradients, Layer, Noise, State
+from elman.layers.pointwise import merged, merged_derivative
 from elman.options import LiveArrays, ReadOnly, frozen
-from elman.sequences import Sequences
+from elman.sequences import Layout, Sequences
+
+
+class Directed(Layer):
+    """The base of layers that go over each sequence in one direction, or in both."""
+
+    bidirectional: bool
+    _merge: str = "concat"  # what makes one value of the outputs of both directions
+    _alike: bool = True  # whether both directions have states of the same widths
+
+    @property
+    def directions(self) -> Mapping[str, Any]:
+        """The end of the names of parameters -> a recurrent layer of one direction, which shares their memory.
+
+        A layer of one direction is its own only one, {"": layer}. That of "_reverse" is run from the end of each
+        sequence to its start.
+        """
+        raise NotImplementedError
+
+    def _spelled(self) -> list[tuple[Layer, tuple[int, ...]]]:
+        """The layers that make it up, each with the places among them of what it reads, -1 for x: itself where it has
+        a name in other systems."""
+        return [(self, (-1,))]
+
+    def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
+        parts = [*self.directions.values()]
+        width = parts[0]._widths[0]
+        values = np.empty((len(x.values), sum([part._widths[0] for part in parts])), self.dtype)
+        outs = values[:, :width], values[:, width:]
+        ends: Arrays = ()
+        tapes = []
+        for part, start, out, reverse in zip(parts, self._by_direction(state), outs, (False, True), strict=False):
+            end, tape = part._walk(x, start, rng, keep, out, reverse)
+            ends += end
+            tapes.append(tape)
+        if self._merge == "concat":
+            return x.with_values(values), ends, (tapes, None)
+        return x.with_values(merged(self._merge, *outs)), ends, (tapes, outs if keep else None)
+
+    def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
+        tapes, outs = kept
+        width = self.directions[""]._widths[0]
+        douts = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
+        dxs: list[Array] = []
+        dstarts: Arrays = ()
+        gradients: Gradients = {}
+        each = zip(self.directions.items(), tapes, douts, self._by_direction(dstate), strict=False)
+        for (suffix, part), tape, dout, dend in each:
+            dx, dstart, own = part._walk_back(tape, dout, dend)
+            dxs.append(dx)
+            dstarts += dstart
+            gradients |= {name + suffix: array for name, array in own.items()}
+        return functools.reduce(np.add, dxs), dstarts, gradients
+
+    def _by_direction(self, state: State) -> tuple[State, State]:
+        """The packed states of each direction."""
+        count = len(self.directions[""].cell.states)
+        return (None, None) if state is None else (state[:count], state[count:])
+
+    def first_state(self, count: int) -> Arrays:
+        return tuple([state for part in self.directions.values() for state in part._first_state(count)])
+
+    def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
+        if state is None or not self.bidirectional:
+            return super().pack_state(name, state, layout, own)
+        first, second = self.directions.values()
+        if self._alike:
+            shape = (2,) if layout.form == "single" else (2, layout.count)
+            arrays = self._read_states(name, state, first.states(), shape, own)
+            arrays = [array.reshape(2, layout.count, -1) for array in arrays]
+            return tuple([array[d] for d in range(2) for array in arrays])
+        if not isinstance(state, (tuple, list)) or len(state) != 2 or any(part is None for part in state):
+            must = f"{name} must be a pair, the state of each direction"
+            raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        packed: Arrays = first.pack_state(f"{name}[0]", state[0], layout, own)
+        return packed + second.pack_state(f"{name}[1]", state[1], layout, own)
+
+    def unpack_state(self, state: State, layout: Layout) -> Any:
+        if not state or not self.bidirectional:
+            return super().unpack_state(state, layout)
+        both = self._by_direction(state)
+        if self._alike:
+            return super().unpack_state([np.stack(pair) for pair in zip(*both, strict=True)], layout)
+        pairs = zip(self.directions.values(), both, strict=True)
+        return tuple([part.unpack_state(own, layout) for part, own in pairs])
 
 
 class Recurrent(Directed):
@@ -115,10 +200,8 @@ class Recurrent(Directed):
         self.dtype = checks.float_dtype(dtype)
         self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
         if self.recurrent_dropout and not cell.takes_mask:
-            raise ValueError(
-                f"recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell. "
-                f"Got {self.recurrent_dropout} for {cell!r}."
-            )
+            must = "recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell"
+            raise ValueError(f"{must}. Got {self.recurrent_dropout} for {cell!r}.")
         self.zone_rates = rates = noise.zone_rates(zoneout, cell.states)
         self.zoneout = rates[0] if len(set(rates)) == 1 else rates
         self._zones = rates if any(rates) else None
@@ -156,16 +239,17 @@ class Recurrent(Directed):
         view.__dict__.update(self.__dict__, output_size=self._widths[0], _suffixes=("",), _views=None)
         view.__dict__.update(bidirectional=False, needs_whole_sequences=False)
         del view.__dict__["_config"]  # fixed once it is there
-        view._follow()
+        view._states = view.states()
         view._config = ReadOnly(frozen(view._describe(kind._known_options())))
         view._parameters = LiveArrays({name: self._parameters[name + suffix] for name in view.shapes()})
         return view
 
     def draw(self, rng: np.random.Generator) -> None:
-        if self.bidirectional:
-            for part in self.directions.values():
-                part.draw(rng)
-            return
+        for part in self.directions.values():
+            part._draw(rng)
+
+    def _draw(self, rng: np.random.Generator) -> None:
+        """The weights of one direction."""
         recurrent(dict(zip(self.cell.weights, self._weights, strict=True)), self.cell, self._initializer, rng)
         for name in self._learned:
             self._parameters[name][...] = 0
@@ -183,7 +267,7 @@ class Recurrent(Directed):
         self, x: Sequences, state: State, rng: Noise, keep: bool, out: Array, reverse: bool
     ) -> tuple[Arrays, Any]:
         """One direction: its outputs into `out`, the last states, and what `_walk_back` needs; see `run`."""
-        start = self.first_state(x.layout.count) if state is None and self._learned else state
+        start = self._first_state(x.layout.count) if state is None and self._learned else state
         shape, rate = (x.layout.count, self._widths[0]), self.recurrent_dropout
         end, tape = engine.forward(
             self.cell,
@@ -208,9 +292,10 @@ class Recurrent(Directed):
             gradients[name] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
         return dx, dstart, gradients
 
-    def first_state(self, count: int) -> Arrays:
-        if self.bidirectional or not self._learned:
-            return super().first_state(count)
+    def _first_state(self, count: int) -> Arrays:
+        """That of one direction."""
+        if not self._learned:
+            return Layer.first_state(self, count)
         return tuple([np.tile(self._parameters[name], (count, 1)) for name in self._learned])
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:

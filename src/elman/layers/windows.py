@@ -104,11 +104,11 @@ class Windows(NamedTuple):
         return layout, sequences, first[:, None] + np.arange(self.width) * self.dilation
 
 
-def rows_of(x: Sequences, sequences: Array, steps: Array) -> tuple[Array, Array]:
-    """Where steps of sequences stand in x, and which there are; for what is none its nearest step."""
-    lengths, starts = x.lengths[sequences][:, None], x.layout.starts
-    assert starts is not None
-    return starts[sequences][:, None] + np.clip(steps, 0, lengths - 1), (steps >= 0) & (steps < lengths)
+def rows_of(x: Sequences, sequences: Array, steps: Array) -> Array:
+    """Where steps of sequences stand among the rows of x, -1 for what is before or after them."""
+    ends = np.cumsum(x.lengths)[sequences][:, None]
+    rows = ends - x.lengths[sequences][:, None] + steps
+    return np.where((steps < 0) | (rows >= ends), -1, rows)
 
 
 class Conv1d(Layer):
@@ -200,7 +200,7 @@ class Conv1d(Layer):
         count = self._windows.span - 1 if self.stateful else 0  # steps that the state of a sequence holds
         batch, size = x.layout.count, x.values.shape[1]
         before = [part.reshape(-1, size) for part in state or self.first_state(batch)]
-        # The steps of all sequences, those of their states, and one of 0 for what there is not.
+        # The steps of all sequences, those of their states, and at last one of 0 for what there is not.
         rows = np.concatenate([x.values, *before, np.zeros((1, size), self.dtype)])
         under = _under(x, sequences, steps, count)  # (M, width)
         last = _under(x, np.arange(batch), x.lengths[:, None] + np.arange(-count, 0), count)  # (B, count)
@@ -265,8 +265,6 @@ def _blocks(under: Array, size: int) -> list[Array]:
 
 
 def _under(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
-    """Where steps of sequences stand: among the rows of x, then `count` of the state of each, then that of 0."""
-    rows, real = rows_of(x, sequences, steps)
-    nothing = len(x.values) + count * len(x.lengths)
-    before = (len(x.values) + (sequences + 1) * count)[:, None] + steps if count else nothing
-    return np.where(real, rows, np.where(steps < 0, before, nothing))
+    """Where steps of sequences stand: among the rows of x, or of `count` rows of the state of each after them."""
+    before = (len(x.values) + (sequences + 1) * count)[:, None] + steps
+    return np.where((steps < 0) & (count > 0), before, rows_of(x, sequences, steps))

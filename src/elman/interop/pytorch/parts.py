@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from elman.checks import ShapeError
-from elman.layers.directions import MODES, merged
+from elman.layers.pointwise import MODES, merged
 
 Lengths: TypeAlias = Tensor | None
 Value: TypeAlias = tuple[Tensor, Lengths]  # a sequence, or a vector per sequence
