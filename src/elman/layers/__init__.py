@@ -1,9 +1,9 @@
 """Layers: recurrent, and what stands before and after them."""
 
-from elman.layers.bidirectional import Bidirectional as Bidirectional
 from elman.layers.built_in import GRU as GRU
 from elman.layers.built_in import LSTM as LSTM
 from elman.layers.built_in import RNN as RNN
+from elman.layers.built_in import Bidirectional as Bidirectional
 from elman.layers.joining import Add as Add
 from elman.layers.joining import Attention as Attention
 from elman.layers.joining import Concatenate as Concatenate
@@ -20,15 +20,15 @@ from elman.layers.pointwise import Dropout as Dropout
 from elman.layers.pointwise import Embedding as Embedding
 from elman.layers.pointwise import MergeDirections as MergeDirections
 from elman.layers.pointwise import Scale as Scale
-from elman.layers.pooling import AveragePool1d as AveragePool1d
-from elman.layers.pooling import LastStep as LastStep
-from elman.layers.pooling import LastSteps as LastSteps
-from elman.layers.pooling import MaxOverTime as MaxOverTime
-from elman.layers.pooling import MaxPool1d as MaxPool1d
-from elman.layers.pooling import MeanOverTime as MeanOverTime
 from elman.layers.recurrent import Directed as Directed
 from elman.layers.recurrent import Recurrent as Recurrent
+from elman.layers.steps import AveragePool1d as AveragePool1d
+from elman.layers.steps import LastStep as LastStep
+from elman.layers.steps import LastSteps as LastSteps
 from elman.layers.steps import Masking as Masking
+from elman.layers.steps import MaxOverTime as MaxOverTime
+from elman.layers.steps import MaxPool1d as MaxPool1d
+from elman.layers.steps import MeanOverTime as MeanOverTime
 from elman.layers.steps import Repeat as Repeat
 from elman.layers.steps import Reverse as Reverse
 from elman.layers.windows import Conv1d as Conv1d

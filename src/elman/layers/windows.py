@@ -15,7 +15,6 @@ With W (width, input, output) a convolution gives of window m, which begins at s
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -203,11 +202,12 @@ class Conv1d(Layer):
         # The steps of all sequences, those of their states, and at last one of 0 for what there is not.
         rows = np.concatenate([x.values, *before, np.zeros((1, size), self.dtype)])
         under = _under(x, sequences, steps, count)  # (M, width)
-        last = _under(x, np.arange(batch), x.lengths[:, None] + np.arange(-count, 0), count)  # (B, count)
+        steps = x.lengths[:, None] + np.arange(-count, 0)
+        last = _under(x, np.arange(batch), steps, count) if count else None  # (B, count)
         product = Conv1d._product(self)
         parts = [product(rows[some].reshape(len(some), -1)) for some in _blocks(under, size)]
         y = parts[0] if len(parts) == 1 else np.concatenate(parts)  # (M, output)
-        end = (rows[last].reshape(batch, -1),) if count else None
+        end = None if last is None else (rows[last].reshape(batch, -1),)
         kept = (rows, len(x.values), under, last, self._parameters["W"].copy(), y) if keep else None
         return Sequences(y, layout), end, kept
 
@@ -223,39 +223,37 @@ class Conv1d(Layer):
             for k in range(len(W)):  # among the windows no step is twice at one place, but for that of 0
                 drows[some[:, k]] += dwindows[:, k * size : (k + 1) * size]
             first, dW, db = part.stop, dW + dweights[0].reshape(W.shape), db + dweights[1]
-        if dstate is not None:
+        if last is not None and dstate is not None:
             drows[last] += dstate[0].reshape(*last.shape, size)
-        dstart = (drows[real:-1].reshape(len(last), -1),) if last.size else None
+        dstart = None if last is None else (drows[real:-1].reshape(len(last), -1),)
         return drows[:real], dstart, {"W": dW, "b": db}
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        return self._next(Conv1d._product(self), x, state)
+        ready = Conv1d.ready(self)
+        return ready.step(x, state) if self.stateful else (ready(x), ())
 
     def ready(self) -> Any:
         product = Conv1d._product(self)
         if not self.stateful:
             return product
-        sizes = self.input_size or 0, self.output_size or 0, tuple(self._states.values())
-        one, many = (functools.partial(function, product) for function in (self._next, self._chunk))
-        return stepping.PlainPacked(one, *sizes, self.dtype, many)
+
+        def chunk(x: Array, state: Arrays) -> tuple[Array, Arrays]:
+            batch, time, size = x.shape
+            steps = np.concatenate([state[0].reshape(batch, -1, size), x], axis=1)
+            under = np.arange(time)[:, None] + np.arange(self.width) * self.dilation
+            return product(steps[:, under].reshape(batch, time, -1)), (steps[:, time:].reshape(batch, -1),)
+
+        def step(x: Array, state: Arrays) -> tuple[Array, Arrays]:
+            steps = np.concatenate([state[0], x], axis=1).reshape(len(x), span, -1)
+            return product(steps[:, :: self.dilation].reshape(len(x), -1)), (steps[:, 1:].reshape(len(x), -1),)
+
+        span, widths = self._windows.span, tuple(self._states.values())
+        return stepping.PlainPacked(step, self.input_size or 0, self.output_size or 0, widths, self.dtype, chunk)
 
     def _product(self) -> Callable[[Array], Array]:
         """The activation of the product with windows (..., width x input)."""
         W = self._parameters["W"]
         return engine.pack_dense(W.reshape(-1, W.shape[2]), self._parameters["b"], self.activation)
-
-    def _next(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        if not state:
-            return product(x), ()
-        steps = np.concatenate([state[0], x], axis=1).reshape(len(x), self._windows.span, -1)
-        return product(steps[:, :: self.dilation].reshape(len(x), -1)), (steps[:, 1:].reshape(len(x), -1),)
-
-    def _chunk(self, product: Callable[[Array], Array], x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        """So many steps at once, x (B, T, input)."""
-        steps = np.concatenate([state[0].reshape(len(x), -1, x.shape[2]), x], axis=1)
-        windows = np.lib.stride_tricks.sliding_window_view(steps, self._windows.span, axis=1)[..., :: self.dilation]
-        y = product(np.ascontiguousarray(windows.swapaxes(2, 3)).reshape(*x.shape[:2], -1))
-        return y, (steps[:, x.shape[1] :].reshape(len(x), -1),)
 
 
 def _blocks(under: Array, size: int) -> list[Array]:
@@ -266,5 +264,6 @@ def _blocks(under: Array, size: int) -> list[Array]:
 
 def _under(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
     """Where steps of sequences stand: among the rows of x, or of `count` rows of the state of each after them."""
+    rows = rows_of(x, sequences, steps)
     before = (len(x.values) + (sequences + 1) * count)[:, None] + steps
-    return np.where((steps < 0) & (count > 0), before, rows_of(x, sequences, steps))
+    return np.where(steps < 0, before, rows) if count else rows
