@@ -1,8 +1,8 @@
 """Arrays of any convention to a layer, and back.
 
 Both sides are described alike, as blocks (see `elman.interop.slots`). To convert is to take the arrays of one side
-apart, to change a few blocks (`_to_cell`, `_from_cell`), and to put them together as the other side has it. What is
-not there is 0; a block that the other side has no place for must be 0, or the conversion is refused.
+apart, to change a few blocks, and to put them together as the other side has it (`_converted`). What is not there is
+0; a block that the other side has no place for must be 0, or the conversion is refused.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ from elman.interop.chain import check_states, nodes_of
 from elman.interop.convention import Convention
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.slots import Blocks, Slot, cell_slots, convention_slots, sizes
-from elman.layers import GRU, LSTM, RNN, Bidirectional, Recurrent
-
-_LAYERS: dict[str, type[Recurrent]] = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
+from elman.layers import LAYERS, Bidirectional, Recurrent
 
 
 def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | Convention, **options: Any) -> Recurrent:
@@ -73,23 +71,25 @@ def from_arrays(cell: str | Cell, arrays: Mapping[str, Any], convention: str | C
     named = _named(rule, slots, given)
     _check_names(rule, made, named, given)
     named = {name: slot for name, slot in named.items() if name in given}
-    directions = _axis_directions(named, given) if rule.direction_axis else len(_suffixes(rule, slots, given))
-    lead = (directions,) if rule.direction_axis else ()
-    given = {name: _in_form(named[name], array, len(lead)) for name, array in given.items()}
-    inputs, hidden = sizes(named, given, lead)
+    both, lead = any(name + rule.reverse in given for name in named), tuple[int, ...]()
+    if rule.direction_axis:
+        both = 2 in [len(given[name]) for name, slot in named.items() if given[name].ndim == len(slot.axes) + 1]
+        lead = (1 + both,)
     dtype = checks.common_dtype(*given.values())
-    parameters = {}
-    for direction, suffix in enumerate(("", REVERSE)[:directions]):
-        blocks: Blocks = {}
-        for slot in slots:
-            array = given.get(slot.name if rule.direction_axis else slot.name + rule.reverse * direction)
-            if array is not None:
-                blocks |= slot.read((array[direction] if rule.direction_axis else array).astype(dtype), inputs, hidden)
-        _to_cell(blocks, made, rule, hidden, dtype)
-        for slot in cell_slots(made):
-            parameters[slot.name + suffix] = slot.write(blocks, inputs, hidden, dtype)
-        _refuse(blocks, f"the cell {made.name!r}")
-    return _layer(cell, made, (inputs, hidden), {"bidirectional": directions == 2, "dtype": str(dtype)}, parameters)
+    given = {name: _in_form(named[name], array, len(lead)).astype(dtype) for name, array in given.items()}
+    size = sizes(named, given, lead)
+    parameters: dict[str, Array] = {}
+    for direction, suffix in enumerate(("", REVERSE)[: 1 + both]):
+        names = {slot.name + rule.reverse * direction * (not lead): slot for slot in slots}
+        there = [(slot, given[name]) for name, slot in names.items() if name in given]
+        own = [(slot, array[direction] if lead else array) for slot, array in there]
+        arrays = _converted(own, cell_slots(made), made, rule, size, f"the cell {made.name!r}")
+        parameters |= {name + suffix: array for name, array in arrays.items()}
+    config = {"input_size": int(size[0]), "hidden_size": int(size[1]), "bidirectional": both, "dtype": str(dtype)}
+    if isinstance(cell, Cell):
+        return Recurrent.from_parameters({"cell": cell, **config}, parameters)
+    kind: Any = LAYERS[cell.upper()]
+    return kind.from_parameters({**made.options, **config}, parameters)
 
 
 def to_arrays(layer: Recurrent | Bidirectional, convention: str | Convention) -> dict[str, Array]:
@@ -130,15 +130,11 @@ def to_arrays(layer: Recurrent | Bidirectional, convention: str | Convention) ->
     check_states(layer, f"the convention {rule.name!r}")
     _check_reset_form(rule, layer.cell)
     slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
-    inputs, hidden = layer.input_size or 0, layer.hidden_size
-    parts: list[dict[str, Array]] = []
+    size = np.array([layer.input_size or 0, layer.hidden_size, 1])
+    parts = []
     for part in layer.directions.values():
-        blocks: Blocks = {}
-        for slot in cell_slots(layer.cell):
-            blocks |= slot.read(part.parameters[slot.name], inputs, hidden)
-        _from_cell(blocks, layer.cell, rule, hidden, layer.dtype)
-        parts.append({slot.name: slot.write(blocks, inputs, hidden, layer.dtype) for slot in slots})
-        _refuse(blocks, f"the convention {rule.name!r}")
+        own = [(slot, part.parameters[slot.name]) for slot in cell_slots(layer.cell)]
+        parts.append(_converted(own, slots, layer.cell, rule, size, f"the convention {rule.name!r}", back=True))
     if rule.direction_axis:
         return {slot.name: np.stack([part[slot.name] for part in parts]) for slot in slots}
     return {name + rule.reverse * d: array for d, part in enumerate(parts) for name, array in part.items()}
@@ -207,15 +203,6 @@ def _check_reset_form(rule: Convention, cell: Cell) -> None:
         )
 
 
-def _layer(
-    cell: str | Cell, made: Cell, size: tuple[int, int], config: dict[str, Any], parameters: dict[str, Array]
-) -> Recurrent:
-    config = {"input_size": size[0], "hidden_size": size[1], **config}
-    if isinstance(cell, Cell):
-        return Recurrent.from_parameters({"cell": cell, **config}, parameters)
-    return _LAYERS[cell].from_parameters({**made.options, **config}, parameters)
-
-
 def _in_form(slot: Slot, array: Array, lead: int) -> Array:
     """One row or one column where the convention has a vector is that vector."""
     one = array.ndim == lead + 2 and 1 in array.shape[lead:]
@@ -225,15 +212,10 @@ def _in_form(slot: Slot, array: Array, lead: int) -> Array:
 # Names and directions.
 
 
-def _suffixes(rule: Convention, slots: list[Slot], given: Mapping[str, Array]) -> tuple[str, ...]:
-    if rule.direction_axis or not any(slot.name + rule.reverse in given for slot in slots):
-        return ("",)
-    return ("", rule.reverse)
-
-
 def _named(rule: Convention, slots: list[Slot], given: Mapping[str, Array]) -> dict[str, Slot]:
-    """Every name that may be given, and its slot."""
-    return {slot.name + suffix: slot for suffix in _suffixes(rule, slots, given) for slot in slots}
+    """Every name that may be given, and its slot; those of a second direction where one of them is given."""
+    both = not rule.direction_axis and any(slot.name + rule.reverse in given for slot in slots)
+    return {slot.name + suffix: slot for suffix in ("", rule.reverse)[: 1 + both] for slot in slots}
 
 
 def _misfits(named: Mapping[str, Slot], given: Mapping[str, Array]) -> tuple[list[str], list[str]]:
@@ -254,49 +236,7 @@ def _check_names(rule: Convention, cell: Cell, named: Mapping[str, Slot], given:
         )
 
 
-def _axis_directions(named: Mapping[str, Slot], given: Mapping[str, Array]) -> int:
-    leading = [given[n].shape[0] for n, slot in named.items() if given[n].ndim == len(slot.axes) + 1]
-    return 2 if 2 in leading else 1
-
-
 # Between the two sides.
-
-
-def _to_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:
-    """Makes the blocks of a convention those of the cell."""
-    for kind, gate in list(blocks):
-        if kind != "other" and gate and gate not in cell.gates:
-            del blocks[kind, gate]  # of an idle gate
-    _fill_biases(blocks, cell, hidden, dtype)
-    _negate_update(blocks, rule)
-    if rule.forget_offset and "f" in cell.gates:
-        blocks["b", "f"] = blocks["b", "f"] + dtype.type(rule.forget_offset)
-    for kind, gate in list(blocks):
-        if kind == "bh" and gate not in cell.inner_biases.values():
-            b, bh = blocks["b", gate], blocks.pop((kind, gate))
-            with np.errstate(over="ignore", invalid="ignore"):  # infinity, and NaN of two infinities, are taken
-                blocks["b", gate] = np.where(bh == 0, b, b + bh)  # -0 + 0 is 0: not the bits of b
-
-
-def _from_cell(blocks: Blocks, cell: Cell, rule: Convention, hidden: int, dtype: Any) -> None:
-    """Makes the blocks of the cell those of a convention."""
-    _fill_biases(blocks, cell, hidden, dtype)
-    if rule.forget_offset and "f" in cell.gates:
-        blocks["b", "f"] = blocks["b", "f"] - dtype.type(rule.forget_offset)
-    _negate_update(blocks, rule)
-
-
-def _fill_biases(blocks: Blocks, cell: Cell, hidden: int, dtype: Any) -> None:
-    """A bias that is not there is 0."""
-    for gate in cell.gates or ("",):
-        blocks.setdefault(("b", gate), np.zeros((1, hidden), dtype))
-
-
-def _negate_update(blocks: Blocks, rule: Convention) -> None:
-    """From one sense of the update gate to the other: 1 - sigmoid(a) = sigmoid(-a)."""
-    if rule.update == "new":
-        blocks |= {key: -block for key, block in blocks.items() if key[0] != "other" and key[1] == "z"}
-
 
 _NO_PLACE = {
     "b": "the bias{gate} must be 0 for {target}, which has none",
@@ -305,10 +245,39 @@ _NO_PLACE = {
 }
 
 
-def _refuse(blocks: Blocks, target: str) -> None:
-    """Refuses what is left over, unless it is 0."""
+def _converted(
+    given: list[tuple[Slot, Array]],
+    wanted: list[Slot],
+    cell: Cell,
+    rule: Convention,
+    size: Array,
+    target: str,
+    back: bool = False,
+) -> dict[str, Array]:
+    """The arrays of a convention, of one direction, as those of the cell; with `back` those of the cell as the rule's.
+
+    `target` is what errors call the side that cannot hold something.
+    """
+    dtype = given[0][1].dtype
+    blocks: Blocks = {("b", gate): np.zeros((1, size[1]), dtype) for gate in cell.gates or ("",)}
+    for slot, array in given:
+        blocks |= slot.read(array, size)
+    for kind, gate in list(blocks):
+        if kind != "other" and gate and gate not in cell.gates:
+            del blocks[kind, gate]  # of an idle gate
+        elif kind != "other" and gate == "z" and rule.update == "new":  # 1 - sigmoid(a) = sigmoid(-a)
+            blocks[kind, gate] = -blocks[kind, gate]
+    if rule.forget_offset and "f" in cell.gates:
+        blocks["b", "f"] = blocks["b", "f"] + dtype.type(-rule.forget_offset if back else rule.forget_offset)
+    for kind, gate in list(blocks):
+        if kind == "bh" and gate not in cell.inner_biases.values():
+            b, bh = blocks["b", gate], blocks.pop((kind, gate))
+            with np.errstate(over="ignore", invalid="ignore"):  # infinity, and NaN of two infinities, are taken
+                blocks["b", gate] = np.where(bh == 0, b, b + bh)  # -0 + 0 is 0: not the bits of b
+    arrays = {slot.name: slot.write(blocks, size, dtype) for slot in wanted}
     for (kind, name), block in blocks.items():
         wrong = block[block != 0]
         if wrong.size:
             gate = f" of the gate {name}" if name else ""
             raise FormatError(f"{_NO_PLACE[kind].format(gate=gate, name=name, target=target)}. Got {wrong[0]}.")
+    return arrays

@@ -16,6 +16,14 @@ from elman.checks import FormatError
 
 Order: TypeAlias = str | Sequence[str]
 
+_CHOICES = {
+    "orientation": ("rows", "columns"),
+    "stacked": ("xh", "hx"),
+    "two_biases": ("arrays", "joined", "rows"),
+    "bias_shape": ("vector", "row", "column"),
+    "update": ("old", "new"),
+}
+
 
 @dataclass(frozen=True)
 class Convention:
@@ -139,24 +147,19 @@ class Convention:
     by_cell: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.choice("orientation", self.orientation, ("rows", "columns"))
-        if self.stacked is not None:
-            checks.choice("stacked", self.stacked, ("xh", "hx"))
-        kinds = (0, 1, 2) if type(self.biases) is int else ("inner",) if isinstance(self.biases, str) else ()
-        if self.biases not in kinds:
+        for name, options in _CHOICES.items():
+            if getattr(self, name) is not None or name != "stacked":
+                checks.choice(name, getattr(self, name), options)
+        if type(self.biases) not in (int, str) or self.biases not in (0, 1, 2, "inner"):
             raise ValueError(f"biases must be 0, 1, 2 or 'inner'. Got {checks.show(self.biases)}.")
-        checks.choice("two_biases", self.two_biases, ("arrays", "joined", "rows"))
-        checks.choice("bias_shape", self.bias_shape, ("vector", "row", "column"))
-        checks.choice("update", self.update, ("old", "new"))
         checks.number("forget_offset", self.forget_offset)
         if self.reset_after is not None and not isinstance(self.reset_after, bool):
             raise ValueError(f"reset_after must be True, False or None. Got {checks.show(self.reset_after)}.")
-        for flag in ("bias_optional", "idle_gates", "assumed_reset_after", "direction_axis"):
-            checks.flag(flag, getattr(self, flag))
-        checks.text("name", self.name)
-        for named in ("inner_bias", "peepholes", "projection"):
-            if getattr(self, named) is not None:
-                checks.text(named, getattr(self, named))
+        for name in ("bias_optional", "idle_gates", "assumed_reset_after", "direction_axis"):
+            checks.flag(name, getattr(self, name))
+        for name in ("name", "inner_bias", "peepholes", "projection"):
+            if getattr(self, name) is not None or name == "name":
+                checks.text(name, getattr(self, name))
         if not isinstance(self.layer, int) or self.layer < 0:
             raise ValueError(f"layer must be a whole number from 0 up. Got {checks.show(self.layer)}.")
         if self.inner_bias is not None and self.biases != 1:
@@ -164,8 +167,11 @@ class Convention:
         if not isinstance(self.reverse, str) or not (self.reverse or self.direction_axis):
             raise ValueError(f"reverse must be a suffix of at least one letter. Got {checks.show(self.reverse)}.")
         self._check_gates()
-        self._check_names("weight_names", self.weights)
-        self._check_names("bias_names", self.bias_arrays)
+        self._check_names("weight_names", self.weights, 1 if self.stacked else 2)
+        self._check_names("bias_names", self.bias_arrays, len(self._default_biases))
+        for name in ("zeros", "optional_zeros"):
+            for key, length in checks.mapping(name, getattr(self, name), "of names to lengths in H").items():
+                checks.size(f"{name}[{checks.show(key)}]", length)
         for cell, fields in checks.mapping("by_cell", self.by_cell, "of the names of cells to fields").items():
             fields = checks.mapping(f"by_cell[{cell!r}]", fields, "of fields to their values")
             for name in fields:
@@ -174,55 +180,44 @@ class Convention:
 
     def _check_gates(self) -> None:
         orders = self.gates.values() if isinstance(self.gates, Mapping) else [self.gates]
-        for field_name, given in (("gates", orders), ("peephole_gates", [self.peephole_gates])):
+        for name, given in (("gates", orders), ("peephole_gates", [self.peephole_gates])):
             for order in given:
                 if order is not None and not _is_order(order):
-                    raise TypeError(
-                        f"{field_name} must be an order of gates, such as 'ifgo'. Got {checks.show(order)}."
-                    )
-        if not isinstance(self.per_gate, bool) and not (
-            isinstance(self.per_gate, (list, tuple)) and all(map(_is_order, self.per_gate))
-        ):
-            raise TypeError(
-                f"per_gate must be True, False, or a sequence of groups of gates. Got {checks.show(self.per_gate)}."
-            )
+                    raise TypeError(f"{name} must be an order of gates, such as 'ifgo'. Got {checks.show(order)}.")
+        grouped = isinstance(self.per_gate, (list, tuple)) and all(map(_is_order, self.per_gate))
+        if not isinstance(self.per_gate, bool) and not grouped:
+            must = "per_gate must be True, False, or a sequence of groups of gates"
+            raise TypeError(f"{must}. Got {checks.show(self.per_gate)}.")
         for gate, label in checks.mapping("gate_labels", self.gate_labels, "of gates to what they are called").items():
             checks.text(f"gate_labels[{checks.show(gate)}]", label)
-        for field_name in ("zeros", "optional_zeros"):
-            for name, length in checks.mapping(
-                field_name, getattr(self, field_name), "of names to lengths in H"
-            ).items():
-                checks.size(f"{field_name}[{checks.show(name)}]", length)
 
-    def _check_names(self, field_name: str, names: Sequence[str]) -> None:
-        stated = self.weight_names if field_name == "weight_names" else self.bias_names
-        count = len(self._default_names(field_name))
+    def _check_names(self, field_name: str, names: Sequence[str], count: int) -> None:
         if not _is_order(names) or isinstance(names, str) or len(names) != count:
+            stated = getattr(self, field_name)
             raise ValueError(f"{field_name} must be a sequence of length {count}. Got {checks.show(stated)}.")
         for name in names:
             if ("{gate}" in name) != bool(self.per_gate):
                 rule = "must hold '{gate}'" if self.per_gate else "must not hold '{gate}' without per_gate"
                 raise ValueError(f"every name of {field_name} {rule}. Got {checks.show(name)}.")
 
-    def _default_names(self, field_name: str) -> tuple[str, ...]:
-        names: tuple[str, ...]
-        if field_name == "weight_names":
-            names = ("W",) if self.stacked else ("Wx", "Wh")
-        elif self.biases == 0:
-            names = ()
-        else:
-            names = ("bx", "bh") if self.biases in (2, "inner") and self.two_biases == "arrays" else ("b",)
-        return tuple(name + "{gate}" if self.per_gate else name for name in names)
-
     @property
     def weights(self) -> Sequence[str]:
         """The names of the arrays of weights: input and recurrent, or one where they are stacked."""
-        return self._default_names("weight_names") if self.weight_names is None else self.weight_names
+        names = ("W",) if self.stacked else ("Wx", "Wh")
+        return self._by_gate(names) if self.weight_names is None else self.weight_names
 
     @property
     def bias_arrays(self) -> Sequence[str]:
         """The names of the arrays of biases."""
-        return self._default_names("bias_names") if self.bias_names is None else self.bias_names
+        return self._by_gate(self._default_biases) if self.bias_names is None else self.bias_names
+
+    @property
+    def _default_biases(self) -> tuple[str, ...]:
+        two = self.biases in (2, "inner") and self.two_biases == "arrays"
+        return () if self.biases == 0 else ("bx", "bh") if two else ("b",)
+
+    def _by_gate(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name + "{gate}" * bool(self.per_gate) for name in names)
 
     def for_layer(self, layer: int) -> Convention:
         """The same convention for another layer of a stack, as counted by the other system, from 0.
@@ -245,20 +240,18 @@ class Convention:
         order = convention.gates
         if isinstance(order, Mapping):
             if cell.name not in order:
-                raise FormatError(
-                    f"the cell must be one of {', '.join(map(repr, order))}, which the convention {self.name!r} has. "
-                    f"Got {cell.name!r}."
-                )
+                known = ", ".join(map(repr, order))
+                must = f"the cell must be one of {known}, which the convention {self.name!r} has"
+                raise FormatError(f"{must}. Got {cell.name!r}.")
             order = order[cell.name]
         groups = [] if isinstance(convention.per_gate, bool) else [tuple(group) for group in convention.per_gate]
-        order = tuple(g for group in groups for g in group) if groups else cell.gates if order is None else tuple(order)
+        order = tuple(g for group in groups for g in group) if groups else cell.gates if order is None else order
         peeping = tuple(cell.peepholes.values())
+        peepholes = convention.peephole_gates or peeping if peeping else ()
         return replace(
             convention,
             gates=convention._ordered("gates", order, cell.gates, cell),
-            peephole_gates=convention._ordered("peephole_gates", convention.peephole_gates or peeping, peeping, cell)
-            if peeping
-            else None,
+            peephole_gates=convention._ordered("peephole_gates", peepholes, peeping, cell) or None,
             per_gate=groups or convention.per_gate,
         )
 

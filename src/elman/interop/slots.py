@@ -8,13 +8,13 @@ for a bias. A block is called by what it is to the cell, whatever array it stand
     ("projection", "") (H, P)                             ("peephole", g) (1, H)
 
 With a projection P is a number of the cell, and recurrent weights are (P, H). A slot without a grid is an array that
-is taken whole, as the block ("other", name).
+is taken whole, as the block ("other", name). A length a I + b H + c is the vector (a, b, c), and sizes are (I, H, 1).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -28,9 +28,8 @@ from elman.interop.conventions import CONVENTIONS
 
 Key: TypeAlias = tuple[str, str]
 Blocks: TypeAlias = dict[Key, Array]
-Length: TypeAlias = tuple[int, int, int]  # a, b, c of a length a I + b H + c
 
-_INPUT, _HIDDEN, _ONE = (1, 0, 0), (0, 1, 0), (0, 0, 1)
+_INPUT, _HIDDEN, _ONE = np.eye(3, dtype=int)
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,9 @@ class Slot:
     """One array of one direction."""
 
     name: str
-    axes: tuple[Length, ...]
-    grid: tuple[tuple[Key, ...], ...] = ()  # as rows (x @ W) have it
-    heights: tuple[Length, ...] = ()  # of the rows of the grid
-    width: Length = _HIDDEN  # of a block
+    axes: tuple[Array, ...]  # lengths
+    grid: Sequence[Sequence[Key]] = ()  # as rows (x @ W) have it
+    heights: tuple[Array, ...] = ()  # of the rows of the grid
     transposed: bool = False
     needed: bool = True  # it must be among what is read
     written: bool = True
@@ -51,77 +49,64 @@ class Slot:
         """Whether it keeps biases."""
         return bool(self.grid) and self.grid[0][0][0] in ("b", "bh")
 
-    def read(self, array: Array, inputs: int, hidden: int) -> Blocks:
+    def read(self, array: Array, size: Array) -> Blocks:
         """The blocks of an array, as views of it."""
         if not self.grid:
             return {("other", self.name): array}
         whole = array.T if self.transposed else np.atleast_2d(array)
-        rows = np.split(whole, np.cumsum([_count(height, inputs, hidden) for height in self.heights])[:-1])
+        rows = np.split(whole, np.cumsum([height @ size for height in self.heights])[:-1])
         blocks: Blocks = {}
         for keys, row in zip(self.grid, rows, strict=True):
             blocks |= zip(keys, np.split(row, len(keys), axis=1), strict=True)
         return blocks
 
-    def write(self, blocks: Blocks, inputs: int, hidden: int, dtype: Any) -> Array:
+    def write(self, blocks: Blocks, size: Array, dtype: Any) -> Array:
         """The array of its blocks, which are taken out of `blocks`; 0 where there is none."""
-        shape = tuple(_count(axis, inputs, hidden) for axis in self.axes)
+        shape = [axis @ size for axis in self.axes]
         if not self.grid:
             return np.array(blocks.pop(("other", self.name), np.zeros(shape)), dtype, order="C")
-        width = _count(self.width, inputs, hidden)
+        width = int(shape[0] if self.transposed or len(shape) == 1 else shape[1]) // len(self.grid[0])
         zeros = np.zeros((1, width), dtype)
         rows = [
-            [np.broadcast_to(blocks.pop(key, zeros), (_count(height, inputs, hidden), width)) for key in keys]
+            [np.broadcast_to(blocks.pop(key, zeros), (int(height @ size), width)) for key in keys]
             for keys, height in zip(self.grid, self.heights, strict=True)
         ]
-        whole = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+        whole = np.block(rows)
         return np.array((whole.T if self.transposed else whole).reshape(shape), dtype, order="C")
-
-
-def _count(length: Length, inputs: int, hidden: int) -> int:
-    a, b, c = length
-    return a * inputs + b * hidden + c
 
 
 def _grid_slot(
     cell: Cell, name: str, grid: list[list[Key]], *, transposed: bool = False, vector: bool = False, **flags: bool
 ) -> Slot:
-    state = _HIDDEN if cell.projection is None else (0, 0, cell.projection)
-    rows = tuple(tuple(row) for row in grid)
-    heights = tuple({"x": _INPUT, "h": state, "projection": _HIDDEN}.get(row[0][0], _ONE) for row in rows)
-    block = state if rows[0][0][0] == "projection" else _HIDDEN
-    height = _summed(heights)
-    width = _summed([block] * len(rows[0]))
-    axes = (width,) if vector and len(rows) == 1 else (width, height) if transposed else (height, width)
-    return Slot(name, axes, rows, heights, block, transposed, **flags)
-
-
-def _summed(lengths: Sequence[Length]) -> Length:
-    a, b, c = (sum(part) for part in zip(*lengths, strict=True))
-    return a, b, c
+    state = _HIDDEN if cell.projection is None else cell.projection * _ONE
+    heights = tuple({"x": _INPUT, "h": state, "projection": _HIDDEN}.get(row[0][0], _ONE) for row in grid)
+    block = state if grid[0][0][0] == "projection" else _HIDDEN
+    height, width = sum(heights, 0 * _ONE), len(grid[0]) * block
+    axes = (width,) if vector and len(grid) == 1 else (width, height) if transposed else (height, width)
+    return Slot(name, axes, grid, heights, transposed, **flags)
 
 
 def cell_slots(cell: Cell) -> list[Slot]:
     """The arrays of a cell, known by their axes; what is neither weights of x or h nor a bias is taken whole."""
     gates = cell.gates or ("",)
     wide = "gates" if cell.gates else "hidden"
-    state = "hidden" if cell.projection is None else "projection"
-    kinds: dict[tuple[str, ...], list[Key]] = {
-        ("input", wide): [("x", gate) for gate in gates],
-        (state, wide): [("h", gate) for gate in gates],
+    kinds: dict[tuple[str, ...], str] = {
+        ("input", wide): "x",
+        ("hidden" if cell.projection is None else "projection", wide): "h",
     }
     if cell.gates:  # without gates, a vector may be anything
-        kinds["gates",] = [("b", gate) for gate in gates]
+        kinds["gates",] = "b"
+    known = {axes: [(kind, gate) for gate in gates] for axes, kind in kinds.items()}
     if cell.projection is not None:
-        kinds["hidden", "projection"] = [("projection", "")]
+        known["hidden", "projection"] = [("projection", "")]
     vectors = {name: ("bh", gate) for name, gate in cell.inner_biases.items()}
     vectors |= {name: ("peephole", gate) for name, gate in cell.peepholes.items()}
-    lengths: dict[str, Length] = {"input": _INPUT, "hidden": _HIDDEN, "gates": (0, len(cell.gates), 0)}
-    lengths["projection"] = (0, 0, cell.projection or 0)
+    lengths = {"input": _INPUT, "hidden": _HIDDEN, "gates": len(cell.gates) * _HIDDEN}
+    lengths["projection"] = (cell.projection or 0) * _ONE
     slots = []
     for name, axes in cell.weights.items():
-        keys = kinds.pop(tuple(axes), None)  # a second array of the same axes must be something else
-        if keys is None and name in vectors and tuple(axes) == ("hidden",):
-            keys = [vectors[name]]
+        # A second array of the same axes must be something else.
+        keys = known.pop(tuple(axes), None) or ([vectors[name]] if name in vectors else None)
         if keys is not None:
             slots.append(_grid_slot(cell, name, [keys], vector=len(axes) == 1))
         else:
@@ -157,75 +142,47 @@ def convention_slots(rule: Convention, cell: Cell) -> list[Slot]:
     return slots
 
 
+#: How two biases are kept: for each array the kinds of bias in each of its rows.
+_TWO = {"arrays": [[["b"]], [["bh"]]], "joined": [[["b", "bh"]]], "rows": [[["b"], ["bh"]]]}
+
+
 def _rule_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
     """The arrays of a convention whose fields are filled in for the cell, in the order in which it writes them."""
-    yield from _weight_slots(rule, cell)
-    yield from _bias_slots(rule, cell)
+
+    def slots(name: str, groups: Sequence[Sequence[str]], lines: list[list[str]], **form: bool) -> Iterator[Slot]:
+        for group in groups:
+            label = rule.gate_labels.get("".join(group), "".join(group))
+            grid = [[(kind, gate) for kind in line for gate in group] for line in lines]
+            yield _grid_slot(cell, name.replace("{gate}", label).replace("{layer}", str(rule.layer)), grid, **form)
+
+    def alone(gates: Iterable[str]) -> list[tuple[str, ...]]:
+        return [(gate,) for gate in gates]
+
+    gates = tuple(rule.gates or ("",))
+    groups: Any = [gates] if not rule.per_gate else alone(gates) if isinstance(rule.per_gate, bool) else rule.per_gate
+    columns, needed = rule.orientation == "columns", not rule.bias_optional
+    form = {"transposed": rule.bias_shape == "column", "vector": rule.bias_shape == "vector"}
+    for name, kinds in zip(rule.weights, [rule.stacked] if rule.stacked else ["x", "h"], strict=True):
+        yield from slots(name, groups, [[kind] for kind in kinds], transposed=columns)
+    two = rule.biases == 2 or (rule.biases == "inner" and cell.inner_biases)
+    for name, lines in zip(rule.bias_arrays, _TWO[rule.two_biases] if two else [[["b"]]], strict=False):
+        yield from slots(name, groups, lines, needed=needed, **form)
+    if rule.inner_bias is not None:
+        yield from slots(rule.inner_bias, alone(cell.inner_biases.values()), [["bh"]], needed=needed, **form)
     if cell.peepholes and rule.peepholes is not None:
-        gates = tuple(rule.peephole_gates or ())
-        for group in [(gate,) for gate in gates] if "{gate}" in rule.peepholes else [gates]:
-            grid = [[("peephole", gate) for gate in group]]
-            yield _grid_slot(cell, _named(rule, rule.peepholes, group), grid, **_form(rule))
+        order = tuple(rule.peephole_gates or ())
+        each = alone(order) if "{gate}" in rule.peepholes else [order]
+        yield from slots(rule.peepholes, each, [["peephole"]], **form)
     if cell.projection is not None and rule.projection is not None:
-        grid = [[("projection", "")]]
-        yield _grid_slot(cell, _named(rule, rule.projection), grid, transposed=rule.orientation == "columns")
-    for zeros, needed in ((rule.zeros, True), (rule.optional_zeros, False)):
+        yield from slots(rule.projection, alone([""]), [["projection"]], transposed=columns)
+    for zeros, there in ((rule.zeros, True), (rule.optional_zeros, False)):
         for name, length in zeros.items():
             if not cell.peepholes or name != rule.peepholes:  # else it is among the arrays already
-                yield Slot(name, ((0, length, 0),), needed=needed, written=needed)
+                yield Slot(name, (length * _HIDDEN,), needed=there, written=there)
 
 
-def _weight_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
-    for name, kinds in zip(rule.weights, [rule.stacked] if rule.stacked else ["x", "h"], strict=True):
-        for group in _groups(rule):
-            grid = [[(kind, gate) for gate in group] for kind in kinds]
-            yield _grid_slot(cell, _named(rule, name, group), grid, transposed=rule.orientation == "columns")
-
-
-def _bias_slots(rule: Convention, cell: Cell) -> Iterator[Slot]:
-    needed = not rule.bias_optional
-    for name, lines in _bias_lines(rule, cell):
-        for group in _groups(rule):
-            grid = [[(kind, gate) for kind in line for gate in group] for line in lines]
-            yield _grid_slot(cell, _named(rule, name, group), grid, needed=needed, **_form(rule))
-    if rule.inner_bias is not None:
-        for gate in cell.inner_biases.values():
-            name = _named(rule, rule.inner_bias, (gate,))
-            yield _grid_slot(cell, name, [[("bh", gate)]], needed=needed, **_form(rule))
-
-
-def _groups(rule: Convention) -> list[tuple[str, ...]]:
-    """The gates that share an array."""
-    gates = tuple(rule.gates or ("",))
-    if not rule.per_gate:
-        return [gates]
-    return [(gate,) for gate in gates] if isinstance(rule.per_gate, bool) else [tuple(g) for g in rule.per_gate]
-
-
-def _named(rule: Convention, name: str, group: tuple[str, ...] = ()) -> str:
-    """The name of the array of a group of gates."""
-    label = rule.gate_labels.get("".join(group), "".join(group))
-    return name.replace("{gate}", label).replace("{layer}", str(rule.layer))
-
-
-def _form(rule: Convention) -> dict[str, bool]:
-    """The form of biases."""
-    return {"transposed": rule.bias_shape == "column", "vector": rule.bias_shape == "vector"}
-
-
-def _bias_lines(rule: Convention, cell: Cell) -> list[tuple[str, list[list[str]]]]:
-    """For each array of biases its name, and the kinds of bias in each of its rows."""
-    names = rule.bias_arrays
-    count = rule.biases if rule.biases != "inner" else 2 if cell.inner_biases else 1
-    if count != 2:
-        return [(name, [["b"]]) for name in names[:count]]
-    if rule.two_biases == "arrays":
-        return [(names[0], [["b"]]), (names[1], [["bh"]])]
-    return [(names[0], [["b", "bh"]] if rule.two_biases == "joined" else [["b"], ["bh"]])]
-
-
-def sizes(named: Mapping[str, Slot], given: Mapping[str, Array], lead: tuple[int, ...]) -> tuple[int, int]:
-    """I and H, on which most of the arrays agree; refuses those that do not.
+def sizes(named: Mapping[str, Slot], given: Mapping[str, Array], lead: tuple[int, ...]) -> Array:
+    """(I, H, 1), on which most of the arrays agree; refuses those that do not.
 
     `named` are the slots of the arrays `given`, and `lead` is the length of the axis of directions, if there is one.
     """
@@ -249,7 +206,7 @@ def sizes(named: Mapping[str, Slot], given: Mapping[str, Array], lead: tuple[int
     if inputs is None or hidden is None:  # every array fits the words, yet none tells a size: one of them is 0
         shapes_given = ", ".join(f"{name} {given[name].shape}" for name in named)
         raise ShapeError(f"arrays must have at least one input and one hidden unit. Got {shapes_given}.")
-    return inputs, hidden
+    return np.array([inputs, hidden, 1])
 
 
 def _input_sizes(slot: Slot, shape: tuple[int, ...], hidden: int | None) -> list[int]:
@@ -263,10 +220,10 @@ def _input_sizes(slot: Slot, shape: tuple[int, ...], hidden: int | None) -> list
     return []
 
 
-def _length(axis: Length, inputs: int | None, hidden: int | None) -> int | str:
+def _length(axis: Array, inputs: int | None, hidden: int | None) -> int | str:
     """A length as a number where the sizes are known, else in words."""
-    a, b, c = axis
+    a, b, c = axis.tolist()
     if (inputs is not None or not a) and (hidden is not None or not b):
-        return a * (inputs or 0) + b * (hidden or 0) + c
+        return a * int(inputs or 0) + b * int(hidden or 0) + c
     words = ["input"] * bool(a) + [f"{b} hidden" if b > 1 else "hidden"] * bool(b) + [str(c)] * bool(c)
     return " + ".join(words)
