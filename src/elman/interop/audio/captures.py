@@ -22,7 +22,7 @@ from elman.interop.arrays import from_arrays
 from elman.interop.audio.around import around, whole
 from elman.interop.chain import dense, network_of
 from elman.interop.files import named, numbers, refused
-from elman.interop.pytorch.weights import recurrent_module
+from elman.interop.pytorch.state import recurrent_module
 from elman.layers import LSTM, Layer
 from elman.network import Network
 

@@ -47,15 +47,24 @@ def read_weights(source: Source, dtype: Any = np.float32) -> dict[str, Array]:
     `MissingExtraError` where a .pt needs PyTorch and it is not installed; `FileNotFoundError`.
     """
     name, content = name_of(source), read_bytes(source)
+    begins = content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content) - 8
     with named(told(source)):
-        is_safetensors = name.lower().endswith(".safetensors") or _begins_as_safetensors(content)
-        check_beginning(content, "a safetensors file" if is_safetensors else _MUST)
-        if is_safetensors:
-            return _read_safetensors(content)
+        if begins or name.lower().endswith(".safetensors"):
+            check_beginning(content, "a safetensors file")
+            tensors, metadata = read_safetensors(content)
+            if "elman" in metadata:
+                must = "it must hold the weights of PyTorch's modules"
+                raise FormatError(f"{must}. Got a network, which elman.load reads.")
+            return arrays_of(dict(sorted(tensors.items())))  # their order tells nothing
+        check_beginning(content, _MUST)
         if content[:99].lstrip()[:1] == b"{":
-            return _read_json(content, dtype)
-        weights = _state_dict(_read_pickle(name, content))
-        _check_claims(weights, len(content))
+            return arrays_of(_from_json(content, dtype))
+        weights = _state_dict(_from_pickle(name, content))
+        # A tensor may claim any size for a few numbers, repeated.
+        total = sum(t.numel() * t.element_size() for t in weights.values() if hasattr(t, "element_size"))
+        if total > _SHARED * len(content):
+            must = f"its tensors must hold at most {_SHARED} times its own {len(content):,} bytes"
+            raise FormatError(f"{must}. Got {total:,}.")
         return arrays_of(weights)
 
 
@@ -64,21 +73,16 @@ def told(source: Source) -> str:
     return repr(name_of(source)) if isinstance(source, (str, os.PathLike)) else name_of(source)
 
 
-def _begins_as_safetensors(content: bytes) -> bool:
-    return content[8:9] == b"{" and int.from_bytes(content[:8], "little") <= len(content) - 8
-
-
-def _read_json(content: bytes, dtype: Any) -> dict[str, Array]:
+def _from_json(content: bytes, dtype: Any) -> dict[str, Array]:
     if len(content) > _LARGEST_JSON:
-        raise FormatError(
-            f"JSON must be at most {_LARGEST_JSON:,} bytes, or a file of safetensors. Got {len(content):,}."
-        )
+        must = f"JSON must be at most {_LARGEST_JSON:,} bytes, or a file of safetensors"
+        raise FormatError(f"{must}. Got {len(content):,}.")
     model = parse_json("it", content)
     form, what = of_json(model)
     if form != "torch":
         by = ", which elman.from_rtneural reads" if form else ""
         raise FormatError(f"it must be a state_dict. Got {what}{by}.")
-    return arrays_of({name: numbers("it", name, value, dtype) for name, value in _state_dict(model).items()})
+    return {name: numbers("it", name, value, dtype) for name, value in _state_dict(model).items()}
 
 
 def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
@@ -88,63 +92,42 @@ def arrays_of(weights: Mapping[Any, Any]) -> dict[str, Array]:
     for name, value in weights.items():
         if not isinstance(name, str):
             raise FormatError(f"a state_dict must have names for keys. Got {checks.show(name)}.")
-        _check_module(name)
+        packed = re.search(r"\.?(_packed_params|_all_weight_values)\b|(^|\.)zero_point$", name)
+        if packed:
+            must = f"{name[: packed.start()] or 'the module'} must be a module that is read"
+            raise FormatError(f"{must}. Got {name}, of a quantized module, which is not read: {_UNQUANTIZED}.")
         if not name.endswith("num_batches_tracked"):
-            arrays[name] = array_of(name, value)
+            arrays[name] = _array(name, value)
         elif name.replace("num_batches_tracked", "running_mean") not in weights:
             raise FormatError(f"{name} must stand beside running_mean, as a BatchNorm has them. Got it alone.")
-    dtypes = {name: array.dtype for name, array in arrays.items()}
-    first = next(iter(dtypes), "")
-    for name, dtype in dtypes.items():
-        if dtype != dtypes[first]:
-            raise FormatError(
-                f"all weights must be float64, or none. Got {first} in {dtypes[first]} and {name} in {dtype}."
-            )
+    for name, array in arrays.items():
+        first, other = next(iter(arrays.items()))
+        if array.dtype != other.dtype:
+            got = f"{first} in {other.dtype} and {name} in {array.dtype}"
+            raise FormatError(f"all weights must be float64, or none. Got {got}.")
     return arrays
 
 
-_QUANTIZED = "a quantized module, which is not read: pass the state_dict of the model before it was quantized"
+_UNQUANTIZED = "pass the state_dict of the model before it was quantized"
 
 
-def _check_module(name: str) -> None:
-    """Refuses a quantized module, by its name."""
-    packed = re.search(r"\.?(_packed_params|_all_weight_values)\b", name)
-    module, _, own = (name[: packed.start()], "", "zero_point") if packed else name.rpartition(".")
-    if own == "zero_point":
-        raise FormatError(f"{module or 'the module'} must be a module that is read. Got {name}, of {_QUANTIZED}.")
-
-
-def array_of(name: str, value: Any) -> Array:
+def _array(name: str, value: Any) -> Array:
     """A tensor or an array of floating point as an array of its own: float64 where it is, else float32, exactly."""
     if hasattr(value, "is_meta"):
-        return _from_tensor(name, value)
+        layout = str(value.layout)
+        if value.is_meta or value.is_quantized or layout != "torch.strided":
+            kind = "meta" if value.is_meta else f"quantized: {_UNQUANTIZED}" if value.is_quantized else layout
+            raise FormatError(f"{name} must be a dense tensor with numbers in it. Got one that is {kind}.")
+        try:
+            narrow = value.is_floating_point() and value.element_size() < 8  # each is a number of float32
+            value = (value.float() if narrow else value).detach().cpu().numpy()
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise FormatError(f"{name} must be a tensor that NumPy can read. Got an error: {error}.") from error
     array = checks.plain_array(name, value)
     if array.dtype.name not in ("float16", "bfloat16", "float32", "float64"):
         got = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else checks.describe(value)
         raise FormatError(f"{name} must hold weights in floating point. Got {got}.")
     return array.astype(np.float64 if array.dtype == np.float64 else np.float32)
-
-
-def _from_tensor(name: str, tensor: Any) -> Array:
-    if tensor.is_meta or tensor.is_quantized or str(tensor.layout) != "torch.strided":
-        quantized = "quantized: pass the state_dict of the model before it was quantized"
-        kind = "meta" if tensor.is_meta else quantized if tensor.is_quantized else str(tensor.layout)
-        raise FormatError(f"{name} must be a dense tensor with numbers in it. Got one that is {kind}.")
-    if not tensor.is_floating_point():
-        raise FormatError(f"{name} must hold weights in floating point. Got a tensor of {tensor.dtype}.")
-    try:
-        wide = tensor.detach().cpu()
-        wide = wide if wide.element_size() == 8 else wide.float()  # every narrower number is one of float32
-        return np.array(wide.numpy())
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise FormatError(f"{name} must be a tensor that NumPy can read. Got an error: {error}.") from error
-
-
-def _check_claims(weights: Mapping[Any, Any], size: int) -> None:
-    """Refuses tensors far larger than their file: one may claim any size for a few numbers, repeated."""
-    total = sum(t.numel() * t.element_size() for t in weights.values() if hasattr(t, "element_size"))
-    if total > _SHARED * size:
-        raise FormatError(f"its tensors must hold at most {_SHARED} times its own {size:,} bytes. Got {total:,}.")
 
 
 def _state_dict(weights: Any) -> Mapping[Any, Any]:
@@ -157,14 +140,7 @@ def _state_dict(weights: Any) -> Mapping[Any, Any]:
     return next(iter(inside.values()), weights)
 
 
-def _read_safetensors(content: bytes) -> dict[str, Array]:
-    tensors, metadata = read_safetensors(content)
-    if "elman" in metadata:
-        raise FormatError("it must hold the weights of PyTorch's modules. Got a network, which elman.load reads.")
-    return arrays_of(dict(sorted(tensors.items())))  # their order tells nothing
-
-
-def _read_pickle(name: str, content: bytes) -> Any:
+def _from_pickle(name: str, content: bytes) -> Any:
     _check_archive(content)
     try:
         import torch

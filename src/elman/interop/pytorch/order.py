@@ -16,7 +16,7 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.interop.files import named
-from elman.interop.pytorch.weights import KINDS, Kind, Module, kind_of, modules_of
+from elman.interop.pytorch.state import KINDS, Kind, Module, kind_of, modules_of
 from elman.layers import Attention, Bidirectional, Dense, Layer, Recurrent
 from elman.layers.nesting import placed_layers
 from elman.network import Network
@@ -197,7 +197,7 @@ def _takers(net: Network, joined: bool = False) -> list[Taker]:
             for part, (end, direction) in zip(("first", "second"), layer.directions.items(), strict=True):
                 takers.append(Taker(f"{place}.{part}", place, direction, end))
         elif layer.parameters:
-            takers.append(Taker(place, place, layer, kind=kind_of(layer)))
+            takers.append(Taker(place, place, layer, kind=kind_of(type(layer))))
     return takers
 
 

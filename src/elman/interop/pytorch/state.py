@@ -1,22 +1,256 @@
-"""Weights for PyTorch in a file, without PyTorch: the state_dict that `to_torch` would give."""
+"""A state_dict of PyTorch, taken apart and made without PyTorch: which weights of a layer stand under which names.
+
+The names end in those of a module's own tensors, "lstm.weight_ih_l0", and their shapes tell the rest: weight_hh has as
+many blocks of rows as the cell has gates.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.files import check_path, replace
-from elman.interop.arrays import to_arrays
-from elman.interop.chain import check_holds, nodes_of
-from elman.interop.files import named
-from elman.interop.pytorch.weights import kind_of
-from elman.layers import RNN, Bidirectional, Dense, Layer, Recurrent
+from elman.interop.arrays import from_arrays, to_arrays
+from elman.interop.chain import check_holds, grouped, nodes_of
+from elman.interop.conventions import CONVENTIONS
+from elman.interop.files import named, refused
+from elman.layers import (
+    RNN,
+    Attention,
+    BatchNorm,
+    Bidirectional,
+    Conv1d,
+    Dense,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Recurrent,
+)
 from elman.layers.nesting import every_layer
 from elman.network import Network
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A module with weights that is not recurrent, and the layer that it becomes."""
+
+    layer: type[Layer]
+    tensors: Mapping[str, str]  # the weights of the layer -> those of the module
+    sizes: tuple[str, ...] = ()  # options of the layer, the lengths of its first weight
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # others, where nothing tells them
+    turned: bool = True  # the axes of a tensor are those of a weight from the last to the first
+
+    def weights(self, arrays: Mapping[str, Array], features: int | None = None) -> dict[str, Array]:
+        """The weights of the layer; a bias that is not there is 0, a gain 1.
+
+        `features` are those that come in; more than the weights of a Conv1d have say that it is in groups.
+        """
+        some = next(iter(arrays.values()))
+        found = {}
+        for name, tensor in self.tensors.items():
+            array = arrays[tensor] if tensor in arrays else np.full(len(some), name == "gain", some.dtype)
+            array = array.T if self.turned else array
+            found[name] = array[:, 0] if name == "v" and array.shape[1:] == (1,) else array
+        if self.layer is Conv1d:
+            found["W"] = grouped(found["W"], features or found["W"].shape[1])
+        return found
+
+    def made(self, arrays: Mapping[str, Array], **options: Any) -> Layer:
+        """The layer with the weights of a module."""
+        weights = self.weights(arrays, options.get("input_size"))
+        first = next(iter(weights.values()))
+        sizes = dict(zip(self.sizes, first.shape, strict=False))
+        return self.layer.from_parameters({**sizes, **self.options, **options, "dtype": str(first.dtype)}, weights)
+
+    def arrays(self, layer: Layer) -> dict[str, Array]:
+        """The weights of a layer as those of its module."""
+        found = {}
+        for name, array in layer.weights.items():
+            array = array[:, None] if name == "v" else array
+            found[self.tensors[name]] = array.T if self.turned else array
+        return found
+
+
+_NORM = {"gain": "weight", "bias": "bias"}
+
+KINDS = {
+    "Linear": Kind(Dense, {"W": "weight", "b": "bias"}, ("input_size", "output_size"), {"activation": "identity"}),
+    "Embedding": Kind(Embedding, {"W": "weight"}, ("count", "size"), turned=False),
+    "LayerNorm": Kind(LayerNorm, _NORM, ("size",), {"epsilon": 1e-5}),
+    "scale": Kind(LayerNorm, _NORM),
+    "Conv1d": Kind(Conv1d, {"W": "weight", "b": "bias"}, ("width", "input_size", "output_size")),
+    "BatchNorm": Kind(
+        BatchNorm,
+        {**_NORM, "mean": "running_mean", "variance": "running_var"},
+        ("size",),
+        {"momentum": 0.1, "epsilon": 1e-5},
+    ),
+    # Of three Linear; no module of PyTorch is one.
+    "Attention": Kind(Attention, {"Wq": "query.weight", "b": "query.bias", "Wm": "memory.weight", "v": "score.weight"}),
+}
+
+
+def kind_of(layer: type[Layer]) -> Kind | None:
+    """The row of a class of layers that have weights and are not recurrent."""
+    return next((kind for kind in KINDS.values() if issubclass(layer, kind.layer)), None)
+
+
+#: What a module can be, by the names and ranks of its arrays. A matrix alone is told by its place.
+_READINGS: dict[tuple[tuple[str, int], ...], tuple[str, ...]] = {
+    (("bias", 1), ("weight", 2)): ("Linear",),
+    (("weight", 2),): ("Embedding", "Linear"),
+    (("bias", 1), ("weight", 1)): ("LayerNorm",),
+    (("weight", 1),): ("scale",),
+    (("bias", 1), ("weight", 3)): ("Conv1d",),
+    (("weight", 3),): ("Conv1d",),
+    (("bias", 1), ("running_mean", 1), ("running_var", 1), ("weight", 1)): ("BatchNorm",),
+    (("running_mean", 1), ("running_var", 1)): ("BatchNorm",),
+}
+
+#: What weights do not tell.
+_UNTOLD = {
+    "scale": "a vector alone, which a LayerNorm without bias, an RMSNorm and a PReLU have",
+    "Conv1d": "those of a Conv1d, whose stride, padding and dilation are in no state_dict",
+}
+
+#: What else a module is, by one of its arrays.
+_NOT_READ = {
+    "in_proj_weight": "a MultiheadAttention has, which is not read",
+    "q_proj_weight": "a MultiheadAttention has, which is not read",
+    "running_mean": "no BatchNorm has",
+}
+
+_RECURRENT = re.compile(r"(weight_ih|weight_hh|weight_hr|bias_ih|bias_hh)(?:_l(\d+)(?:_reverse)?)?")
+_LEARNED = re.compile(r"[hc]0(_reverse)?")  # states before the first step, which `to_torch` keeps beside the weights
+_CELLS = {1: "rnn", 3: "gru", 4: "lstm"}  # by the number of blocks of rows
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """The weights of one module, under the names of its own state_dict."""
+
+    name: str  # in the state_dict it comes of: "encoder.lstm"; "" for a module by itself
+    kinds: tuple[str, ...]  # all that it can be: names of KINDS, or one of rnn, gru, lstm
+    arrays: Mapping[str, Array]
+    depth: int = 1  # layers one after the other
+
+    @property
+    def readings(self) -> list[Module]:
+        """The module as each of its kinds."""
+        return [dataclasses.replace(self, kinds=(kind,)) for kind in self.kinds]
+
+    @property
+    def widths(self) -> tuple[int | None, int]:
+        """Features that come in, None for tokens, and those that go out."""
+        if self.kinds[0] in _CELLS.values():
+            last = f"_l{self.depth - 1}"
+            hidden = self.arrays.get("weight_hr" + last, self.arrays["weight_hh" + last].T).shape[0]
+            return self.arrays["weight_ih_l0"].shape[1], hidden * (1 + (f"weight_hh{last}_reverse" in self.arrays))
+        given, taken, *_ = 2 * max((array.shape for array in self.arrays.values()), key=len)  # of a vector the same
+        return (None, taken) if self.kinds[0] == "Embedding" else (taken, given)
+
+    def __str__(self) -> str:
+        each = [(module.kinds[0], *module.widths) for module in self.readings]
+        return " or ".join(
+            f"{self.name or 'it'} ({kind}, {taken or 'tokens'} to {given})" for kind, taken, given in each
+        )
+
+    def layers(self, **options: Any) -> list[Layer]:
+        """The layers with these weights; `options` of the cell are what no weight tells."""
+        kind = self.kinds[0]
+        with named(self.name):
+            if kind in _UNTOLD:
+                must = "weights must tell their module, and like= or the module itself must where they do not"
+                raise FormatError(f"{must}. Got {_UNTOLD[kind]}.")
+            if kind in KINDS:
+                return [KINDS[kind].made(self.arrays)]
+            return [self.recurrent(k, options) for k in range(self.depth)]
+
+    def recurrent(self, k: int, options: Mapping[str, Any]) -> Recurrent:
+        """Layer `k` of a recurrent module, as a layer of elman with these options of the cell."""
+        own = {name: array for name, array in self.arrays.items() if re.search(rf"_l{k}(_reverse)?$", name)}
+        if "weight_hr_l0" in self.arrays:
+            options = {"projection": self.arrays["weight_hr_l0"].shape[0], **options}
+        layer = from_arrays(self.kinds[0], own, CONVENTIONS["pytorch"].for_layer(k), **options)
+        learned = {name: array for name, array in self.arrays.items() if _LEARNED.fullmatch(name)}
+        if not learned:
+            return layer
+        made = type(layer).from_parameters({**layer.config, "learned_state": True}, {**layer.parameters, **learned})
+        if not set(learned) <= set(made.parameters):
+            raise FormatError(f"learned states must be those of {layer.cell!r}. Got {', '.join(learned)}.")
+        return made
+
+
+def modules_of(weights: Mapping[str, Array]) -> tuple[list[Module], bool]:
+    """The modules of a state_dict, and whether they stand in their own order.
+
+    A state_dict lists all weights of a module together, its matrices first. Where that does not hold, or the names
+    stand in the order of the alphabet, something else put them there, as safetensors does.
+    """
+    groups: dict[str, dict[str, Array]] = {}
+    together, last = True, None
+    for full, array in weights.items():
+        prefix, _, name = full.rpartition(".")
+        together = together and (prefix == last or (prefix not in groups and name.startswith("weight")))
+        groups.setdefault(prefix, {})[name] = array
+        last = prefix
+    if not groups:
+        raise FormatError("it must hold the weights of at least one module. Got none.")
+    return [_read(*group) for group in groups.items()], together and list(weights) != sorted(weights)
+
+
+def _read(name: str, arrays: dict[str, Array]) -> Module:
+    if any(_RECURRENT.fullmatch(own) for own in arrays):
+        return recurrent_module(name, arrays)
+    kinds = _READINGS.get(tuple(sorted((own, array.ndim) for own, array in arrays.items())))
+    if kinds is not None:
+        return Module(name, kinds, arrays)
+    got = ", ".join(f"{own} {array.shape}" for own, array in arrays.items())
+    what = [what for own, what in _NOT_READ.items() if own in arrays]
+    if "weight" in arrays and arrays["weight"].ndim > 3:
+        what = ["a convolution over images has"]
+    must = "the weights of an RNN, LSTM, GRU, Linear, Embedding (no bias), LayerNorm (both), Conv1d or BatchNorm"
+    raise refused(name or "its names", "what stands there", must, got + (f", as {what[0]}" if what else ""))
+
+
+def recurrent_module(name: str, arrays: dict[str, Array]) -> Module:
+    """A module of the names of nn.LSTM and its kin, or of nn.LSTMCell and its kin, which count no layers."""
+    where = name or "its names"
+    full, found = {}, set()
+    for own, array in arrays.items():
+        match = _RECURRENT.fullmatch(own)
+        if match is None and not _LEARNED.fullmatch(own):
+            raise refused(where, "each weight", "one of a recurrent module", own)
+        if array.ndim == 0:
+            raise refused(where, "its weights", "matrices and vectors", "a single number")
+        full[own + "_l0" if match and match[2] is None else own] = array
+        if match:
+            found.add(int(match[2] or 0))
+    depth = len(found)
+    if found != set(range(depth)) or (depth > 1 and any(map(_LEARNED.fullmatch, arrays))):
+        raise refused(where, "its layers", "counted from 0 without a gap", f"{sorted(found)}")
+    for k in range(depth):
+        if not {f"weight_ih_l{k}", f"weight_hh_l{k}"} <= set(full):
+            raise refused(where, "its weights", f"weight_ih_l{k}, weight_hh_l{k} ...", ", ".join(arrays))
+    weight = full["weight_hh_l0"]
+    hidden = full.get("weight_hr_l0", weight).shape[-1]
+    blocks = weight.shape[0] / hidden if hidden else 0
+    if weight.ndim != 2 or full["weight_ih_l0"].ndim != 2 or blocks not in _CELLS:
+        place = f"weight_hh of {name}" if name else "weight_hh"
+        raise refused(place, "its shape", "that of 1, 3 or 4 square blocks (rnn, gru, lstm)", f"{weight.shape}")
+    return Module(name, (_CELLS[int(blocks)],), full, depth)
+
+
+# Layers to a state_dict.
 
 
 def write_state_dict(net: Layer, path: str | os.PathLike[str]) -> None:
@@ -79,7 +313,7 @@ def _arrays(layer: Layer) -> dict[str, Array]:
     if isinstance(layer, Bidirectional):
         both = {"first": layer.first, "second": layer.second}
         return {f"{part}.{name}": array for part, own in both.items() for name, array in _arrays(own).items()}
-    kind = kind_of(layer)
+    kind = kind_of(type(layer))
     if kind is not None:
         # Beside an activation it is the first of an nn.Sequential.
         inside = "0." if isinstance(layer, Dense) and layer.activation.name != "identity" else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -16,8 +17,7 @@ from elman.interop.files import named, refused
 from elman.interop.pytorch import parts
 from elman.interop.pytorch.files import arrays_of
 from elman.interop.pytorch.modules import Flow, TorchNetwork
-from elman.interop.pytorch.state import children_of, learned_states, state_dict
-from elman.interop.pytorch.weights import KINDS, recurrent_module
+from elman.interop.pytorch.state import children_of, kind_of, learned_states, recurrent_module, state_dict
 from elman.layers import (
     GRU,
     LAYERS,
@@ -25,7 +25,9 @@ from elman.layers import (
     RNN,
     Activate,
     AveragePool1d,
+    BatchNorm,
     Bidirectional,
+    Conv1d,
     Dense,
     Dropout,
     Embedding,
@@ -42,11 +44,11 @@ from elman.options import defaults
 
 
 class Row(NamedTuple):
-    """An activation as a module."""
+    """What becomes of a module or an activation, on the other side."""
 
-    module: type[nn.Module]
-    slopes: Mapping[str, str] = {}  # parameter of the activation -> option of the module
-    fixed: Mapping[str, Any] = {}  # options that it always has
+    made: type[Any]
+    options: Mapping[str, str] = {}  # option in elman -> that of PyTorch
+    fixed: Mapping[str, Any] = {}  # options of what is made, always the same
 
 
 _ACTIVATIONS: dict[str, Row] = {
@@ -69,6 +71,23 @@ _ACTIVATIONS: dict[str, Row] = {
 }
 _HARD_SIGMOID = Activation("hard_sigmoid", alpha=1 / 6, beta=0.5)  # that of PyTorch
 
+_WINDOW = {"width": "kernel_size", "stride": "stride", "padding": "padding"}
+
+_MODULES: dict[type[nn.Module], Row] = {
+    nn.Linear: Row(Dense, {"input_size": "in_features", "output_size": "out_features"}),
+    nn.Embedding: Row(Embedding, {"count": "num_embeddings", "size": "embedding_dim"}),
+    nn.LayerNorm: Row(LayerNorm, {"size": "normalized_shape", "epsilon": "eps"}),
+    nn.BatchNorm1d: Row(BatchNorm, {"size": "num_features", "momentum": "momentum", "epsilon": "eps"}),
+    nn.Conv1d: Row(
+        Conv1d, {**_WINDOW, "input_size": "in_channels", "output_size": "out_channels", "dilation": "dilation"}
+    ),
+    nn.MaxPool1d: Row(MaxPool1d, _WINDOW),
+    nn.AvgPool1d: Row(AveragePool1d, _WINDOW),
+    nn.AdaptiveAvgPool1d: Row(MeanOverTime),
+    nn.AdaptiveMaxPool1d: Row(MaxOverTime),
+    nn.Dropout: Row(Dropout, {"rate": "p"}),
+    **dict.fromkeys((nn.Dropout1d, parts.SequenceDropout), Row(Dropout, {"rate": "p"}, {"per_sequence": True})),
+}
 _POOLS = (nn.MaxPool1d, nn.AvgPool1d)
 _ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
 _OVER_FEATURES = (nn.Softmax, nn.LogSoftmax)
@@ -90,7 +109,7 @@ _MUST: tuple[tuple[Any, str, Callable[[Any], bool], str], ...] = (
     (
         nn.AvgPool1d,
         "",
-        lambda m: not (_one(m.padding) and m.count_include_pad),
+        lambda m: m.padding in (0, (0,)) or not m.count_include_pad,
         "a pool must have no padding that counts",
     ),
     (_ADAPTIVE, "output_size", lambda v: v in (1, (1,)), "an adaptive pool must give one step"),
@@ -104,10 +123,6 @@ _MUST: tuple[tuple[Any, str, Callable[[Any], bool], str], ...] = (
     (nn.Threshold, "", lambda m: m.value == 0, "a Threshold must have the value 0"),
     (_OVER_FEATURES, "dim", lambda v: v == -1, "a softmax must have dim=-1, the features"),
 )
-
-
-def _one(value: Any) -> int:
-    return int(value[0] if isinstance(value, tuple) else value)
 
 
 # Modules to layers.
@@ -138,8 +153,8 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
     if isinstance(module, Layer):
         return [module]
     where, kind = f"the module {place}" if place else "the module", type(module)
-    if kind not in (_READERS | _CONTAINERS):
-        known = ", ".join(cls.__name__ for cls in (*_CONTAINERS, *_READERS) if cls.__module__.startswith("torch."))
+    if kind not in (nn.Sequential, TorchNetwork, parts.Bidirectional, *_READERS):
+        known = ", ".join(cls.__name__ for cls in (nn.Sequential, *_READERS) if cls.__module__.startswith("torch."))
         must, got = f"one of {known}", f"{kind.__module__}.{kind.__qualname__}"
         if kind.__module__.startswith("torch."):
             raise refused(where, "its class", must, f"{got}, which is not read")
@@ -148,8 +163,14 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
         raise refused(where, "its class", must, got)
     if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
         raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
-    if kind in _CONTAINERS:
-        return _CONTAINERS[kind](module, place, dtype)
+    children = [(f"{place}.{name}".lstrip("."), child) for name, child in module.named_children()]
+    if kind is nn.Sequential:
+        return _row(children, dtype)
+    if kind is TorchNetwork:
+        return [_network(module, place, dtype)]
+    if kind is parts.Bidirectional:
+        first, second = [layer for name, child in children for layer in _layers(child, name, dtype)]
+        return [Bidirectional(first, second, module.merge)]  # type: ignore[arg-type]
     with named(where):
         for kinds, option, holds, must in _MUST:
             value = getattr(module, option) if isinstance(module, kinds) and option else module
@@ -173,36 +194,21 @@ def _row(given: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
     return layers
 
 
-def _children(module: nn.Sequential, place: str) -> list[tuple[str, nn.Module]]:
-    return [(f"{place}.{name}" if place else name, child) for name, child in module.named_children()]
-
-
 def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
     """As `to_torch` made it: a layer for each child, and what each reads."""
     flow = module.flow
+    names = list(module._modules) if flow is None else [name for name, _, _ in flow.children]
+    made = [_layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype) for name in names]
     if flow is None:
-        return Network([layer for name, child in _children(module, place) for layer in _layers(child, name, dtype)])
+        return Network([layer for row in made for layer in row])
     first = len(flow.inputs)
-    values = [*flow.inputs, *(name.replace(".", "_") for name, _, _ in flow.children)]
+    values = [*flow.inputs, *(name.replace(".", "_") for name in names)]
     nodes = {}
-    for i, (name, reads, start) in enumerate(flow.children):
-        made = _layers(module.get_submodule(name), f"{place}.{name}".lstrip("."), dtype)
+    for i, (row, (_, reads, start)) in enumerate(zip(made, flow.children, strict=True)):
         state = None if start is None else values[first + start]
-        layer = made[0] if len(made) == 1 else Network(made)
+        layer = row[0] if len(row) == 1 else Network(row)
         nodes[values[first + i]] = Node(layer, *[values[j] for j in reads], state=state)
     return Network(nodes, outputs=[values[j] for j in flow.outputs.values()] if flow.named else None)
-
-
-def _both(module: parts.Bidirectional, place: str, dtype: str) -> Layer:
-    first, second = (_layers(getattr(module, part), f"{place}.{part}", dtype)[0] for part in ("first", "second"))
-    return Bidirectional(first, second, module.merge)  # type: ignore[arg-type]
-
-
-_CONTAINERS: dict[type[Any], Callable[[Any, str, str], list[Layer]]] = {
-    nn.Sequential: lambda module, place, dtype: _row(_children(module, place), dtype),
-    parts.Bidirectional: lambda module, place, dtype: [_both(module, place, dtype)],
-    TorchNetwork: lambda module, place, dtype: [_network(module, place, dtype)],
-}
 
 
 def _check_axes(module: nn.Module) -> None:
@@ -237,32 +243,22 @@ def _of_recurrent(module: Any, dtype: str) -> list[Layer]:
     return [part for layer in layers for part in (Dropout(rate), layer)][1:] if rate else layers
 
 
-def _made(kind: str, module: nn.Module, features: int | None = None, **options: Any) -> list[Layer]:
-    """The layer of a module with the tensors of a row of KINDS."""
-    tensors = {name: getattr(module, name) for name in KINDS[kind].tensors.values()}
-    arrays = arrays_of({name: tensor for name, tensor in tensors.items() if tensor is not None})
-    return [KINDS[kind].made(arrays, features, **options)]
-
-
-def _of_layer_norm(module: nn.LayerNorm, dtype: str) -> list[Layer]:
-    if module.elementwise_affine:
-        return _made("LayerNorm", module, epsilon=module.eps)
-    return [LayerNorm(module.normalized_shape[0], module.eps, dtype=dtype)]
-
-
-def _sides(padding: int) -> Any:
-    return (padding, padding) if padding else "valid"
-
-
-def _of_convolution(module: nn.Conv1d, dtype: str) -> list[Layer]:
-    padding = module.padding if isinstance(module.padding, str) else _sides(module.padding[0])
-    steps = {"stride": module.stride[0], "dilation": module.dilation[0], "padding": padding}
-    return _made("Conv1d", module, module.in_channels, **steps, input_size=module.in_channels)
-
-
-def _of_pool(module: Any, dtype: str) -> list[Layer]:
-    width, stride, padding = (_one(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
-    return [(AveragePool1d if isinstance(module, nn.AvgPool1d) else MaxPool1d)(width, stride, _sides(padding))]
+def _of_row(module: Any, dtype: str) -> list[Layer]:
+    """The layer of a row of the table, or of a module of this library, which has its options."""
+    if isinstance(module, parts.Own):
+        made: type[Layer] = LAYERS[type(module).__name__]
+        options = {name: getattr(module, name) for name in module.options}
+    else:
+        made, names, fixed = _MODULES[type(module)]
+        given = {option: getattr(module, name) for option, name in names.items()}
+        options = {option: value[0] if isinstance(value, tuple) else value for option, value in given.items()}
+        options |= fixed
+        if isinstance(padding := options.get("padding"), int):
+            options["padding"] = (padding, padding) if padding else "valid"
+    kind, arrays = kind_of(made), arrays_of(module.state_dict())
+    if made is LayerNorm and not arrays:
+        arrays = {"weight": np.ones(module.normalized_shape, dtype)}
+    return [kind.made(arrays, **options) if kind is not None and arrays else made.from_parameters(options, {})]
 
 
 def _of_prelu(module: nn.PReLU, dtype: str) -> list[Layer]:
@@ -270,13 +266,6 @@ def _of_prelu(module: nn.PReLU, dtype: str) -> list[Layer]:
     if len(slopes) == 1 and slopes[0] <= 0:
         raise FormatError(f"a PReLU of one slope must have it over 0. Got {slopes[0]}.")
     return [prelu(slopes, len(slopes))]
-
-
-def _of_own(module: Any, dtype: str) -> list[Layer]:
-    """A module of this library, which has the options of the layer of its name."""
-    name, arrays = type(module).__name__, arrays_of(module.state_dict())
-    options = {option: getattr(module, option) for option in module.options} | ({"dtype": dtype} if arrays else {})
-    return [LAYERS[name].from_parameters(options, KINDS[name].weights(arrays) if arrays else {})]
 
 
 def _elementwise(module: Any) -> str | Activation:
@@ -287,28 +276,18 @@ def _elementwise(module: Any) -> str | Activation:
         return _HARD_SIGMOID
     form = getattr(module, "approximate", "none")  # of nn.GELU
     rows = _ACTIVATIONS.items()
-    name = next(n for n, row in rows if row.module is type(module) and row.fixed.get("approximate", "none") == form)
-    slopes = {slope: getattr(module, option) for slope, option in _ACTIVATIONS[name].slopes.items()}
+    name = next(n for n, row in rows if row.made is type(module) and row.fixed.get("approximate", "none") == form)
+    slopes = {slope: getattr(module, option) for slope, option in _ACTIVATIONS[name].options.items()}
     return Activation(name, **slopes) if slopes else name
 
 
-_ELEMENTWISE = (*(row.module for row in _ACTIVATIONS.values()), nn.Hardsigmoid, parts.Activation)
+_ELEMENTWISE = (*(row.made for row in _ACTIVATIONS.values()), nn.Hardsigmoid, parts.Activation)
 
 _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _of_recurrent),
-    nn.Linear: lambda module, dtype: _made("Linear", module),
-    nn.Embedding: lambda module, dtype: _made("Embedding", module),
-    nn.LayerNorm: _of_layer_norm,
-    nn.BatchNorm1d: lambda m, dtype: _made("BatchNorm", m, epsilon=m.eps, momentum=m.momentum),
-    nn.Conv1d: _of_convolution,
+    **dict.fromkeys([*_MODULES, *(part for name, part in vars(parts).items() if name in LAYERS)], _of_row),
     nn.PReLU: _of_prelu,
-    **dict.fromkeys(_POOLS, _of_pool),
-    nn.AdaptiveAvgPool1d: lambda module, dtype: [MeanOverTime()],
-    nn.AdaptiveMaxPool1d: lambda module, dtype: [MaxOverTime()],
-    nn.Dropout: lambda module, dtype: [Dropout(module.p)],
-    **dict.fromkeys((nn.Dropout1d, parts.SequenceDropout), lambda m, dtype: [Dropout(m.p, per_sequence=True)]),
     **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [Activate(_elementwise(module))]),
-    **dict.fromkeys([kind for name, kind in vars(parts).items() if name in LAYERS], _of_own),
 }
 
 
@@ -382,7 +361,7 @@ def _activation(activation: str | Activation) -> nn.Module:
     if name not in _ACTIVATIONS:
         raise FormatError(f"activation must be one that torch.nn has as a module. Got {name!r}.")
     row = _ACTIVATIONS[name]
-    return row.module(**{option: slopes[slope] for slope, option in row.slopes.items()}, **row.fixed)
+    return row.made(**{option: slopes[slope] for slope, option in row.options.items()}, **row.fixed)
 
 
 _WRITERS: dict[type[Any], Callable[[Any], nn.Module]] = {
