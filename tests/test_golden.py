@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import elman
-from elman.training.clipping import clip_by_value
 from elman.training.losses import CrossEntropy
+from elman.training.optimizers import clip_by_value
 from golden_facts import agrees, assert_printed, draws, facts, filled
 
 CS231N = facts("cs231n_layers")

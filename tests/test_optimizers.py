@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from elman.checks import ShapeError
-from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
-from elman.training.optimizers import SGD, Adam, AdamW, RMSprop
+from elman.training.optimizers import SGD, Adam, AdamW, RMSprop, clip_by_norm, clip_by_value, global_norm
 from elman.training.schedules import CosineSchedule, LinearSchedule, StepSchedule
 
 RATES = [0.1, 0.05, 0.2, 0.1, 0.02]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import sys
 import types
@@ -103,6 +104,15 @@ def test_a_property_that_was_cached_makes_no_difference(monkeypatch):
     before = identify("f", f)
     assert f.k == 1
     assert identify("f", f) == before
+
+
+def test_a_class_whose_objects_were_copied_is_the_same(monkeypatch):
+    """The first copy leaves a list of its slots in the class."""
+    for code in ("class A:\n    def __call__(self, done): return K\nf = A()", USES["a default of a dataclass"]):
+        f = made(1, code, monkeypatch)
+        before = identify("f", f)
+        assert type(copy.copy(f)) is type(f)
+        assert identify("f", f) == before
 
 
 def test_a_module_that_cannot_be_imported_is_no_error(monkeypatch):

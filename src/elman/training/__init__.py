@@ -1,9 +1,6 @@
 """Training: losses, optimizers, schedules, and the loop that uses them."""
 
 from elman.training.checkpoints import Checkpoint as Checkpoint
-from elman.training.clipping import clip_by_norm as clip_by_norm
-from elman.training.clipping import clip_by_value as clip_by_value
-from elman.training.clipping import global_norm as global_norm
 from elman.training.fitting import fit as fit
 from elman.training.history import Epoch as Epoch
 from elman.training.history import History as History
@@ -21,6 +18,9 @@ from elman.training.optimizers import Adam as Adam
 from elman.training.optimizers import AdamW as AdamW
 from elman.training.optimizers import Optimizer as Optimizer
 from elman.training.optimizers import RMSprop as RMSprop
+from elman.training.optimizers import clip_by_norm as clip_by_norm
+from elman.training.optimizers import clip_by_value as clip_by_value
+from elman.training.optimizers import global_norm as global_norm
 from elman.training.probabilities import cross_entropy as cross_entropy
 from elman.training.probabilities import cross_entropy_derivative as cross_entropy_derivative
 from elman.training.schedules import CosineSchedule as CosineSchedule

@@ -181,7 +181,7 @@ def fit(
     begun = state.epoch + bool(state.update)
     if run.epochs < begun:
         raise ValueError(f"epochs must be from {begun} up, as many as the checkpoint has begun. Got {run.epochs}.")
-    return run.train(reporter(progress, run.epochs))
+    return run.train(reporter(progress, run.epochs, state.epoch))
 
 
 def _same_file(path: str, other: str) -> bool:

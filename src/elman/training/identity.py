@@ -30,7 +30,7 @@ from elman.layers.layer import Layer
 from elman.layers.nesting import placed_layers
 from elman.network import Network
 from elman.training.examples import Examples
-from elman.training.user_code import METHODS, Reads, installed, is_of_library, is_ours, is_written, name_of
+from elman.training.user_code import METHODS, installed, is_of_library, is_ours, is_written, name_of, read_by
 
 MOST = 1_000_000  #: values looked at for one argument
 LONGEST = 100  #: characters of a text; a longer one is replaced by its digest
@@ -54,12 +54,9 @@ class IndistinctError(Exception):
 def identity_of(
     net: Layer, data: Examples, validation: Examples | None, settings: Mapping[str, Any], key: str | None
 ) -> dict[str, str]:
-    """What must be the same for a run to go on, argument by argument; the first weights are compared by themselves.
-
-    A text for each, which differs where the argument does. Raises `ValueError` for what cannot be told apart.
-    """
+    """A text for each argument that must be the same for a run to go on; see `identify`."""
     streams = settings["truncate"] is not None and data.x.layout.form == "single"
-    layers = [("", net), *placed_layers(net)] if isinstance(net, Network) else [("", net)]
+    layers = [("", net), *placed_layers(net)]
     known = {id(array): f"weights {name}" for name, array in net.weights.items()}
     known |= {id(layer): f"layer {place}" for place, layer in layers}
     return {
@@ -128,33 +125,30 @@ class _Teller:
     """One walk through a value. `place` says where it stands, for the error."""
 
     def __init__(self, keyed: bool, known: Mapping[int, str]) -> None:
-        self.keyed, self.known = keyed, known
+        self.keyed = keyed
         self.count = 0
         self.open: dict[int, int] = {}  # what is being told, id -> depth: a value may hold itself
-        self.done: dict[int, tuple[Any, str]] = {}  # what was told; the value is kept, so that its id stays its own
+        #: What was told; the value is kept, so that its id stays its own.
+        self.done: dict[int, tuple[Any, str]] = {key: (None, text) for key, text in known.items()}
         self.outermost = math.inf  # the least depth that a text refers to
 
     def tell(self, value: Any, place: str) -> str:
         text = _atom(value)
         if text is not None:
             return text
-        if id(value) in self.known:
-            return self.known[id(value)]
+        if id(value) in self.done:
+            return self.done[id(value)][1]
         if id(value) in self.open:
             depth = self.open[id(value)]
             self.outermost = min(self.outermost, depth)
             return f"<{len(self.open) - depth} levels up>"
-        if id(value) in self.done:
-            return self.done[id(value)][1]
         self.count += 1
         if self.count > MOST:
             raise IndistinctError(f"{place}, more than {MOST} values")
         depth, outer, self.outermost = len(self.open), self.outermost, math.inf
         self.open[id(value)] = depth
-        try:
-            text = self._compound(value, place)
-        finally:
-            del self.open[id(value)]
+        text = self._compound(value, place)
+        del self.open[id(value)]
         if len(text) > LONGEST:
             text = f"{text[:40].partition('(')[0]}#{digest_of(text.encode())}"
         if self.outermost >= depth:
@@ -196,28 +190,23 @@ class _Teller:
         return f"{type(value).__name__}({', '.join(texts)})"
 
     def _function(self, value: types.FunctionType, place: str) -> str:
-        parts: dict[str, Any]
         parts = {"defaults": value.__defaults__, "keywords": value.__kwdefaults__, "attributes": vars(value)}
         parts = {name: part for name, part in parts.items() if part}  # most functions have none of these
-        found: dict[str, Any] = {}
+        closed: dict[str, Any] = {}
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # a variable that has no value yet
-                found[f"variable {name}"] = cell.cell_contents
+                closed[f"variable {name}"] = cell.cell_contents
         if installed(value.__globals__.get("__name__")):
-            kind, parts = name_of(value), parts | found
-        else:
-            kind, parts["code"], reads = "function", value.__code__, Reads(value)
-            if reads.dynamic and not self.keyed:
-                raise IndistinctError(f"{place}, which may read by {reads.dynamic} what its code does not name")
-            for name, part in [*found.items(), *((f"global {name}", part) for name, part in reads.named())]:
-                parts |= reads.within(name, part)
-        return self._told(kind, parts, place)
+            return self._told(name_of(value), {**parts, **closed}, place)
+        dynamic, read = read_by(value, closed)
+        if dynamic and not self.keyed:
+            raise IndistinctError(f"{place}, which may read by {dynamic} what its code does not name")
+        return self._told("function", {**parts, "code": value.__code__, **read}, place)
 
     def _object(self, value: Any, place: str) -> str:
         kind = type(value)
-        is_installed = installed(kind.__module__)
         text = self.tell(kind, place)
-        if is_ours(kind.__module__) or not is_installed or dataclasses.is_dataclass(kind):
+        if is_ours(kind.__module__) or not installed(kind.__module__) or dataclasses.is_dataclass(kind):
             text = self._told(text, _attributes(value), place)
             bases = [base for base in kind.__mro__[1:-1] if base not in (abc.ABC, Generic, Protocol)]
             if not any(installed(base.__module__) and not is_ours(base.__module__) for base in bases):
@@ -227,9 +216,8 @@ class _Teller:
             twin = copy.deepcopy(value)
         if content != self.tell(self._reduced(twin, place), place):  # as by an address in it
             if not self.keyed:
-                raise IndistinctError(
-                    f"{place}, {checks.describe(value)}, whose content is written otherwise each time"
-                )
+                what = f"{place}, {checks.describe(value)}"
+                raise IndistinctError(f"{what}, whose content is written otherwise each time")
             content = "named by the key"
         return f"object({text}, {content})"
 
@@ -347,20 +335,17 @@ def _attributes(value: Any) -> dict[str, Any]:
     A dataclass of the library leaves out what is as by default, so that a field which comes later changes no text.
     """
     fields = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
-    names = [field.name for field in fields]
-    for kind in type(value).__mro__:
-        slots = vars(kind).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            private = name.startswith("__") and not name.endswith("__")
-            names.append(f"_{kind.__name__.lstrip('_')}{name}" if private else name)
-    found = {name: getattr(value, name) for name in names if name != "__weakref__" and hasattr(value, name)}
-    found |= getattr(value, "__dict__", {})
-    cached = {name for kind in type(value).__mro__ for name, part in vars(kind).items() if isinstance(part, _CACHED)}
-    found = {name: part for name, part in found.items() if name not in cached}  # there once they were asked for
-    if is_ours(type(value).__module__):
-        for field in fields:
-            if type(found[field.name]) is type(field.default) and found[field.name] == field.default:
-                del found[field.name]
+    state = object.__getstate__(value)
+    attributes, slots = state if isinstance(state, tuple) else (state, None)
+    found = {field.name: getattr(value, field.name) for field in fields if hasattr(value, field.name)}
+    found |= {**(slots or {}), **(attributes or {})}
+    for name in {
+        name for kind in type(value).__mro__ for name, part in vars(kind).items() if isinstance(part, _CACHED)
+    }:
+        found.pop(name, None)  # there once they were asked for
+    for field in fields if is_ours(type(value).__module__) else ():
+        if type(found[field.name]) is type(field.default) and found[field.name] == field.default:
+            del found[field.name]
     return found
 
 

@@ -8,6 +8,7 @@ dictionary of arrays, ``"step"`` and one entry such as ``"m.0.Wx"`` for each mom
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -52,12 +53,10 @@ class Optimizer:
         `learning_rate` is that of this update; it may be left out where the optimizer's own is a number. Raises
         `ShapeError`, before anything is changed, where a gradient is missing or does not fit its parameter.
         """
-        if learning_rate is None:
-            if callable(self.learning_rate):
-                raise ValueError("learning_rate must be given where the optimizer has a schedule. Got None.")
-            learning_rate = self.learning_rate
-        else:
-            checks.number("learning_rate", learning_rate, 0)
+        rate = self.learning_rate if learning_rate is None else learning_rate
+        if learning_rate is None and callable(rate):
+            raise ValueError("learning_rate must be given where the optimizer has a schedule. Got None.")
+        checks.number("learning_rate", rate, 0)
         self._check(parameters, gradients, state)
         state["step"] += 1
         move: Any = self.move
@@ -65,12 +64,10 @@ class Optimizer:
             own = [parameter, gradients[name], *(state[f"{moment}.{name}"] for moment in self.moments)]
             arrays = [np.asarray(array) for array in own]  # a matrix of NumPy multiplies otherwise
             for theta, g, *moments in _pieces(arrays) if type(self) in BUILT_IN else [arrays]:
-                moved = move(theta, g, tuple(moments), int(state["step"]), learning_rate)
+                moved = move(theta, g, tuple(moments), int(state["step"]), rate)
                 if moved is not None:
-                    raise TypeError(
-                        f"move of {type(self).__name__} must change its arrays in place and return None. "
-                        f"Got {checks.describe(moved)}."
-                    )
+                    must = f"move of {type(self).__name__} must change its arrays in place and return None"
+                    raise TypeError(f"{must}. Got {checks.describe(moved)}.")
 
     def _check(self, parameters: Mapping[str, Array], gradients: Mapping[str, Array], state: State) -> None:
         """Refuses gradients and a state that do not fit."""
@@ -81,9 +78,8 @@ class Optimizer:
                 raise checks.ShapeError(f"gradients must hold one for {name}. Got {', '.join(gradients) or 'none'}.")
             if gradients[name].shape != parameter.shape:
                 checks.shape(f"the gradient of {name}", gradients[name], parameter.shape)
-        moments = self.moments
-        wanted = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in moments]
-        for name, shape in [("step", ()), *wanted]:
+        moments = [(f"{moment}.{name}", array.shape) for name, array in parameters.items() for moment in self.moments]
+        for name, shape in [("step", ()), *moments]:
             array = state.get(name) if isinstance(state, dict) else None
             kinds = "if" if name == "step" else "f"  # moments are moved in place
             if not isinstance(array, np.ndarray) or array.dtype.kind not in kinds or np.ma.isMaskedArray(array):
@@ -93,15 +89,15 @@ class Optimizer:
 
     def rate(self, done: float) -> float:
         """The learning rate when the fraction `done` of a run is over."""
-        if callable(self.learning_rate):
-            done = checks.number("done", done, 0)
-            rate = self.learning_rate(done)
-            try:
-                return checks.number("the learning rate of the schedule", rate, 0)
-            except ValueError as error:
-                name = getattr(self.learning_rate, "__qualname__", type(self.learning_rate).__qualname__)
-                raise ValueError(f"{error} It came from {name}, with {done:.6g} of the run done.") from None
-        return self.learning_rate
+        if not callable(self.learning_rate):
+            return self.learning_rate
+        done = checks.number("done", done, 0)
+        rate = self.learning_rate(done)
+        try:
+            return checks.number("the learning rate of the schedule", rate, 0)
+        except ValueError as error:
+            name = getattr(self.learning_rate, "__qualname__", type(self.learning_rate).__qualname__)
+            raise ValueError(f"{error} It came from {name}, with {done:.6g} of the run done.") from None
 
     def move(self, theta: Array, g: Array, moments: tuple[Array, ...], t: int, eta: float) -> None:
         """Moves a parameter `theta` and its `moments` in place, by its gradient g, in update t with the rate eta."""
@@ -134,10 +130,8 @@ def started(optimizer: Optimizer, parameters: Mapping[str, Array]) -> State:
         raise TypeError(f"start of {kind} must return a dict of names to arrays. Got {checks.describe(state)}.")
     for name, array in state.items():
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-            raise TypeError(
-                f"start of {kind} must return arrays of bool, integers or floats up to 64 bits. "
-                f"Got {checks.describe(array)} for {checks.show(name)}."
-            )
+            must = f"start of {kind} must return arrays of bool, integers or floats up to 64 bits"
+            raise TypeError(f"{must}. Got {checks.describe(array)} for {checks.show(name)}.")
     return dict(state)
 
 
@@ -347,3 +341,56 @@ class AdamW(Adam):
 
 
 BUILT_IN = (SGD, RMSprop, Adam, AdamW)  #: their updates are short, and cannot fail half way
+
+
+# Gradients kept within bounds, against explosion over many steps.
+
+
+def global_norm(gradients: Mapping[str, Array]) -> float:
+    """The Euclidean norm of all gradients (name -> array) together, computed in float64.
+
+    >>> global_norm({"W": np.array([[3.0]]), "b": np.array([4.0])})
+    5.0
+    """
+    arrays = list(gradients.values())
+    with np.errstate(over="ignore"):
+        wide = (g.astype(np.float64) for g in arrays)  # whole, which is faster than piece by piece within np.square
+        norm = math.sqrt(sum(float(np.multiply(g, g, out=g).sum()) for g in wide))
+    if norm != math.inf:
+        return norm
+    largest = max(float(np.abs(g).max(initial=0)) for g in arrays)
+    if not math.isfinite(largest):
+        return largest
+    return largest * math.sqrt(sum(float(np.square(g / largest).sum()) for g in arrays))  # the squares did not fit
+
+
+def clip_by_norm(gradients: Mapping[str, Array], limit: float) -> tuple[dict[str, Array], float]:
+    """Scales all gradients together where their norm is over `limit`: g <- g limit / norm.
+
+    Returns new arrays by name, and the norm before clipping. The direction stays as it is. Gradients whose norm is
+    not finite come back as they are, for the caller to see. Raises `ValueError` where `limit` is not over 0.
+    Source: Pascanu, Mikolov, Bengio 2013, algorithm 1.
+
+    >>> clipped, norm = clip_by_norm({"W": np.array([3.0, 4.0])}, 1.0)
+    >>> clipped["W"].round(4).tolist(), norm
+    ([0.6, 0.8], 5.0)
+    """
+    limit = checks.number("limit", limit, 0, open_low=True)
+    check_arrays("gradients", gradients)
+    norm = global_norm(gradients)
+    scale = limit / norm if limit < norm < math.inf else 1.0
+    return {name: g * scale for name, g in gradients.items()}, norm
+
+
+def clip_by_value(gradients: Mapping[str, Array], limit: float) -> dict[str, Array]:
+    """Each number of each gradient moved into -limit to limit; new arrays by name.
+
+    Unlike `clip_by_norm` it turns the direction. Raises `ValueError` where `limit` is not over 0. Source: Graves
+    2013, "Generating Sequences With Recurrent Neural Networks", section 2.1.
+
+    >>> clip_by_value({"W": np.array([3.0, -0.5])}, 1.0)["W"].tolist()
+    [1.0, -0.5]
+    """
+    limit = checks.number("limit", limit, 0, open_low=True)
+    check_arrays("gradients", gradients)
+    return {name: np.clip(g, -limit, limit) for name, g in gradients.items()}

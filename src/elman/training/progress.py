@@ -15,10 +15,18 @@ LINES = 10  #: about as many plain lines are written in a whole run
 
 
 class Progress:
-    """Shows nothing, and is what the others are: a context, told of every update and every epoch."""
+    """At most about `LINES` plain lines, evenly over the run; none where it is silent.
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    A context that is told of every update and every epoch, counted from 0.
+    """
+
+    def __init__(self, epochs: int, begun: int = 0, silent: bool = False) -> None:
+        """`begun` epochs are over already, of a run that is taken up."""
+        self.epochs, self.begun, self.silent = epochs, begun, silent
+        self.start = time.perf_counter()
+        self.parts = max(1, LINES // epochs)  # lines per epoch
+        self.told = 0  # of these parts, in this epoch
+        self.stride = -(-epochs // LINES)  # epochs per line
 
     def __enter__(self) -> Self:
         return self
@@ -27,49 +35,28 @@ class Progress:
         pass
 
     def update(self, epoch: int, done: float, loss: float) -> None:
-        """The share `done` of an epoch, counted from 0, is over; `loss` is the mean so far in this epoch."""
-
-    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
-        """An epoch is done."""
-
-    def note(self, text: str) -> None:
-        """Something worth knowing at the end of the run."""
-
-
-class _Lines(Progress):
-    """At most about `LINES` plain lines, evenly over the run."""
-
-    def __init__(self, epochs: int) -> None:
-        super().__init__(epochs)
-        self.start = time.perf_counter()
-        self.from_share: float | None = None  # of the run that was over at the start: not 0 where it is taken up
-        self.parts = max(1, LINES // epochs)  # lines per epoch
-        self.told = 0  # of these parts, in this epoch
-        self.stride = -(-epochs // LINES)  # epochs per line
-
-    def update(self, epoch: int, done: float, loss: float) -> None:
-        if self.from_share is None:
-            self.from_share = epoch / self.epochs
+        """The share `done` of an epoch is over; `loss` is the mean so far in this epoch."""
         part = int(done * self.parts)
         if self.told < part < self.parts:
             self._line(epoch, done, loss, None)
         self.told = part % self.parts
 
     def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+        """An epoch is done."""
         if (epoch + 1) % self.stride == 0 or epoch + 1 == self.epochs:
             self._line(epoch, 1, loss, validation_loss)
 
     def _line(self, epoch: int, part: float, loss: float, validation_loss: float | None) -> None:
-        done = (epoch + part) / self.epochs
-        here = done - (self.from_share or 0.0)
-        left = (time.perf_counter() - self.start) * (1 - done) / here
+        left = (time.perf_counter() - self.start) * (self.epochs - epoch - part) / (epoch + part - self.begun)
         count = f"{epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
         percent = f" {part:4.0%}" if self.parts > 1 else ""
         self.note(f"epoch {count}{percent}  {_losses(loss, validation_loss)}  {_clock(left)} left")
 
     def note(self, text: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads any more, which is no end of a run
-            print(text, file=sys.stderr, flush=True)
+        """Something worth knowing."""
+        if not self.silent:
+            with contextlib.suppress(OSError, ValueError):  # nobody reads any more, which is no end of a run
+                print(text, file=sys.stderr, flush=True)
 
 
 class _Bar(Progress):
@@ -111,24 +98,17 @@ class _Bar(Progress):
         self.bar.console.print(text, markup=False, highlight=False)
 
 
-def reporter(show: bool, epochs: int) -> Progress:
+def reporter(show: bool, epochs: int, begun: int) -> Progress:
     """What fits where the output goes: a bar, plain lines, or nothing where `show` is false."""
-    if not show or sys.stderr is None:
-        return Progress(epochs)
-    if find_spec("rich") is not None:
+    if show and sys.stderr is not None and find_spec("rich") is not None:
         from rich.console import Console
 
-        if _in_notebook():
-            return _Bar(epochs, Console())
+        shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+        if type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None:
+            return _Bar(epochs, Console())  # in a notebook that can redraw it
         if sys.stderr.isatty():
             return _Bar(epochs, Console(stderr=True))
-    return _Lines(epochs)
-
-
-def _in_notebook() -> bool:
-    """Whether a notebook that can redraw a bar runs this."""
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None
+    return Progress(epochs, begun, silent=not show or sys.stderr is None)
 
 
 def _losses(loss: float, validation_loss: float | None) -> str:

@@ -25,12 +25,11 @@ from elman.checks import Array
 from elman.layers.layer import Gradients, Layer, Seen
 from elman.sequences import Sequences
 from elman.training.checkpoints import RunFile
-from elman.training.clipping import clip_by_norm, clip_by_value, global_norm
 from elman.training.examples import Examples, Target
 from elman.training.history import Epoch, History, Log
 from elman.training.interrupt import HeldInterrupt
 from elman.training.losses import LOSSES, Loss, Paired
-from elman.training.optimizers import BUILT_IN, Optimizer, move_all
+from elman.training.optimizers import BUILT_IN, Optimizer, clip_by_norm, clip_by_value, global_norm, move_all
 from elman.training.progress import Progress
 from elman.training.state import TrainingState, generators
 from elman.training.windows import Truncate, Window, batches, select, windows

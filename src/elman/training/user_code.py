@@ -11,15 +11,16 @@ import importlib
 import inspect
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 #: What Python, `dataclass` and `typing` put into classes by themselves, beside methods.
 _OF_EVERY_CLASS = (
-    "module qualname doc dict weakref hash slots annotations annotate annotate_func annotations_cache firstlineno "
-    "static_attributes classcell classdictcell match_args dataclass_fields dataclass_params parameters orig_bases "
-    "abstractmethods type_params protocol_attrs non_callable_proto_members"
+    "module qualname doc dict weakref hash slots slotnames annotations annotate annotate_func annotations_cache "
+    "firstlineno static_attributes classcell classdictcell match_args dataclass_fields dataclass_params parameters "
+    "orig_bases abstractmethods type_params protocol_attrs non_callable_proto_members"
 )
 METHODS = (types.FunctionType, staticmethod, classmethod, property)
 DYNAMIC = {"globals", "eval", "exec", "__import__"}  #: functions that read what the code does not name
@@ -68,51 +69,43 @@ def installed(name: str | None) -> bool:
     return file is not None and not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
 
 
-class Reads:
-    """What a function of a user's own reads beside its arguments: globals, and what it imports when it is called."""
+def read_by(function: types.FunctionType, closed: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a function of a user's own calls of `DYNAMIC`, and what it reads beside its arguments, by names.
 
-    def __init__(self, function: types.FunctionType) -> None:
-        self.function = function
-        codes, self.steps = [function.__code__], list[dis.Instruction]()
-        for code in codes:  # grows: functions within the function
-            codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
-            self.steps += dis.get_instructions(code)
-        self.attributes = {name for code in codes for name in code.co_names}
-        self.globals = {step.argval for step in self.steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
-        self.dynamic = ", ".join(sorted(self.globals & DYNAMIC - function.__globals__.keys()))
+    That is what it closes over, globals, and what it imports when it is called.
+    """
+    codes, steps = [function.__code__], list[dis.Instruction]()
+    for code in codes:  # grows: functions within the function
+        codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
+        steps += dis.get_instructions(code)
+    names = {step.argval for step in steps if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    known = function.__globals__
+    found = {**closed, **{f"global {name}": known[name] for name in names & known.keys()}}
+    for i, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            name = "." * steps[i - 2].argval + step.argval  # its level; the names after it come between
+            if name.partition(".")[0] not in sys.stdlib_module_names:  # which are told by their names, in the code
+                with suppress(Exception):  # it is for the function to say what then happens
+                    found[f"global import {step.argval}"] = importlib.import_module(name, known.get("__package__"))
+    attributes = {name for code in codes for name in code.co_names}
+    parts = {key: part for name, value in found.items() for key, part in _within(name, value, attributes).items()}
+    return ", ".join(sorted(names & DYNAMIC - known.keys())), parts
 
-    def named(self) -> Iterator[tuple[str, Any]]:
-        known = self.function.__globals__
-        yield from ((name, known[name]) for name in sorted(self.globals & known.keys()))
-        for i, step in enumerate(self.steps):
-            if step.opname == "IMPORT_NAME":
-                level = self.steps[i - 2].argval  # the dots before the name; the names after it come between
-                module = self._imported("." * level + step.argval)
-                if module is not None:
-                    yield f"import {step.argval}", module
 
-    def _imported(self, name: str) -> types.ModuleType | None:
-        if name.partition(".")[0] in sys.stdlib_module_names:
-            return None  # told by its name, as part of the code
-        try:
-            return importlib.import_module(name, self.function.__globals__.get("__package__"))
-        except Exception:  # it is for the function to say what then happens
-            return None
-
-    def within(self, name: str, value: Any) -> dict[str, Any]:
-        """A value by its name; of a module of a user's own what the function may read there, modules within too."""
-        if not isinstance(value, types.ModuleType) or installed(value.__name__):
-            return {name: value}
-        if not {"getattr", "vars", "__dict__"}.isdisjoint(self.attributes):
-            return {name: value}  # all of it
-        found: dict[str, Any] = {}
-        waiting, seen = [(name, value)], {id(value)}
-        for place, module in waiting:  # grows
-            for other in sorted(self.attributes & vars(module).keys()):
-                part = vars(module)[other]
-                if not isinstance(part, types.ModuleType) or installed(part.__name__):
-                    found[f"{place}.{other}"] = part
-                elif id(part) not in seen:
-                    seen.add(id(part))
-                    waiting.append((f"{place}.{other}", part))
-        return found
+def _within(name: str, value: Any, attributes: set[str]) -> dict[str, Any]:
+    """A value by its name; of a module of a user's own what code may read there, modules within too."""
+    if not isinstance(value, types.ModuleType) or installed(value.__name__):
+        return {name: value}
+    if not {"getattr", "vars", "__dict__"}.isdisjoint(attributes):
+        return {name: value}  # all of it
+    found: dict[str, Any] = {}
+    waiting, seen = [(name, value)], {id(value)}
+    for place, module in waiting:  # grows
+        for other in sorted(attributes & vars(module).keys()):
+            part = vars(module)[other]
+            if not isinstance(part, types.ModuleType) or installed(part.__name__):
+                found[f"{place}.{other}"] = part
+            elif id(part) not in seen:
+                seen.add(id(part))
+                waiting.append((f"{place}.{other}", part))
+    return found
