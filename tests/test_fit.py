@@ -727,7 +727,7 @@ def test_a_terminal_gets_a_bar():
     rich = pytest.importorskip("rich.console")
     import io
 
-    from elman.training.progress import _Bar
+    from elman.training.history import _Bar
 
     output = io.StringIO()
     console = rich.Console(file=output, force_terminal=True, width=100)

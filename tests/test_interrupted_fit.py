@@ -201,7 +201,7 @@ def failing(place, at, error, patch):
     if place == "log":
         patch.setattr("elman.training.history.append", Failing(lambda *args: None, at, error))
     if place == "show":
-        from elman.training.progress import Progress
+        from elman.training.history import Progress
 
         patch.setattr(Progress, "update", Failing(lambda *args: None, at, error))
 

@@ -18,8 +18,9 @@ from elman.training.losses import (
     Quantile,
     SquaredError,
     as_loss,
+    cross_entropy,
+    cross_entropy_derivative,
 )
-from elman.training.probabilities import cross_entropy, cross_entropy_derivative
 
 ALL = [
     CrossEntropy(),

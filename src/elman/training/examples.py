@@ -20,11 +20,11 @@ from elman.checks import Array, ShapeError
 from elman.layers import Layer
 from elman.network import Network
 from elman.sequences import Layout, Sequences, Several, by_name, place
-from elman.training.losses import Loss, as_loss
+from elman.training.losses import LOSSES, Loss, Paired, as_loss
 
 
 class Target(NamedTuple):
-    """What an output should be: y with one row per row of the output, and the weights of these rows.
+    """What an output should be: y with one row per row of the output, the weights of these rows, and the loss.
 
     y.values is (N,) for integer labels and (N, values) for numbers, where N counts the real steps of all sequences,
     or (B,) and (B, values) for targets that belong to whole sequences. A loss of whole sequences has targets of lengths
@@ -33,11 +33,57 @@ class Target(NamedTuple):
 
     y: Sequences
     weight: Sequences | None
+    loss: Loss
 
     @property
     def total(self) -> float:
         """The weights of all rows together."""
         return len(self.y.values) if self.weight is None else float(self.weight.values.sum())
+
+    def measure(self, output: Sequences, backward: bool) -> tuple[float, Array]:
+        """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows of the output."""
+        rows, dy = self._rows(output, backward)
+        if self.weight is None:
+            return float(rows.sum(dtype=np.float64)), dy
+        w = self.weight.values
+        if backward:
+            of_rows = np.repeat(w, output.lengths) if self.loss.whole_sequences else w
+            dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+        return float((rows * w).sum(dtype=np.float64)), dy
+
+    def _rows(self, output: Sequences, backward: bool) -> tuple[Array, Array]:
+        """The loss of each row, or sequence; with `backward` also the gradient of their sum by the rows (N, K)."""
+        loss, whole = self.loss, self.loss.whole_sequences
+        given: list[Any] = [part.with_values(part.values.view()) for part in (output, self.y)]
+        for part in given:
+            part.values.flags.writeable = False  # code of a user's own may write into what it is given
+        p, t = (part.parts if whole else part.values for part in given)
+        gradient: Any
+        if backward and isinstance(loss, Paired) and type(loss) in LOSSES.values():
+            rows, gradient = loss.both(p, t)
+        else:
+            rows, gradient = loss.rows(p, t), loss.rows_derivative(p, t) if backward else None
+        rows = self._held_to("rows", rows, (output.layout.count,) if whole else output.values.shape[:-1])
+        if not backward:
+            return rows, rows
+        if whole:
+            if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
+                must = f"must return a list of {len(p)} arrays, one per sequence"
+                got = checks.describe(gradient)
+                raise ShapeError(f"rows_derivative of {type(loss).__name__} {must}. Got {got}.")
+            pairs = zip(gradient, p, strict=True)
+            gradient = np.concatenate([self._held_to("rows_derivative", part, one.shape) for part, one in pairs])
+        gradient = self._held_to("rows_derivative", gradient, output.values.shape)
+        return rows, gradient.astype(output.values.dtype, copy=False)
+
+    def _held_to(self, name: str, value: Any, shape: tuple[int, ...]) -> Array:
+        """What the loss returned, refused where it would broadcast to something else than it means."""
+        name = f"{name} of {type(self.loss).__name__}"
+        array = checks.number_array(name, value)
+        if array.shape != shape:
+            must = f"{name} must return real numbers of shape {shape}"
+            raise ShapeError(f"{must}. Got {array.dtype} of shape {array.shape}.")
+        return array
 
 
 @dataclass(frozen=True)
@@ -50,7 +96,8 @@ class Examples:
     @property
     def parts(self) -> list[Sequences]:
         """All arrays of the examples, with their layouts."""
-        return [*self.x.named.values(), *(part for target in self.targets for part in target if part is not None)]
+        of_targets = [part for target in self.targets for part in (target.y, target.weight) if part is not None]
+        return [*self.x.named.values(), *of_targets]
 
     def scaled(self) -> Examples:
         """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
@@ -58,10 +105,10 @@ class Examples:
         The loss is the weighted mean, so it stays as it is, to the bit.
         """
         targets = []
-        for y, weight in self.targets:
+        for y, weight, loss in self.targets:
             if weight is not None:
                 weight = weight.with_values(np.ldexp(weight.values, 1 - np.frexp(weight.values.max())[1]))
-            targets.append(Target(y, weight))
+            targets.append(Target(y, weight, loss))
         return Examples(self.x, tuple(targets))
 
     def take(self, sequences: Array, begin: int = 0, end: int | None = None) -> Examples:
@@ -73,8 +120,8 @@ class Examples:
         return self._each(lambda part: part.split(parts))
 
     def _each(self, function: Callable[[Any], Any]) -> Examples:
-        targets = [Target(function(y), None if weight is None else function(weight)) for y, weight in self.targets]
-        return Examples(function(self.x), tuple(targets))
+        each = ((function(y), None if w is None else function(w), loss) for y, w, loss in self.targets)
+        return Examples(function(self.x), tuple([Target(*parts) for parts in each]))
 
 
 Losses = dict[str, Loss]  # of each output, by name; a network of one output without a name has it under ""
@@ -176,11 +223,12 @@ def _read_target(
         raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
     pack = _pack_targets if loss.targets_by_step else _pack_sequences
     rows, own = pack(y, layout, loss, width, counts)
+    if not loss.integers:
+        rows = checks.converted("y", rows, dtype, lambda index: place(index, own))
+        _check_finite("y", Sequences(rows, own))
+    loss._check("y", rows, width, counts is not None, lambda index: f" at {place(index[:1], own)}")
     if loss.integers:
-        loss._check_whole("y", rows, counts is not None, lambda index: f" at {place(index, own)}")
-    rows = checks.converted("y", rows, np.int64 if loss.integers else dtype, lambda index: place(index, own))
-    _check_finite("y", Sequences(rows, own))
-    loss._check_bounds("y", rows, width, lambda index: f" at {place(index[:1], own)}")
+        rows = checks.converted("y", rows, np.int64, lambda index: place(index, own))
     if loss.whole_sequences:
         layout, counts = layout.as_vectors(), np.ones(layout.count)
     factors = [] if counts is None else [counts.astype(np.float64)]
@@ -189,7 +237,7 @@ def _read_target(
     if class_weight is not None:
         factors.append(_class_weight(class_weight, rows, counts, loss, width))
     if not factors:
-        return Target(Sequences(rows, own), None)
+        return Target(Sequences(rows, own), None, loss)
     with np.errstate(over="ignore"):
         weight = functools.reduce(np.multiply, factors)
     if not weight.any():
@@ -199,7 +247,7 @@ def _read_target(
         raise ValueError(
             f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
         )
-    return Target(Sequences(rows, own), Sequences(weight, layout))
+    return Target(Sequences(rows, own), Sequences(weight, layout), loss)
 
 
 def _pack_targets(y: Any, layout: Layout, loss: Loss, width: int, counts: Array | None) -> tuple[Array, Layout]:

@@ -16,10 +16,9 @@ from elman.network import Network
 from elman.packed import check_steps
 from elman.training.checkpoints import Checkpoint, RunFile
 from elman.training.examples import Examples, Losses, read_examples, read_losses, told
-from elman.training.history import Epoch, History, Log
+from elman.training.history import Epoch, History, Log, reporter
 from elman.training.losses import Loss
 from elman.training.optimizers import Optimizer, as_optimizer
-from elman.training.progress import reporter
 from elman.training.run import Run
 from elman.training.state import TrainingState
 from elman.training.windows import Truncate, read_truncate
@@ -174,7 +173,7 @@ def fit(
     if settings["truncate"] is not None and data.x.layout.form == "single":
         data = data.split(min(settings["batch_size"], int(data.x.lengths[0])))
     state = TrainingState.start(net, settings["optimizer"], drawn, keep_best=patience is not None)
-    run = Run(net, [*losses.values()], data=data.scaled(), validation=held_out, after_epoch=after_epoch, state=state,
+    run = Run(net, data=data.scaled(), validation=held_out, after_epoch=after_epoch, state=state,
               file=file, log=kept_log, **settings)  # fmt: skip
     run.check_alone()
     file.restore(run)

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -25,13 +24,10 @@ from elman.checks import Array
 from elman.layers.layer import Gradients, Layer, Seen
 from elman.sequences import Sequences
 from elman.training.checkpoints import RunFile
-from elman.training.examples import Examples, Target
-from elman.training.history import Epoch, History, Log
-from elman.training.interrupt import HeldInterrupt
-from elman.training.losses import LOSSES, Loss, Paired
+from elman.training.examples import Examples
+from elman.training.history import Epoch, History, Log, Progress
 from elman.training.optimizers import BUILT_IN, Optimizer, clip_by_norm, clip_by_value, global_norm, move_all
-from elman.training.progress import Progress
-from elman.training.state import TrainingState, generators
+from elman.training.state import HeldInterrupt, TrainingState, generators
 from elman.training.windows import Truncate, Window, batches, select, windows
 
 #: Weights of float32 that move by no more than this in an update stay finite for longer than any run.
@@ -44,7 +40,6 @@ class Run:
     """What a call of `fit` asked, where its training stands, and what is kept and shown of it."""
 
     net: Layer
-    losses: list[Loss]  # of each output
     optimizer: Optimizer
     data: Examples
     validation: Examples | None
@@ -185,7 +180,9 @@ class Run:
         state = self.state
         cuts = [window.cut(self.data) for window in passes]
         # Of each output the weights of its rows; where nothing counts, only the state moves on.
-        each = [float(sum(cut.targets[k].total for cut in cuts)) for k in range(len(self.losses))]
+        each = [
+            float(sum(target.total for target in some)) for some in zip(*(cut.targets for cut in cuts), strict=True)
+        ]
         weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
         seen: list[Seen] = []
@@ -235,9 +232,8 @@ class Run:
         start = carried if window.begin else None
         with np.errstate(all="ignore"), self._noise():  # what is not finite is answered by an error of its own
             y, end, kept = self.net.run(cut.x, start, self.state.noise, keep=True)
-            outputs = zip(self.losses, y.named.values(), cut.targets, weights, strict=True)
-            for of_rows, output, target, weight in outputs:
-                total, dy = _loss(of_rows, output, target, backward=True)
+            for output, target, weight in zip(y.named.values(), cut.targets, weights, strict=True):
+                total, dy = target.measure(output, backward=True)
                 loss += total / (weight or 1.0)
                 dys.append(dy / (weight or 1.0))
             by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
@@ -292,20 +288,20 @@ class Run:
         data = self.validation
         if data is None:
             return None
-        totals, weights, state = [0.0] * len(self.losses), [0.0] * len(self.losses), None
-        lengths = data.x.layout.rows
+        state, lengths = None, data.x.layout.rows
+        totals, weights = (np.zeros(len(data.targets)) for _ in range(2))
         steps = None if self.truncate is None else (VALIDATION_STEPS, VALIDATION_STEPS)
         for window in windows(batches(lengths, self.batch_size, None, False), lengths, steps):
             cut = window.cut(data)
             with np.errstate(all="ignore"):
                 y, end, _ = self.net.run(cut.x, state if window.begin else None, None, keep=False)
-                for k, (output, target) in enumerate(zip(y.named.values(), cut.targets, strict=True)):
-                    totals[k] += _loss(self.losses[k], output, target, backward=False)[0]
-                    weights[k] += target.total
+                pairs = zip(cut.targets, y.named.values(), strict=True)
+                totals += [target.measure(output, backward=False)[0] for target, output in pairs]
+                weights += [target.total for target in cut.targets]
             if window.next_begin:
                 state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
             self.held.release()
-        return sum(total / weight for total, weight in zip(totals, weights, strict=True))
+        return float(sum(totals / weights))
 
     def _diverged(
         self, window: Window, updates: int, loss: float, gradients: Gradients, more: str = ""
@@ -320,50 +316,3 @@ class Run:
             f"{epoch * updates + update + 1} of the run. The largest gradient is {sizes[name]:.6g}, of {name}.{more} "
             "The weights are those from before this batch; a smaller learning rate may help."
         )
-
-
-def _loss(loss: Loss, y: Sequences, target: Target, backward: bool) -> tuple[float, Array]:
-    """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows of y."""
-    rows, dy = _losses(loss, y, target.y, backward)
-    if target.weight is None:
-        return float(rows.sum(dtype=np.float64)), dy
-    w = target.weight.values
-    if backward:
-        of_rows = np.repeat(w, y.lengths) if loss.whole_sequences else w
-        dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-    return float((rows * w).sum(dtype=np.float64)), dy
-
-
-def _losses(loss: Loss, y: Sequences, target: Sequences, backward: bool) -> tuple[Array, Array]:
-    """The loss of each row of a prediction (N, K), or sequence; with `backward` also the gradient of their sum."""
-    given: list[Any] = [part.with_values(part.values.view()) for part in (y, target)]
-    for part in given:
-        part.values.flags.writeable = False  # code of a user's own may write into what it is given
-    p, t = (part.parts if loss.whole_sequences else part.values for part in given)
-    gradient: Any
-    if backward and isinstance(loss, Paired) and type(loss) in LOSSES.values():
-        rows, gradient = loss.both(p, t)
-    else:
-        rows, gradient = loss.rows(p, t), loss.rows_derivative(p, t) if backward else None
-    rows = _held_to("rows", loss, rows, (y.layout.count,) if loss.whole_sequences else y.values.shape[:-1])
-    if not backward:
-        return rows, rows
-    if loss.whole_sequences:
-        if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
-            must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays, one per sequence"
-            raise checks.ShapeError(f"{must}. Got {checks.describe(gradient)}.")
-        pairs = zip(gradient, p, strict=True)
-        gradient = np.concatenate([_held_to("rows_derivative", loss, part, one.shape) for part, one in pairs])
-    gradient = _held_to("rows_derivative", loss, gradient, y.values.shape)
-    return rows, gradient.astype(y.values.dtype, copy=False)
-
-
-def _held_to(name: str, loss: Loss, value: Any, shape: tuple[int, ...]) -> Array:
-    """What a loss returned, refused where it would broadcast to something else than it means."""
-    array = value if isinstance(value, np.ndarray) else checks.real_array(f"{name} of {type(loss).__name__}", value)
-    if array.shape != shape or array.dtype.kind not in "fiub":
-        raise checks.ShapeError(
-            f"{name} of {type(loss).__name__} must return real numbers of shape {shape}. "
-            f"Got {array.dtype} of shape {array.shape}."
-        )
-    return array

@@ -39,11 +39,11 @@ class Window(NamedTuple):
         if self.first_counted == self.begin:
             return some
         targets = []
-        for y, weight in some.targets:
+        for y, weight, loss in some.targets:
             starts = np.cumsum(y.lengths) - y.lengths
             step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
             counted = (step >= self.first_counted).astype(np.float64)
-            targets.append(Target(y, y.with_values(counted if weight is None else weight.values * counted)))
+            targets.append(Target(y, y.with_values(counted if weight is None else weight.values * counted), loss))
         return Examples(some.x, tuple(targets))
 
 
