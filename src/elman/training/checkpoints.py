@@ -13,20 +13,20 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, FormatError
-from elman.files import check_source, checksum, path_text, replace
+from elman.checks import Array
+from elman.files import check_source, checksum, replace
 from elman.layers.layer import Layer
 from elman.saving import described, field, read_described
 from elman.training.examples import Examples
-from elman.training.history import COLUMNS, Kept
+from elman.training.history import COLUMNS, Kept, refusing
 from elman.training.identity import ancestry, identity_of
 from elman.training.optimizers import Optimizer
 from elman.training.state import TrainingState, generators
@@ -97,26 +97,17 @@ class RunFile(Kept):
             raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(given)}.")
         super().__init__("checkpoint", None if checkpoint is None else checkpoint.path)
         self.checkpoint: Checkpoint | None = checkpoint
-        self.name = "" if checkpoint is None else path_text("checkpoint", checkpoint.path)
+        self._must = f"checkpoint must be a whole checkpoint of elman. Got {self.path!r}"
         self.header: dict[str, Any] = {}  # of the file that is there; empty where there is none
         self.tensors: dict[str, Array] = {}
         self._facts: dict[str, Any] = {}  # what is written of the run, beside where it stands
         self._last = time.monotonic()
-        if os.path.exists(self.name):
-            with open(check_source("checkpoint", self.name), "rb") as file:
+        if os.path.exists(self.path):
+            with open(check_source("checkpoint", self.path), "rb") as file:
                 content = file.read()
-            with self._refusing():
+            with refusing(self._must):
                 self.header, self.tensors = read_described(content, "elman_checkpoint", CHECKPOINT_VERSION)
                 self._check_header()
-
-    @contextmanager
-    def _refusing(self) -> Iterator[None]:
-        """Errors of what the file holds as one `FormatError` that names it."""
-        try:
-            yield
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
-            why = f"it has no field {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
-            raise FormatError(f"checkpoint must be a whole checkpoint of elman. Got {self.name!r}: {why}.") from None
 
     def _check_header(self) -> None:
         """Holds the header to its form, and brings one of an older version into that of today."""
@@ -151,86 +142,69 @@ class RunFile(Kept):
         if self.checkpoint is None:
             return drawn
         identity = identity_of(net, data, validation, settings, self.checkpoint.key)
-        first = checksum(net.weights, "")
-        if self.header:
-            self._compare(identity, settings, seed, first, net.weights)
-            first, drawn = self.header["first_weights"] or first, self.header["seed"]
-        names = ancestry(type(settings["optimizer"]))
+        first, names = checksum(net.weights, ""), ancestry(type(settings["optimizer"]))
         self._facts = {"identity": identity, "first_weights": first, "optimizer": names, "seed": drawn}
+        if self.header:
+            self._compare(settings, seed, net.weights)
+            drawn = self._facts["seed"] = self.header["seed"]
+            self._facts["first_weights"] = self.header["first_weights"] or first
         return drawn
 
-    def _compare(
-        self,
-        mine: dict[str, str],
-        settings: Mapping[str, Any],
-        seed: int | None,
-        first: str,
-        weights: Mapping[str, Array],
-    ) -> None:
+    def _compare(self, settings: Mapping[str, Any], seed: int | None, weights: Mapping[str, Array]) -> None:
         assert self.checkpoint is not None
-        theirs, old, change = self.header["identity"], self.header["version"] == 1, self.checkpoint.change
+        header, mine, change = self.header, self._facts["identity"], self.checkpoint.change
+        theirs, old, patient = header["identity"], header["version"] == 1, settings["patience"] is not None
         if old:
             told = {name: _text_1(value) for name, value in settings.items()}
             mine = told | {"data": mine["data"].partition(" ")[0], "validation": mine["validation"]}
         # How many epochs there are matters where the learning rate looks at the part of them that is over.
         free = set() if callable(settings["optimizer"].learning_rate) and "optimizer" not in change else {"epochs"}
         differing = [name for name in mine if name not in free and mine[name] != theirs.get(name)]
-        known = old or first == self.header["first_weights"] or self._holds(weights)
+        held = ([self.tensors.get(group + name, ()) for name in weights] for group in ("weights/", "best/"))
+        known = old or header["first_weights"] == self._facts["first_weights"]
+        known = known or any(all(map(np.array_equal, weights.values(), arrays)) for arrays in held)
         if "net" not in differing and not known:
             differing.insert(0, "first weights")
-        if seed is not None and seed != self.header["seed"]:
+        if seed is not None and seed != header["seed"]:
             differing.append("seed")
         refused = [name for name in differing if name not in change]
         if refused:
-            raise ValueError(
-                f"checkpoint must be of this run, or of none yet. Got {self.name!r}, of a run that differs in "
-                f"{', '.join(refused)}.{self._ways_out(refused)}"
-            )
+            must = f"checkpoint must be of this run, or of none yet. Got {self.path!r}, of a run that differs in"
+            raise ValueError(f"{must} {', '.join(refused)}.{self._ways_out(refused)}")
         if "optimizer" in differing:
             self._check_optimizer(settings["optimizer"])
-        must = "where patience is given: losses of two kinds have no best one."
-        if settings["patience"] is not None and "loss" in differing:
-            raise ValueError(f"change must leave out 'loss' {must}")
-        if settings["patience"] is not None and "patience" in differing and theirs["patience"] == "None":
-            must = "where the checkpoint has none: it keeps no best weights."
-            raise ValueError(f"change must leave out 'patience' {must}")
-
-    def _holds(self, weights: Mapping[str, Array]) -> bool:
-        """Whether weights are those that the file holds, the last or the best ones."""
-        return any(
-            all(np.array_equal(array, self.tensors.get(prefix + name, ())) for name, array in weights.items())
-            for prefix in ("weights/", "best/")
-        )
+        if patient and "loss" in differing:
+            why = "where patience is given: losses of two kinds have no best one"
+            raise ValueError(f"change must leave out 'loss' {why}.")
+        if patient and "patience" in differing and theirs["patience"] == "None":
+            why = "where the checkpoint has none: it keeps no best weights"
+            raise ValueError(f"change must leave out 'patience' {why}.")
 
     def _ways_out(self, refused: list[str]) -> str:
         """What the user can do, where that is not plain."""
-        text = ""
+        text, python = "", self.header["python"]
         if "first weights" in refused:
             text += " The first weights of net are neither those of its run nor those that it holds."
         if set(refused) <= set(CHANGEABLE):
             text += f" Where that is meant: Checkpoint(path, change={tuple(refused)!r})."
-        python = self.header["python"]
         if python != sys.implementation.cache_tag and {"net", "loss", "optimizer"} & set(refused):
             text += f" It was written by {python}: the code of functions is the same in one version of Python alone."
         return text
 
     def _check_optimizer(self, optimizer: Optimizer) -> None:
         """Refuses one whose moments are not those of the file, or mean something else."""
-        names, theirs = ancestry(type(optimizer)), self.header["optimizer"]
+        names, theirs = self._facts["optimizer"], self.header["optimizer"]
         if self.header["version"] == 1:  # which does not tell modules
             names = [name.rpartition(".")[2] for name in names]
         if theirs[0] not in names and names[0] not in theirs:
-            raise ValueError(
-                f"optimizer must be of the class whose moments the checkpoint holds, {checks.shorten(theirs[0])}, or "
-                f"one that extends it. Got {names[0]}."
-            )
+            must = f"optimizer must be of the class whose moments the checkpoint holds, {checks.shorten(theirs[0])}"
+            raise ValueError(f"{must}, or one that extends it. Got {names[0]}.")
         arrays = [name.partition("/")[2] for name in self.tensors if name.startswith("optimizer/")]
         held = {name.partition(".")[0] for name in arrays} - {"step"}
         if held != set(optimizer.moments):
             wanted, got = (", ".join(sorted(some)) or "none" for some in (held, optimizer.moments))
-            raise ValueError(
-                f"optimizer must have the moments that the checkpoint holds, {checks.shorten(wanted)}. Got {got}."
-            )
+            must = f"optimizer must have the moments that the checkpoint holds, {checks.shorten(wanted)}"
+            raise ValueError(f"{must}. Got {got}.")
 
     # Where it stood.
 
@@ -242,7 +216,7 @@ class RunFile(Kept):
         state, tensors = run.state, self.tensors
         if not self.header:
             return
-        with self._refusing():
+        with refusing(self._must):
             history, numbers = tensors["history"], self.header["numbers"]
             _check_numbers(numbers, history, lambda epoch: len(run.updates(epoch)))
             for name in NUMBERS:
@@ -292,12 +266,11 @@ class RunFile(Kept):
 
     def write(self, state: TrainingState) -> None:
         """Writes now."""
-        if self.path is None:
-            return
-        header, tensors = _content(state)
-        facts = {"version": CHECKPOINT_VERSION, "python": sys.implementation.cache_tag, **self._facts}
-        replace(self.path, described("elman_checkpoint", {**facts, **header}, tensors))
-        self._last = time.monotonic()
+        if self.path:
+            header, tensors = _content(state)
+            facts = {"version": CHECKPOINT_VERSION, "python": sys.implementation.cache_tag, **self._facts}
+            replace(self.path, described("elman_checkpoint", {**facts, **header}, tensors))
+            self._last = time.monotonic()
 
 
 def _content(state: TrainingState) -> tuple[dict[str, Any], dict[str, Array]]:

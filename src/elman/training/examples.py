@@ -79,8 +79,8 @@ class Target(NamedTuple):
     def _held_to(self, name: str, value: Any, shape: tuple[int, ...]) -> Array:
         """What the loss returned, refused where it would broadcast to something else than it means."""
         name = f"{name} of {type(self.loss).__name__}"
-        array = checks.number_array(name, value)
-        if array.shape != shape:
+        array = checks.plain_array(name, value)
+        if array.shape != shape or array.dtype.kind not in "fiub":
             must = f"{name} must return real numbers of shape {shape}"
             raise ShapeError(f"{must}. Got {array.dtype} of shape {array.shape}.")
         return array
@@ -104,11 +104,11 @@ class Examples:
 
         The loss is the weighted mean, so it stays as it is, to the bit.
         """
-        targets = []
-        for y, weight, loss in self.targets:
+        targets = [*self.targets]
+        for i, (_, weight, _) in enumerate(targets):
             if weight is not None:
-                weight = weight.with_values(np.ldexp(weight.values, 1 - np.frexp(weight.values.max())[1]))
-            targets.append(Target(y, weight, loss))
+                values = np.ldexp(weight.values, 1 - np.frexp(weight.values.max())[1])
+                targets[i] = targets[i]._replace(weight=weight.with_values(values))
         return Examples(self.x, tuple(targets))
 
     def take(self, sequences: Array, begin: int = 0, end: int | None = None) -> Examples:
@@ -196,9 +196,8 @@ def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, in
         if layout.lengths is None:
             layout = x.layout.as_vectors()
         elif net.drops_steps:
-            raise ShapeError(
-                "net must give one output per sequence where it drops steps. Got one that gives one per step."
-            )
+            must = "net must give one output per sequence where it drops steps"
+            raise ShapeError(f"{must}. Got one that gives one per step.")
         elif alike:
             layout = Layout.of(x.layout.form, layout.lengths[which], layout.time) if net.changes_steps else x.layout
         found.append((layout, output.values.shape[1]))
@@ -220,7 +219,7 @@ def _read_target(
     counts = None if mask is None else layout.pack("mask", mask, functools.partial(_read, checks.boolean_array))
     if loss.whole_sequences and (layout.lengths is None or counts is not None):
         what = "mask" if counts is not None else "a pool"
-        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {loss!r}.")
+        raise ValueError(f"{what} must be left out for a loss of whole sequences. Got {checks.show(loss)}.")
     pack = _pack_targets if loss.targets_by_step else _pack_sequences
     rows, own = pack(y, layout, loss, width, counts)
     if not loss.integers:
@@ -243,10 +242,8 @@ def _read_target(
     if not weight.any():
         raise ValueError("mask and weights must let at least one target count. Got none over 0.")
     if not np.isfinite(weight.max()):
-        row = int(weight.argmax())
-        raise ValueError(
-            f"sample_weight times class_weight must be finite. Got {weight[row]} at {place((row,), layout)}."
-        )
+        at = place((int(weight.argmax()),), layout)
+        raise ValueError(f"sample_weight times class_weight must be finite. Got {weight.max()} at {at}.")
     return Target(Sequences(rows, own), Sequences(weight, layout), loss)
 
 
@@ -301,10 +298,8 @@ def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str) -> Array:
         for index, value in np.ndenumerate(array):
             if value is None:
                 at = ", ".join(f"{axis} {i}" for axis, i in zip(axes, index, strict=False))
-                raise checks.DtypeError(
-                    f"{name} must hold real numbers. Got None at {within}{at}. "
-                    "What is missing is NaN, and left out by a mask."
-                )
+                hint = "What is missing is NaN, and left out by a mask."
+                raise checks.DtypeError(f"{name} must hold real numbers. Got None at {within}{at}. {hint}")
     return checks.number_array(name, array)
 
 
@@ -342,7 +337,9 @@ def _class_weight(value: Any, labels: Array, counts: Array | None, loss: Loss, w
     rows that count, of K classes, weighs N / (K n), as in King and Zeng 2001.
     """
     if not loss.integers or loss.whole_sequences:
-        must = f"class_weight must be left out where targets are numbers or of whole sequences, as of {loss!r}"
+        must = (
+            f"class_weight must be left out where targets are numbers or of whole sequences, as of {checks.show(loss)}"
+        )
         raise ValueError(f"{must}. Got {checks.show(value)}.")
     weights = np.ones(width)
     if isinstance(value, str):

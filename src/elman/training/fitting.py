@@ -147,7 +147,7 @@ def fit(
     data = read_examples(net, x, y, lengths, losses, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
     held_out = _read_validation(net, validation, losses)
     file, kept_log = RunFile(checkpoint), Log("log", log)
-    if log is not None and _same_file(file.target, kept_log.target):
+    if log is not None and _same_file(file.path, kept_log.path):
         raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {

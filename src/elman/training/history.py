@@ -70,13 +70,8 @@ class History:
             lines = file.read().split(b"\n")[:-1]  # what follows the last line end is empty, or half written
         records = []
         for i, line in enumerate(lines):
-            try:
+            with refusing(f"{name!r} must hold one epoch per line, as JSON. Got line {i + 1}"):
                 records.append(_record(i, line))
-            except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-                why = f"no field {error}" if isinstance(error, KeyError) else checks.shorten(str(error))
-                raise checks.FormatError(
-                    f"{name!r} must hold one epoch per line, as JSON. Got line {i + 1}: {why}."
-                ) from None
         return cls.of_records(records, any(not math.isnan(record[1]) for record in records))
 
     def __len__(self) -> int:
@@ -162,15 +157,25 @@ class Epoch:
     history: History = field(repr=False)
 
 
+@contextmanager
+def refusing(must: str) -> Iterator[None]:
+    """Errors of what a file holds as one `FormatError`, whose words end in why."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
+        why = f"it has no field {error}" if isinstance(error, KeyError) else checks.shorten(str(error)).rstrip(".")
+        raise checks.FormatError(f"{must}: {why}.") from None
+
+
 class Kept:
     """A file that a run keeps beside it, or none: where it cannot be written the run goes on, with one warning."""
 
     def __init__(self, what: str, path: str | os.PathLike[str] | None) -> None:
         """Refuses a path that cannot be written."""
-        self.what = what
-        self.target = "" if path is None else check_path(what, path)
-        self.path = None if path is None else fixed(path)
-        self._warned = False
+        self.what, self.path, self._warned = what, "", False
+        if path is not None:
+            check_path(what, path)
+            self.path = fixed(path)  # whatever folder the process goes to
 
     @contextmanager
     def trying(self) -> Iterator[None]:
@@ -191,14 +196,14 @@ class Log(Kept):
 
     def begin(self, records: Sequence[tuple[float, ...]]) -> None:
         """Begins the file anew with the epochs that are already on record."""
-        if self.path is not None:
+        if self.path:
             content = "".join(_line(i, record) for i, record in enumerate(records)).encode()
             replace(self.path, content)
             self._size = len(content)
 
     def write(self, records: Sequence[tuple[float, ...]]) -> None:
         """Adds the line of the last epoch."""
-        if self.path is None:
+        if not self.path:
             return
         line = _line(len(records) - 1, records[-1]).encode()
         with self.trying():
@@ -292,17 +297,10 @@ class _Bar(Progress):
         from rich import progress
 
         super().__init__(epochs)
-        self.bar = progress.Progress(
-            progress.TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-            progress.BarColumn(),
-            progress.TaskProgressColumn(),
-            progress.TextColumn("{task.fields[losses]}"),
-            progress.TimeRemainingColumn(compact=True),
-            progress.TextColumn("left"),
-            console=console,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
+        first, losses = f"epoch {{task.fields[epoch]}}/{epochs}", "{task.fields[losses]}"
+        left = (progress.TimeRemainingColumn(compact=True), "left")
+        columns = (first, progress.BarColumn(), progress.TaskProgressColumn(), losses, *left)
+        self.bar = progress.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
         self.task = self.bar.add_task("", total=epochs, epoch=1, losses="")
         self.validation_loss: float | None = None
 

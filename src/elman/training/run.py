@@ -13,8 +13,7 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -228,17 +227,25 @@ class Run:
     ) -> tuple[float, Gradients, object, list[Seen]]:
         """The share of one window in the loss of its update and in the gradients, the state after it, and what buffers
         are to follow."""
-        loss, dys = 0.0, []
+        state, loss, dys = self.state, 0.0, []
         start = carried if window.begin else None
-        with np.errstate(all="ignore"), self._noise():  # what is not finite is answered by an error of its own
-            y, end, kept = self.net.run(cut.x, start, self.state.noise, keep=True)
-            for output, target, weight in zip(y.named.values(), cut.targets, weights, strict=True):
-                total, dy = target.measure(output, backward=True)
-                loss += total / (weight or 1.0)
-                dys.append(dy / (weight or 1.0))
-            by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
-            _, _, gradients = self.net.run_back(kept, by_output, None)
-            carried = self._carry(window, start, end)
+        # Normal noise while a gradient is computed (Graves 2011, section 3.2); biases have none.
+        noisy = [array for array in state.parameters.values() if array.ndim >= 2 and self.weight_noise]
+        state.hold(noisy)
+        try:
+            for array in noisy:
+                array += self.weight_noise * state.noise.standard_normal(array.shape, array.dtype)
+            with np.errstate(all="ignore"):  # what is not finite is answered by an error of its own
+                y, end, kept = self.net.run(cut.x, start, state.noise, keep=True)
+                for output, target, weight in zip(y.named.values(), cut.targets, weights, strict=True):
+                    total, dy = target.measure(output, backward=True)
+                    loss += total / (weight or 1.0)
+                    dys.append(dy / (weight or 1.0))
+                by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
+                _, _, gradients = self.net.run_back(kept, by_output, None)
+                carried = self._carry(window, start, end)
+        finally:
+            state.put_back()
         return loss, gradients, carried, self.net.seen(kept)
 
     def _carry(self, window: Window, start: object, end: object) -> object:
@@ -260,21 +267,6 @@ class Run:
             return None
         first = self.data.x.take(updates[update][0].sequences, 0, 1)
         return self.net.run(first, None, None, keep=False)[1]
-
-    @contextmanager
-    def _noise(self) -> Iterator[None]:
-        """Normal noise on the weights while a gradient is computed (Graves 2011, section 3.2); biases have none."""
-        if not self.weight_noise:
-            yield
-            return
-        matrices = [array for array in self.state.parameters.values() if array.ndim >= 2]
-        self.state.hold(matrices)
-        try:
-            for array in matrices:
-                array += self.weight_noise * self.state.noise.standard_normal(array.shape, array.dtype)
-            yield
-        finally:
-            self.state.put_back()
 
     def _clip(self, gradients: Gradients, norm: float) -> Mapping[str, Array]:
         if self.clip_value is not None:

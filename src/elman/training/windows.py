@@ -17,7 +17,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.training.examples import Examples, Target
+from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
 
@@ -39,11 +39,12 @@ class Window(NamedTuple):
         if self.first_counted == self.begin:
             return some
         targets = []
-        for y, weight, loss in some.targets:
-            starts = np.cumsum(y.lengths) - y.lengths
-            step = np.arange(len(y.values)) - np.repeat(starts, y.lengths) + self.begin
+        for target in some.targets:
+            lengths, weight = target.y.lengths, target.weight
+            step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + self.begin
             counted = (step >= self.first_counted).astype(np.float64)
-            targets.append(Target(y, y.with_values(counted if weight is None else weight.values * counted), loss))
+            counted = counted if weight is None else weight.values * counted
+            targets.append(target._replace(weight=target.y.with_values(counted)))
         return Examples(some.x, tuple(targets))
 
 
