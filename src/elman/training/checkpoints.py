@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 #: Of the files; 1 had no checksum, no first weights, and told functions by their names alone, 2 no `stopped`.
 CHECKPOINT_VERSION = 3
 
+_WHOLE = "checkpoint must be a whole checkpoint of elman"
+
 #: The fields of a header, of the types that they must have.
 _FIELDS = {"version": int, "identity": dict, "seed": int, "numbers": dict, "noise": dict, "carried": object,
            "python": str, "first_weights": str, "optimizer": list}  # fmt: skip
@@ -97,7 +99,7 @@ class RunFile(Kept):
             raise TypeError(f"checkpoint must be a path or a Checkpoint. Got {checks.describe(given)}.")
         super().__init__("checkpoint", None if checkpoint is None else checkpoint.path)
         self.checkpoint: Checkpoint | None = checkpoint
-        self._must = f"checkpoint must be a whole checkpoint of elman. Got {self.path!r}"
+        self.name = "" if checkpoint is None else os.fsdecode(checkpoint.path)  # as given, for errors
         self.header: dict[str, Any] = {}  # of the file that is there; empty where there is none
         self.tensors: dict[str, Array] = {}
         self._facts: dict[str, Any] = {}  # what is written of the run, beside where it stands
@@ -105,7 +107,7 @@ class RunFile(Kept):
         if os.path.exists(self.path):
             with open(check_source("checkpoint", self.path), "rb") as file:
                 content = file.read()
-            with refusing(self._must):
+            with refusing(f"{_WHOLE}. Got {self.name!r}"):
                 self.header, self.tensors = read_described(content, "elman_checkpoint", CHECKPOINT_VERSION)
                 self._check_header()
 
@@ -169,7 +171,7 @@ class RunFile(Kept):
             differing.append("seed")
         refused = [name for name in differing if name not in change]
         if refused:
-            must = f"checkpoint must be of this run, or of none yet. Got {self.path!r}, of a run that differs in"
+            must = f"checkpoint must be of this run, or of none yet. Got {self.name!r}, of a run that differs in"
             raise ValueError(f"{must} {', '.join(refused)}.{self._ways_out(refused)}")
         if "optimizer" in differing:
             self._check_optimizer(settings["optimizer"])
@@ -216,7 +218,7 @@ class RunFile(Kept):
         state, tensors = run.state, self.tensors
         if not self.header:
             return
-        with refusing(self._must):
+        with refusing(f"{_WHOLE}. Got {self.name!r}"):
             history, numbers = tensors["history"], self.header["numbers"]
             _check_numbers(numbers, history, lambda epoch: len(run.updates(epoch)))
             for name in NUMBERS:
