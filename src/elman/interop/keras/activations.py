@@ -8,13 +8,14 @@ Sources: `keras/src/activations/activations.py` of Keras 3, `keras/activations.p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from elman import checks
 from elman.cells.activations import Activation
 from elman.checks import FormatError
 from elman.interop.keras.config import Object, object_config
+from elman.layers import Layer
 
 #: What is a layer of its own here, by its names in Keras and then in elman; the first name is written.
 APART = {
@@ -25,7 +26,7 @@ APART = {
     "hard_swish": "hard_swish",
 }
 
-_NAMES = {
+_NAMES: dict[str, Activation | str] = {
     "elu": Activation("elu"),
     "hard_sigmoid": Activation("hard_sigmoid", alpha=1 / 6),
     "leaky_relu": Activation("leaky_relu", alpha=0.2),
@@ -36,8 +37,19 @@ _NAMES = {
     "softsign": Activation("softsign"),
     "sparse_sigmoid": Activation("hard_sigmoid", alpha=0.5),
     "tanh": Activation("tanh"),
+    **APART,
 }
-_BEFORE_3 = {"hard_sigmoid": Activation("hard_sigmoid", alpha=0.2)}
+_BEFORE_3 = {**_NAMES, "hard_sigmoid": Activation("hard_sigmoid", alpha=0.2)}
+
+#: The layers that are an activation with a parameter: by which keys, the second that of Keras 2, and its default.
+_LAYERS: Mapping[str, Mapping[str, tuple[float, tuple[str, ...]]]] = {
+    "ELU": {"elu": (1.0, ("alpha",))},
+    "LeakyReLU": {"leaky_relu": (0.3, ("negative_slope", "alpha"))},
+    "ReLU": {"leaky_relu": (0.0, ("negative_slope",)), "thresholded_relu": (0.0, ("threshold",))},
+    "ThresholdedReLU": {"thresholded_relu": (1.0, ("theta",))},  # Keras 2
+}
+#: The layers that are an activation alone. Softmax, which has an axis, is read by itself.
+LAYERS = ("Activation", *_LAYERS)
 
 
 def read_activation(value: Any, version: int) -> Activation | str:
@@ -50,85 +62,68 @@ def read_activation(value: Any, version: int) -> Activation | str:
     if isinstance(value, dict):
         layer = Object.read(value, "activation")
         if layer.kind in LAYERS:
-            return LAYERS[layer.kind](layer.config, version)
+            return activation_of(layer, version)
         value = layer.config.get("name", layer.kind)
-    names = _NAMES if version >= 3 else {**_NAMES, **_BEFORE_3}
-    if isinstance(value, str) and value in APART:
-        return APART[value]
+    names = _NAMES if version >= 3 else _BEFORE_3
     if not isinstance(value, str) or value not in names:
-        known = ", ".join((*names, *APART))
-        raise FormatError(f"activation must be one of {known}. Got {str(value)[:80]!r}.")
+        raise FormatError(f"activation must be one of {', '.join(names)}. Got {str(value)[:80]!r}.")
     return names[value]
 
 
-def read_gate(config: Mapping[str, Any], key: str, default: str, version: int) -> Activation:
-    """The activation of gates, which acts on each unit by itself."""
-    activation = read_activation(config.get(key, default), version)
-    if not isinstance(activation, Activation):
-        raise FormatError(f"{key} must be one that a cell has, and not {', '.join(APART)}. Got {activation!r}.")
-    return activation
+def activation_of(layer: Object, version: int) -> Activation | str:
+    """What a layer of `LAYERS` computes."""
+    if layer.kind == "Activation":
+        return read_activation(layer.config.get("activation"), version)
+    if layer.config.get("max_value") is not None:
+        raise FormatError(f"max_value must be None. Got {layer.config['max_value']!r:.80}.")
+    found = []
+    for name, (default, keys) in _LAYERS[layer.kind].items():
+        key = next((key for key in keys if key in layer.config), keys[0])
+        alpha = checks.number(key, layer.config.get(key, default), 0)
+        found += [Activation(name, alpha=alpha)] if alpha else []
+    if len(found) > 1:
+        got = " with ".join(str(each.parameters["alpha"]) for each in found)
+        raise FormatError(f"negative_slope must be 0 with a threshold. Got {got}.")
+    return found[0] if found else Activation("relu")
 
 
-def write_activation(activation: Activation | str, name: str, dtype: str, version: int = 3) -> Any:
-    """An activation as a config of that Keras has it; `name` is for a layer where it takes one."""
-    if isinstance(activation, str):
-        named = next((known for known, same in APART.items() if same == activation), None)
-        if named is None:
-            raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
+def _write(activation: Activation | str, version: int | None) -> str | tuple[str, dict[str, Any]]:
+    """The name of an activation in that Keras, or the class and the config of a layer that is the same function."""
+    names = _BEFORE_3 if version == 2 else _NAMES
+    named = next((name for name, same in names.items() if same == activation), None)
+    if named is not None:
         return named
-    for known, same in (_NAMES if version >= 3 else {**_NAMES, **_BEFORE_3}).items():
-        if activation == same:
-            return known
-    layer = layer_of(activation)
-    if layer is None:
-        raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
-    kind, config = layer
-    return object_config(kind, {"name": name, "dtype": dtype, **config})
+    if isinstance(activation, Activation):
+        for kind, parameters in _LAYERS.items():
+            if activation.name in parameters and activation.parameters["alpha"] >= 0:
+                return kind, {parameters[activation.name][1][0]: activation.parameters["alpha"]}
+    raise FormatError(f"activation must be one that Keras 3 has. Got {activation!r}.")
 
 
-def layer_of(activation: Activation) -> tuple[str, dict[str, Any]] | None:
-    """The layer of Keras that is the same function, its class and config; None where there is none."""
-    alpha = activation.parameters.get("alpha")
-    kinds = {
-        "elu": ("ELU", {"alpha": alpha}),
-        "leaky_relu": ("LeakyReLU", {"negative_slope": alpha}),
-        "thresholded_relu": ("ReLU", {"threshold": alpha}),
-    }
-    if activation.name == "thresholded_relu" and not (alpha or 0.0) > 0:
-        return None  # the ReLU of Keras has no threshold under 0
-    return kinds.get(activation.name)
+def _slope(activation: Activation | str, version: int | None) -> float:
+    """By what x must be scaled for the hard_sigmoid of Keras 3 to be a steeper or flatter one; 1 for all else."""
+    if version is not None or not isinstance(activation, Activation) or activation.name != "hard_sigmoid":
+        return 1.0
+    alpha, beta = activation.slopes
+    return 6 * alpha if beta == 0.5 and alpha not in (1 / 6, 0.5) and alpha > 0 else 1.0  # 0.5: sparse_sigmoid
 
 
-def _relu(config: Mapping[str, Any], version: int) -> Activation:
-    if config.get("max_value") is not None:
-        raise FormatError(f"max_value must be None. Got {config['max_value']!r:.80}.")
-    slope = checks.number("negative_slope", config.get("negative_slope") or 0.0, 0)
-    threshold = checks.number("threshold", config.get("threshold") or 0.0, 0)
-    if slope and threshold:
-        raise FormatError(f"negative_slope must be 0 with a threshold. Got {slope} with {threshold}.")
-    if slope:
-        return Activation("leaky_relu", alpha=slope)
-    return Activation("thresholded_relu", alpha=threshold) if threshold else Activation("relu")
+def write_alone(activation: Activation | str, version: int | None) -> Any:
+    """The layer that is an activation alone, its class and config; two, where one must scale x for a hard_sigmoid."""
+    factor = _slope(activation, version)
+    if factor != 1:
+        return [("Rescaling", {"scale": factor, "offset": 0.0}), ("Activation", {"activation": "hard_sigmoid"})]
+    written = _write(activation, version)
+    return ("Activation", {"activation": written}) if isinstance(written, str) else written
 
 
-def _leaky_relu(config: Mapping[str, Any], version: int) -> Activation:
-    slope = checks.number("negative_slope", config.get("negative_slope", config.get("alpha", 0.3)), 0)
-    return Activation("leaky_relu", alpha=slope) if slope else Activation("relu")
-
-
-def _elu(config: Mapping[str, Any], version: int) -> Activation:
-    return Activation("elu", alpha=checks.number("alpha", config.get("alpha", 1.0), 0, open_low=True))
-
-
-def _thresholded_relu(config: Mapping[str, Any], version: int) -> Activation:
-    return Activation("thresholded_relu", alpha=checks.number("theta", config.get("theta", 1.0), 0))
-
-
-#: The layers that are an activation alone. Softmax, which has an axis, is read by itself.
-LAYERS: dict[str, Callable[[Mapping[str, Any], int], Activation | str]] = {
-    "Activation": lambda config, version: read_activation(config.get("activation"), version),
-    "ELU": _elu,
-    "LeakyReLU": _leaky_relu,
-    "ReLU": _relu,
-    "ThresholdedReLU": _thresholded_relu,  # Keras 2
-}
+def write_inside(
+    activation: Activation | str, layer: Layer, version: int | None, scales: bool = True
+) -> tuple[Any, float]:
+    """An activation as the config of a layer has it, and by what the layer must scale what goes in, if it can."""
+    factor = _slope(activation, version) if scales else 1.0
+    written = _write(_NAMES["hard_sigmoid"] if factor != 1 else activation, version)
+    if not isinstance(written, str):
+        kind, config = written
+        return object_config(kind, {"name": "activation", "dtype": str(layer.dtype), **config}), factor
+    return written, factor

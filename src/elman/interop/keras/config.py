@@ -1,16 +1,26 @@
-"""The objects of a Keras model's description, JSON: classes and their configs, names, dtypes."""
+"""What a description of a Keras model is read as: layers with their configs, and their calls."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeAlias
 
 from elman import checks
-from elman.checks import FormatError
+from elman.checks import Array, FormatError
+from elman.layers import Layer
 
 MODELS = ("Functional", "Model", "Sequential")
+#: The cells by the names of Keras's layers: here, its gates in order, and those of which an argument is the activation.
+CELLS = {
+    "GRU": ("gru", "zrn", {"recurrent_activation": "rz", "activation": "n"}),
+    "LSTM": ("lstm", "ifgo", {"recurrent_activation": "ifo", "activation": "gc"}),
+    "SimpleRNN": ("rnn", "h", {"activation": "h"}),
+}
+RECURRENT = (*CELLS, "RNN", "Bidirectional")  #: what is given its first states too
+#: The weights of a layer: the arrays by name of each of its parts, in the order in which Keras keeps them.
+Groups: TypeAlias = list[dict[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,8 @@ class Object:
 
     kind: str
     config: Mapping[str, Any]
+    module: str | None = None
+    nodes: Any = None  # what its calls were given, in a functional model
 
     @staticmethod
     def read(value: Any, place: str) -> Object:
@@ -38,18 +50,91 @@ class Object:
             raise FormatError(
                 f"{place} must be of a class of Keras itself, as code of others is never run. Got {name}."
             )
-        return Object(kind, config)
+        return Object(kind, config, module, value.get("inbound_nodes"))
+
+    def inner(self, key: str) -> Object:
+        """The object under a key of the config."""
+        return Object.read(self.config.get(key), key)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """True or False from the config."""
+        return checks.flag(key, self.config.get(key, default))
+
+    def size(self, key: str) -> int:
+        """A size from the config."""
+        return checks.size(key, self.config.get(key))
+
+    def only(self, key: str, default: Any = None) -> Any:
+        """A value of the config for one axis, alone or as a list of one."""
+        value = self.config.get(key, default)
+        return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+    def along_time(self, key: str, default: int | None = None) -> int:
+        """A size along the one axis of time."""
+        value = self.only(key)
+        return checks.size(key, default if value is None else value)
+
+    def sides(self) -> list[tuple[str, Object]]:
+        """The layers inside Bidirectional or TimeDistributed, with their paths; one for both stands twice."""
+        layer = self.inner("layer")
+        if self.kind == "TimeDistributed":
+            return [("layer", layer)]
+        other = layer if self.config.get("backward_layer") is None else self.inner("backward_layer")
+        return [("forward_layer", layer), ("backward_layer", other)]
+
+    def cells(self) -> list[tuple[str, Object]]:
+        """The cells of a recurrent layer, of the class and config of a layer of one cell, with their paths.
+
+        LSTM is the same as RNN(LSTMCell); RNN([LSTMCell, GRUCell]) has one cell on top of the other.
+        """
+        if self.kind != "RNN":
+            return [("cell", self)]
+        cell = self.inner("cell")
+        cells, paths = [cell], ["cell"]
+        if cell.kind == "StackedRNNCells":
+            cells = cell.held()
+            paths = [f"cell/cells/{name}" for name in snake_names(each.kind for each in cells)]
+        for each in cells:
+            if each.kind.removesuffix("Cell") not in CELLS or not each.kind.endswith("Cell"):
+                known = ", ".join(f"{kind}Cell" for kind in CELLS)
+                raise FormatError(f"the cell of an RNN must be {known}. Got {each.kind!r}.")
+        if not cells:
+            raise FormatError("StackedRNNCells must have at least one cell. Got none.")
+        around = {key: value for key, value in self.config.items() if key != "cell"}
+        layers = [Object(each.kind.removesuffix("Cell"), {**around, **each.config}) for each in cells]
+        return list(zip(paths, layers, strict=True))
+
+    def held(self) -> list[Object]:
+        """The cells that lie in it one on top of the other."""
+        cells = self.config.get("cells") or []
+        if not isinstance(cells, list):
+            raise FormatError(f"cells must be a list. Got {checks.show(cells)}.")
+        return [Object.read(cell, "a cell") for cell in cells]
+
+    def policies(self) -> Iterator[str]:
+        """The dtypes, float32 or float64, that it and what is inside it name."""
+        value = self.config.get("dtype")
+        if isinstance(value, dict):
+            settings = value.get("config")
+            value = settings.get("name") if isinstance(settings, dict) else value
+        if value not in (None, "float32", "float64"):
+            must = "its dtype must be float32 or float64, for weights and results alike"
+            raise FormatError(f"{must}. Got {checks.show(value)}.")
+        if value is not None:
+            yield value
+        inside = [self.inner(key) for key in ("layer", "backward_layer", "cell") if self.config.get(key) is not None]
+        for each in (*inside, *self.held()):
+            yield from each.policies()
 
 
 @dataclass(frozen=True)
 class Entry(Object):
-    """One layer of a model."""
+    """One layer of a model, or a model: "" is the name of the whole one."""
 
-    name: str  # with the nested models it stands in, "sequential_1/dense"
+    name: str = ""  # with the nested models it stands in, "sequential_1/dense"
     path: str = ""  # where the archive keeps its weights
     top: str = ""  # the layer of the whole model that it is, or is part of
     frozen: bool = False  # it, or a model it stands in, does not train
-    order: tuple[int, ...] = ()  # its number in the list of each model it stands in
 
     @property
     def place(self) -> str:
@@ -74,30 +159,72 @@ def object_config(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
     return {"module": "keras.layers", "class_name": kind, "config": dict(config), "registered_name": None}
 
 
-def inner(layer: Object, key: str) -> Object:
-    """The object under a key of a layer's config."""
-    return Object.read(layer.config.get(key), key)
+class Ref(NamedTuple):
+    """One output of one call of a layer; of a layer of a nested model by the name that `Entry` has."""
+
+    layer: str
+    call: int
+    output: int
 
 
-def held_cells(layer: Object) -> list[Object]:
-    """The cells that a layer holds, which may be none."""
-    cells = layer.config.get("cells") or []
-    if not isinstance(cells, list):
-        raise FormatError(f"cells must be a list. Got {checks.show(cells)}.")
-    return [Object.read(cell, "a cell") for cell in cells]
+class Mask(NamedTuple):
+    """Which steps are left out: those where all of a value equals a number."""
+
+    of: Ref
+    value: float
 
 
-def flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
-    """True or False from a config."""
-    return checks.flag(key, config.get(key, default))
+@dataclass(frozen=True)
+class Call:
+    """A layer at work."""
+
+    entry: Entry
+    gives: Ref  # its first output
+    reads: tuple[Ref, ...]
+    states: tuple[Ref, ...] = ()  # from which it starts
+    masks: tuple[Mask | None, ...] = ()  # of what it reads, where the graph says them
 
 
-def policy(config: Mapping[str, Any]) -> str | None:
-    """The dtype of a layer: float32 or float64, or None where its config says nothing."""
-    value = config.get("dtype")
-    if isinstance(value, dict):
-        settings = value.get("config")
-        value = settings.get("name") if isinstance(settings, dict) else value
-    if value is None or value in ("float32", "float64"):
-        return value
-    raise FormatError(f"its dtype must be float32 or float64, for weights and results alike. Got {checks.show(value)}.")
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a value."""
+
+    axes: int | None = None  #: 2 for (batch, features), 3 with time between them, None where nothing says it
+    features: int | None = None
+    steps: int | None = None  #: where each sequence has so many
+    mask: Mask | None = None
+    lost: str = ""  #: the layer after which the mask no longer fits the steps
+
+    def start(self, config: Mapping[str, Any]) -> Facts:
+        """With the shape that a first layer declares."""
+        shape = next((config[key] for key in ("batch_shape", "batch_input_shape") if config.get(key)), None)
+        if shape is None or self.axes is not None:
+            return self
+        whole = isinstance(shape, list) and all(n is None or (type(n) is int and n > 0) for n in shape)
+        if not whole or len(shape) not in (2, 3):
+            raise FormatError(f"the input must have the axes batch, time and features. Got the shape {shape!r:.80}.")
+        return replace(self, axes=len(shape), features=shape[-1], steps=shape[1])
+
+
+@dataclass
+class Site:
+    """Where a layer of Keras stands, and what it becomes there: one or more layers.
+
+    Values by number: first those that the layer of Keras reads, then what each of the layers here gives.
+    """
+
+    read: tuple[Facts, ...]  # of each value that comes in
+    version: int  # of Keras
+    dtype: str
+    used: Collection[int]  # which of its outputs others read
+    layers: list[tuple[Layer, tuple[int, ...]]] = field(default_factory=list)  # with the values that each reads
+    outputs: dict[int, int] = field(default_factory=dict)  # of the layer of Keras, to values
+    memory: dict[int, tuple[int, int]] = field(default_factory=dict)  # outputs that are states: (value, which state)
+    last: int = 0  # the value that the next layer reads
+
+    def add(self, *layers: Layer, reads: tuple[int, ...] | None = None) -> int:
+        """Layers one after another, the first of which reads the value before it; the value that the last gives."""
+        for layer in layers:
+            self.layers.append((layer, reads or (self.last,)))
+            self.last, reads = len(self.read) + len(self.layers) - 1, None
+        return self.last

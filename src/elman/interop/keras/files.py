@@ -6,26 +6,34 @@ on demand) is one HDF5 file: the layers are the attribute model_config, the weig
 in the order that the attribute weight_names gives. Neither is ever executed.
 """
 
+# mypy: disable-error-code="import-untyped,import-not-found"
+
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from elman.checks import FormatError
-from elman.interop.files import MAX_BYTES, Source, name_of, parse_json, read_bytes, refused
-from elman.interop.keras.arrays import UNREAD, Groups, own_arrays
-from elman.interop.keras.config import Entry
+from elman import checks
+from elman.checks import Array, FormatError
+from elman.interop.files import MAX_BYTES, Source, name_of, named, parse_json, read_bytes, refused
+from elman.interop.keras.config import Entry, Groups
+from elman.interop.keras.flow import own_arrays
 from elman.interop.keras.hdf5_tree import EXPANSION, Tree
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOTS = ("layers", "_layer_checkpoint_dependencies")  #: where weights stand; the second in Keras 2.12 and 2.13
 WHOLE = "model_weights/"  #: where those of a whole model stand in a legacy file
+_METADATA = {"keras_version": "3.0.0", "date_saved": "1980-01-01@00:00:00"}  # the format is that of every Keras 3
+_NOT_TRAINED = ("moving_mean", "moving_variance", "mean", "variance", "count")
+_UNREAD = ("count",)  # of how many examples statistics are: a whole number that nothing is computed from
 _CONFIG_BYTES = 2**24  # a description is text of some kilobytes
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
 _BROKEN = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, MemoryError, OverflowError)
@@ -42,29 +50,32 @@ class Stored:
     legacy: bool  # whether they stand under the names of the layers
 
 
-def read(source: Source) -> Stored:
-    """The model in a file, which its first bytes tell; the file is read whole."""
-    name, content = name_of(source), read_bytes(source, "a file of Keras")
-    if content.startswith(_ZIP):
-        return _read_archive(name, content)
-    if content.startswith(_HDF5):
-        return _read_legacy(name, content)
-    raise refused(name, "its first bytes", "those of a .keras archive or of an HDF5 file", repr(content[:8]))
+def read(source: Source, alone: bool = False) -> Stored:
+    """The model in a file, which its first bytes tell; the file is read whole.
 
-
-def read_weights(source: Source) -> Stored:
-    """A file of weights, as save_weights writes them: `.weights.h5` of Keras 3, `.h5` of Keras 2; or a whole model."""
+    With `alone` its weights are enough, as save_weights writes them: `.weights.h5` of Keras 3, `.h5` of Keras 2.
+    """
     name, content = name_of(source), read_bytes(source, "a file of Keras")
     if content.startswith(_ZIP):
         return _read_archive(name, content)
     if not content.startswith(_HDF5):
-        raise refused(name, "its first bytes", "those of an HDF5 file", repr(content[:8]))
-    with Tree(content, name) as tree:
-        legacy = any(tree.texts(root, "layer_names") is not None for root in ("", WHOLE[:-1]))
-        if not (legacy or any(map(tree.has, ROOTS))):
-            held = ", ".join(tree.members("")) or "none"
-            raise refused(name, "its groups", "'layers' or those of layers, as save_weights writes them", held)
-    return Stored(name, None, 3, content, legacy)
+        raise refused(name, "its first bytes", "those of a .keras archive or of an HDF5 file", repr(content[:8]))
+    with named(name), Tree(content) as tree:
+        if not alone:
+            config, version = tree.text("", "model_config"), tree.text("", "keras_version")
+        elif any(tree.texts(root, "layer_names") is not None for root in ("", WHOLE[:-1])):
+            return Stored(name, None, 3, content, legacy=True)
+        elif any(map(tree.has, ROOTS)):
+            return Stored(name, None, 3, content, legacy=False)
+        else:
+            must = "its groups must be 'layers' or those of layers, as save_weights writes them"
+            raise FormatError(f"{must}. Got {', '.join(tree.members('')) or 'none'}.")
+    if config is None:
+        must = "a whole model, as model.save writes it"
+        got = "weights without a description: like=network, or like= the path of its to_json(), says whose they are"
+        raise refused(name, "it", must, got)
+    model = parse_json(name, config, "the attribute 'model_config'")
+    return Stored(name, model, _major(version or "1", f"{name}: it"), content, legacy=True)
 
 
 def read_description(source: Source) -> Stored:
@@ -116,20 +127,6 @@ def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], membe
     return content
 
 
-def _read_legacy(name: str, content: bytes) -> Stored:
-    with Tree(content, name) as tree:
-        config, version = tree.text("", "model_config"), tree.text("", "keras_version")
-    if config is None:
-        raise refused(
-            name,
-            "it",
-            "a whole model, as model.save writes it",
-            "weights without a description: like=network, or like= the path of its to_json(), says whose they are",
-        )
-    model = parse_json(name, config, "the attribute 'model_config'")
-    return Stored(name, model, _major(version or "1", f"{name}: it"), content, legacy=True)
-
-
 def _major(version: Any, place: str) -> int:
     match = re.match(r"(\d{1,3})\.", f"{version}.")
     if not isinstance(version, str) or match is None or match[1] == "1":
@@ -137,24 +134,25 @@ def _major(version: Any, place: str) -> int:
     return int(match[1])
 
 
-def archived_arrays(tree: Tree) -> Callable[[Entry], Groups]:
-    """How the weights of a layer are read from model.weights.h5."""
+# The weights of each layer.
 
-    def arrays(entry: Entry) -> Groups:
-        groups = []
-        for place, names in own_arrays(entry):
-            path = "/".join(filter(None, (entry.path, place, "vars")))
-            older = path.replace(*ROOTS)
-            path = path if tree.has(path) or not tree.has(older) else older
-            held = sorted(tree.members(path)) if tree.has(path) else []
-            if held != [str(i) for i in range(len(names))]:
-                got = f"{len(held)} arrays at {path!r}"
-                raise FormatError(f"its weights must be {len(names)}, {', '.join(names)}. Got {got}.")
-            read = [(i, name) for i, name in enumerate(names) if name not in UNREAD]
-            groups.append({name: tree.array(f"{path}/{i}") for i, name in read})
-        return groups
 
-    return arrays
+def archived_arrays(entries: list[Entry], tree: Tree) -> dict[str, Groups]:
+    """The weights of each layer as model.weights.h5 has them."""
+    found: dict[str, Groups] = {}
+    for entry in entries:
+        groups = found.setdefault(entry.name, [])
+        with named(entry.place):
+            for place, names in own_arrays(entry):
+                path = "/".join(filter(None, (entry.path, place, "vars")))
+                path = next(filter(tree.has, (path, path.replace(*ROOTS))), path)
+                held = sorted(tree.members(path))
+                if held != [str(i) for i in range(len(names))]:
+                    got = f"{len(held)} arrays at {path!r}"
+                    raise FormatError(f"its weights must be {len(names)}, {', '.join(names)}. Got {got}.")
+                read = [(i, name) for i, name in enumerate(names) if name not in _UNREAD]
+                groups.append({name: tree.array(f"{path}/{i}") for i, name in read})
+    return found
 
 
 def legacy_lists(tree: Tree) -> dict[str, list[str]]:
@@ -164,3 +162,54 @@ def legacy_lists(tree: Tree) -> dict[str, list[str]]:
         names = tree.texts(root + layer, "weight_names") or []
         lists[layer] = [f"{root}{layer}/{name}" for name in names]
     return lists
+
+
+def listed_arrays(
+    entries: list[Entry], lists: Mapping[str, list[Any]], read: Callable[[Any], Array]
+) -> dict[str, Groups]:
+    """The weights of each layer, where each layer of the model has one list of what `read` makes arrays of.
+
+    The list of a nested model holds what trains of all its layers first, then what does not.
+    """
+    given = {name: iter(arrays) for name, arrays in lists.items()}
+    found: dict[str, Groups] = {entry.name: [{} for _ in own_arrays(entry)] for entry in entries}
+    for trains, entry in itertools.product((True, False), entries):
+        with named(entry.place):
+            for group, (_, names) in zip(found[entry.name], own_arrays(entry), strict=True):
+                mine = [name for name in names if (name not in _NOT_TRAINED and not entry.frozen) == trains]
+                held = dict(zip(mine, given.get(entry.top, ()), strict=False))
+                if len(held) != len(mine):
+                    raise FormatError(f"its weights must be {', '.join(mine)}. Got {', '.join(held) or 'none'}.")
+                group |= {name: read(held[name]) for name in mine if name not in _UNREAD}
+    for name, rest in given.items():
+        count = sum(1 for _ in rest)
+        if count:
+            raise FormatError(f"the weights of the layer {name!r} must be as its config says. Got {count} more.")
+    return found
+
+
+# Writing.
+
+
+def to_archive(model: dict[str, Any], entries: list[Entry], weights: Mapping[str, Groups]) -> bytes:
+    """The whole `.keras` file of a model: its three members, the same bytes for the same model."""
+    try:
+        import h5py
+    except ImportError:
+        raise checks.missing_extra("Writing files of Keras", "keras") from None
+    arrays = io.BytesIO()
+    with h5py.File(arrays, "w") as file:
+        file.create_group("vars")  # what the model has besides its layers; Keras before 3.10 asks for it
+        for entry in entries:
+            for (place, names), held in zip(own_arrays(entry), weights[entry.name], strict=False):
+                group = "/".join(filter(None, (entry.path, place, "vars")))
+                for i, name in enumerate(names):
+                    file.create_dataset(f"{group}/{i}", data=held[name], track_times=False)
+    texts = {METADATA: json.dumps(_METADATA).encode(), CONFIG: json.dumps(model).encode()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for member, data in {**texts, WEIGHTS: arrays.getvalue()}.items():
+            info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
+            info.create_system = 3  # wherever it is written
+            archive.writestr(info, data)
+    return buffer.getvalue()

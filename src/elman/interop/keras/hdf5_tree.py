@@ -12,14 +12,13 @@ import contextlib
 import io
 import math
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
-from elman.interop.files import MAX_BYTES, refused
+from elman.interop.files import MAX_BYTES
 
 #: How much larger than in the file data may be in memory. Weights hardly compress; what does is no network.
 EXPANSION = 100
@@ -32,48 +31,45 @@ _BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError
 class Tree:
     """The groups, arrays and texts of an HDF5 file, given as its bytes. Used as a context, which closes it."""
 
-    def __init__(self, content: bytes, source: str) -> None:
+    def __init__(self, content: bytes) -> None:
         try:
             import h5py
         except ImportError:
             raise checks.missing_extra("Reading files of Keras", "keras") from None
         self._h5 = h5py
-        self.source = source
         self._size = len(content)
         self._read: set[str] = set()  # paths of arrays
         self._left = min(MAX_BYTES, EXPANSION * len(content) + _SMALL)  # what may still be read
-        _check_heaps(content, source)
-        with self._named("it", "a whole HDF5 file"):
+        _check_heaps(content)
+        with _readable("it", "a whole HDF5 file"):
             self._file = h5py.File(io.BytesIO(content), "r")
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(*_BROKEN):  # what was read is read
             self._file.close()
 
     def has(self, path: str) -> bool:
         """Whether a group or an array stands at `path`."""
-        with self._named(path, "readable"):
+        with _readable(path, "readable"):
             return self._walk(path) is not None
 
     def members(self, path: str) -> list[str]:
-        """The names in a group, "" for that of the whole file."""
-        with self._named(path or "its root", "a group that can be read"):
-            group = self._file if not path else self._walk(path)
-            if not isinstance(group, self._h5.Group):
-                raise refused(self.source, path, "a group", _kind(group))
-            return list(group)
+        """The names in a group, none where there is nothing; "" is that of the whole file."""
+        with _readable(path or "its root", "a group that can be read"):
+            group = self._walk(path) if path else self._file
+            if group is not None and not isinstance(group, self._h5.Group):
+                raise _refused(path, "a group", _kind(group))
+            return list(group or ())
 
     def array(self, path: str) -> Array:
         """The numbers of a dataset, float32 or float64 as they stand there."""
-        with self._named(path, "an array that can be read"):
+        with _readable(path, "an array that can be read"):
             dataset = self._walk(path)
             if not isinstance(dataset, self._h5.Dataset):
-                raise refused(self.source, path, "an array", _kind(dataset))
+                raise _refused(path, "an array", _kind(dataset))
             self._check(path, dataset)
             self._read.add(path)
             return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
@@ -87,7 +83,7 @@ class Tree:
             if isinstance(node, self._h5.Dataset) and node.dtype.kind == "f" and whole not in self._read:
                 found.append(whole)
 
-        with self._named(path, "a group that can be read"):
+        with _readable(path, "a group that can be read"):
             if isinstance(group := self._walk(path), self._h5.Group):
                 group.visititems(visit)
         return found
@@ -95,11 +91,9 @@ class Tree:
     def text(self, path: str, name: str) -> str | None:
         """An attribute that is a text; None where there is none."""
         values = self._attribute(path, name)
-        if values is None:
-            return None
-        if len(values) != 1:
-            raise refused(self.source, f"the attribute {name!r}", "one text", f"{len(values)}")
-        return values[0]
+        if values is not None and len(values) != 1:
+            raise _refused(f"the attribute {name!r}", "one text", f"{len(values)}")
+        return None if values is None else values[0]
 
     def texts(self, path: str, name: str) -> list[str] | None:
         """An attribute that is a list of texts, in one or, where it is long, in several pieces; None for none."""
@@ -116,18 +110,18 @@ class Tree:
 
     def _attribute(self, path: str, name: str) -> list[str] | None:
         place = f"the attribute {name!r}{f' of {path}' if path else ''}"
-        with self._named(place, "text that can be read"):
+        with _readable(place, "text that can be read"):
             node = self._walk(path) if path.strip("/") else self._file
             if node is None or name not in node.attrs:
                 return None
             handle = node.attrs.get_id(name)
             size = math.prod(handle.shape or ()) * handle.dtype.itemsize
             if size > self._size:
-                raise refused(self.source, place, "within the file", f"{size:,} bytes")
+                raise _refused(place, "within the file", f"{size:,} bytes")
             if size == 0:
                 return []
             if self._h5.check_string_dtype(handle.dtype) is None:
-                raise refused(self.source, place, "text", str(handle.dtype))
+                raise _refused(place, "text", str(handle.dtype))
             values = np.atleast_1d(np.asarray(node.attrs[name], object)).ravel()
             return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
 
@@ -136,7 +130,7 @@ class Tree:
         node: Any = self._file
         parts = path.split("/")
         if wrong := [part for part in parts if part in ("", ".", "..")]:
-            raise refused(self.source, f"the name {path!r}", "one that stays where it stands", repr(wrong[0] or "/"))
+            raise _refused(f"the name {path!r}", "one that stays where it stands", repr(wrong[0] or "/"))
         while parts:
             if not isinstance(node, self._h5.Group):
                 return None
@@ -149,36 +143,40 @@ class Tree:
             parts = parts[count:]
             if not isinstance(link, self._h5.HardLink):
                 target = getattr(link, "filename", "") or getattr(link, "path", "")
-                raise refused(self.source, path, "in the file itself", f"a {type(link).__name__} to {target!r}")
+                raise _refused(path, "in the file itself", f"a {type(link).__name__} to {target!r}")
             node = node[part]
         return node
 
     def _check(self, path: str, dataset: Any) -> None:
         """Refuses a dataset before anything of it is read."""
         if dataset.external or dataset.is_virtual:
-            raise refused(self.source, path, "in the file itself", "an array that is kept in other files")
+            raise _refused(path, "in the file itself", "an array that is kept in other files")
         if dataset.shape is None or dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
-            raise refused(self.source, path, "an array of float32 or float64", str(dataset.dtype))
+            raise _refused(path, "an array of float32 or float64", str(dataset.dtype))
         stored = dataset.id.get_storage_size()
         bound = self._size if dataset.chunks is None else EXPANSION * stored + _SMALL
         if dataset.nbytes > min(bound, self._left):
             size = f"{dataset.nbytes:,} bytes, shape {dataset.shape}, of {stored:,} in a file of {self._size:,}"
-            raise refused(self.source, path, "no larger than the file accounts for", size)
+            raise _refused(path, "no larger than the file accounts for", size)
         self._left -= dataset.nbytes
 
-    @contextlib.contextmanager
-    def _named(self, place: str, must: str) -> Iterator[None]:
-        """Gives the errors of the library a file and a place."""
-        try:
-            yield
-        except FormatError:
-            raise
-        except _BROKEN as error:
-            reason = str(error) or type(error).__name__
-            raise refused(self.source, place, must, f"an error: {reason}") from None
+
+@contextlib.contextmanager
+def _readable(place: str, must: str) -> Iterator[None]:
+    """Gives the errors of the library a place."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except _BROKEN as error:
+        raise _refused(place, must, f"an error: {str(error) or type(error).__name__}") from None
 
 
-def _check_heaps(content: bytes, source: str) -> None:
+def _refused(place: str, must: str, got: str) -> FormatError:
+    return FormatError(f"{place} must be {must}. Got {got}.")
+
+
+def _check_heaps(content: bytes) -> None:
     """Refuses a heap of texts with an object of no length, or one that ends outside: HDF5 1.14 may read it for ever.
 
     Format: HDF5 File Format Specification, section III.E, disk format of the global heap.
@@ -192,7 +190,7 @@ def _check_heaps(content: bytes, source: str) -> None:
             step = 16 + -(-length // 8) * 8 if index else length  # 0 is the space that is left
             if step == 0 or at + step > end:
                 got = f"an object of {length:,} bytes with {end - at:,} left" if length else "an object of no length"
-                raise refused(source, f"the heap at byte {start}", "whole", got)
+                raise _refused(f"the heap at byte {start}", "whole", got)
             at += step
         start = content.find(_HEAP, start + 4)
 

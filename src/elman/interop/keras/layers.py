@@ -1,159 +1,134 @@
-"""The layers of Keras one by one, each as one or more layers of this library."""
+"""The layers of Keras one by one, each as one or more layers of this library, and back: `ROWS` and `WRITERS`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from elman import checks
+from elman import checks, layers
 from elman.cells.activations import Activation
 from elman.checks import FormatError
 from elman.interop.chain import dense
-from elman.interop.keras.activations import LAYERS as ACTIVATIONS
-from elman.interop.keras.activations import read_activation
-from elman.interop.keras.arrays import Groups
-from elman.interop.keras.config import Object, flag, inner
-from elman.interop.keras.flow import ATTENTIONS, JOINS, single
-from elman.interop.keras.parts import At, Parts
+from elman.interop.keras.activations import LAYERS, activation_of, read_activation, write_alone, write_inside
+from elman.interop.keras.config import RECURRENT, Groups, Object, Site
 from elman.interop.keras.recurrent import read_bidirectional, read_recurrent
-from elman.layers import (
-    Activate,
-    Add,
-    Attention,
-    AveragePool1d,
-    BatchNorm,
-    Concatenate,
-    Conv1d,
-    Dropout,
-    Embedding,
-    LastSteps,
-    Layer,
-    LayerNorm,
-    Masking,
-    MaxOverTime,
-    MaxPool1d,
-    MeanOverTime,
-    Multiply,
-    Repeat,
-    Scale,
-)
+from elman.layers import Layer
+
+# Layers that multiply.
 
 
-def check_known(layer: Object) -> None:
-    """Refuses a layer that has no like here."""
-    if layer.kind not in _READERS:
-        raise FormatError(f"its class must be one of those that elman.from_keras names. Got {layer.kind!r}.")
-    if layer.kind == "TimeDistributed" and (each := inner(layer, "layer").kind) not in _STEP_BY_STEP:
-        raise FormatError(f"TimeDistributed must hold {', '.join(_STEP_BY_STEP)}. Got {each!r}.")
-
-
-def read_layer(layer: Object, arrays: Groups, at: At) -> Parts:
-    """What a layer of Keras is here; nothing for one that acts in training alone."""
-    found = _READERS[layer.kind](layer, arrays, at)
-    return found if isinstance(found, Parts) else Parts.row(len(at.read), found)
-
-
-def _dense(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    for option in ("quantization_config", "lora_rank"):
-        if layer.config.get(option) is not None:
-            raise FormatError(f"{option} must be None. Got {layer.config[option]!r:.80}.")
+def _dense(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     kernel = arrays[0]["kernel"]
-    checks.shape("kernel", kernel, ("input", _size(layer, "units")))
+    checks.shape("kernel", kernel, ("input", layer.size("units")))
     activation, after = _activated(layer, at)
     return [dense(kernel, arrays[0].get("bias"), activation), *after]
 
 
-def _activated(layer: Object, at: At) -> tuple[Any, list[Layer]]:
+def _activated(layer: Object, at: Site) -> tuple[Any, list[Layer]]:
     """An activation that a layer has built in, and the layer after it for one that it cannot have."""
     activation = read_activation(layer.config.get("activation"), at.version)
     if isinstance(activation, Activation):
         return activation.to_config(), []
-    return "identity", [Activate(activation)]
+    return "identity", [layers.Activate(activation)]
 
 
-def _convolution(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_channels(layer)
-    if layer.config.get("groups", 1) != 1:
-        raise FormatError(f"groups must be 1. Got {layer.config['groups']!r:.80}.")
+def _write_product(layer: Any, version: int | None) -> tuple[Any, ...]:
+    activation, factor = write_inside(layer.activation, layer, version)
+    config = {"activation": activation, "use_bias": True}
+    kernel, bias = (array * array.dtype.type(factor) for array in (layer.W, layer.b))
+    arrays = {"kernel": kernel, "bias": bias}
+    if isinstance(layer, layers.Dense):
+        return "Dense", {"units": layer.output_size, **config}, arrays
+    sizes = {"kernel_size": [layer.width], "strides": [layer.stride], "dilation_rate": [layer.dilation]}
+    padding = _padding(layer, ("same", "valid", "causal"))
+    return "Conv1D", {"filters": layer.output_size, **sizes, "padding": padding, **config}, arrays
+
+
+def _convolution(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     kernel = arrays[0]["kernel"]
-    width, filters = single(layer.config, "kernel_size"), _size(layer, "filters")
+    width, filters = layer.along_time("kernel_size"), layer.size("filters")
     checks.shape("kernel", kernel, (width, "input", filters))
     activation, after = _activated(layer, at)
     config = {
         "input_size": kernel.shape[1], "output_size": filters, "width": width, "dtype": str(kernel.dtype),
-        "stride": single(layer.config, "strides", 1), "dilation": single(layer.config, "dilation_rate", 1),
+        "stride": layer.along_time("strides", 1), "dilation": layer.along_time("dilation_rate", 1),
         "padding": layer.config.get("padding", "valid"), "activation": activation,
     }  # fmt: skip
     bias = arrays[0].get("bias", np.zeros(filters, kernel.dtype))
-    return [Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
+    return [layers.Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
 
 
-def _window(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_channels(layer)
-    kind = {"AveragePooling1D": AveragePool1d, "MaxPooling1D": MaxPool1d}[layer.kind]
-    width = single(layer.config, "pool_size")
-    stride = single(layer.config, "strides", width)
-    padding = checks.choice("padding", layer.config.get("padding", "valid"), ("valid", "same"))
-    return [kind(width, None if stride == width else stride, padding)]
+def _padding(layer: Any, known: tuple[str, ...]) -> str:
+    if layer.padding not in known:
+        raise FormatError(f"padding must be {' or '.join(map(repr, known))} for Keras. Got {layer.padding!r}.")
+    return str(layer.padding)
 
 
-def _embedding(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def _embedding(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     table = arrays[0]["embeddings"]
-    count, size = _size(layer, "input_dim"), _size(layer, "output_dim")
+    count, size = layer.size("input_dim"), layer.size("output_dim")
     checks.shape("embeddings", table, (count, size))
-    config = {"count": count, "size": size, "dtype": at.dtype}
-    if not flag(layer.config, "mask_zero", False):
-        return [Embedding.from_parameters(config, {"W": table})]
-    # Token 0 is never computed with: its vector may as well say that its step is to be dropped.
-    if (table[1:] == 0).all(axis=1).any():
-        raise FormatError("embeddings must not be 0 for any token but 0, where mask_zero drops it. Got such a token.")
-    table = np.concatenate([np.zeros_like(table[:1]), table[1:]])
-    return [Embedding.from_parameters(config, {"W": table}), Masking(0.0)]
+    masked = layer.flag("mask_zero", False)
+    if masked:
+        # Token 0 is never computed with: its vector may as well say that its step is to be dropped.
+        if (table[1:] == 0).all(axis=1).any():
+            must = "embeddings must not be 0 for any token but 0, where mask_zero drops it"
+            raise FormatError(f"{must}. Got such a token.")
+        table = np.concatenate([np.zeros_like(table[:1]), table[1:]])
+    made = layers.Embedding.from_parameters({"count": count, "size": size, "dtype": at.dtype}, {"W": table})
+    return [made, layers.Masking(0.0)] if masked else [made]
 
 
-def _normalization(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(_only_axis(layer), at)
-    if flag(layer.config, "rms_scaling", False):
-        raise FormatError("rms_scaling must be False. Got True.")
-    size = next((len(array) for array in arrays[0].values()), at.features)
+# Normalizations, and constant maps.
+
+
+def _layer_norm(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    _check_axis(layer.only("axis", -1), at)
+    size = next((len(array) for array in arrays[0].values()), at.read[0].features)
     if size is None:
         raise FormatError("the number of features must be known where neither scale nor center says it. Got neither.")
-    parameters = {
-        "gain": arrays[0].get("gamma", np.ones(size, at.dtype)),
-        "bias": arrays[0].get("beta", np.zeros(size, at.dtype)),
-    }
+    gain, bias = arrays[0].get("gamma", np.ones(size, at.dtype)), arrays[0].get("beta", np.zeros(size, at.dtype))
     config = {"size": size, "epsilon": layer.config.get("epsilon", 1e-3), "dtype": at.dtype}
-    return [LayerNorm.from_parameters(config, parameters)]
+    return [layers.LayerNorm.from_parameters(config, {"gain": gain, "bias": bias})]
 
 
-def _batch_norm(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(_only_axis(layer), at)
-    if flag(layer.config, "renorm", False):
-        raise FormatError("renorm must be False. Got True.")
+def _write_layer_norm(layer: layers.LayerNorm, version: int | None) -> tuple[Any, ...]:
+    config = {"axis": -1, "epsilon": layer.epsilon, "center": True, "scale": True}
+    return "LayerNormalization", config, {"gamma": layer.gain, "beta": layer.bias}
+
+
+def _batch_norm(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    _check_axis(layer.only("axis", -1), at)
     mean, variance = arrays[0]["moving_mean"], arrays[0]["moving_variance"]
     momentum = 1 - checks.number("momentum", layer.config.get("momentum", 0.99))
     config = {"size": len(mean), "momentum": momentum, "epsilon": layer.config.get("epsilon", 1e-3), "dtype": at.dtype}
     gain, bias = arrays[0].get("gamma", np.ones_like(mean)), arrays[0].get("beta", np.zeros_like(mean))
-    return [BatchNorm.from_parameters(config, {"gain": gain, "bias": bias, "mean": mean, "variance": variance})]
+    return [layers.BatchNorm.from_parameters(config, {"gain": gain, "bias": bias, "mean": mean, "variance": variance})]
 
 
-def _scaled(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def _write_batch_norm(layer: layers.BatchNorm, version: int | None) -> tuple[Any, ...]:
+    config = {"axis": -1, "momentum": round(1 - layer.momentum, 12), "epsilon": layer.epsilon}
+    statistics = {"moving_mean": layer.buffers["mean"], "moving_variance": layer.buffers["variance"]}
+    return "BatchNormalization", config, {"gamma": layer.gain, "beta": layer.bias, **statistics}
+
+
+def _scaled(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     """Normalization, (x - mean) / max(deviation, 1e-7) or the inverse of it."""
     if layer.config.get("axis", -1) not in (None, []):
-        _check_axis(_only_axis(layer), at)
-    given = [np.asarray(arrays[0][key] if arrays else layer.config.get(key)) for key in ("mean", "variance")]
+        _check_axis(layer.only("axis", -1), at)
+    given = [np.asarray((arrays[0] or layer.config).get(key)) for key in ("mean", "variance")]
     if not all(part.dtype.kind in "if" for part in given) or (given[1] < 0).any():
         raise FormatError(f"mean and variance must be numbers, none under 0. Got {checks.show(given)}.")
     mean, deviation = np.float64(given[0]), np.maximum(np.sqrt(np.float64(given[1])), 1e-7)
-    if flag(layer.config, "invert", False):
+    if layer.flag("invert", False):
         mean, deviation = -mean / deviation, 1 / deviation
-    return [_scale(at, mean, 1 / deviation)]
+    return [_scale(at.read[0].features, mean, 1 / deviation)]
 
 
-def _rescaling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def _rescaling(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     """x scale + offset."""
     parts = []
     for key, default in (("scale", None), ("offset", 0.0)):
@@ -163,166 +138,210 @@ def _rescaling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
         parts.append(checks.real_array(key, value, np.float64))
     if not parts[0].all():
         raise FormatError("scale must be other than 0. Got 0.")
-    return [_scale(at, -parts[1] / parts[0], parts[0])]
+    return [_scale(at.read[0].features, -parts[1] / parts[0], parts[0])]
 
 
-def _scale(at: At, shift: Any, factor: Any) -> Scale:
-    if at.features is None:
+def _scale(features: int | None, shift: Any, factor: Any) -> layers.Scale:
+    if features is None:
         raise FormatError("the number of features must be known. Got a model that does not say it.")
-    shift, factor = (
-        part.item() if part.size == 1 else part.ravel() for part in (np.asarray(shift), np.asarray(factor))
-    )
-    return Scale(at.features, shift + 0.0, factor)  # not -0
+    parts = [part.item() if part.size == 1 else part.ravel() for part in map(np.asarray, (shift, factor))]
+    return layers.Scale(features, parts[0] + 0.0, parts[1])  # not -0
 
 
-def _repeat(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    return [Repeat(_size(layer, "n"))]
-
-
-def _flatten(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    if at.axes == 2:
-        return []
-    steps, features = at.read[0].steps, at.features
-    if steps is None or features is None:
-        raise FormatError("the number of steps and of features must be known. Got a model that does not say them.")
-    return [LastSteps(features, steps)]
+def _write_scale(layer: layers.Scale, version: int | None) -> tuple[Any, ...]:
+    """Normalization takes the mean away first, which keeps all digits; it has no factor that turns signs."""
+    shift, factor = np.broadcast_arrays(layer.shift, layer.factor, np.empty(layer.size))[:2]
+    if (factor > 0).all() and (factor < 1e7).all() and np.any(shift):
+        return "Normalization", {"axis": -1, "mean": shift.tolist(), "variance": (1 / factor**2).tolist()}
+    return "Rescaling", {"scale": factor.tolist(), "offset": (-shift * factor).tolist()}
 
 
 # What reads several values.
 
 
-def _joined(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
+def _joined(layer: Object, arrays: Groups, at: Site) -> list[Layer] | None:
     if layer.kind == "Concatenate":
         _check_axis(layer.config.get("axis", -1), at)
-    if len(at.read) < 2:
-        raise FormatError(f"it must read two values or more. Got {len(at.read)}.")
+    if len(at.read) < 2 or (layer.kind == "Subtract" and len(at.read) > 2):
+        raise FormatError(f"it must read two values{' or more' * (layer.kind != 'Subtract')}. Got {len(at.read)}.")
     if layer.kind == "Subtract":
-        parts = Parts(2)
-        negative = parts.add(_scale(replace(at, read=at.read[1:]), np.zeros(()), np.float64(-1)), reads=(1,))
-        parts.outputs[0] = parts.add(Add(), reads=(0, negative))
-        return parts
+        negative = at.add(_scale(at.read[1].features, 0.0, -1.0), reads=(1,))
+        at.outputs[0] = at.add(layers.Add(), reads=(0, negative))
+        return None
     if layer.kind == "Average":
-        return [Add(), _scale(at, np.zeros(()), np.float64(1 / len(at.read)))]
-    return [{"Add": Add, "Concatenate": Concatenate, "Multiply": Multiply}[layer.kind]()]
+        return [layers.Add(), _scale(at.read[0].features, 0.0, 1 / len(at.read))]
+    return [_SAME[layer.kind]()]
 
 
-def _attention(layer: Object, arrays: Groups, at: At) -> Parts:
+def _attention(layer: Object, arrays: Groups, at: Site) -> None:
     """Keras has the memory's features in the scores too, or one number that scales them."""
     if len(at.read) != 2:
         raise FormatError("key must be left out: what is compared is what is given. Got query, value and key.")
-    weights = arrays[0] if arrays else {}
     query, memory = (facts.features for facts in at.read)
     if query is None or memory is None:
         raise FormatError("the number of features must be known. Got a model that does not say it.")
-    size, dtype, parts = {"query_size": query, "memory_size": memory}, at.dtype, Parts(2)
-    scale = weights.get("scale", np.ones((), dtype))
+    dtype, scale = at.dtype, arrays[0].get("scale", np.ones((), at.dtype))
+    config: dict[str, Any] = {"query_size": query, "memory_size": memory, "kind": "additive", "dtype": dtype}
     made: Layer
     if layer.kind == "AdditiveAttention":
-        config = {**size, "kind": "additive", "dtype": dtype}
-        made = Attention.from_parameters(config, {"v": np.broadcast_to(scale, memory).astype(dtype)})
+        made = layers.Attention.from_parameters(config, {"v": np.broadcast_to(scale, memory).astype(dtype)})
     elif layer.config.get("score_mode", "dot") == "concat":
-        each, v = np.eye(memory, dtype=dtype) * scale, np.full(memory, weights["concat_score_weight"], dtype)
-        config = {**size, "kind": "additive", "units": memory, "dtype": dtype}
-        made = Attention.from_parameters(config, {"Wq": each, "Wm": each, "b": np.zeros(memory, dtype), "v": v})
+        each, v = np.eye(memory, dtype=dtype) * scale, np.full(memory, arrays[0]["concat_score_weight"], dtype)
+        weights = {"Wq": each, "Wm": each, "b": np.zeros(memory, dtype), "v": v}
+        made = layers.Attention.from_parameters({**config, "units": memory}, weights)
     else:
-        made = Attention(query, memory, scaled=False)
+        made = layers.Attention(query, memory, scaled=False)
         if scale != 1:
-            parts.add(Scale(query, 0.0, float(scale)), reads=(0,))
-    parts.outputs[0] = parts.add(made, reads=(parts.last, 1))
-    return parts
+            at.add(layers.Scale(query, 0.0, float(scale)), reads=(0,))
+    at.outputs[0] = at.add(made, reads=(at.last, 1))
 
 
-def _dropout(layer: Object, arrays: Groups, at: At) -> list[Layer]:
+def _write_attention(layer: layers.Attention, version: int | None) -> tuple[Any, ...]:
+    if layer.units is not None:
+        raise FormatError(f"units must be left out for Keras, which compares the values themselves. Got {layer.units}.")
+    if layer.kind == "additive":
+        return "AdditiveAttention", {"use_scale": True}, {"scale": layer.parameters["v"]}
+    if layer.scaled is False:
+        return "Attention", {"use_scale": False, "score_mode": "dot"}
+    scale = np.asarray(layer.memory_size**-0.5, layer.dtype or np.float32)
+    return "Attention", {"use_scale": True, "score_mode": "dot"}, {"scale": scale}
+
+
+# Activations, and what has no weights.
+
+
+def _activation(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    return [layers.Activate(activation_of(layer, at.version))]
+
+
+def _softmax(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    _check_axis(layer.only("axis", -1), at)
+    return [layers.Activate("softmax")]
+
+
+def _window(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    width = layer.along_time("pool_size")
+    stride = layer.along_time("strides", width)
+    padding = checks.choice("padding", layer.config.get("padding", "valid"), ("valid", "same"))
+    return [_SAME[layer.kind](width, None if stride == width else stride, padding)]
+
+
+def _write_same(layer: Any, version: int | None) -> tuple[Any, ...]:
+    kind = next(kind for kind, made in _SAME.items() if made is type(layer))
+    if kind in ("AveragePooling1D", "MaxPooling1D"):
+        padding = _padding(layer, ("same", "valid"))
+        return kind, {"pool_size": [layer.width], "strides": [layer.stride or layer.width], "padding": padding}
+    return kind, {"axis": -1} if kind == "Concatenate" else {}
+
+
+def _flatten(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    facts = at.read[0]
+    if facts.axes == 2:
+        return []
+    if facts.steps is None or facts.features is None:
+        raise FormatError("the number of steps and of features must be known. Got a model that does not say them.")
+    return [layers.LastSteps(facts.features, facts.steps)]
+
+
+def _dropout(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     shape = layer.config.get("noise_shape")
-    per_sequence = layer.kind == "SpatialDropout1D" or (at.axes == 3 and shape == [None, 1, None])
+    per_sequence = layer.kind == "SpatialDropout1D" or (at.read[0].axes == 3 and shape == [None, 1, None])
     if shape is not None and not per_sequence:
         raise FormatError(f"noise_shape must be None, or [None, 1, None] for sequences. Got {shape!r:.80}.")
-    return [Dropout(layer.config.get("rate", 0.0), per_sequence=per_sequence)]
+    return [layers.Dropout(layer.config.get("rate", 0.0), per_sequence=per_sequence)]
 
 
-def _time_distributed(layer: Object, arrays: Groups, at: At) -> list[Layer] | Parts:
-    each = inner(layer, "layer")
-    return _READERS[each.kind](each, arrays, replace(at, read=(replace(at.read[0], axes=2, steps=None),)))
+def _time_distributed(layer: Object, arrays: Groups, at: Site) -> list[Layer] | None:
+    each = layer.inner("layer")
+    return ROWS[each.kind].read(each, arrays, replace(at, read=(replace(at.read[0], axes=2, steps=None),)))
 
 
-def _activation(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    return [Activate(ACTIVATIONS[layer.kind](layer.config, at.version))]
-
-
-def _softmax(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_axis(_only_axis(layer), at)
-    return [Activate("softmax")]
-
-
-def _pooling(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    _check_channels(layer)
-    if flag(layer.config, "keepdims", False):
-        raise FormatError("keepdims must be False. Got True.")
-    return [{"GlobalAveragePooling1D": MeanOverTime, "GlobalMaxPooling1D": MaxOverTime}[layer.kind]()]
-
-
-def _nothing(layer: Object, arrays: Groups, at: At) -> list[Layer]:
-    for key in ("sparse", "ragged"):
-        if flag(layer.config, key, False):
-            raise FormatError(f"{key} must be False. Got True.")
-    return []
-
-
-def _check_channels(layer: Object) -> None:
-    if layer.config.get("data_format") not in (None, "channels_last"):
-        raise FormatError(f"data_format must be 'channels_last'. Got {layer.config['data_format']!r:.80}.")
-
-
-def _only_axis(layer: Object) -> Any:
-    """The axis of a normalization, a number or a list of one."""
-    axis = layer.config.get("axis", -1)
-    return axis[0] if isinstance(axis, list) and len(axis) == 1 else axis
-
-
-def _check_axis(axis: Any, at: At) -> None:
+def _check_axis(axis: Any, at: Site) -> None:
     """Refuses another axis than that of the features, of all that is read."""
     last = {facts.axes - 1 for facts in at.read if facts.axes is not None}
     if axis != -1 and [axis] != [*last]:
         raise FormatError(f"axis must be -1, the features. Got {axis!r:.80}.")
 
 
-def _size(layer: Object, key: str) -> int:
-    return checks.size(key, layer.config.get(key))
+class Row(NamedTuple):
+    """A class of Keras."""
+
+    read: Callable[[Object, Groups, Site], list[Layer] | None]  # the layers in a row; None where `Site` has them
+    arrays: tuple[str, ...] = ()  # its weights in their order, those that an option leaves out too
+    axes: int | None = None  # of what it reads: 3 with time; None for any
+    time: str = ""  # "mixes": from steps of which it must know the order; "window": it changes how many there are
+    skips: bool = True  # masked steps, or treats each step alone
+    each: bool = False  # whether TimeDistributed may hold it
+    fixed: Mapping[str, Any] = {}  # options that must be so, where they are given
 
 
-_Reader = Callable[[Object, Groups, At], "list[Layer] | Parts"]
-
-_READERS: dict[str, _Reader] = {
-    **dict.fromkeys(ACTIVATIONS, _activation),
-    **dict.fromkeys(("LSTM", "GRU", "SimpleRNN", "RNN"), read_recurrent),
-    **dict.fromkeys(JOINS, _joined),
-    **dict.fromkeys(ATTENTIONS, _attention),
-    # What acts in training alone and has no like here, and what does nothing.
-    **dict.fromkeys(
-        ("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise", "Identity", "InputLayer"),
-        _nothing,
-    ),
-    "AveragePooling1D": _window,
-    "BatchNormalization": _batch_norm,
-    "Bidirectional": read_bidirectional,
-    "Conv1D": _convolution,
-    "Dense": _dense,
-    "Dropout": _dropout,
-    "Embedding": _embedding,
-    "Flatten": _flatten,
-    "GlobalAveragePooling1D": _pooling,
-    "GlobalMaxPooling1D": _pooling,
-    "LayerNormalization": _normalization,
-    "MaxPooling1D": _window,
-    "Masking": lambda layer, arrays, at: [Masking(layer.config.get("mask_value", 0.0))],
-    "Normalization": _scaled,
-    "RepeatVector": _repeat,
-    "Rescaling": _rescaling,
-    "Softmax": _softmax,
-    "SpatialDropout1D": _dropout,
-    "TimeDistributed": _time_distributed,
+_SAME: dict[str, Any] = {
+    "Add": layers.Add,
+    "AveragePooling1D": layers.AveragePool1d,
+    "Concatenate": layers.Concatenate,
+    "GlobalAveragePooling1D": layers.MeanOverTime,
+    "GlobalMaxPooling1D": layers.MaxOverTime,
+    "MaxPooling1D": layers.MaxPool1d,
+    "Multiply": layers.Multiply,
 }
-_STEP_BY_STEP = (
-    "Activation", "BatchNormalization", "Dense", "Dropout", "ELU", "Flatten", "LayerNormalization", "LeakyReLU", "ReLU",
-    "Rescaling", "Softmax",
-)  # fmt: skip
+JOINS = ("Add", "Average", "Concatenate", "Multiply", "Subtract")
+_CELL, _NORM = ("kernel", "recurrent_kernel", "bias"), ("gamma", "beta")
+_LAST = {"data_format": "channels_last"}
+_POOL = Row(lambda layer, arrays, at: [_SAME[layer.kind]()], (), 3, "mixes", fixed={**_LAST, "keepdims": False})
+_WINDOW = Row(_window, (), 3, "window", skips=False, fixed=_LAST)
+# What acts in training alone and has no like here, and what does nothing.
+_NOTHING = Row(lambda layer, arrays, at: [], fixed={"sparse": False, "ragged": False})
+
+ROWS = {
+    **dict.fromkeys(RECURRENT, Row(read_recurrent, _CELL, 3, "mixes", fixed={"time_major": False})),
+    **dict.fromkeys(JOINS, Row(_joined)),
+    **dict.fromkeys(LAYERS, Row(_activation, each=True)),
+    **dict.fromkeys(("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise"), _NOTHING),
+    "AdditiveAttention": Row(_attention, ("scale",), 3),
+    "Attention": Row(_attention, ("scale", "concat_score_weight"), 3),
+    "AveragePooling1D": _WINDOW,
+    "BatchNormalization": Row(
+        _batch_norm, (*_NORM, "moving_mean", "moving_variance"), each=True, fixed={"renorm": False}
+    ),
+    "Bidirectional": Row(read_bidirectional, (), 3, "mixes"),
+    "Conv1D": Row(_convolution, ("kernel", "bias"), 3, "window", skips=False, fixed={"groups": 1, **_LAST}),
+    "Dense": Row(_dense, ("kernel", "bias"), each=True, fixed={"quantization_config": None, "lora_rank": None}),
+    "Dropout": Row(_dropout, each=True),
+    "Embedding": Row(_embedding, ("embeddings",), 2),
+    "Flatten": Row(_flatten, skips=False, each=True),
+    "GlobalAveragePooling1D": _POOL,
+    "GlobalMaxPooling1D": _POOL._replace(skips=False),
+    "Identity": _NOTHING,
+    "InputLayer": _NOTHING,
+    "LayerNormalization": Row(_layer_norm, _NORM, each=True, fixed={"rms_scaling": False}),
+    "Masking": Row(lambda layer, arrays, at: [layers.Masking(layer.config.get("mask_value", 0.0))], (), 3),
+    "MaxPooling1D": _WINDOW,
+    "Normalization": Row(_scaled, ("mean", "variance", "count")),
+    "RepeatVector": Row(lambda layer, arrays, at: [layers.Repeat(layer.size("n"))], (), 2),
+    "Rescaling": Row(_rescaling, each=True),
+    "Softmax": Row(_softmax, skips=False, each=True),
+    "SpatialDropout1D": Row(_dropout, (), 3),
+    "TimeDistributed": Row(_time_distributed, (), 3),
+}
+
+#: Of a layer here the class of Keras, its config and its arrays; or several of them, one after another.
+WRITERS: dict[type[Layer], Callable[[Any, int | None], Any]] = {
+    **dict.fromkeys(_SAME.values(), _write_same),
+    **dict.fromkeys((layers.Conv1d, layers.Dense), _write_product),
+    layers.Activate: lambda layer, version: write_alone(layer.activation, version),
+    layers.Attention: _write_attention,
+    layers.BatchNorm: _write_batch_norm,
+    layers.Dropout: lambda layer, version: (
+        "SpatialDropout1D" if layer.per_sequence else "Dropout",
+        {"rate": layer.rate},
+    ),
+    layers.Embedding: lambda layer, version: (
+        "Embedding",
+        {"input_dim": layer.count, "output_dim": layer.output_size, "mask_zero": False},
+        {"embeddings": layer.W},
+    ),
+    layers.LayerNorm: _write_layer_norm,
+    layers.Masking: lambda layer, version: ("Masking", {"mask_value": layer.value}),
+    layers.Repeat: lambda layer, version: ("RepeatVector", {"n": layer.count}),
+    layers.Scale: _write_scale,
+}

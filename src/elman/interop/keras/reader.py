@@ -1,27 +1,34 @@
-"""Keras models as networks of this library."""
+"""Keras models as networks of this library: each call of a layer becomes nodes, one after another."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import FormatError
-from elman.interop.keras.arrays import Groups, listed_arrays, own_arrays
-from elman.interop.keras.config import Entry, Object, held_cells, inner, policy
-from elman.interop.keras.files import ROOTS, Stored, archived_arrays, legacy_lists, read, read_description, read_weights
+from elman.graph import Node
+from elman.interop.chain import free_name, network_of
+from elman.interop.files import named
+from elman.interop.keras import files
+from elman.interop.keras.config import RECURRENT, Call, Entry, Facts, Groups, Ref, Site
+from elman.interop.keras.files import Stored, archived_arrays, legacy_lists, listed_arrays
+from elman.interop.keras.flow import flow, own_arrays, returns_sequences
 from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.hdf5_tree import Tree
-from elman.interop.keras.layers import check_known
-from elman.interop.keras.nodes import Nodes
+from elman.interop.keras.layers import ROWS
 from elman.interop.keras.writer import describe_exactly
-from elman.layers import Layer
+from elman.layers import Activate, Bidirectional, Layer, Recurrent
 from elman.network import Network
+
+_Key = tuple[Ref, int]  # a node: the call, and which of its parts; an input: its call, and -1
 
 
 def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = None) -> Network:
@@ -89,44 +96,47 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
     if like is not None and not is_file:
         raise TypeError(f"source must be a path or bytes, where `like` is given. Got {checks.describe(source)}.")
     if is_file:
-        return _from_file(read(source)) if like is None else _from_weights(source, like)
+        return _from_file(source, like)
     if all(hasattr(source, name) for name in ("to_json", "layers", "get_weights")):
         return _from_model(source)
     raise TypeError(f"source must be a path or a Keras model. Got {checks.describe(source)}.")
 
 
-def _from_file(stored: Stored) -> Network:
-    with _named(stored.source), Tree(stored.weights, stored.source) as tree:
-        graph = _graph(stored.config, stored.source)
-        listed = listed_arrays(graph.entries, legacy_lists(tree), tree.array) if stored.legacy else None
-        return _network(graph, listed or archived_arrays(tree), stored.version, stored.source)
-
-
-def _from_weights(source: Any, like: Any) -> Network:
-    """Weights alone, for the layers of a network or of a description."""
-    if isinstance(like, (str, os.PathLike, bytes)):
-        described = read_description(like)
-    elif isinstance(like, Layer):
-        config, version = describe_exactly(like)
-        described = Stored("like", config, version, b"", legacy=False)
-    else:
-        raise TypeError(f"like must be a network, or the path of a to_json() file. Got {checks.describe(like)}.")
-    stored = read_weights(source)
-    with _named(stored.source), Tree(stored.weights, stored.source) as tree:
-        graph = _graph(described.config, described.source)
-        arrays = archived_arrays(tree)
+def _from_file(source: Any, like: Any) -> Network:
+    """Of a whole model, or of weights alone for the layers of `like`."""
+    told = None if like is None else _described(like)
+    stored = files.read(source, alone=told is not None)
+    described = told or stored
+    with _named(stored.source), Tree(stored.weights) as tree:
+        with _named(described.source):
+            graph = read_graph(described.config)
         if stored.legacy:
-            # By their order, as Keras does it: names of layers differ from run to run.
-            held = [names for names in legacy_lists(tree).values() if names]
-            tops = list(dict.fromkeys(entry.top for entry in graph.entries if any(n for _, n in own_arrays(entry))))
-            if len(held) != len(tops):
-                must = f"it must hold weights of {len(tops)} layers, {', '.join(tops)}"
-                raise FormatError(f"{must}. Got those of {len(held)}.")
-            arrays = listed_arrays(graph.entries, dict(zip(tops, held, strict=True)), tree.array)
-        net = _network(graph, arrays, described.version, stored.source)
-        if rest := [] if stored.legacy else [path for root in ROOTS for path in tree.unread(root)]:
+            lists = legacy_lists(tree)
+            if told is not None:
+                # By their order, as Keras does it: names of layers differ from run to run.
+                held = [names for names in lists.values() if names]
+                weighted = [entry for entry in graph.entries if any(names for _, names in own_arrays(entry))]
+                tops = list(dict.fromkeys(entry.top for entry in weighted))
+                if len(held) != len(tops):
+                    must = f"it must hold weights of {len(tops)} layers, {', '.join(tops)}"
+                    raise FormatError(f"{must}. Got those of {len(held)}.")
+                lists = dict(zip(tops, held, strict=True))
+            weights = listed_arrays(graph.entries, lists, tree.array)
+        else:
+            weights = archived_arrays(graph.entries, tree)
+        net = _network(graph, weights, described.version, stored.source)
+        rest = [path for root in files.ROOTS for path in tree.unread(root)] if told and not stored.legacy else []
+        if rest:
             raise FormatError(f"like must have each layer whose weights the file holds. Got none for {rest[0]!r}.")
         return net
+
+
+def _described(like: Any) -> Stored:
+    if isinstance(like, (str, os.PathLike, bytes)):
+        return files.read_description(like)
+    if isinstance(like, Layer):
+        return Stored("like", *describe_exactly(like), b"", legacy=False)
+    raise TypeError(f"like must be a network, or the path of a to_json() file. Got {checks.describe(like)}.")
 
 
 def _from_model(model: Any) -> Network:
@@ -137,71 +147,193 @@ def _from_model(model: Any) -> Network:
         except TypeError as error:  # an object of the model cannot be written as JSON
             raise FormatError(f"it must be one that Keras can describe. Got an error: {error}.") from error
         version = config.get("keras_version") or "3"  # Keras 2 says which one it is
-        lists = {layer.name: layer.get_weights() for layer in model.layers}
-        graph = _graph(config, name)
-        arrays = listed_arrays(graph.entries, lists, np.asarray)
-        return _network(graph, arrays, int(version.split(".")[0]), name)
+        graph, lists = read_graph(config), {layer.name: layer.get_weights() for layer in model.layers}
+        weights = listed_arrays(graph.entries, lists, np.asarray)
+        return _network(graph, weights, int(version.split(".")[0]), name)
 
 
 @contextlib.contextmanager
-def _named(source: str, place: str = "") -> Iterator[None]:
-    """Puts the file, and the layer, before the error of what it holds."""
-    named = f"{source}: {place}: " if place else f"{source}: "
+def _named(source: str) -> Iterator[None]:
+    """Puts the file before the error of what it holds, unless it stands there."""
     try:
         yield
     except RecursionError as error:
-        raise FormatError(f"{named}its description must not be nested so deep. Got {error}.") from None
+        raise FormatError(f"{source}: its description must not be nested so deep. Got {error}.") from None
     except ValueError as error:
         if isinstance(error, FormatError) and str(error).startswith(source):
             raise
-        raise FormatError(f"{named}{error}") from error
+        raise FormatError(f"{source}: {error}") from error
 
 
-def _graph(config: Any, source: str) -> Graph:
-    """The calls of a model, all of whose layers have their like here."""
-    graph = read_graph(config)
-    for entry in graph.entries:
-        with _named(source, entry.place):
-            check_known(entry)
-    return graph
-
-
-def _network(graph: Graph, arrays: Callable[[Entry], Groups], version: int, source: str) -> Network:
-    weights: dict[str, Groups] = {}
-    for entry in graph.entries:
-        with _named(source, entry.place):
-            weights[entry.name] = arrays(entry)
-    nodes = Nodes(graph, version, _common_dtype(graph.entries, weights, source))
+def _network(graph: Graph, weights: Mapping[str, Groups], version: int, source: str) -> Network:
+    nodes = _Nodes(graph, version, _common_dtype(graph.entries, weights))
     for call in graph.calls:
-        with _named(source, call.entry.place):
-            nodes.add(call, weights[call.entry.name])
+        with named(call.entry.place):
+            nodes.add(call, weights.get(call.entry.name, []))
     return nodes.network(source)
 
 
-def _common_dtype(entries: list[Entry], weights: Mapping[str, Groups], source: str) -> str:
+def _common_dtype(entries: list[Entry], weights: Mapping[str, Groups]) -> str:
     """The one dtype of all layers; refuses a model that has two."""
-    first: tuple[str, Entry] | None = None
+    told: dict[str, Entry] = {}
     for entry in entries:
         if entry.kind == "InputLayer":
             continue
-        with _named(source, entry.place):
-            found = {*_policies(entry), *(str(a.dtype) for group in weights[entry.name] for a in group.values())}
-            if len(found | {first[0]} if first else found) > 1:
-                must = (
-                    f"its dtype must be {first[0]}, as that of {first[1].place}" if first else "it must have one dtype"
-                )
+        with named(entry.place):
+            found = {*entry.policies(), *(str(a.dtype) for group in weights[entry.name] for a in group.values())}
+            if len(found | told.keys()) > 1:
+                other = [f"its dtype must be {name}, as that of {first.place}" for name, first in told.items()]
+                must = other[0] if other else "it must have one dtype"
                 raise FormatError(f"{must}. Got {' and '.join(sorted(found))}.")
-        first = first or next(((name, entry) for name in found), None)
-    return first[0] if first else "float32"
+        told |= {name: entry for name in found if name not in told}
+    return next(iter(told), "float32")
 
 
-def _policies(layer: Object) -> Iterator[str]:
-    """The dtypes that a layer and those inside it name."""
-    name = policy(layer.config)
-    if name is not None:
-        yield name
-    for key in ("layer", "backward_layer", "cell"):
-        if layer.config.get(key) is not None:
-            yield from _policies(inner(layer, key))
-    for cell in held_cells(layer):
-        yield from _policies(cell)
+class _Nodes:
+    """A network in the making."""
+
+    def __init__(self, graph: Graph, version: int, dtype: str) -> None:
+        self._graph, self._version, self._dtype = graph, version, dtype
+        self._entries = {call.gives: call.entry for call in graph.calls}
+        values = [ref for call in graph.calls for ref in call.reads]
+        self._outputs = {name: ref for name, ref in graph.outputs.items() if not self._is_state(ref)}
+        if not self._outputs:  # of states alone: the first of them is the last output too
+            self._outputs = dict([next(iter(graph.outputs.items()))])
+        self._used: dict[Ref, set[int]] = {}
+        for ref in (*values, *self._outputs.values()):
+            self._used.setdefault(ref._replace(output=0), set()).add(ref.output)
+        started = [ref for call in graph.calls for ref in call.states]
+        self._states_in = [ref for ref in graph.inputs.values() if ref in started]
+        for ref in self._states_in:
+            if ref in values or started.count(ref) > 1:
+                raise FormatError(f"an input that is a state must be that of one layer alone. Got {ref.layer!r}.")
+        self._masked: list[str] = []  # what is that of Keras as long as masked steps stand last
+        self._facts: dict[Ref, Facts] = {}
+        self._values: dict[Ref, _Key] = {}  # the node, or the input, that gives an output
+        self._memory: dict[Ref, tuple[_Key, int]] = {}  # of which node and which of its states an output is
+        self._nodes: dict[_Key, tuple[Layer, list[_Key], _Key | None]] = {}
+
+    def _is_state(self, ref: Ref) -> bool:
+        """Whether an output of the model is a state that a layer gives after what it computes."""
+        entry = self._entries.get(ref._replace(output=0))
+        if entry is None or entry.kind not in RECURRENT:
+            return False
+        return ref.output > (entry.kind == "Bidirectional" and entry.config.get("merge_mode", "concat") is None)
+
+    def add(self, call: Call, arrays: Groups) -> None:
+        """The nodes of one call."""
+        entry = call.entry
+        if not call.reads:
+            self._facts[call.gives] = Facts().start(entry.config)
+            self._values[call.gives] = (call.gives, -1)
+            return
+        for ref in call.reads:
+            if ref not in self._values:
+                raise FormatError(f"it must read an output that {ref.layer!r} has. Got its output {ref.output}.")
+        read = [self._facts[ref].start(entry.config) for ref in call.reads]
+        self._facts.update(zip(call.reads, read, strict=True))
+        after = flow(call, read)
+        if entry.kind == "InputLayer":  # of a nested model
+            return
+        if self._version >= 3 and call.states and read[0].mask is not None and not any(call.masks):
+            self._check_unmasked(call)
+        at = Site(tuple(read), self._version, self._dtype, self._used.get(call.gives, {0}))
+        row = ROWS[entry.kind].read(entry, arrays or [{}], at)
+        if row is not None:
+            at.outputs[0] = at.add(*row, reads=tuple(range(len(read))))
+        values: list[_Key] = [self._values[ref] for ref in call.reads]
+        widths = [facts.features for facts in read]
+        for i, (layer, reads) in enumerate(at.layers):
+            self._nodes[call.gives, i] = (layer, [values[j] for j in reads], None)
+            values.append((call.gives, i))
+            widths.append(layer.features(*[widths[j] for j in reads]))
+        if call.states:
+            self._start(call, values[len(read) :])
+        for output, j in at.outputs.items():
+            ref = call.gives._replace(output=output)
+            self._values[ref] = values[j]
+            self._facts[ref] = replace(Facts(2) if output in at.memory else after, features=widths[j])
+        for output, (j, k) in at.memory.items():
+            self._memory[call.gives._replace(output=output)] = (values[j], k)
+
+    def _check_unmasked(self, call: Call) -> None:
+        """Refuses what Keras 3 computes of masked steps: it hands no mask to a layer that is given its first states."""
+        ends = [*self._graph.outputs.values(), *(ref for other in self._graph.calls for ref in other.states)]
+        ends += [ref for other in self._graph.calls for ref in other.reads]
+        asked = any(ref._replace(output=0) == call.gives and ref.output for ref in ends)
+        if not returns_sequences(call.entry) or asked:
+            raise FormatError(
+                "its steps must not be masked where it is given its first states, and its last step or state is used: "
+                "Keras 3 computes masked steps there. Got a mask."
+            )
+        self._masked.append(call.entry.name)
+
+    def _start(self, call: Call, made: list[_Key]) -> None:
+        """Sets from which states the recurrent layers of a call start."""
+        left = list(call.states)
+        for key in made:
+            layer, reads, _ = self._nodes[key]
+            if not isinstance(layer, (Recurrent, Bidirectional)):
+                continue
+            count = len(layer.first_state(1))
+            mine, left = left[:count], left[count:]
+            if len(mine) == count and all(ref in self._states_in for ref in mine):
+                continue
+            origins = [self._memory.get(ref, (None, -1)) for ref in mine]
+            if len(mine) < count or [k for _, k in origins] != list(range(count)) or len({o for o, _ in origins}) > 1:
+                raise FormatError(
+                    f"initial_state must be {count} inputs of the model, or all {count} states of one layer, in their "
+                    f"order. Got {', '.join(repr(ref.layer) for ref in mine) or 'none'}."
+                )
+            self._nodes[key] = (layer, reads, origins[0][0])
+        if left:
+            raise FormatError(f"initial_state must be as many states as the layer has. Got {len(left)} more.")
+
+    def network(self, source: str) -> Network:
+        """The network, a list where it is a chain."""
+        for name, ref in self._outputs.items():
+            if ref not in self._values:
+                raise FormatError(f"the output {name!r} must be one that its layer has. Got {ref.output}.")
+            if self._facts[ref].mask is not None:
+                self._masked.append(name)
+        if self._masked:
+            warnings.warn(
+                f"{source}: masked steps must stand last for what {', '.join(map(repr, self._masked))} gives to be "
+                f"that of Keras, step by step: Keras keeps the places of masked steps, here they are left out.",
+                UserWarning,
+                stacklevel=5,
+            )
+        inputs = {name: ref for name, ref in self._graph.inputs.items() if ref not in self._states_in}
+        given = [self._values[ref] for ref in self._outputs.values()]
+        for i, (name, value) in enumerate(zip(self._outputs, given, strict=True)):
+            if value in given[:i] or (value[1] < 0 and self._nodes):  # a node of its own gives it
+                ref = Ref(name, -1, 0)
+                self._nodes[ref, 0] = (Activate("identity"), [value], None)
+                self._outputs[name], self._values[ref] = ref, (ref, 0)
+        ends = [self._values[ref] for ref in self._outputs.values()]
+        needed = set(ends)
+        for key, (_, reads, start) in reversed(self._nodes.items()):
+            needed |= {*reads, *([] if start is None else [start])} if key in needed else set()
+        nodes = {key: node for key, node in self._nodes.items() if key in needed}
+        if not nodes:
+            raise FormatError("the model must have at least one layer that computes something. Got none.")
+        keys = [*((ref, -1) for ref in inputs.values()), *nodes]
+        chain = all(node[1] == [keys[i]] and node[2] is None for i, node in enumerate(nodes.values()))
+        if chain and len(inputs) == 1 and ends == keys[-1:]:
+            return network_of([layer for layer, _, _ in nodes.values()], source)
+        names: dict[_Key, str] = {(ref, -1): name for name, ref in inputs.items()}
+        taken = set(names.values())
+        for name, end in zip(self._outputs, ends, strict=True):
+            names[end] = free_name(name, taken)
+        last_part = dict(nodes.keys())
+        for key, (layer, _, _) in nodes.items():
+            last = last_part[key[0]] == key[1]
+            called = key[0].layer + (f"_{key[0].call + 1}" if key[0].call else "")
+            if key not in names:
+                names[key] = free_name(called if last else f"{called}/{type(layer).__name__}", taken)
+        made = {
+            names[key]: Node(layer, *(names[j] for j in reads), state=None if start is None else names[start])
+            for key, (layer, reads, start) in nodes.items()
+        }
+        single = len(ends) == 1 and ends == keys[-1:]
+        return network_of(made, source, None if single else tuple(names[end] for end in ends))

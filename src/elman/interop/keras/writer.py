@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from elman.checks import FormatError, show
 from elman.files import path_text, replace
-from elman.interop.chain import Fitted, as_layer, dtype_of, input_widths, nodes_of
-from elman.interop.keras.archive import to_archive
-from elman.interop.keras.arrays import Groups
-from elman.interop.keras.config import object_config, snake_names
-from elman.interop.keras.flow import Facts, flow
+from elman.interop.chain import Fitted, as_layer, dtype_of, input_widths, nodes_of, row_of, sequence_inputs
+from elman.interop.keras.config import Entry, Facts, Groups, object_config, snake_names
+from elman.interop.keras.files import to_archive
+from elman.interop.keras.flow import flow
 from elman.interop.keras.graph import read_graph
-from elman.interop.keras.pieces import Piece, Pieces, vector_inputs
-from elman.layers import Layer, Masking
+from elman.interop.keras.layers import WRITERS
+from elman.interop.keras.recurrent import write_recurrent
+from elman.layers import Bidirectional, Joining, LastStep, Layer, Masking, MergeDirections, Recurrent, Repeat, Reverse
+from elman.layers.nesting import Flat
+from elman.network import Network
 
 
 def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
@@ -63,80 +66,59 @@ def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
     net = as_layer(net)
     if not path_text("path", path).endswith(".keras"):
         raise ValueError(f"path must end in .keras, as Keras tells files by their names. Got {show(os.fspath(path))}.")
-    model, weights = describe(net)
-    replace(path, to_archive(model, weights))
+    model, entries, weights = _described(net, None)
+    replace(path, to_archive(model, entries, weights))
 
 
 def describe_exactly(net: Layer) -> tuple[dict[str, Any], int]:
     """A network as the description of a model with just these weights, and of which Keras its words are."""
     try:
-        return describe(net, 3)[0], 3
+        return _described(net, 3)[0], 3
     except FormatError:
-        return describe(net, 2)[0], 2
+        return _described(net, 2)[0], 2
 
 
-def describe(net: Layer, version: int | None = None) -> tuple[dict[str, Any], dict[str, Groups]]:
-    """A network as the description of a model, and the weights of each of its layers by name.
+def _described(net: Layer, version: int | None) -> tuple[dict[str, Any], list[Entry], dict[str, Groups]]:
+    """A network as the description of a model, its layers, and the weights of each of them by name.
 
     With `version` in the words of that Keras; without it in those of 3, with weights that say what it has no words for.
     """
     network, nodes, outputs = nodes_of(net, spelled=False)
-    dtype, chain = (
-        str(dtype_of(network)),
-        network.graph.is_chain and all(node.reads == (i,) and node.start is None for i, node in enumerate(nodes)),
-    )
-    vectors = set() if chain else vector_inputs(network, nodes)
-    places = [f"layer {i}," if chain else f"node {node.place!r}," for i, node in enumerate(nodes)]
-    pieces = Pieces(nodes, outputs, places, [j in vectors for j in range(len(network.inputs))], version)
+    dtype = str(dtype_of(network))
+    chain = network.graph.is_chain and all(node.reads == (i,) and node.start is None for i, node in enumerate(nodes))
+    pieces = _Pieces(network, nodes, outputs, chain, version)
     if not chain and any(isinstance(node.layer, Masking) for node in nodes):
         raise FormatError(
             "Masking must stand in a chain for Keras 3, which tells the weights of a graph by where its layers stand, "
             "and counts what makes the masks. Got it in a network that branches."
         )
-    inputs = []
-    widths = input_widths(network)
-    for j, (name, _, tokens) in enumerate(network.takes):
-        width = widths[j]
-        if width is None and tokens is None and not chain:
-            must = f"the number of features of the input {name!r} must be known to Keras"
-            raise FormatError(f"{must}. Got one that joins others before a layer says it.")
-        shape = [None] * (1 + (j not in vectors)) + ([] if tokens else [width])
-        settings = {"batch_shape": shape, "dtype": "int32" if tokens else dtype, "sparse": False, "ragged": False}
-        inputs.append(Piece("the input", "InputLayer", settings, [], name, (), gives=j))
-    every = [*inputs, *pieces.made]
-    names = snake_names(piece.kind for piece in every) if chain else _names(every)
-    weights = {name: piece.weights for piece, name in zip(every, names, strict=True)}
-    told = {piece.gives: name for piece, name in zip(every, names, strict=True)}
-    layers = {name: object_config(piece.kind, {"name": name, "dtype": dtype, **piece.config})
-              for piece, name in zip(every, names, strict=True)}  # fmt: skip
+    names = snake_names(piece.kind for piece in pieces.made) if chain else _names(pieces.made)
+    named = dict(zip(names, pieces.made, strict=True))
+    layers = {
+        name: object_config(piece.kind, {"name": name, "dtype": dtype, **piece.config}) for name, piece in named.items()
+    }
     model: dict[str, Any] = {"name": "model", "trainable": True, "dtype": dtype}
     if chain:
         model |= {"name": "sequential", "layers": list(layers.values())}
         described = {"module": "keras", "class_name": "Sequential", "config": model, "registered_name": None}
     else:
-        refs: dict[int, list[Any]] = {
-            value: [told[origin], 0, output] for value, (origin, output) in pieces.values.items()
-        }
-        parents: dict[str, list[str]] = {}
-        for piece, name in zip(every, names, strict=True):
-            read = [refs[value] for value in piece.reads]
-            first: list[list[Any]] = (
-                [[told[piece.starts], 0, 1 + k] for k in range(piece.states)] if piece.starts is not None else []
-            )
+        parents: dict[str, list[Any]] = {}
+        for name, piece in named.items():
+            read = [[names[j], 0, output] for j, output in piece.reads]
+            first = [[names[j], 0, output] for j, output in piece.starts]
             parents[name] = [ref[0] for ref in (*read, *first)]
             args = [_tensor(ref, dtype) for ref in read]
             kwargs = {"initial_state": [_tensor(ref, dtype) for ref in first]} if first else {}
             calls = [{"args": [args] if len(args) > 1 else args, "kwargs": kwargs}] if args else []
             layers[name] |= {"name": name, "inbound_nodes": calls}
-        ends = [refs[value] for value in outputs]
-        listed = [layers[name] for name in _in_order_of_keras(parents, [ref[0] for ref in ends])]
-        model |= {"layers": listed, "input_layers": [[name, 0, 0] for name in names[: len(inputs)]]}
+        starts = [[name, 0, 0] for name in names[: len(network.inputs)]]
+        ends: list[list[Any]] = [[names[j], 0, output] for j, output in map(pieces.values.__getitem__, outputs)]
+        model |= {"layers": [layers[name] for name in _in_order_of_keras(parents, [end[0] for end in ends])]}
+        model |= {"input_layers": starts if len(starts) > 1 else starts[0]}
         model |= {"output_layers": ends if len(ends) > 1 or network.graph.named else ends[0]}
-        model |= {"input_layers": model["input_layers"] if len(inputs) > 1 else model["input_layers"][0]}
         described = {"module": "keras.src.models.functional", "class_name": "Functional", "config": model}
         described["registered_name"] = "Functional"
-    _check(described, dict(zip(names, every, strict=True)))
-    return described, weights
+    return described, _checked(described, named), {name: piece.weights for name, piece in named.items()}
 
 
 def _tensor(ref: list[Any], dtype: str) -> dict[str, Any]:
@@ -144,16 +126,13 @@ def _tensor(ref: list[Any], dtype: str) -> dict[str, Any]:
     return {"class_name": "__keras_tensor__", "config": config}
 
 
-def _names(pieces: list[Piece]) -> list[str]:
+def _names(pieces: list[_Piece]) -> list[str]:
     """Names that Keras takes, those of the nodes where they can be."""
     names: list[str] = []
     for piece in pieces:
-        name = found = piece.name.replace("/", "_")
-        count = 1
-        while found in names:
-            count += 1
-            found = f"{name}_{count}"
-        names.append(found)
+        name = piece.name.replace("/", "_")
+        more = (f"{name}_{count}" for count in itertools.count(2))
+        names.append(next(each for each in itertools.chain([name], more) if each not in names))
     return names
 
 
@@ -180,10 +159,10 @@ def _in_order_of_keras(parents: Mapping[str, list[str]], ends: list[str]) -> lis
     return sorted(done, key=lambda name: (-depth[name], met[name]))
 
 
-def _check(model: dict[str, Any], pieces: Mapping[str, Piece]) -> None:
-    """Refuses what Keras computes otherwise, as masks and shapes go through it."""
-    facts: dict[Any, Facts] = {}
-    for call in read_graph(model).calls:
+def _checked(model: dict[str, Any], pieces: Mapping[str, _Piece]) -> list[Entry]:
+    """The layers of the model; refuses what Keras computes otherwise, as masks and shapes go through it."""
+    graph, facts = read_graph(model), dict[Any, Facts]()
+    for call in graph.calls:
         try:
             if call.reads:
                 found = flow(call, [facts[ref] for ref in call.reads])
@@ -193,3 +172,169 @@ def _check(model: dict[str, Any], pieces: Mapping[str, Piece]) -> None:
         except FormatError as error:
             place = pieces[call.entry.name].place
             raise FormatError(f"{place} cannot be held by Keras. {call.entry.place}: {error}") from error
+    return graph.entries
+
+
+class _Piece(NamedTuple):
+    """One layer of Keras."""
+
+    place: str  # the layer here
+    kind: str
+    config: dict[str, Any]
+    weights: Groups
+    name: str  # of the node that gives what it gives
+    reads: list[tuple[int, int]]  # the outputs of other pieces, by their numbers
+    starts: Sequence[tuple[int, int]]  # those that are its first states
+
+
+class _Pieces:
+    """The layers of Keras that make up a network, in order: its inputs, then one of one or several layers here."""
+
+    def __init__(
+        self, network: Network, nodes: list[Flat], outputs: list[int], chain: bool, version: int | None
+    ) -> None:
+        self._nodes, self._first, self._outputs, self._version = nodes, len(network.inputs), outputs, version
+        self._vectors = _without_steps(network, nodes, chain)
+        self.made = self._inputs(network, chain)
+        self.values = {j: (j, 0) for j in range(self._first)}  # of each value the piece that gives it, as which output
+        self._places = [
+            f"{f'layer {i}' if chain else f'node {node.place!r}'}, {type(node.layer).__name__},"
+            for i, node in enumerate(nodes)
+        ]
+        self._readers: dict[int, list[int]] = {}
+        for i, node in enumerate(nodes):
+            for j in node.reads:
+                self._readers.setdefault(j, []).append(i)
+        self._taken: set[int | None] = set()  # nodes that are part of another
+        for i, node in enumerate(nodes):
+            if i in self._taken:
+                continue
+            over_time = isinstance(node.layer, (Recurrent, Bidirectional, Reverse))
+            try:
+                (self._over_time if over_time else self._simple)(i, node)
+            except ValueError as error:
+                raise FormatError(f"{self._places[i]} cannot be written: {error}") from error
+
+    def _inputs(self, network: Network, chain: bool) -> list[_Piece]:
+        made = []
+        for j, ((name, _, tokens), width) in enumerate(zip(network.takes, input_widths(network), strict=True)):
+            if width is None and tokens is None and not chain:
+                must = f"the number of features of the input {name!r} must be known to Keras"
+                raise FormatError(f"{must}. Got one that joins others before a layer says it.")
+            shape = [None] * (2 - self._vectors[j]) + ([] if tokens else [width])
+            dtype = "int32" if tokens else str(dtype_of(network))
+            settings = {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False}
+            made.append(_Piece("the input", "InputLayer", settings, [], name, [], []))
+        return made
+
+    def _add(
+        self,
+        i: int,
+        end: int,
+        written: tuple[str, dict[str, Any], Groups],
+        reads: list[tuple[int, int]] | None = None,
+        starts: Sequence[tuple[int, int]] = (),
+    ) -> int:
+        """A piece from node `i` to the node `end`; its number."""
+        number = len(self.made)
+        reads = reads or [self.values[j] for j in self._nodes[i].reads]
+        self.made.append(_Piece(self._places[i], *written, self._nodes[end].place, reads, starts))
+        self.values[self._first + end] = (number, 0)
+        return number
+
+    def _next(self, i: int, *kinds: type[Layer]) -> int | None:
+        """The only node that reads what a node gives, where it is one of `kinds`."""
+        value = self._first + i
+        readers = self._readers.get(value, [])
+        if len(readers) != 1 or value in self._outputs:
+            return None
+        return readers[0] if isinstance(self._nodes[readers[0]].layer, kinds) else None
+
+    def _over_time(self, begin: int, node: Flat) -> None:
+        """A recurrent layer with what stands around it: Reverse, LastStep and MergeDirections."""
+        backwards = isinstance(node.layer, Reverse)
+        i = self._next(begin, Recurrent, Bidirectional) if backwards else begin
+        if i is None:
+            raise FormatError("Reverse must stand right before a recurrent layer, of which it becomes go_backwards.")
+        layer: Any = self._nodes[i].layer
+        end, mode = i, _MODES[layer.merge] if isinstance(layer, Bidirectional) else "concat"
+        last = self._next(i, LastStep)
+        if last is not None:
+            self._check_last(layer, self._nodes[last].layer)
+            end = last
+        merging = self._next(end, MergeDirections) if layer.bidirectional and mode == "concat" else None
+        if merging is not None:
+            merge: Any = self._nodes[merging].layer
+            end, mode = merging, merge.mode
+        readers = self._readers.get(self._first + i, []) if last is None else []
+        states = [k for k in readers if isinstance(self._nodes[k].layer, LastStep)]  # beside other readers: the state h
+        if states and (layer.bidirectional or self._nodes[states[0]].layer.bidirectional):
+            raise FormatError("LastStep must be all that reads a bidirectional layer. Got other readers too.")
+        self._taken |= {i, last, merging, *states}
+        asked = bool(states) or any(other.start == i for other in self._nodes)
+        options = {"return_sequences": last is None, **({"return_state": True} if asked else {})}
+        written, start = write_recurrent(layer, mode, backwards, options, self._version), self._nodes[i].start
+        begins = range(len(layer.first_state(1)) if start is not None else 0)
+        starts = [(self.values[self._first + (start or 0)][0], 1 + k) for k in begins]
+        piece = self._add(begin, end, written, starts=starts)
+        self.values[self._first + i] = (piece, 0)
+        for k in states:
+            value = self._first + k
+            self.values[value] = (piece, 1)
+            if value in self._outputs:  # an output of the model that is a state would be read as no more than that
+                self._add(k, k, ("Activation", {"activation": "linear"}, []), [(piece, 1)])
+
+    def _check_last(self, layer: Any, last: Any) -> None:
+        both = last.bidirectional
+        widths = {part.output_size for part in layer.directions.values()}
+        if both != layer.bidirectional or len(widths) > 1 or getattr(layer, "merge", "concat") != "concat":
+            raise FormatError(
+                f"LastStep must have bidirectional={layer.bidirectional} after it, and both directions as many "
+                f"features, side by side: return_sequences=False is what each direction computed last. Got {both}."
+            )
+
+    def _simple(self, i: int, node: Flat) -> None:
+        """Any other layer, by its row."""
+        write = row_of(WRITERS, node.layer)
+        if write is None:
+            raise FormatError(_NO_LAYER.get(type(node.layer).__name__, "Keras has no layer like it."))
+        written = write(node.layer, self._version)
+        *before, (kind, config, *arrays) = written if isinstance(written, list) else [written]
+        vectors = [self._vectors[j] for j in node.reads]
+        if kind == "SpatialDropout1D" and vectors[0]:
+            kind = "Dropout"  # the same for vectors, which have one mask each
+        if kind == "Concatenate" and len(set(vectors)) > 1:
+            raise FormatError("it must read sequences alone, or vectors: Keras sets no vector beside each step.")
+        reads = None
+        for each in before:
+            reads = [(self._add(i, i, (*each, []), reads), 0)]
+            self.made[-1] = self.made[-1]._replace(name=f"{node.place}_scaled")
+        self._add(i, i, (kind, config, arrays), reads)
+
+
+def _without_steps(net: Network, nodes: list[Flat], chain: bool) -> list[bool]:
+    """Of each value whether it has no steps, as inputs of a graph that no layer over time reads nor joins with them."""
+    found = set() if chain else set(range(len(net.inputs))) - {net.inputs.index(name) for name in sequence_inputs(net)}
+    found -= {j for j, (_, _, tokens) in enumerate(net.takes) if tokens is not None}
+    while True:
+        # Of each value the inputs that it has its steps from, as far as they may be vectors; None where it has steps.
+        origins: list[set[int] | None] = [{j} if j in found else None for j in range(len(net.inputs))]
+        for node in nodes:
+            read = [origins[j] for j in node.reads]
+            steps = set().union(*(one or () for one in read))
+            if isinstance(node.layer, Joining) and None in read and steps:
+                found -= steps
+                break
+            stays = None if None in read or isinstance(node.layer, Repeat) else steps
+            origins.append(set() if node.layer.pools else stays)
+        else:
+            return [origin is not None for origin in origins]
+
+
+_MODES = {"concat": "concat", "sum": "sum", "mean": "ave", "multiply": "mul"}
+_NO_LAYER = {
+    "LastStep": "Keras has it only as part of a recurrent layer: LastStep must stand right after one.",
+    "LastSteps": "Keras has it only as Flatten, where the model says its number of steps: those written here take any.",
+    "MergeDirections": "Keras has it only as part of Bidirectional: MergeDirections must stand right after a "
+    "bidirectional layer, or its LastStep.",
+}
