@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from elman.checks import ShapeError
 from elman.layers.pointwise import MODES, merged
+from elman.layers.windows import Windows
 
 Lengths: TypeAlias = Tensor | None
 Value: TypeAlias = tuple[Tensor, Lengths]  # a sequence, or a vector per sequence
@@ -139,18 +139,15 @@ def windows(over: Any, x: Tensor, lengths: Tensor, past: int = 0) -> tuple[Tenso
 
     `over` has the width, stride and padding of `elman.Conv1d`; `past` are steps before the sequence, in its first rows.
     """
-    dilation, stride = getattr(over, "dilation", 1), over.stride or over.width
-    span = (over.width - 1) * dilation + 1
+    lie = Windows(over.width, over.stride or over.width, getattr(over, "dilation", 1), over.padding)
+    counts = torch.as_tensor(lie.counts(lengths.cpu().numpy()), device=x.device)
     if over.padding == "same":
-        counts = -(-lengths // stride)
-        left = ((counts - 1) * stride + span - lengths).clamp(min=0) // 2
+        left = ((counts - 1) * lie.stride + lie.span - lengths).clamp(min=0) // 2
     else:
-        before, after = {"valid": (0, 0), "causal": (span - 1, 0)}.get(over.padding) or over.padding
-        counts, left = (lengths + before + after - span) // stride + 1, torch.full_like(lengths, before)
-    if counts.min() < 1:
-        raise ShapeError(f"each sequence must fill a window of {span} steps. Got one of {int(lengths.min())}.")
-    first = torch.arange(int(counts.max()), device=x.device) * stride - left[:, None]
-    steps = first[..., None] + torch.arange(over.width, device=x.device) * dilation
+        before = {"valid": 0, "causal": lie.span - 1}.get(over.padding, over.padding[0])
+        left = torch.full_like(lengths, before)
+    first = torch.arange(int(counts.max()), device=x.device) * lie.stride - left[:, None]
+    steps = first[..., None] + torch.arange(over.width, device=x.device) * lie.dilation
     real = (steps >= -past) & (steps < lengths[:, None, None])
     return _at(x, (steps + past).clamp(0, x.shape[1] - 1)), real[..., None], counts
 
@@ -160,8 +157,8 @@ class Conv1d(Own):
 
     def make(self) -> None:
         self.weight, self.bias = _empty(self.output_size, self.input_size, self.width), _empty(self.output_size)
-        causal = self.padding in ("causal", ((self.width - 1) * self.dilation, 0)) and self.stride == 1
-        self.kept = (self.width - 1) * self.dilation if causal else 0
+        lie = Windows(self.width, self.stride, self.dilation, self.padding)
+        self.kept = lie.span - 1 if lie.causal else 0
         self.has_states = self.kept > 0
 
     def forward(self, x: Tensor, lengths: Lengths = None, state: Any = None) -> Any:
