@@ -2,7 +2,7 @@
 
 from elman.interop.arrays import from_arrays, to_arrays
 from elman.interop.audio.reader import from_rtneural
-from elman.interop.audio.writer import to_rtneural
+from elman.interop.audio.rtneural import to_rtneural
 from elman.interop.c.code import to_c
 from elman.interop.conventions import CONVENTIONS, Convention
 from elman.interop.conversion import convert

@@ -18,7 +18,7 @@ from elman.checks import FormatError
 from elman.files import Where, check_source, path_text
 from elman.interop import files, outlines, peers
 from elman.interop.audio.reader import MAX_BYTES, MUST, from_rtneural
-from elman.interop.audio.writer import to_rtneural
+from elman.interop.audio.rtneural import to_rtneural
 from elman.interop.c.code import to_c
 from elman.interop.files import Source, name_of, refused
 from elman.interop.keras.reader import from_keras
