@@ -439,7 +439,7 @@ WRONG_FIELDS = {
     "options that are no mapping": ({"options": 3}, "options of the cell 'mine' must be a mapping"),
     "a flag that is none": ({"takes_mask": 1}, "takes_mask of the cell 'mine' must be True or False"),
     "a step that is none": ({"step": None}, "step and step_derivative of the cell 'mine' must be functions"),
-    "a name that is none": ({"name": 3}, "the name of a cell must be a text. Got 3"),
+    "a name that is none": ({"name": 3}, "the name of a cell must be a text of at least one letter. Got 3"),
 }
 
 

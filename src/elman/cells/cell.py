@@ -102,75 +102,51 @@ class Cell:
     activations: Mapping[str, Activation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"the name of a cell must be a text. Got {checks.show(self.name)}.")
+        of = f"of the cell {checks.text('the name of a cell', self.name)!r}"
         if not (callable(self.step) and callable(self.step_derivative)):
             both = f"{checks.show(self.step)}, {checks.show(self.step_derivative)}"
-            raise TypeError(f"step and step_derivative of the cell {self.name!r} must be functions. Got {both}.")
-        for field_name in ("states", "gates"):
-            self._set(field_name, self._names(field_name, getattr(self, field_name)))
-        for field_name in ("weights", "inner_biases", "peepholes", "starts", "options", "activations"):
-            of = f"{field_name} of the cell {self.name!r}"
-            self._set(field_name, dict(checks.mapping(of, getattr(self, field_name), "of names")))
+            raise TypeError(f"step and step_derivative {of} must be functions. Got {both}.")
+        for name in ("states", "gates"):
+            given = getattr(self, name)
+            named = isinstance(given, (tuple, list)) and all(isinstance(one, str) and one for one in given)
+            if not named or len(set(given)) < len(given):
+                must = f"{name} {of} must be a tuple of names that differ, such as ('h',)"
+                raise checks.KindError(f"{must}. Got {checks.show(given)}.")
+            self._set(name, tuple(given))
         if not self.states:
             raise ValueError(f"the cell {self.name!r} must name at least one state. Got none.")
-        self._check_weights()
-        self._check_roles()
-        checks.flag(f"takes_mask of the cell {self.name!r}", self.takes_mask)
-        for function in (self.step, self.step_derivative) if self.kernel is not None else ():
-            own = (self.kernel, self.states, tuple(self.weights))
-            if not isinstance(function, Given) or (function.kernel, function.states, function.weights) != own:
-                raise ValueError(
-                    f"kernel of the cell {self.name!r} must be None: a kernel computes the library's step that was "
-                    f"made with it, alone. Got {checks.show(self.kernel)} for {checks.show(function)}."
-                )
-        for gate in self.activations:
-            checks.choice(f"a gate in activations of the cell {self.name!r}", gate, (*self.gates, *self.states))
-        self._set("activations", {gate: as_activation(act) for gate, act in self.activations.items()})
-        if isinstance(self.step, Given) and self.step.activations != self.activations:
-            must = (
-                f"activations of the cell {self.name!r} must be those of its step, {checks.show(self.step.activations)}"
-            )
-            raise ValueError(f"{must}. Got {checks.show(self.activations)}.")
+        for name in ("weights", "inner_biases", "peepholes", "starts", "options", "activations"):
+            self._set(name, dict(checks.mapping(f"{name} {of}", getattr(self, name), "of names")))
+        checks.flag(f"takes_mask {of}", self.takes_mask)
+        self._check_weights(of)
+        self._check_roles(of)
+        self._check_functions(of)
         try:
             json.dumps(self.options, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise TypeError(f"options of the cell {self.name!r} must be JSON. Got {error}.") from None
+            raise TypeError(f"options {of} must be JSON. Got {error}.") from None
 
     def _set(self, name: str, value: Any) -> None:
         """A field as it is kept: what the caller changes later is not the cell's."""
         object.__setattr__(self, name, frozen(value))
 
-    def _names(self, field_name: str, given: Any) -> tuple[str, ...]:
-        must = f"{field_name} of the cell {self.name!r} must be a tuple of names that differ, such as ('h',)"
-        if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) and name for name in given):
-            raise TypeError(f"{must}. Got {checks.show(given)}.")
-        if len(set(given)) < len(given):
-            raise ValueError(f"{must}. Got {checks.show(given)}.")
-        return tuple(given)
-
-    def _check_weights(self) -> None:
+    def _check_weights(self, of: str) -> None:
         known: tuple[str, ...] = ("input", "hidden", "gates")
         if self.projection is not None:
-            checks.size(f"projection of the cell {self.name!r}", self.projection)
+            checks.size(f"projection {of}", self.projection)
             known = (*known, "projection")
         for weight, axes in self.weights.items():
             if not weight or "." in weight or weight.endswith(REVERSE) or weight in self.states:
-                raise ValueError(
-                    f"a weight of the cell {self.name!r} must have a name without a dot, that does not end in "
-                    f"{REVERSE!r} and is no state's. Got {weight!r}."
-                )
+                must = f"a name without a dot, that does not end in {REVERSE!r} and is no state's"
+                raise ValueError(f"a weight {of} must have {must}. Got {weight!r}.")
             if not isinstance(axes, (tuple, list)) or not axes:
-                raise TypeError(
-                    f"the weight {weight} of the cell {self.name!r} must have at least one axis, in a tuple such as "
-                    f"('hidden',). Got {checks.show(axes)}."
-                )
+                must = "at least one axis, in a tuple such as ('hidden',)"
+                raise TypeError(f"the weight {weight} {of} must have {must}. Got {checks.show(axes)}.")
             for axis in axes:
-                checks.choice(f"an axis of {weight} of the cell {self.name!r}", axis, known)
+                checks.choice(f"an axis of {weight} {of}", axis, known)
             if "gates" in axes and not self.gates:
-                raise ValueError(
-                    f"the cell {self.name!r} must name its gates, as its weight {weight} has an axis 'gates'. Got none."
-                )
+                must = f"the cell {self.name!r} must name its gates, as its weight {weight} has an axis 'gates'"
+                raise ValueError(f"{must}. Got none.")
         self._set("weights", {weight: tuple(axes) for weight, axes in self.weights.items()})
         if not self.weights:
             raise ValueError(f"the cell {self.name!r} must have at least one weight. Got none.")
@@ -178,20 +154,35 @@ class Cell:
             wanted = "('hidden', 'projection')"
             raise ValueError(f"the cell {self.name!r} must have a weight with the axes {wanted}. Got none.")
 
-    def _check_roles(self) -> None:
+    def _check_roles(self, of: str) -> None:
         """What `starts`, `inner_biases` and `peepholes` name must be there."""
-        for field_name in ("starts", "inner_biases", "peepholes"):
-            of = f"{field_name} of the cell {self.name!r}"
-            for weight, value in getattr(self, field_name).items():
-                checks.choice(f"a weight in {of}", weight, self.weights)
-                if field_name == "starts":
-                    checks.number(f"{weight} in {of}", value)
-                    continue
+        for weight, value in self.starts.items():
+            checks.choice(f"a weight in starts {of}", weight, self.weights)
+            checks.number(f"{weight} in starts {of}", value)
+        for role in ("inner_biases", "peepholes"):
+            for weight, gate in getattr(self, role).items():
+                checks.choice(f"a weight in {role} {of}", weight, self.weights)
                 if not self.gates:
-                    raise ValueError(f"the cell {self.name!r} must name its gates, as {of} names one. Got none.")
-                checks.choice(f"the gate of {weight} in {of}", value, self.gates)
+                    raise ValueError(f"the cell {self.name!r} must name its gates, as {role} {of} names one. Got none.")
+                checks.choice(f"the gate of {weight} in {role} {of}", gate, self.gates)
                 if self.weights[weight] != ("hidden",):
-                    raise ValueError(f"{weight} in {of} must have the axes ('hidden',). Got {self.weights[weight]}.")
+                    must = f"{weight} in {role} {of} must have the axes ('hidden',)"
+                    raise ValueError(f"{must}. Got {self.weights[weight]}.")
+
+    def _check_functions(self, of: str) -> None:
+        """A kernel, and the activations of a step of the library, must be those that it was made with."""
+        for function in (self.step, self.step_derivative) if self.kernel is not None else ():
+            own = (self.kernel, self.states, tuple(self.weights))
+            if not isinstance(function, Given) or (function.kernel, function.states, function.weights) != own:
+                must = "None: a kernel computes the library's step that was made with it, alone"
+                got = f"{checks.show(self.kernel)} for {checks.show(function)}"
+                raise ValueError(f"kernel {of} must be {must}. Got {got}.")
+        for gate in self.activations:
+            checks.choice(f"a gate in activations {of}", gate, (*self.gates, *self.states))
+        self._set("activations", {gate: as_activation(act) for gate, act in self.activations.items()})
+        if isinstance(self.step, Given) and self.step.activations != self.activations:
+            must = f"activations {of} must be those of its step, {checks.show(self.step.activations)}"
+            raise ValueError(f"{must}. Got {checks.show(self.activations)}.")
 
     def __repr__(self) -> str:
         return f"Cell({self.name!r})"
@@ -225,22 +216,15 @@ class Given:
     keywords: Mapping[str, Any]
     states: tuple[str, ...]
     weights: tuple[str, ...]
-    kernel: tuple[Any, ...] | None = None  # the compiled kernel that computes the same
-    activations: Mapping[str, Activation] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("keywords", "activations"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
+    kernel: tuple[Any, ...] | None  # the compiled kernel that computes the same
+    activations: Mapping[str, Activation]
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
-        _check_tuple("state", state, self.states)
-        _check_tuple("weights", weights, self.weights)
+        for what, given, names in (("state", state, self.states), ("weights", weights, self.weights)):
+            if not isinstance(given, (tuple, list)) or len(given) != len(names):
+                must = f"{what} must be a tuple of arrays, {checks.listed(names)}"
+                raise ShapeError(f"{must}. Got {checks.describe(given)}.")
         return self.function(x, state, weights, *rest, **self.keywords)
-
-
-def _check_tuple(what: str, given: Any, names: tuple[str, ...]) -> None:
-    if not isinstance(given, (tuple, list)) or len(given) != len(names):
-        raise ShapeError(f"{what} must be a tuple of arrays, {checks.listed(names)}. Got {checks.describe(given)}.")
 
 
 def built_in_cell(
@@ -260,10 +244,11 @@ def built_in_cell(
     """
     if kernel is not None and len(kernel) > 1:
         kernel = (kernel[0], tuple((act.name, *act.slopes) for act in activations.values()), *kernel[1:])
-    more = (states, tuple(weights), kernel, activations)
-    both = [Given(function, keywords or {}, *more) for function in (step, step_derivative)]
-    fields |= {"step": both[0], "step_derivative": both[1], "activations": activations, "takes_mask": True}
-    return Cell(weights=weights, states=states, kernel=kernel, **fields)
+    more = (frozen(keywords or {}), states, tuple(weights), kernel, frozen(activations))
+    fields |= {
+        name: Given(function, *more) for name, function in (("step", step), ("step_derivative", step_derivative))
+    }
+    return Cell(weights=weights, states=states, kernel=kernel, activations=activations, takes_mask=True, **fields)
 
 
 def masked(h: Array, mask: Array | None) -> Array:
