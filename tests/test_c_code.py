@@ -14,7 +14,7 @@ import pytest
 import elman
 from c_programs import State, build, compile_c, needs_compiler
 from elman.cells.activations import ACTIVATIONS
-from elman.cells.curves import CURVES
+from elman.cells.functions import CURVES
 from elman.interop.c.code import to_c
 
 STEPS = 1000

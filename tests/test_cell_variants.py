@@ -10,7 +10,7 @@ import pytest
 
 import elman
 from elman import Activation
-from elman.cells.gates import Bounded
+from elman.cells.activations import Bounded
 from test_gradients import check_recurrent, random_parameters
 from test_regularization import check_gradients
 

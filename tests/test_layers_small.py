@@ -10,7 +10,7 @@ import pytest
 import elman
 from central import central_gradient, relative_error
 from elman.cells.activations import ACTIVATIONS, OVER_FEATURES
-from elman.cells.curves import CURVES
+from elman.cells.functions import CURVES
 from test_forms import pad
 from test_gradients import KINKED, random_parameters
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from elman.cells.activations import softmax
+from elman.cells.functions import softmax
 from elman.checks import DtypeError, ShapeError
 from elman.training.losses import (
     LOSSES,

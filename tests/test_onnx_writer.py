@@ -17,7 +17,7 @@ from onnx.reference import ReferenceEvaluator
 
 import elman
 from elman import GRU, LSTM, RNN, Activation, Dense, Dropout, Embedding, LastStep, LayerNorm, Network, Recurrent
-from elman.cells.curves import CURVES
+from elman.cells.functions import CURVES
 from elman.checks import FormatError, MissingExtraError, ShapeError
 from elman.interop.onnx.writing import writer as onnx_writer
 from elman.interop.onnx.writing.writer import to_onnx

@@ -22,8 +22,9 @@ __version__ = "0.4.0"
 #: The public names by the module that has them. For type checkers they stand in `__init__.pyi`.
 _NAMES = {
     "cells": "Activation Cell",
-    "cells.activations": """
-        ACTIVATIONS relu relu_derivative sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative
+    "cells.activations": "ACTIVATIONS",
+    "cells.functions": """
+        relu relu_derivative sigmoid sigmoid_derivative softmax softmax_jacobian tanh tanh_derivative
     """,
     "cells.gru": "gru_step",
     "cells.lstm": "lstm_step",

@@ -1,248 +1,44 @@
-"""Activation functions, each with its derivative beneath.
-
-A derivative is taken from the output: with ``y = tanh(x)``, ``tanh_derivative(y)`` is ``1 - y**2``, so a network
-needs to keep only what it has computed anyway. Every function is finite for every finite input.
+"""Activations: the functions of `elman.cells.functions` by name, and with bounds, as cells and layers take them.
 
 The table `ACTIVATIONS` holds the list of ONNX (operators RNN, GRU and LSTM, attribute ``activations``) and the
-identity, with ONNX's definitions and default parameters.
+identity, with ONNX's definitions and default parameters. What a gate computes may be bounded first:
+
+    y = act(a)        or, with `clip`,        y = act(min(max(a, -clip), clip))
+
+Clipping is that of the operators RNN, GRU and LSTM of ONNX. As with all activations the derivative is taken from y:
+that of act, and 0 where y is the value that act has at a bound.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from elman import checks
-from elman.cells.curves import CURVES
+from elman.cells import functions
+from elman.cells.functions import CURVES
 from elman.checks import Array
-from elman.options import ReadOnly
-
-
-def _of_reals(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Converts lists and integers to floating point and refuses what is not real, before `function` runs."""
-
-    name = function.__code__.co_varnames[0]
-
-    @functools.wraps(function)
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        if args:
-            return function(checks.real_array(name, args[0]), *args[1:], **kwargs)
-        if name in kwargs:
-            kwargs[name] = checks.real_array(name, kwargs[name])
-        return function(**kwargs)
-
-    return checked
-
-
-@_of_reals
-def identity(x: Array) -> Array:
-    """y = x.
-
-    >>> identity(3.0).item()
-    3.0
-    """
-    return x.copy()
-
-
-def identity_derivative(y: Array) -> Array:
-    return np.ones_like(y)
-
-
-@_of_reals
-def sigmoid(x: Array) -> Array:
-    """The logistic function, y = 1 / (1 + exp(-x)), of any array; y has the shape of x.
-
-    >>> sigmoid([-1000.0, 0.0, 1000.0])
-    array([0. , 0.5, 1. ])
-    """
-    e = np.exp(-np.abs(x))  # at most 1: nothing can overflow
-    return np.where(x >= 0, 1, e) / (1 + e)
-
-
-@_of_reals
-def sigmoid_derivative(y: Array) -> Array:
-    """dy/dx = y (1 - y), from the output y.
-
-    >>> sigmoid_derivative(sigmoid(0.0)).item()
-    0.25
-    """
-    return y * (1 - y)
-
-
-@_of_reals
-def tanh(x: Array) -> Array:
-    """The hyperbolic tangent of any array.
-
-    >>> tanh([-1000.0, 0.0]).tolist()
-    [-1.0, 0.0]
-    """
-    return np.tanh(x)
-
-
-@_of_reals
-def tanh_derivative(y: Array) -> Array:
-    """dy/dx = 1 - y^2, from the output y.
-
-    >>> tanh_derivative(tanh(0.0)).item()
-    1.0
-    """
-    return 1 - y * y
-
-
-@_of_reals
-def relu(x: Array) -> Array:
-    """y = max(x, 0).
-
-    >>> relu([-2.0, 3.0]).tolist()
-    [0.0, 3.0]
-    """
-    return np.maximum(x, 0)
-
-
-@_of_reals
-def relu_derivative(y: Array) -> Array:
-    """dy/dx = 1 where y > 0, else 0.
-
-    >>> relu_derivative([0.0, 3.0]).tolist()
-    [0.0, 1.0]
-    """
-    return (y > 0).astype(y.dtype)
-
-
-@_of_reals
-def leaky_relu(x: Array, alpha: float = 0.01) -> Array:
-    """y = x where x >= 0, alpha x elsewhere."""
-    return np.where(x >= 0, x, alpha * x)
-
-
-def leaky_relu_derivative(y: Array, alpha: float = 0.01) -> Array:
-    return np.where(y >= 0, 1, y.dtype.type(alpha))
-
-
-@_of_reals
-def thresholded_relu(x: Array, alpha: float = 1.0) -> Array:
-    """y = x where x > alpha, else 0."""
-    return np.where((x > alpha) | np.isnan(x), x, 0)
-
-
-def thresholded_relu_derivative(y: Array, alpha: float = 1.0) -> Array:
-    return (y != 0).astype(y.dtype)
-
-
-@_of_reals
-def elu(x: Array, alpha: float = 1.0) -> Array:
-    """y = x where x >= 0, alpha (exp(x) - 1) elsewhere."""
-    return np.where(x >= 0, x, alpha * np.expm1(np.minimum(x, 0)))
-
-
-def elu_derivative(y: Array, alpha: float = 1.0) -> Array:
-    return np.where(y >= 0, 1, y + y.dtype.type(alpha))
-
-
-@_of_reals
-def softsign(x: Array) -> Array:
-    """y = x / (1 + |x|)."""
-    return x / (1 + np.abs(x))
-
-
-def softsign_derivative(y: Array) -> Array:
-    return (1 - np.abs(y)) ** 2
-
-
-@_of_reals
-def softplus(x: Array) -> Array:
-    """y = log(1 + exp(x))."""
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-def softplus_derivative(y: Array) -> Array:
-    return -np.expm1(-y)  # 1 - exp(-y) = sigmoid(x)
-
-
-@_of_reals
-def hard_sigmoid(x: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
-    """y = max(0, min(1, alpha x + beta)). Keras 3 has alpha = 1/6."""
-    return np.clip(alpha * x + beta, 0, 1)
-
-
-def hard_sigmoid_derivative(y: Array, alpha: float = 0.2, beta: float = 0.5) -> Array:
-    return np.where((y > 0) & (y < 1), y.dtype.type(alpha), 0)
-
-
-@_of_reals
-def affine(x: Array, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    """y = alpha x + beta."""
-    return alpha * x + beta
-
-
-def affine_derivative(y: Array, alpha: float = 1.0, beta: float = 0.0) -> Array:
-    return np.full_like(y, alpha)
-
-
-@_of_reals
-def scaled_tanh(x: Array, alpha: float = 1.0, beta: float = 1.0) -> Array:
-    """y = alpha tanh(beta x)."""
-    return alpha * np.tanh(beta * x)
-
-
-def scaled_tanh_derivative(y: Array, alpha: float = 1.0, beta: float = 1.0) -> Array:
-    return beta * (alpha - y * y / alpha)
-
-
-@_of_reals
-def softmax(x: Array, axis: int = -1) -> Array:
-    """y_i = exp(x_i) / sum_j exp(x_j) along `axis`, with the largest x taken off first so that nothing overflows.
-
-    >>> softmax([1e4, 1e4 + 1]).round(4).tolist()
-    [0.2689, 0.7311]
-    """
-    axis = checks.axis("axis", axis, x)
-    if x.size == 0:
-        raise checks.ShapeError(f"x must hold at least one number. Got {x.shape}.")
-    with np.errstate(invalid="ignore"):  # infinity - infinity is NaN, as it must be
-        e = np.exp(x - x.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
-
-
-@_of_reals
-def softmax_jacobian(y: Array, axis: int = -1) -> Array:
-    """dy_i/dx_j = y_i ((i == j) - y_j), from the output y.
-
-    For y (..., n) the result is (..., n, n). With another `axis`, that axis is moved to the end first.
-
-    >>> softmax_jacobian([0.25, 0.75]).tolist()
-    [[0.1875, -0.1875], [-0.1875, 0.1875]]
-    """
-    y = np.moveaxis(y, checks.axis("axis", axis, y), -1)
-    return y[..., :, None] * (np.eye(y.shape[-1], dtype=y.dtype) - y[..., None, :])
+from elman.options import REQUIRED, ReadOnly, defaults
 
 
 @dataclass(frozen=True)
 class _Definition:
     function: Callable[..., Array]
     derivative: Callable[..., Array]
-    defaults: dict[str, float] = field(default_factory=dict)
+    defaults: dict[str, float]
 
 
-ACTIVATIONS: dict[str, _Definition] = {
-    "identity": _Definition(identity, identity_derivative),
-    "relu": _Definition(relu, relu_derivative),
-    "tanh": _Definition(tanh, tanh_derivative),
-    "sigmoid": _Definition(sigmoid, sigmoid_derivative),
-    "affine": _Definition(affine, affine_derivative, {"alpha": 1.0, "beta": 0.0}),
-    "leaky_relu": _Definition(leaky_relu, leaky_relu_derivative, {"alpha": 0.01}),
-    "thresholded_relu": _Definition(thresholded_relu, thresholded_relu_derivative, {"alpha": 1.0}),
-    "scaled_tanh": _Definition(scaled_tanh, scaled_tanh_derivative, {"alpha": 1.0, "beta": 1.0}),
-    "hard_sigmoid": _Definition(hard_sigmoid, hard_sigmoid_derivative, {"alpha": 0.2, "beta": 0.5}),
-    "elu": _Definition(elu, elu_derivative, {"alpha": 1.0}),
-    "softsign": _Definition(softsign, softsign_derivative),
-    "softplus": _Definition(softplus, softplus_derivative),
-}
+def _definition(name: str) -> _Definition:
+    function, derivative = getattr(functions, name), getattr(functions, f"{name}_derivative")
+    return _Definition(function, derivative, {key: d for key, d in defaults(function).items() if d is not REQUIRED})
 
+
+_NAMES = "identity relu tanh sigmoid affine leaky_relu thresholded_relu scaled_tanh hard_sigmoid elu softsign softplus"
+ACTIVATIONS = {name: _definition(name) for name in _NAMES.split()}
 
 #: Those that act over the features of a step together; each is a layer, see `elman.Activate`.
 OVER_FEATURES = ("softmax", "log_softmax")
@@ -328,7 +124,7 @@ class Activation:
 def as_activation(value: Any) -> Activation:
     """An `Activation` from a name, from what `to_config` wrote, from a function of the table, or from itself.
 
-    >>> as_activation(tanh), as_activation(np.tanh)
+    >>> as_activation(functions.tanh), as_activation(np.tanh)
     (Activation('tanh'), Activation('tanh'))
     """
     if isinstance(value, Activation):
@@ -340,5 +136,69 @@ def as_activation(value: Any) -> Activation:
 
 def name_of(value: Any) -> Any:
     """The name of a function of the table, such as `elman.tanh`, or of NumPy's tanh; anything else as it is."""
-    named = {softmax: "softmax", np.tanh: "tanh"} | {entry.function: name for name, entry in ACTIVATIONS.items()}
+    named = {functions.softmax: "softmax", np.tanh: "tanh"} | {
+        entry.function: name for name, entry in ACTIVATIONS.items()
+    }
     return named.get(value, value) if callable(value) and isinstance(value, Hashable) else value
+
+
+class Gate(Protocol):
+    """What an `Activation` and a `Bounded` one have in common."""
+
+    def __call__(self, a: Any, /) -> Any: ...
+
+    def derivative(self, y: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """An activation of what is bounded to +-clip."""
+
+    activation: Activation
+    clip: float
+
+    def __call__(self, a: Array) -> Array:
+        bound, low, high = _ends(self.activation, self.clip, a.dtype)
+        # The ends are set, not computed beside the others: they must be the same bits wherever they stand.
+        return np.where(a >= bound, high, np.where(a <= -bound, low, self.activation(a)))
+
+    def derivative(self, y: Array) -> Array:
+        _, low, high = _ends(self.activation, self.clip, y.dtype)
+        return np.where((y == low) | (y == high), 0, self.activation.derivative(y))
+
+
+@functools.lru_cache(maxsize=256)
+def _ends(activation: Activation, clip: float, dtype: np.dtype[Any]) -> tuple[Any, Any, Any]:
+    """The bound, and the values that the activation has at both."""
+    bound = dtype.type(min(clip, float(np.finfo(dtype).max)))
+    with np.errstate(over="ignore"):
+        low, high = activation(np.array([-bound, bound]))
+    return bound, low, high
+
+
+def clip_option(name: str, value: float | None) -> dict[str, Any]:
+    """A bound as a cell's option, checked; nothing where there is none."""
+    return {} if value is None else {name: checks.number(name, value, 0, open_low=True)}
+
+
+def bounded(activation: Activation, clip: float | None) -> Gate:
+    """The activation of what is bounded to +-clip, where `clip` is no None."""
+    return activation if clip is None else Bounded(activation, clip)
+
+
+def read_activations(given: Any, defaults: Mapping[str, Activation]) -> dict[str, Activation]:
+    """The activation of every gate, that of `defaults` where `given`, gate -> activation, has none."""
+    given = {} if given is None else given
+    if not isinstance(given, Mapping):
+        raise checks.KindError(
+            f"activations must be a mapping of gates to activations, or None. Got {checks.show(given)}."
+        )
+    for gate in given:
+        checks.choice("a gate of activations", gate, defaults)
+    return {gate: as_activation(given.get(gate, default)) for gate, default in defaults.items()}
+
+
+def activations_option(chosen: Mapping[str, Activation], defaults: Mapping[str, Activation]) -> dict[str, Any]:
+    """The activations as a cell's option: those that differ from the defaults, as JSON; nothing where none does."""
+    differ = {gate: act.to_config() for gate, act in chosen.items() if act != defaults[gate]}
+    return {"activations": differ} if differ else {}

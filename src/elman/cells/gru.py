@@ -23,10 +23,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import Activation
+from elman.cells.activations import Activation, Gate, activations_option, bounded, clip_option, read_activations
 from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
-from elman.cells.gates import Gate, activations_option, bounded, clip_option, read_activations
 from elman.checks import Array
 
 Acts: TypeAlias = Mapping[str, Gate]  # the activation of each gate

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
+from elman.cells.functions import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.lstm_layer_norm import layer_norm_cell
 from elman.cells.lstm_variants import ACTIVATIONS, lstm_variant
 from elman.checks import Array

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from elman.cells.activations import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
+from elman.cells.functions import sigmoid, sigmoid_derivative, tanh, tanh_derivative
 from elman.cells.lstm_variants import ACTIVATIONS
 from elman.checks import Array
 

@@ -11,10 +11,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from elman.cells.activations import Activation, as_activation
+from elman.cells.activations import Activation, Gate, as_activation, bounded, clip_option
 from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
-from elman.cells.gates import Gate, bounded, clip_option
 from elman.checks import Array
 
 

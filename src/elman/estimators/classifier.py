@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any, Self
 
-from elman.cells.activations import softmax
+from elman.cells.functions import softmax
 from elman.checks import Array
 from elman.estimators import labels
 from elman.estimators.extra import ClassifierMixin, accuracy_score

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from elman.cells.activations import softmax
+from elman.cells.functions import softmax
 from elman.checks import Array, ShapeError
 from elman.estimators import labels
 from elman.estimators.extra import accuracy_score

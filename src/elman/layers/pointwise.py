@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from elman import checks, engine
-from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of, softmax
+from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_activation, name_of
 from elman.cells.cell import Arrays
-from elman.cells.curves import CURVES
+from elman.cells.functions import CURVES, softmax
 from elman.checks import Array
 from elman.layers import noise
 from elman.layers.layer import Gradients, Layer, Noise, State

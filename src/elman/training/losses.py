@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import sigmoid
+from elman.cells.functions import sigmoid
 from elman.checks import Array, ShapeError
 
 
