@@ -86,7 +86,15 @@ def check_path(name: str, path: Any) -> str:
         target = os.path.join(folder, os.readlink(target))
     else:
         raise PathError(f"{name} must be a file. Got {show(given)}, a link that leads back to itself.")
-    mode = _mode(name, given, target)
+    try:
+        mode = os.stat(target).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        mode = None
+    except PermissionError:
+        raise PermissionError(f"{name} must lie in a folder that can be read. Got {show(given)}.") from None
+    except OSError as error:  # a name that is too long, most of all
+        must = f"{name} must be a path that the file system can hold"
+        raise PathError(f"{must}. Got {show(given)}: {error.strerror}.") from None
     if mode is not None and not stat.S_ISREG(mode):
         raise PathError(f"{name} must be a file. Got {show(given)}, {_KINDS.get(stat.S_IFMT(mode), 'a device')}.")
     if not os.path.isdir(folder or os.curdir):
@@ -96,20 +104,6 @@ def check_path(name: str, path: Any) -> str:
     if mode is not None and not os.access(target, os.W_OK):
         raise PermissionError(f"{name} must be a file that can be written to. Got {show(given)}.")
     return target
-
-
-def _mode(name: str, given: str, target: str) -> int | None:
-    """The mode of the file that is there; None where there is none."""
-    try:
-        return os.stat(target).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except PermissionError:
-        raise PermissionError(f"{name} must lie in a folder that can be read. Got {show(given)}.") from None
-    except OSError as error:  # a name that is too long, most of all
-        raise PathError(
-            f"{name} must be a path that the file system can hold. Got {show(given)}: {error.strerror}."
-        ) from None
 
 
 def fixed(path: Where) -> str:
@@ -125,7 +119,7 @@ def replace(path: Where, content: bytes) -> None:
     A link is followed, and stays. A file that is there gives the new one its mode; other names of it (hard links) keep
     the old content. See `check_path` for what is refused.
     """
-    _replace({check_path("path", path): content})
+    replace_all({path_text("path", path): content})
 
 
 def replace_all(contents: Mapping[Where, bytes]) -> None:
@@ -133,13 +127,9 @@ def replace_all(contents: Mapping[Where, bytes]) -> None:
 
     They are moved in their order. A process that is killed in between leaves the first ones new and the others old.
     """
-    targets = {path: check_path("path", path) for path in contents}
-    if len({os.path.realpath(target) for target in targets.values()}) < len(contents):
+    targets = {check_path("path", path): content for path, content in contents.items()}
+    if len({os.path.realpath(target) for target in targets}) < len(contents):
         raise PathError(f"paths must be of different files. Got {', '.join(map(show, contents))}, links followed.")
-    _replace({targets[path]: content for path, content in contents.items()})
-
-
-def _replace(targets: Mapping[str, bytes]) -> None:
     with contextlib.ExitStack() as stack:
         written = {}
         for target, content in targets.items():
@@ -159,7 +149,12 @@ def _replace(targets: Mapping[str, bytes]) -> None:
                     replace(target, content_before)
             raise
     for folder in {os.path.dirname(target) or os.curdir for target in targets}:
-        _flush_folder(folder)
+        with contextlib.suppress(OSError):  # the move lasts through a loss of power where the system can do it
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 @contextlib.contextmanager
@@ -263,16 +258,6 @@ def _remove_abandoned(temporary: str) -> None:
         finally:
             if handle >= 0:
                 os.close(handle)
-
-
-def _flush_folder(folder: str) -> None:
-    """Makes a move last through a loss of power, where the system can."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 @contextlib.contextmanager
