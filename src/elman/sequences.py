@@ -322,7 +322,13 @@ def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengt
     rows = array.reshape(batch * time, *array.shape[2:])
     if lengths is None:
         return rows, _dense_layout(batch, time, "array")
-    layout = Layout.of("array", _check_lengths(lengths, batch, time), time)
+    steps = checks.whole_numbers("lengths", lengths)
+    checks.shape("lengths", steps, (batch,))
+    wrong = (steps < 1) | (steps > time)
+    if wrong.any():
+        got = f"{steps[wrong][0]} at index {int(wrong.argmax())}"
+        raise ValueError(f"lengths must be from 1 to {time}, the steps of x. Got {got}.")
+    layout = Layout.of("array", steps.astype(np.int64), time)  # a copy: a tape outlives the caller's array
     return rows if layout.real is None else rows.take(layout.real, axis=0), layout
 
 
@@ -332,17 +338,6 @@ def _dense_layout(batch: int, time: int, form: Kind) -> Layout:
     lengths = np.full(batch, time, np.int64)
     lengths.flags.writeable = False
     return Layout(lengths, batch, form, time)
-
-
-def _check_lengths(lengths: Any, batch: int, time: int) -> Array:
-    array = checks.whole_numbers("lengths", lengths)
-    checks.shape("lengths", array, (batch,))
-    wrong = (array < 1) | (array > time)
-    if wrong.any():
-        raise ValueError(
-            f"lengths must be from 1 to {time}, the steps of x. Got {array[wrong][0]} at index {int(wrong.argmax())}."
-        )
-    return array.astype(np.int64)  # a copy: a tape outlives the caller's array
 
 
 def _is_ragged_list(x: Any, step_rank: int) -> bool:

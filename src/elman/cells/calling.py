@@ -50,7 +50,9 @@ def advance(
     after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
     if keep:
         kept = _kept(cell, kept, len(x))
-    return after if zones is None else zone_out(state, after, zones), kept
+    if zones is not None:  # zoneout: s' = z s + (1 - z) s_new
+        after = tuple(z * old + (1 - z) * new for old, new, z in zip(state, after, zones, strict=True))
+    return after, kept
 
 
 def go_back(
@@ -117,11 +119,6 @@ def locked(weights: Arrays) -> Arrays:
     return views
 
 
-def zone_out(before: Arrays, after: Arrays, zones: Zones) -> Arrays:
-    """Zoneout of every state: s' = z s + (1 - z) s_new."""
-    return tuple(z * old + (1 - z) * new for old, new, z in zip(before, after, zones, strict=True))
-
-
 def _has(value: Any, count: int) -> bool:
     return (type(value) is tuple or isinstance(value, list)) and len(value) == count
 
@@ -160,12 +157,13 @@ def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
     """What a step keeps, which can no longer be written into, in a dict of its own."""
     found = {}
     for name, part in kept.items():
-        if not (type(name) is str and type(part) is np.ndarray and part.shape[:1] == (batch,)):
-            must = f"step of the cell {cell.name!r} must keep {name!r} as an array with one row per sequence"
-            if not isinstance(name, str) or not isinstance(part, np.ndarray):
-                raise DtypeError(f"{must}, ({batch}, ...), named by a text. Got {checks.describe(part)}.")
-            if part.shape[:1] != (batch,):
-                raise ShapeError(f"{must}, ({batch}, ...). Got {part.shape}.")
+        named = isinstance(name, str) and isinstance(part, np.ndarray)
+        if not named or part.shape[:1] != (batch,):
+            wanted = f"an array with one row per sequence, ({batch}, ...){'' if named else ', named by a text'}"
+            must = f"step of the cell {cell.name!r} must keep {name!r} as {wanted}"
+            raise (ShapeError if named else DtypeError)(
+                f"{must}. Got {part.shape if named else checks.describe(part)}."
+            )
         own = part if part.base is None else np.array(part)  # the memory of a view may be written into all the same
         lock(own, False)
         found[name] = own
@@ -187,30 +185,23 @@ def _explain(error: Exception, call: Callable[..., Any], function: str, cell: Ce
     if function == "step_derivative":
         names += [[f"{name!r} of kept" for name in arguments[3]], [f"d{name}" for name in cell.states]]
     names += [["the mask"]]
-    # Which one it is shows where the function may write: into others of the same form.
-    twins = [_twin(argument, np.random.default_rng(0)) for argument in arguments]
-    parts = [part for twin in twins for part in _parts(twin)]
+    # Which one it is shows where the function may write: into others of the same form, with other numbers.
+    rng, parts = np.random.default_rng(0), []
+
+    def twin(argument: Any) -> Any:
+        if isinstance(argument, dict):
+            return {name: twin(part) for name, part in argument.items()}
+        if isinstance(argument, tuple):
+            return tuple([twin(part) for part in argument])
+        parts.append(rng.uniform(0.1, 0.9, argument.shape).astype(argument.dtype))
+        return parts[-1]
+
+    twins = [twin(argument) for argument in arguments]
     before = [part.copy() for part in parts]
     with contextlib.suppress(Exception):
         call(*twins)
     flat = [name for group in names[: len(twins)] for name in group]
     changed = [name for name, a, b in zip(flat, before, parts, strict=True) if not np.array_equal(a, b, equal_nan=True)]
-    raise ValueError(
-        f"{function} of the cell {cell.name!r} must make new arrays and change none that it was given or returned "
-        f"before. Got one that changes {', '.join(changed) or 'what it returned before'}."
-    ) from error
-
-
-def _twin(argument: Any, rng: np.random.Generator) -> Any:
-    """An argument of the same form that can be written into, with other numbers."""
-    if isinstance(argument, dict):
-        return {name: _twin(part, rng) for name, part in argument.items()}
-    if isinstance(argument, tuple):
-        return tuple(_twin(part, rng) for part in argument)
-    return rng.uniform(0.1, 0.9, argument.shape).astype(argument.dtype)
-
-
-def _parts(argument: Any) -> list[Array]:
-    if isinstance(argument, dict):
-        return list(argument.values())
-    return list(argument) if isinstance(argument, tuple) else [argument]
+    none = "none that it was given or returned before"
+    must = f"{function} of the cell {cell.name!r} must make new arrays and change {none}"
+    raise ValueError(f"{must}. Got one that changes {', '.join(changed) or 'what it returned before'}.") from error

@@ -73,7 +73,12 @@ def unroll(
     values (N, I), lengths (B,), state (B, H) each or None for 0, out (N, H). Returns the state of each sequence
     after its own last step, (B, H) each, and with `keep` the tape. With a projection h and out are P wide.
     """
-    state = tuple(s.copy() for s in state) if state is not None else _zeros(cell, weights, len(lengths), out)
+    if state is None:
+        by_axes = dict(zip(cell.weights.values(), weights, strict=True))
+        hidden = out.shape[1] if cell.projection is None else len(by_axes["hidden", "projection"])
+        state = tuple(np.zeros((len(lengths), width), out.dtype) for width in cell.widths(hidden))
+    else:
+        state = tuple(s.copy() for s in state)
     weights = locked(weights)
     steps = []
     for alive, rows in walk(lengths, reverse):
@@ -102,14 +107,6 @@ def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
     for s, rows in zip(states, new, strict=True):
         s[alive] = rows
     return states
-
-
-def _zeros(cell: Cell, weights: Arrays, count: int, out: Array) -> Arrays:
-    """The states of `count` sequences before their first step."""
-    hidden = out.shape[1]
-    if cell.projection is not None:
-        hidden = weights[[*map(tuple, cell.weights.values())].index(("hidden", "projection"))].shape[0]
-    return tuple(np.zeros((count, width), out.dtype) for width in cell.widths(hidden))
 
 
 def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
