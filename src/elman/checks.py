@@ -129,10 +129,8 @@ def converted(name: str, array: Array, dtype: Any, where: Callable[[tuple[int, .
     except FloatingPointError:
         with np.errstate(all="ignore"):
             index = first(np.isfinite(array) & ~np.isfinite(array.astype(dtype)))
-        at = where(index)
-        raise ValueError(
-            f"{name} must hold numbers that {np.dtype(dtype)} can hold. Got {array[index]!s}{at and f' at {at}'}."
-        ) from None
+        at, must = where(index), f"{name} must hold numbers that {np.dtype(dtype)} can hold"
+        raise ValueError(f"{must}. Got {array[index]!s}{at and f' at {at}'}.") from None
     except MemoryError:
         raise too_large(name, array) from None
 

@@ -129,9 +129,8 @@ class Graph:
         layer = self.layers[i]
         if layer.input_size is not None and read[0] not in (None, layer.input_size):
             before = "the layers before it give" if self.is_list else "what it reads has"
-            raise ShapeError(
-                f"{self.called(i)} must take {read[0]} features, as {before}. Got input_size {layer.input_size}."
-            )
+            must = f"{self.called(i)} must take {read[0]} features, as {before}"
+            raise ShapeError(f"{must}. Got input_size {layer.input_size}.")
         try:
             return layer.features(*read)
         except ShapeError as error:
@@ -273,10 +272,8 @@ def _check_nodes(graph: Graph) -> None:
             before = type(graph.layers[reads[0] - len(graph.inputs)]).__name__
             raise ShapeError(f"{name} must stand first, as it takes tokens. Got it after {before}.")
         if first is not None and layer.dtype is not None and layer.dtype != first[1].dtype:
-            raise ValueError(
-                f"{name} must have dtype {first[1].dtype}, as {graph.called(first[0])} has; astype gives it. "
-                f"Got {layer.dtype}."
-            )
+            must = f"{name} must have dtype {first[1].dtype}, as {graph.called(first[0])} has; astype gives it"
+            raise ValueError(f"{must}. Got {layer.dtype}.")
         own = {id(part) for part in every_layer(layer)}
         if own & seen:
             raise ValueError(f"{name} must be a layer of its own, and hold none but its own. Got the same one twice.")

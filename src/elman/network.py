@@ -231,9 +231,6 @@ class Network(Layer):
                 want = "(features,)" if most == 1 else "(batch, features)"
                 raise ShapeError(f"{name} must have shape {want}, a vector per sequence. Got {checks.describe(part)}.")
             steps = each[name] if mapped or not vectors else None
-            if vectors and steps is not None:
-                must = f"lengths must be left out for {name}, which has no steps"
-                raise ValueError(f"{must}. Got {checks.describe(steps)}.")
             parts[name] = pack(name, part, width, self.dtype, steps, tokens=tokens, vectors=vectors, own=own)
         counts = {name: part.layout.count for name, part in parts.items()}
         other = next((name for name in names if counts[name] != counts[names[0]]), None)

@@ -129,10 +129,8 @@ def check_own(layer: Layer) -> None:
     """Refuses a layer of one's own that computes whole sequences by a `run` that its steps would not follow."""
     follows = place_of(layer, "run", "_pool") >= place_of(layer, "step", "ready", "stream", "in_stream")
     if computes_otherwise(layer) and not follows:
-        raise ShapeError(
-            f"a layer in a stream must say what it computes of a step, by `step`, where it has a `run` of its own. "
-            f"Got {checks.show(layer)}."
-        )
+        must = "a layer in a stream must say what it computes of a step, by `step`, where it has a `run` of its own"
+        raise ShapeError(f"{must}. Got {checks.show(layer)}.")
 
 
 def _changes_steps(layer: Layer) -> bool:

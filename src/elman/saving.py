@@ -41,10 +41,8 @@ def network_entry(net: Layer) -> Any:
         if LAYERS.get(kind.__name__) is kind and not computes_otherwise(layer):
             continue
         if layer.layers or kind.__name__ in LAYERS:
-            raise FormatError(
-                f"a saved network must hold networks of elman alone, and layers of one's own by names that elman has "
-                f"not. Got {layer!r}."
-            )
+            own = "layers of one's own by names that elman has not"
+            raise FormatError(f"a saved network must hold networks of elman alone, and {own}. Got {layer!r}.")
         twin = kind.from_parameters(layer.config, layer.weights)
         lost = [name for name in vars(layer) if name not in vars(twin) and not name.startswith("_")]
         if lost:

@@ -67,9 +67,8 @@ class Layout:
         """
         if self.lengths is not None and self.form == "list":
             if not isinstance(value, (list, tuple)):
-                raise ShapeError(
-                    f"{name} must be a list of {self.count} sequences, as x is. Got {checks.describe(value)}."
-                )
+                must = f"{name} must be a list of {self.count} sequences, as x is"
+                raise ShapeError(f"{must}. Got {checks.describe(value)}.")
             if len(value) != self.count:
                 raise ShapeError(f"{name} must hold {self.count} examples, as x does. Got {len(value)}.")
             pairs = enumerate(zip(value, self.lengths, strict=True))
@@ -235,10 +234,13 @@ def pack(
     step = () if tokens is not None else (width if width is not None else "features",)
     read: Callable[..., Array] = checks.number_array if step else checks.whole_numbers
     if vectors:
-        rows, layout = _pack_vectors(name, x, step, read)
+        rows, layout, kind = *_pack_vectors(name, x, step, read), f"for {name}, which has no steps"
+    elif _is_ragged_list(x, len(step)):
+        rows, layout, kind = *_pack_list(name, x, step, read), f"where {name} is a list of sequences"
     else:
-        form = _pack_list if _is_ragged_list(x, len(step)) else _pack_array
-        rows, layout = form(name, x, step, read, lengths)
+        rows, layout, kind = *_pack_array(name, x, step, read, lengths), f"where {name} is one sequence"
+    if lengths is not None and (vectors or layout.form != "array"):
+        raise ValueError(f"lengths must be left out {kind}. Got {checks.describe(lengths)}.")
 
     def where(index: tuple[int, ...]) -> str:
         return place(index, layout)
@@ -288,20 +290,15 @@ def _pack_vectors(name: str, x: Any, step: tuple[int | str, ...], read: Any) -> 
     return array, Layout(None, len(array), "array")
 
 
-def _pack_list(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengths: Any) -> tuple[Array, Layout]:
-    if lengths is not None:
-        raise ValueError(
-            f"lengths must be left out where {name} is a list of sequences. Got {checks.describe(lengths)}."
-        )
+def _pack_list(name: str, x: Any, step: tuple[int | str, ...], read: Any) -> tuple[Array, Layout]:
     if len(x) == 0:
         raise ShapeError(f"{name} must hold at least one sequence. Got an empty list.")
     parts = [read(f"{name}[{i}]", part) for i, part in enumerate(x)]
     for i, part in enumerate(parts):
         checks.shape(f"{name}[{i}]", part, ("time", *step))
         if part.shape[1:] != parts[0].shape[1:]:
-            raise ShapeError(
-                f"{name}[{i}] must have {parts[0].shape[-1]} features, as {name}[0] has. Got {part.shape}."
-            )
+            must = f"{name}[{i}] must have {parts[0].shape[-1]} features, as {name}[0] has"
+            raise ShapeError(f"{must}. Got {part.shape}.")
         if len(part) == 0:
             raise ShapeError(f"{name}[{i}] must have at least one step. Got {part.shape}.")
     sizes = np.array([len(part) for part in parts], np.int64)
@@ -315,8 +312,6 @@ def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengt
     if array.size == 0:
         raise ShapeError(f"{name} must have at least one sequence, one step and one feature. Got {array.shape}.")
     if array.ndim == len(step) + 1:
-        if lengths is not None:
-            raise ValueError(f"lengths must be left out where {name} is one sequence. Got {checks.describe(lengths)}.")
         return array, _dense_layout(1, len(array), "single")
     batch, time = array.shape[:2]
     rows = array.reshape(batch * time, *array.shape[2:])

@@ -74,9 +74,8 @@ class Activation:
         if near in _APART:
             got = checks.show(name) if name == near else f"{checks.show(name)}, perhaps {near!r}"
             must, does = _APART[near]
-            raise ValueError(
-                f"activation must {must}. Got {got}, which {does}: it is a layer of its own, elman.Activate({near!r})."
-            )
+            own = f"it is a layer of its own, elman.Activate({near!r})"
+            raise ValueError(f"activation must {must}. Got {got}, which {does}: {own}.")
         checks.choice("activation", name, ACTIVATIONS)
         definition = ACTIVATIONS[name]
         for key, value in parameters.items():
@@ -190,9 +189,8 @@ def read_activations(given: Any, defaults: Mapping[str, Activation]) -> dict[str
     """The activation of every gate, that of `defaults` where `given`, gate -> activation, has none."""
     given = {} if given is None else given
     if not isinstance(given, Mapping):
-        raise checks.KindError(
-            f"activations must be a mapping of gates to activations, or None. Got {checks.show(given)}."
-        )
+        must = "activations must be a mapping of gates to activations, or None"
+        raise checks.KindError(f"{must}. Got {checks.show(given)}.")
     for gate in given:
         checks.choice("a gate of activations", gate, defaults)
     return {gate: as_activation(given.get(gate, default)) for gate, default in defaults.items()}

@@ -136,10 +136,9 @@ class Layer(Made):
         """The user's input packed; with `own` its memory is its own, for a tape."""
         if self.reads != 1:
             raise ShapeError(f"{type(self).__name__} must stand in a network, where it reads several. Got it alone.")
-        vectors = self.takes_vectors
-        if vectors and lengths is not None:
-            raise ValueError(f"lengths must be left out for vectors. Got {checks.describe(lengths)}.")
-        return pack("x", x, self.input_size, self.dtype, lengths, tokens=self.tokens, vectors=vectors, own=own)
+        return pack(
+            "x", x, self.input_size, self.dtype, lengths, tokens=self.tokens, vectors=self.takes_vectors, own=own
+        )
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         """The user's states, packed; refuses what does not fit. `layout` is that of x."""
