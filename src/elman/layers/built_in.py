@@ -16,7 +16,7 @@ from elman.cells.lstm import lstm_cell
 from elman.cells.rnn import rnn_cell
 from elman.checks import Array, ShapeError
 from elman.layers.joining import Add, Concatenate, Multiply
-from elman.layers.layer import Layer
+from elman.layers.layer import Spelled
 from elman.layers.nesting import computes_otherwise
 from elman.layers.pointwise import MODES, MergeDirections, Scale
 from elman.layers.recurrent import Directed, Recurrent
@@ -211,8 +211,6 @@ class GRU(_BuiltIn):
 #: The recurrent layers by their names, as configs have them.
 RECURRENT: dict[str, type[Recurrent]] = {kind.__name__: kind for kind in (GRU, LSTM, RNN, Recurrent)}
 
-MERGES = ("concat", *MODES.values())
-
 
 class Bidirectional(Directed):
     """Two recurrent layers of any cells, the second from the end of each sequence to its start.
@@ -246,7 +244,6 @@ class Bidirectional(Directed):
     dtype: np.dtype[Any]
     first: Recurrent  #: forward in time
     second: Recurrent  #: from the end to the start
-    merge: str
     bidirectional = True
     needs_whole_sequences = True
 
@@ -255,7 +252,7 @@ class Bidirectional(Directed):
 
     def setup(self, first: Any, second: Any, merge: str = "concat") -> None:
         self.first, self.second = _part("forward", first), _part("backward", second)
-        self.merge = self._merge = checks.choice("merge", merge, MERGES)
+        self.merge = self._merge = checks.choice("merge", merge, ("concat", *MODES.values()))
         if self.first is self.second:
             raise ValueError(f"forward and backward must be two layers. Got the same one twice, {self.first!r}.")
         for name in ("input_size", "dtype"):
@@ -287,8 +284,9 @@ class Bidirectional(Directed):
         self._parameters = LiveArrays({name + end: a for end, part in parts for name, a in part.parameters.items()})
 
     def _describe(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        found = super()._describe(known)
-        return found | {name: ReadOnly(type=type(found[name]).__name__, **found[name].config) for name in _PARTS}
+        parts = {"first": self.first, "second": self.second}.items()
+        found = {name: ReadOnly(type=type(part).__name__, **part.config) for name, part in parts}
+        return super()._describe(known) | found
 
     def replace(self, *, seed: int | None = None, **options: Any) -> Self:
         """A new layer like this one but for the `options`; a layer among them comes in as a copy, with its weights.
@@ -298,24 +296,19 @@ class Bidirectional(Directed):
         >>> both.replace(merge="sum").output_size, both.replace(second=both.second.replace(hidden_size=4)).output_size
         (5, 9)
         """
-        kept = {name: getattr(self, name) for name in _PARTS} | options
+        kept = {"first": self.first, "second": self.second} | options
         copies = {name: part.replace() if isinstance(part, Recurrent) else part for name, part in kept.items()}
         return super().replace(seed=seed, **copies)
 
-    def _spelled(self) -> list[tuple[Layer, tuple[int, ...]]]:
+    def _spelled(self) -> Spelled:
         """Two equal layers as their short form and, where they are merged, a `MergeDirections`; others one by one."""
         first, second = self.first, self.second
         if type(first) is type(second) and first.config == second.config:
             short = type(first).from_parameters({**first.config, "bidirectional": True}, self.parameters)
             merging = [(MergeDirections(mode), (0,)) for mode, merge in MODES.items() if merge == self.merge]
-            return [(short, (-1,)), *merging]
+            return [(short, None), *merging]
         joining = {"concat": Concatenate, "multiply": Multiply}.get(self.merge, Add)()
-        rows: list[tuple[Layer, tuple[int, ...]]] = [
-            (first, (-1,)),
-            (Reverse(), (-1,)),
-            (second, (1,)),
-            (Reverse(), (2,)),
-        ]
+        rows: Spelled = [(first, None), (Reverse(), None), (second, (1,)), (Reverse(), (2,))]
         half = [(Scale(first.output_size or 0, 0.0, 0.5), (4,))] if self.merge == "mean" else []
         return [*rows, (joining, (0, 3)), *half]
 
@@ -324,9 +317,6 @@ class Bidirectional(Directed):
 
     def _shown(self, *without: str) -> str:
         return f"Bidirectional({self.first._shown(*without)}, {self.second._shown(*without)}, merge={self.merge!r})"
-
-
-_PARTS = ("first", "second")
 
 
 def _part(name: str, given: Any) -> Recurrent:

@@ -51,6 +51,10 @@ class Tape:
     kept: Any
 
 
+#: Layers, each with the places among them of what it reads; None for what the layer reads that they make up.
+Spelled: TypeAlias = "list[tuple[Layer, tuple[int, ...] | None]]"
+
+
 class Layer(Made):
     """The base of layers and networks. `Recurrent`, `Dense` and the others say what they compute.
 
@@ -116,6 +120,10 @@ class Layer(Made):
         """The layer that goes step by step in the place of this one, over so many features; most do it themselves."""
         return self
 
+    def _spelled(self) -> Spelled:
+        """The layers that make it up where other systems have no name for it, else itself."""
+        return [(self, None)]
+
     def features(self, *read: int | None) -> int | None:
         """How many features come out of so many, None where that depends on x; refuses what cannot come in."""
         taken = read[0]
@@ -145,27 +153,25 @@ class Layer(Made):
         if state is None:
             return None
         if not self.stateful:
-            raise ShapeError(
-                f"{name} must be left out: {type(self).__name__} has no state. Got {checks.describe(state)}."
-            )
-        shape = () if layout.form == "single" else (layout.count,)
-        arrays = self._read_states(name, state, self._states, shape, own)
-        return tuple([array.reshape(layout.count, -1) for array in arrays])
+            must = f"{name} must be left out: {type(self).__name__} has no state"
+            raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        return tuple(self._read_states(name, state, self._states, layout, own))
 
     def _read_states(
-        self, name: str, state: Any, widths: Mapping[str, int], shape: tuple[int, ...], own: bool
+        self, name: str, state: Any, widths: Mapping[str, int], layout: Layout, own: bool, *lead: int
     ) -> list[Array]:
-        """The user's arrays (*shape, width), one per state; with `own` their memory is their own."""
+        """The user's arrays as (*lead, batch, width), one per state; with `own` their memory is their own."""
         given = (state,) if len(widths) == 1 else state
         if not isinstance(given, (tuple, list)) or len(given) != len(widths):
             must = f"{name} must be a tuple of {len(widths)} arrays, ({', '.join(widths)})"
             raise ShapeError(f"{must}. Got {checks.describe(state)}.")
+        shape = lead if layout.form == "single" else (*lead, layout.count)
         arrays = []
         for (part, width), value in zip(widths.items(), given, strict=True):
-            if type(value) is not np.ndarray or value.dtype != self.dtype or value.shape != (*shape, width):
-                value = checks.real_array(f"{part} of {name}", value, self.dtype)
-                checks.shape(f"{part} of {name}", value, (*shape, width))
-            arrays.append(np.array(value, order="C") if own or not value.flags.aligned else np.ascontiguousarray(value))
+            value = checks.real_array(f"{part} of {name}", value, self.dtype)
+            checks.shape(f"{part} of {name}", value, (*shape, width))
+            value = np.array(value, order="C") if own else np.ascontiguousarray(value)
+            arrays.append(value.reshape(*lead, layout.count, width))
         return arrays
 
     def unpack_state(self, state: State, layout: Layout) -> Any:

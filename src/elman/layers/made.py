@@ -190,21 +190,17 @@ class Made:
     def _unknown(self, name: str) -> AttributeError:
         parameters, options = self._parameters, self._known_options()
         buffers = f", its buffers {', '.join(self._buffers)}" if self._buffers else ""
-        known = (
-            f"its parameters are {', '.join(parameters) or 'none'}{buffers}, its options {', '.join(options) or 'none'}"
-        )
-        return AttributeError(
-            f"{type(self).__name__} has no attribute {name!r}; {known}.{checks.hint(name, [*self.weights, *options])}"
-        )
+        known = f"its parameters are {', '.join(parameters) or 'none'}{buffers}"
+        hint = f", its options {', '.join(options) or 'none'}.{checks.hint(name, [*self.weights, *options])}"
+        return AttributeError(f"{type(self).__name__} has no attribute {name!r}; {known}{hint}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._parameters or name in self._buffers:
             own = self.weights[name]
             array = checks.fitted(name, checks.real_array(name, value, own.dtype), own.shape)
             if not own.flags.writeable:
-                raise ValueError(
-                    f"{name} must be writable to be assigned. Got a read-only one, as a stream's network has."
-                )
+                must = f"{name} must be writable to be assigned"
+                raise ValueError(f"{must}. Got a read-only one, as a stream's network has.")
             own[...] = array
         elif "_config" not in self.__dict__ or name.startswith("_"):
             super().__setattr__(name, value)

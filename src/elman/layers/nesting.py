@@ -10,27 +10,13 @@ from elman.layers.layer import Layer
 from elman.layers.recurrent import Directed
 
 
-def placed_layers(net: Layer, path: str = "") -> Iterator[tuple[str, Layer]]:
-    """Every layer of a network with its place, "1.0" in a network within the network, as in the names of parameters."""
-    for name, layer in zip(net.names, net.layers, strict=True):
-        if layer.layers:
-            yield from placed_layers(layer, f"{path}{name}.")
-        else:
-            yield f"{path}{name}", layer
-
-
-def flat_layers(net: Layer) -> list[Layer]:
-    """The layers of a network in a row, those of nested networks in their place; a layer itself."""
-    return [layer for _, layer in placed_layers(net)] if net.layers else [net]
-
-
 class Flat(NamedTuple):
     """A layer among all those of a network, with the places of what it reads among the values.
 
     The values in a row are the inputs of the network, then what each layer gives.
     """
 
-    place: str
+    place: str  # "1.0" in a network within the network, as in the names of parameters
     layer: Layer
     reads: tuple[int, ...]
     start: int | None  # the layer from whose last state it starts
@@ -39,11 +25,11 @@ class Flat(NamedTuple):
 def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
     """The layers of a network, those of nested networks in their place, and the values that come out.
 
-    With `spelled` a layer of both directions stands as the layers that make it up, see `Directed._spelled`.
+    With `spelled` a layer of both directions stands as the layers that make it up, see `Layer._spelled`.
     """
     found: list[Flat] = []
     first = len(net.inputs)
-    keepers: dict[int, int] = {}  # value -> the layer that has its state, where another one gives the value
+    keepers: dict[int | None, int] = {}  # value -> the layer that has its state, where another one gives the value
 
     def walk(inside: Any, path: str, values: list[int]) -> list[int]:
         for i, layer, reads, start, _ in inside.graph.nodes:
@@ -52,14 +38,14 @@ def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
                 values.append(walk(layer, f"{place}.", read)[0])
             else:
                 begin = None if start is None else values[len(inside.inputs) + start] - first
-                begin = None if begin is None else keepers.get(begin, begin)
+                begin = keepers.get(begin, begin)
                 here = len(found)
                 for part in [layer, inside.layers[start]] if spelled and start is not None else []:
-                    if isinstance(part, Directed) and len(part._spelled()) > 2:
+                    if len(part._spelled()) > 2:
                         must = f"node {place!r} must take its first state from, and be, a layer that stands as one"
                         raise ShapeError(f"{must}. Got {part!r}.")
-                for part, own in layer._spelled() if spelled and isinstance(layer, Directed) else [(layer, None)]:
-                    inner = tuple(read) if own is None else tuple([read[0] if k < 0 else first + here + k for k in own])
+                for part, own in layer._spelled() if spelled else [(layer, None)]:
+                    inner = tuple(read) if own is None else tuple([first + here + k for k in own])
                     found.append(Flat(place, part, inner, begin if part.stateful else None))
                 keepers[len(found) - 1] = here
                 values.append(first + len(found) - 1)
@@ -67,6 +53,11 @@ def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
 
     outputs = walk(net, "", list(range(first)))
     return found, outputs
+
+
+def placed_layers(net: Layer) -> list[tuple[str, Layer]]:
+    """Every layer of a network with its place."""
+    return [(node.place, node.layer) for node in flat_nodes(net)[0]]
 
 
 def every_layer(net: Layer) -> Iterator[Layer]:
@@ -85,7 +76,7 @@ def place_of(layer: Layer, *names: str) -> int:
 #: The methods that say what a layer computes.
 _COMPUTING = (
     *("_pool", "_walk", "_walk_back", "first_state", "join", "join_back", "ready"),
-    *("run", "run_back", "states", "step", "width"),
+    *("run", "run_back", "states", "step"),
 )
 
 

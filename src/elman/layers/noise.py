@@ -39,9 +39,8 @@ def zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
     if not isinstance(value, (tuple, list)):
         return (dropout_rate("zoneout", value, _FIXED),) * len(states)
     if len(value) != len(states):
-        raise ValueError(
-            f"zoneout must be a number, or a tuple of {len(states)}, ({', '.join(states)}). Got {len(value)} numbers."
-        )
+        must = f"zoneout must be a number, or a tuple of {len(states)}, ({', '.join(states)})"
+        raise ValueError(f"{must}. Got {len(value)} numbers.")
     return tuple(dropout_rate(f"{name} of zoneout", rate, _FIXED) for name, rate in zip(states, value, strict=True))
 
 
@@ -51,7 +50,5 @@ def zones(
     """For each state 1 where a unit keeps its value in a step, else 0; without a generator the rates, their mean."""
     if rng is None:
         return rates
-    return tuple(
-        _happens(rng, rate, (rows, width)).astype(dtype) if rate else 0.0
-        for rate, width in zip(rates, widths, strict=True)
-    )
+    pairs = zip(rates, widths, strict=True)
+    return tuple([_happens(rng, rate, (rows, width)).astype(dtype) if rate else 0.0 for rate, width in pairs])

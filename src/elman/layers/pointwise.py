@@ -316,7 +316,6 @@ def halves(values: Array) -> tuple[Array, Array]:
     """The features of the forward direction and those of the reverse one, (..., features / 2) each."""
     width = values.shape[-1]
     if width % 2:
-        raise checks.ShapeError(
-            f"x must have an even number of features, half of them for each direction. Got {width} features."
-        )
+        must = "x must have an even number of features, half of them for each direction"
+        raise checks.ShapeError(f"{must}. Got {width} features.")
     return values[..., : width // 2], values[..., width // 2 :]

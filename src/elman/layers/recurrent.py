@@ -37,11 +37,6 @@ class Directed(Layer):
         """
         raise NotImplementedError
 
-    def _spelled(self) -> list[tuple[Layer, tuple[int, ...]]]:
-        """The layers that make it up, each with the places among them of what it reads, -1 for x: itself where it has
-        a name in other systems."""
-        return [(self, (-1,))]
-
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
         parts = [*self.directions.values()]
         width = parts[0]._widths[0]
@@ -85,9 +80,7 @@ class Directed(Layer):
             return super().pack_state(name, state, layout, own)
         first, second = self.directions.values()
         if self._alike:
-            shape = (2,) if layout.form == "single" else (2, layout.count)
-            arrays = self._read_states(name, state, first.states(), shape, own)
-            arrays = [array.reshape(2, layout.count, -1) for array in arrays]
+            arrays = self._read_states(name, state, first.states(), layout, own, 2)
             return tuple([array[d] for d in range(2) for array in arrays])
         if not isinstance(state, (tuple, list)) or len(state) != 2 or any(part is None for part in state):
             must = f"{name} must be a pair, the state of each direction"
@@ -267,19 +260,12 @@ class Recurrent(Directed):
         self, x: Sequences, state: State, rng: Noise, keep: bool, out: Array, reverse: bool
     ) -> tuple[Arrays, Any]:
         """One direction: its outputs into `out`, the last states, and what `_walk_back` needs; see `run`."""
-        start = self._first_state(x.layout.count) if state is None and self._learned else state
-        shape, rate = (x.layout.count, self._widths[0]), self.recurrent_dropout
+        count, weights, rate = x.layout.count, self._weights, self.recurrent_dropout
+        start = self._first_state(count) if state is None and self._learned else state
+        mask = noise.dropout_mask(rng, rate, (count, self._widths[0]), self.dtype) if rng and rate else None
+        zones = self._zones and noise.zones(rng, self._zones, len(out), self._widths, self.dtype)
         end, tape = engine.forward(
-            self.cell,
-            self._weights,
-            x.values,
-            x.lengths,
-            start,
-            out,
-            reverse=reverse,
-            keep=keep,
-            mask=noise.dropout_mask(rng, rate, shape, self.dtype) if rng and rate else None,
-            zones=self._zones and noise.zones(rng, self._zones, len(out), self._widths, self.dtype),
+            self.cell, weights, x.values, x.lengths, start, out, reverse=reverse, keep=keep, mask=mask, zones=zones
         )
         return end, (tape, state is None)
 

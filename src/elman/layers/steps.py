@@ -139,6 +139,14 @@ class _Pool(_OfRows):
         y, kept = self._pool(x.values, x.lengths)
         return Sequences(y, x.layout.as_vectors()), None, (x.values.shape, kept)
 
+    def _running(self, width: int | None, **states: int) -> Layer:
+        """It as a stream has it, with states: at each step what a sequence that ends there gives."""
+        if width is None:
+            raise ShapeError("must read a known number of features in a stream. Got any.")
+        layer = self.replace()
+        vars(layer).update(input_size=width, output_size=width, stateful=True, _states=states)
+        return layer
+
 
 class LastStep(_Pool):
     """The last real step of each sequence.
@@ -204,42 +212,6 @@ class LastSteps(_Pool):
         dx[steps] = dy.reshape(*real.shape, -1)[real]
 
 
-class _Running(Layer):
-    """A pool as a stream has it: at each step what a sequence that ends there gives."""
-
-    pools = True
-
-    def __init__(self, size: int | None) -> None:
-        if size is None:
-            raise ShapeError("must read a known number of features in a stream. Got any.")
-        super().__init__(size=size)
-
-    def setup(self, size: int) -> None:
-        self.size = self.input_size = self.output_size = size
-
-
-class _RunningMean(_Running):
-    def states(self) -> dict[str, int]:
-        return {"sum": self.size, "count": 1}
-
-    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        sums, count = state[0].astype(x.dtype) + x, state[1] + 1
-        return sums / count.astype(x.dtype), (sums, count)
-
-
-class _RunningMax(_Running):
-    def states(self) -> dict[str, int]:
-        return {"max": self.size}
-
-    def first_state(self, count: int) -> Arrays:
-        return (np.full((count, self.size), -np.inf),)
-
-    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
-        (largest,) = state
-        y = np.where((x > largest) | (np.isnan(x) & ~np.isnan(largest)), x, largest.astype(x.dtype))
-        return y, (y,)
-
-
 class MeanOverTime(_Pool):
     """The mean over the real steps of each sequence.
 
@@ -261,7 +233,11 @@ class MeanOverTime(_Pool):
         dx[...] = np.repeat(dy / kept[:, None].astype(dy.dtype), kept, axis=0)
 
     def in_stream(self, width: int | None) -> Layer:
-        return _RunningMean(width)
+        return self._running(width, sum=width or 0, count=1)
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        sums, count = state[0].astype(x.dtype) + x, state[1] + 1
+        return sums / count.astype(x.dtype), (sums, count)
 
 
 class MaxOverTime(_Pool):
@@ -282,7 +258,15 @@ class MaxOverTime(_Pool):
         return values[places], places
 
     def in_stream(self, width: int | None) -> Layer:
-        return _RunningMax(width)
+        return self._running(width, max=width or 0)
+
+    def first_state(self, count: int) -> Arrays:
+        return tuple([np.full((count, width), -np.inf) for width in self._states.values()])
+
+    def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:
+        (largest,) = state
+        y = np.where((x > largest) | (np.isnan(x) & ~np.isnan(largest)), x, largest.astype(x.dtype))
+        return y, (y,)
 
 
 class _PoolOverWindows(_OfRows):

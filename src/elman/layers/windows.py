@@ -179,11 +179,11 @@ class Conv1d(Layer):
         self.activation = as_activation(activation)
         self.dtype = checks.float_dtype(dtype)
         self._windows = Windows(self.width, self.stride, self.dilation, self.padding)
-        if (self._windows.span - 1) * self.input_size > _MOST_KEPT:
-            raise ValueError(
-                f"(width - 1) dilation input_size must be at most {_MOST_KEPT}, as a stream keeps so many numbers. "
-                f"Got {(self._windows.span - 1) * self.input_size}."
-            )
+        kept = (self._windows.span - 1) * self.input_size
+        if kept > _MOST_KEPT:
+            must = f"(width - 1) dilation input_size must be at most {_MOST_KEPT}, as a stream keeps so many numbers"
+            raise ValueError(f"{must}. Got {kept}.")
+        self._kept = kept if self._windows.causal else 0
         self.needs_whole_sequences = not self._windows.causal
         self.changes_steps = not self._windows.keeps_lengths
 
@@ -191,8 +191,7 @@ class Conv1d(Layer):
         return {"W": (self.width, self.input_size or 0, self.output_size or 0), "b": (self.output_size or 0,)}
 
     def states(self) -> dict[str, int]:
-        kept = (self._windows.span - 1) * (self.input_size or 0)
-        return {"x": kept} if kept and self._windows.causal else {}
+        return {"x": self._kept} if self._kept else {}
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
         layout, sequences, steps = self._windows.taps(x)
@@ -217,9 +216,8 @@ class Conv1d(Layer):
         drows, dW, db, first = np.zeros_like(rows), np.zeros_like(W), np.zeros_like(W[0, 0]), 0
         for some in _blocks(under, size):
             part, windows = slice(first, first + len(some)), rows[some].reshape(len(some), -1)
-            dwindows, *dweights = engine.dense_derivative(
-                windows, W.reshape(-1, W.shape[2]), y[part], dy[part], self.activation
-            )
+            flat = W.reshape(-1, W.shape[2])
+            dwindows, *dweights = engine.dense_derivative(windows, flat, y[part], dy[part], self.activation)
             for k in range(len(W)):  # among the windows no step is twice at one place, but for that of 0
                 drows[some[:, k]] += dwindows[:, k * size : (k + 1) * size]
             first, dW, db = part.stop, dW + dweights[0].reshape(W.shape), db + dweights[1]
