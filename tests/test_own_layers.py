@@ -148,6 +148,24 @@ def test_they_train_and_come_back(tmp_path):
     assert not {"Gain", "Leak"} & set(LAYERS)
 
 
+def test_weights_of_a_layer_that_does_not_say_how_they_start():
+    class Plane(elman.Layer):
+        def setup(self, size):
+            self.input_size, self.output_size, self.dtype = size, 4, np.dtype("float64")
+
+        def shapes(self):
+            return {"W": (self.input_size, 4), "b": (4,)}
+
+        def buffer_shapes(self):
+            return {"seen": (2,)}
+
+    for seed in (0, 1):
+        layer = Plane(seed=seed, size=3)
+        np.testing.assert_array_equal(layer.W, elman.Dense(3, 4, dtype="float64", seed=seed).W)
+        assert not layer.b.any()
+        assert not layer.buffers["seen"].any()
+
+
 def test_what_load_refuses(tmp_path):
     network().save(tmp_path / "net")
     for given in ([], [Gain], [elman.Dense]):

@@ -21,7 +21,7 @@ from elman.estimators import stack, windows
 from elman.estimators.spec import WindowSpec
 from elman.estimators.windows import Scaled
 from elman.layers import Dense, Dropout, LastStep, LastSteps
-from elman.layers.noise import dropout_rate
+from elman.layers.pointwise import dropout_rate
 from elman.network import Network
 from elman.tables.panel import Panel, first_values
 from elman.tables.places import few

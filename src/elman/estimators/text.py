@@ -23,7 +23,7 @@ from elman.estimators.characters import encode, place, read_texts
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.files import Fitted
 from elman.layers import Dense, Dropout, Embedding
-from elman.layers.noise import dropout_rate
+from elman.layers.pointwise import dropout_rate
 from elman.network import Network
 from elman.tables.places import check_no_y
 from elman.training import CrossEntropy, History, LinearSchedule, fit

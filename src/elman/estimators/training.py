@@ -22,7 +22,7 @@ from elman.estimators.files import Fitted
 from elman.estimators.inputs import InputForm, Inputs, names_of, place, read_inputs
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Activate, Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
-from elman.layers.noise import dropout_rate
+from elman.layers.pointwise import dropout_rate
 from elman.network import Network
 from elman.sequences import Layout, Sequences
 from elman.streaming import Stream

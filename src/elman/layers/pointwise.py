@@ -5,6 +5,7 @@ They work on packed rows (N, features), so they never see padding, and serve seq
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,6 @@ from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation, as_a
 from elman.cells.cell import Arrays
 from elman.cells.functions import CURVES, softmax
 from elman.checks import Array
-from elman.layers import noise
 from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.sequences import Sequences
 
@@ -115,6 +115,26 @@ class Embedding(Pointwise):
         return None, None, {"W": dW}
 
 
+def dropout_rate(name: str, value: Any, at_one: str = "nothing is left") -> float:
+    """A probability from 0 to under 1; `at_one` says what would be at 1."""
+    rate = checks.number(name, value, 0, 1)
+    if rate == 1:
+        raise ValueError(f"{name} must be under 1, or {at_one}. Got {checks.show(value)}.")
+    return rate
+
+
+def dropout_mask(rng: np.random.Generator, rate: float, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """0 with probability `rate`, else 1 / (1 - rate), so that the mean is 1."""
+    return np.multiply(~happens(rng, rate, shape), dtype.type(1 / (1 - rate)), dtype=dtype)
+
+
+def happens(rng: np.random.Generator, rate: float, shape: tuple[int, ...]) -> Array:
+    """True with probability `rate`, to within 2^-32: twice as fast as drawing a float for each."""
+    count = math.prod(shape)
+    halves = rng.integers(0, 2**64, -(-count // 2), np.uint64).view(np.uint32)[:count]
+    return np.asarray(halves.reshape(shape) < np.uint32(rate * 2**32))
+
+
 class Dropout(Layer):
     """Sets each value to 0 with probability `rate` and scales the others by 1 / (1 - rate).
 
@@ -136,7 +156,7 @@ class Dropout(Layer):
         super().__init__(rate=rate, per_sequence=per_sequence)
 
     def setup(self, rate: float, per_sequence: bool = False) -> None:
-        self.rate = noise.dropout_rate("rate", rate)
+        self.rate = dropout_rate("rate", rate)
         self.per_sequence = checks.flag("per_sequence", per_sequence)
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
@@ -144,7 +164,7 @@ class Dropout(Layer):
             return x, None, None
         repeated = self.per_sequence and x.layout.lengths is not None
         rows, width = x.values.shape
-        scale = noise.dropout_mask(rng, self.rate, (x.layout.count if repeated else rows, width), x.values.dtype)
+        scale = dropout_mask(rng, self.rate, (x.layout.count if repeated else rows, width), x.values.dtype)
         if repeated:
             scale = scale.repeat(x.lengths, axis=0)
         return x.with_values(x.values * scale), None, scale

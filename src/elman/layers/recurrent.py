@@ -14,9 +14,8 @@ from elman.cells.calling import advance, locked
 from elman.cells.cell import REVERSE, Arrays
 from elman.checks import Array, ShapeError
 from elman.initializers import RECURRENT, recurrent
-from elman.layers import noise
 from elman.layers.layer import Gradients, Layer, Noise, State
-from elman.layers.pointwise import merged, merged_derivative
+from elman.layers.pointwise import dropout_mask, dropout_rate, happens, merged, merged_derivative
 from elman.options import LiveArrays, ReadOnly, frozen
 from elman.sequences import Layout, Sequences
 
@@ -191,11 +190,11 @@ class Recurrent(Directed):
         self._suffixes = ("", REVERSE) if bidirectional else ("",)
         self.output_size = self._widths[0] * len(self._suffixes)
         self.dtype = checks.float_dtype(dtype)
-        self.recurrent_dropout = noise.dropout_rate("recurrent_dropout", recurrent_dropout)
+        self.recurrent_dropout = dropout_rate("recurrent_dropout", recurrent_dropout)
         if self.recurrent_dropout and not cell.takes_mask:
             must = "recurrent_dropout must be 0 for a cell that takes no mask, see elman.Cell"
             raise ValueError(f"{must}. Got {self.recurrent_dropout} for {cell!r}.")
-        self.zone_rates = rates = noise.zone_rates(zoneout, cell.states)
+        self.zone_rates = rates = _zone_rates(zoneout, cell.states)
         self.zoneout = rates[0] if len(set(rates)) == 1 else rates
         self._zones = rates if any(rates) else None
         self.learned_state = checks.flag("learned_state", learned_state)
@@ -262,8 +261,11 @@ class Recurrent(Directed):
         """One direction: its outputs into `out`, the last states, and what `_walk_back` needs; see `run`."""
         count, weights, rate = x.layout.count, self._weights, self.recurrent_dropout
         start = self._first_state(count) if state is None and self._learned else state
-        mask = noise.dropout_mask(rng, rate, (count, self._widths[0]), self.dtype) if rng and rate else None
-        zones = self._zones and noise.zones(rng, self._zones, len(out), self._widths, self.dtype)
+        mask = dropout_mask(rng, rate, (count, self._widths[0]), self.dtype) if rng and rate else None
+        zones: Any = self._zones
+        if zones and rng is not None:  # 1 where a unit keeps its value in a step, else 0; the rates are their means
+            pairs = zip(zones, self._widths, strict=True)
+            zones = tuple([happens(rng, p, (len(out), n)).astype(self.dtype) if p else 0.0 for p, n in pairs])
         end, tape = engine.forward(
             self.cell, weights, x.values, x.lengths, start, out, reverse=reverse, keep=keep, mask=mask, zones=zones
         )
@@ -294,3 +296,16 @@ class Recurrent(Directed):
         if not engine.compiled(self.cell):
             return super().ready()
         return engine.pack(self.cell, self._weights, self._zones)
+
+
+_FIXED = "the state never changes"
+
+
+def _zone_rates(value: Any, states: tuple[str, ...]) -> tuple[float, ...]:
+    """The rate of zoneout of each state, from one number for all or a tuple of one each."""
+    if not isinstance(value, (tuple, list)):
+        return (dropout_rate("zoneout", value, _FIXED),) * len(states)
+    if len(value) != len(states):
+        must = f"zoneout must be a number, or a tuple of {len(states)}, ({', '.join(states)})"
+        raise ValueError(f"{must}. Got {len(value)} numbers.")
+    return tuple(dropout_rate(f"{name} of zoneout", rate, _FIXED) for name, rate in zip(states, value, strict=True))
