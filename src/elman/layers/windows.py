@@ -239,7 +239,7 @@ class Conv1d(Layer):
             batch, time, size = x.shape
             steps = np.concatenate([state[0].reshape(batch, -1, size), x], axis=1)
             under = np.arange(time)[:, None] + np.arange(self.width) * self.dilation
-            return product(steps[:, under].reshape(batch, time, -1)), (steps[:, time:].reshape(batch, -1),)
+            return product(steps.take(under, axis=1).reshape(batch, time, -1)), (steps[:, time:].reshape(batch, -1),)
 
         def step(x: Array, state: Arrays) -> tuple[Array, Arrays]:
             steps = np.concatenate([state[0], x], axis=1).reshape(len(x), span, -1)
