@@ -141,7 +141,23 @@ def _state_dict(weights: Any) -> Mapping[Any, Any]:
 
 
 def _from_pickle(name: str, content: bytes) -> Any:
-    _check_archive(content)
+    """What torch.load reads; not archives that it would run, TorchScript, or that unpack to more than they are."""
+    if not content.startswith(b"PK") and not is_torch_pickle(content):
+        raise FormatError(f"it must be {_MUST}. Got one that begins with {content[:8]!r}.")
+    entries: list[zipfile.ZipInfo] = []  # none of the form before version 1.6
+    try:
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            entries = zipfile.ZipFile(io.BytesIO(content)).infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
+        raise FormatError(f"it must be a whole file of PyTorch. Got an error: {error}.") from None
+    if any(entry.filename.endswith("constants.pkl") for entry in entries):
+        raise FormatError(
+            "it must be a file of tensors alone. Got a TorchScript archive, which holds a program: "
+            "save its state_dict() instead."
+        )
+    for entry in entries:
+        if entry.compress_type != zipfile.ZIP_STORED:
+            raise FormatError(f"every part must be stored as it is, as torch.save does. Got {entry.filename} packed.")
     try:
         import torch
     except ImportError:
@@ -176,23 +192,3 @@ def _why(error: Exception) -> str:
             "torch.load(path, weights_only=False) and pass the module, or its state_dict"
         )
     return f"the class {name}, which torch.load(weights_only=True) refuses; {way_out}"
-
-
-def _check_archive(content: bytes) -> None:
-    """Refuses archives that PyTorch would run, TorchScript, and those that unpack to more than they are."""
-    if not content.startswith(b"PK") and not is_torch_pickle(content):
-        raise FormatError(f"it must be {_MUST}. Got one that begins with {content[:8]!r}.")
-    try:
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            return  # the form before version 1.6, or no file of PyTorch at all
-        entries = zipfile.ZipFile(io.BytesIO(content)).infolist()
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, OSError) as error:
-        raise FormatError(f"it must be a whole file of PyTorch. Got an error: {error}.") from None
-    if any(entry.filename.endswith("constants.pkl") for entry in entries):
-        raise FormatError(
-            "it must be a file of tensors alone. Got a TorchScript archive, which holds a program: "
-            "save its state_dict() instead."
-        )
-    for entry in entries:
-        if entry.compress_type != zipfile.ZIP_STORED:
-            raise FormatError(f"every part must be stored as it is, as torch.save does. Got {entry.filename} packed.")

@@ -78,10 +78,11 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
     >>> from_torch(weights, like=net)(np.ones((4, 7, 3)))[0].shape
     (4, 2)
     """
-    weights, place = _weights(source, like)
-    if weights is None:
+    made = not isinstance(source, type)  # a class of modules has their methods
+    if isinstance(source, (list, tuple)) or (made and like is None and hasattr(source, "named_children")):
         if like is not None or order is not None:
             raise TypeError("like and order must be left out with modules in a list. Got one of them.")
+        _check_installed("from_torch of modules")
         from elman.interop.pytorch.translation import read
 
         layers = read(source)
@@ -89,10 +90,23 @@ def from_torch(source: Any, *, like: Layer | None = None, order: Sequence[str] |
         return whole if isinstance(whole, Network) else network_of(layers, "the module")
     if like is not None and not isinstance(like, Layer):
         raise TypeError(f"like must be a network or a layer. Got {checks.describe(like)}.")
+    if isinstance(source, (str, os.PathLike, bytes)):
+        place, weights = told(source), read_weights(source, getattr(like, "dtype", None) or np.float32)
+    else:
+        place, given = "the state_dict", source
+        if made and not isinstance(source, Mapping) and hasattr(source, "state_dict"):
+            given = source.state_dict()
+        if not isinstance(given, Mapping):
+            must = "source must be a module of PyTorch, a list of them, a state_dict or a path"
+            raise TypeError(f"{must}. Got {checks.describe(source)}.")
+        with named(place):
+            weights = arrays_of(given)
     with named(place):
-        if like is not None:
-            return network_like(like, weights, order)
-        return network_of(layers_from(weights, order), "its modules")
+        return (
+            network_of(layers_from(weights, order), "its modules")
+            if like is None
+            else network_like(like, weights, order)
+        )
 
 
 def to_torch(net: Layer | Fitted) -> TorchNetwork:
@@ -140,24 +154,6 @@ def to_torch(net: Layer | Fitted) -> TorchNetwork:
     from elman.interop.pytorch.translation import write
 
     return write(net)
-
-
-def _weights(source: Any, like: Any) -> tuple[dict[str, Any] | None, str]:
-    """The weights of a source by name, and what errors call it; None for modules that are read themselves."""
-    if isinstance(source, (str, os.PathLike, bytes)):
-        return read_weights(source, getattr(like, "dtype", None) or np.float32), told(source)
-    if isinstance(source, Mapping):
-        with named("the state_dict"):
-            return arrays_of(source), "the state_dict"
-    made = not isinstance(source, type)  # a class of modules has their methods
-    if isinstance(source, (list, tuple)) or (made and like is None and hasattr(source, "named_children")):
-        _check_installed("from_torch of modules")
-        return None, ""
-    if made and hasattr(source, "state_dict"):
-        return _weights(source.state_dict(), like)
-    raise TypeError(
-        f"source must be a module of PyTorch, a list of them, a state_dict or a path. Got {checks.describe(source)}."
-    )
 
 
 def _check_installed(what: str) -> None:

@@ -6,9 +6,9 @@ among them, keep no order; then the numbers of an nn.Sequential tell it, or widt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,27 +22,42 @@ from elman.layers.nesting import placed_layers
 from elman.network import Network
 
 Chain: TypeAlias = tuple[Module, ...]
+Ways: TypeAlias = Callable[[Chain, Module], list[Module]]  # a module after others, as the kinds that fit there
 
 _MOST_TRIED = 8  # modules whose order is sought: 8! orders are a moment's work
-_WAY_OUT = "pass order=[...], their names in the order in which they run, or like=, a network of their shapes"
 
 
 def layers_from(weights: Mapping[str, Array], order: Sequence[str] | None) -> list[Layer]:
-    """The layers whose weights these are."""
+    """The layers whose weights these are; refuses those beside which stood what no weight tells."""
     modules, ordered = _ordered(weights, order)
-    _check_numbers(weights)
-    chain = _only_chain(modules, ordered, len(modules), _following, str)
+    paths = [tuple(name.split(".")[:-1]) for name in weights]
+    numbers = {(path[:i], int(path[i])) for path in paths for i in range(len(path)) if path[i].isdecimal()}
+    for parent, number in sorted(numbers):
+        if number and (parent, number - 1) not in numbers:
+            within = f" of {'.'.join(parent)}" if parent else ""
+            must = f"the modules{within} must all have weights"
+            raise _untold(must, "what an activation, a pool or dropout does", f"none for {number - 1}")
+
+    def following(before: Chain, module: Module) -> list[Module]:
+        return [one for one in module.readings if not before or one.widths[0] == before[-1].widths[1]]
+
+    chain = _only_chain(modules, ordered, following, len(modules))
     for module in chain:
-        parent, _, own = module.name.rpartition(".")
-        alone = sum(other.name.startswith(f"{parent}.") for other in chain) == 1
-        if module.kinds == ("Linear",) and parent and own == "0" and alone:  # nobody wraps it by itself
-            must = f"{parent} must have weights in more than its first module, a Linear"
+        place, _, own = module.name.rpartition(".")
+        alone = sum(other.name.startswith(f"{place}.") for other in chain) == 1
+        if module.kinds == ("Linear",) and place and own == "0" and alone:  # nobody wraps it by itself
+            must = f"{place} must have weights in more than its first module, a Linear"
             raise _untold(must, "an activation after it", "one alone")
-    for before, module in pairwise(module for module in chain if module.kinds != ("BatchNorm",)):
-        if before.kinds == module.kinds == ("Linear",):
-            must = f"{before.name} and {module.name}, two Linear in a row, must have an activation between them"
+    for one, module in pairwise(module for module in chain if module.kinds != ("BatchNorm",)):
+        if one.kinds == module.kinds == ("Linear",):
+            must = f"{one.name} and {module.name}, two Linear in a row, must have an activation between them"
             raise _untold(must, "which one", "weights alone")
     return [layer for module in chain for layer in module.layers()]
+
+
+def _untold(must: str, what: str, got: str) -> FormatError:
+    tells = "is in no state_dict, and like=, a network of the same shape, or the module itself tells it"
+    return FormatError(f"{must}: {what} {tells}. Got {got}.")
 
 
 def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str] | None) -> Network:
@@ -75,22 +90,18 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
             return False
         return True
 
-    def told_of(module: Module) -> str:
-        could = [takers[i].name for i in range(count - module.depth + 1) if fits(module, i)]
-        return f"{module}" + (f" for {' or '.join(could)}" if could else "")
-
     def taking(before: Chain, module: Module) -> list[Module]:
         return [module] if fits(module, sum(one.depth for one in before)) else []
 
+    def nodes_for(module: Module) -> list[str]:
+        return [takers[i].name for i in range(count - module.depth + 1) if fits(module, i)]
+
     chain: Sequence[Module] = modules
     if order is None and not (told and net.graph.is_chain and not claimed):
-        free = sum(name not in claimed for name in called.values())
-        chain = _only_chain(modules, False, free, taking, told_of, ", whose nodes bear their names")
+        chain = _only_chain(modules, False, taking, sum(name not in claimed for name in called.values()), nodes_for)
     parameters: dict[str, Array] = {}
-    first = 0
-    for module in chain:
+    for module, first in zip(chain, accumulate((module.depth for module in chain), initial=0), strict=False):
         parameters |= _filled(takers, first, module)
-        first += module.depth
     return Network.from_parameters(net.config, parameters)
 
 
@@ -121,29 +132,12 @@ def _differ_in_a_number(one: Sequence[Any], other: Sequence[Any]) -> bool:
     return first is not None and (first[0][0] == first[1][0] == 0 or first == ((1, "first"), (1, "second")))
 
 
-def _check_numbers(names: Iterable[str]) -> None:
-    """Refuses numbered modules some of which have no weights: what those did is not known."""
-    paths = [name.split(".")[:-1] for name in names]
-    found = {(path[:i], int(path[i])) for path in map(tuple, paths) for i in range(len(path)) if path[i].isdecimal()}
-    for parent, number in sorted(found):
-        if number and (parent, number - 1) not in found:
-            within = f" of {'.'.join(parent)}" if parent else ""
-            what = "what an activation, a pool or dropout does"
-            raise _untold(f"the modules{within} must all have weights", what, f"none for {number - 1}")
-
-
-def _untold(must: str, what: str, got: str) -> FormatError:
-    tells = "is in no state_dict, and like=, a network of the same shape, or the module itself tells it"
-    return FormatError(f"{must}: {what} {tells}. Got {got}.")
-
-
 def _only_chain(
     modules: Sequence[Module],
     ordered: bool,
+    ways: Ways,
     free: int,
-    ways: Callable[[Chain, Module], list[Module]],
-    told_of: Callable[[Module], str],
-    more: str = "",
+    nodes_for: Callable[[Module], list[str]] | None = None,
 ) -> Chain:
     """The one way in which the modules follow one another, `free` of which may stand anywhere."""
     few = ordered or free <= _MOST_TRIED
@@ -151,13 +145,18 @@ def _only_chain(
     if len(chains) == 1:
         return chains[0]
     got = "several ways" if chains else "none" if few else f"too many modules to try every order, {free}"
-    must = f"the modules must fit one another in one way: {_WAY_OUT}{more}"
-    raise FormatError(f"{must}. Got {got} for {', '.join(map(told_of, modules))}.")
+    must = (
+        "the modules must fit one another in one way: pass order=[...], their names in the order in which they run, or "
+    )
+    must += "like=, a network of their shapes" + (", whose nodes bear their names" if nodes_for else "")
+    listed = []
+    for module in modules:
+        nodes = nodes_for(module) if nodes_for else []
+        listed.append(f"{module} for {' or '.join(nodes)}" if nodes else f"{module}")
+    raise FormatError(f"{must}. Got {got} for {', '.join(listed)}.")
 
 
-def _chains(
-    modules: Sequence[Module], ordered: bool, ways: Callable[[Chain, Module], list[Module]], done: Chain
-) -> Iterator[Chain]:
+def _chains(modules: Sequence[Module], ordered: bool, ways: Ways, done: Chain) -> Iterator[Chain]:
     """Every way in which each module, as one of its kinds, fits after those before it."""
     if not modules:
         yield done
@@ -165,10 +164,6 @@ def _chains(
         rest = [other for other in modules if other is not module]
         for one in ways(done, module):
             yield from _chains(rest, ordered, ways, (*done, one))
-
-
-def _following(before: Chain, module: Module) -> list[Module]:
-    return [one for one in module.readings if not before or one.widths[0] == before[-1].widths[1]]
 
 
 # The layers of a network.

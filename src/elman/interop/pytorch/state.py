@@ -288,17 +288,17 @@ def state_dict(net: Layer) -> dict[str, Array]:
      '2.0.weight': (1, 3), '2.0.bias': (1,)}
     """
     weights: dict[str, Array] = {}
-    for place, layer in children_of(net):
+    for place, layer in children_of(net)[0]:
         with named(f"layer {place}, {type(layer).__name__}"):
             weights |= {f"{place}.{name}": np.ascontiguousarray(array) for name, array in _arrays(layer).items()}
     return weights
 
 
-def children_of(net: Layer) -> list[tuple[str, Layer]]:
-    """The layers, each by the name of its module: in lists, also lists in lists, they are counted in a row."""
+def children_of(net: Layer) -> tuple[list[tuple[str, Layer]], bool]:
+    """The layers, each by the name of its module, and whether all are in lists, where they count in a row."""
     _, nodes, _ = nodes_of(net, spelled=False)
     lists = all(part.graph.is_list for part in every_layer(net) if isinstance(part, Network))
-    return [(str(i) if lists else node.place, node.layer) for i, node in enumerate(nodes)]
+    return [(str(i) if lists else node.place, node.layer) for i, node in enumerate(nodes)], lists
 
 
 def _arrays(layer: Layer) -> dict[str, Array]:

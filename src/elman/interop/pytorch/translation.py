@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from elman import layers
 from elman.cells import Activation
 from elman.checks import FormatError, describe, show
 from elman.graph import Node
@@ -18,27 +19,7 @@ from elman.interop.pytorch import parts
 from elman.interop.pytorch.files import arrays_of
 from elman.interop.pytorch.modules import Flow, TorchNetwork
 from elman.interop.pytorch.state import children_of, kind_of, learned_states, recurrent_module, state_dict
-from elman.layers import (
-    GRU,
-    LAYERS,
-    LSTM,
-    RNN,
-    Activate,
-    AveragePool1d,
-    BatchNorm,
-    Bidirectional,
-    Conv1d,
-    Dense,
-    Dropout,
-    Embedding,
-    Layer,
-    LayerNorm,
-    MaxOverTime,
-    MaxPool1d,
-    MeanOverTime,
-    Recurrent,
-)
-from elman.layers.nesting import every_layer
+from elman.layers import LAYERS, Layer
 from elman.network import Network
 from elman.options import defaults
 
@@ -74,19 +55,19 @@ _HARD_SIGMOID = Activation("hard_sigmoid", alpha=1 / 6, beta=0.5)  # that of PyT
 _WINDOW = {"width": "kernel_size", "stride": "stride", "padding": "padding"}
 
 _MODULES: dict[type[nn.Module], Row] = {
-    nn.Linear: Row(Dense, {"input_size": "in_features", "output_size": "out_features"}),
-    nn.Embedding: Row(Embedding, {"count": "num_embeddings", "size": "embedding_dim"}),
-    nn.LayerNorm: Row(LayerNorm, {"size": "normalized_shape", "epsilon": "eps"}),
-    nn.BatchNorm1d: Row(BatchNorm, {"size": "num_features", "momentum": "momentum", "epsilon": "eps"}),
+    nn.Linear: Row(layers.Dense, {"input_size": "in_features", "output_size": "out_features"}),
+    nn.Embedding: Row(layers.Embedding, {"count": "num_embeddings", "size": "embedding_dim"}),
+    nn.LayerNorm: Row(layers.LayerNorm, {"size": "normalized_shape", "epsilon": "eps"}),
+    nn.BatchNorm1d: Row(layers.BatchNorm, {"size": "num_features", "momentum": "momentum", "epsilon": "eps"}),
     nn.Conv1d: Row(
-        Conv1d, {**_WINDOW, "input_size": "in_channels", "output_size": "out_channels", "dilation": "dilation"}
+        layers.Conv1d, {**_WINDOW, "input_size": "in_channels", "output_size": "out_channels", "dilation": "dilation"}
     ),
-    nn.MaxPool1d: Row(MaxPool1d, _WINDOW),
-    nn.AvgPool1d: Row(AveragePool1d, _WINDOW),
-    nn.AdaptiveAvgPool1d: Row(MeanOverTime),
-    nn.AdaptiveMaxPool1d: Row(MaxOverTime),
-    nn.Dropout: Row(Dropout, {"rate": "p"}),
-    **dict.fromkeys((nn.Dropout1d, parts.SequenceDropout), Row(Dropout, {"rate": "p"}, {"per_sequence": True})),
+    nn.MaxPool1d: Row(layers.MaxPool1d, _WINDOW),
+    nn.AvgPool1d: Row(layers.AveragePool1d, _WINDOW),
+    nn.AdaptiveAvgPool1d: Row(layers.MeanOverTime),
+    nn.AdaptiveMaxPool1d: Row(layers.MaxOverTime),
+    nn.Dropout: Row(layers.Dropout, {"rate": "p"}),
+    **dict.fromkeys((nn.Dropout1d, parts.SequenceDropout), Row(layers.Dropout, {"rate": "p"}, {"per_sequence": True})),
 }
 _POOLS = (nn.MaxPool1d, nn.AvgPool1d)
 _ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveMaxPool1d)
@@ -170,7 +151,7 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
         return [_network(module, place, dtype)]
     if kind is parts.Bidirectional:
         first, second = [layer for name, child in children for layer in _layers(child, name, dtype)]
-        return [Bidirectional(first, second, module.merge)]  # type: ignore[arg-type]
+        return [layers.Bidirectional(first, second, module.merge)]  # type: ignore[arg-type]
     with named(where):
         for kinds, option, holds, must in _MUST:
             value = getattr(module, option) if isinstance(module, kinds) and option else module
@@ -181,17 +162,17 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
 
 def _row(given: Sequence[tuple[str, Any]], dtype: str) -> list[Layer]:
     """The layers of modules in a row. A Linear or a Conv1d and the activation after it are one layer."""
-    layers: list[Layer] = []
+    found: list[Layer] = []
     before: type[Any] | None = None
     for place, part in given:
         if before in _ADAPTIVE and type(part) is nn.Flatten:
             continue  # (batch, features, 1) to (batch, features)
         made = _layers(part, place, dtype)
         if before in (nn.Linear, nn.Conv1d) and type(part) in _ELEMENTWISE and type(part) not in _OVER_FEATURES:
-            made = [layers.pop().replace(activation=made[0].config["activation"])]
-        layers += made
+            made = [found.pop().replace(activation=made[0].config["activation"])]
+        found += made
         before = type(part)
-    return layers
+    return found
 
 
 def _network(module: TorchNetwork, place: str, dtype: str) -> Network:
@@ -238,9 +219,9 @@ def _check_axes(module: nn.Module) -> None:
 def _of_recurrent(module: Any, dtype: str) -> list[Layer]:
     tensors = dict(module.named_parameters(recurse=False, remove_duplicate=False))
     options = {"activation": module.nonlinearity} if hasattr(module, "nonlinearity") else {}
-    layers = recurrent_module("", arrays_of(tensors)).layers(**options)
+    found = recurrent_module("", arrays_of(tensors)).layers(**options)
     rate = float(getattr(module, "dropout", 0))
-    return [part for layer in layers for part in (Dropout(rate), layer)][1:] if rate else layers
+    return [part for layer in found for part in (layers.Dropout(rate), layer)][1:] if rate else found
 
 
 def _of_row(module: Any, dtype: str) -> list[Layer]:
@@ -256,7 +237,7 @@ def _of_row(module: Any, dtype: str) -> list[Layer]:
         if isinstance(padding := options.get("padding"), int):
             options["padding"] = (padding, padding) if padding else "valid"
     kind, arrays = kind_of(made), arrays_of(module.state_dict())
-    if made is LayerNorm and not arrays:
+    if made is layers.LayerNorm and not arrays:
         arrays = {"weight": np.ones(module.normalized_shape, dtype)}
     return [kind.made(arrays, **options) if kind is not None and arrays else made.from_parameters(options, {})]
 
@@ -287,7 +268,7 @@ _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.LSTMCell, nn.GRUCell), _of_recurrent),
     **dict.fromkeys([*_MODULES, *(part for name, part in vars(parts).items() if name in LAYERS)], _of_row),
     nn.PReLU: _of_prelu,
-    **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [Activate(_elementwise(module))]),
+    **dict.fromkeys(_ELEMENTWISE, lambda module, dtype: [layers.Activate(_elementwise(module))]),
 }
 
 
@@ -297,7 +278,8 @@ _READERS: dict[type[Any], Callable[[Any, str], list[Layer]]] = {
 def write(net: Layer) -> TorchNetwork:
     """A module for each layer; it starts in evaluation, as a network of elman is outside of training."""
     made, tensors = TorchNetwork(), {name: torch.tensor(array) for name, array in state_dict(net).items()}
-    for place, layer in children_of(net):
+    children, lists = children_of(net)
+    for place, layer in children:
         with named(f"layer {place}, {type(layer).__name__}"):
             if type(layer) not in _WRITERS:
                 raise FormatError(f"it must be a layer that PyTorch can hold. Got {show(layer)}.")
@@ -310,35 +292,34 @@ def write(net: Layer) -> TorchNetwork:
             if hasattr(parent, name):
                 raise FormatError(f"a node must have a name that an attribute of a module can have. Got {name!r}.")
             parent.add_module(name, _WRITERS[type(layer)](layer))
-    network, nodes, outputs = nodes_of(net, spelled=False)
-    if not all(inside.graph.is_list for inside in every_layer(network) if isinstance(inside, Network)):
+    if not lists:
+        network, nodes, outputs = nodes_of(net, spelled=False)
         given = [network.names[i] for i in network.graph.outputs]
-        children = tuple((node.place, node.reads, node.start) for node in nodes)
-        made.flow = Flow(network.inputs, children, dict(zip(given, outputs, strict=True)), network.graph.named)
+        reads = tuple((node.place, node.reads, node.start) for node in nodes)
+        made.flow = Flow(network.inputs, reads, dict(zip(given, outputs, strict=True)), network.graph.named)
     # They were made without weights, so that PyTorch's generator stays as it was.
     made.load_state_dict(tensors, assign=True)
     return made.eval()
 
 
-def _recurrent(layer: Recurrent) -> nn.Module:
-    options: dict[str, Any] = {"nonlinearity": layer.config["activation"]} if isinstance(layer, RNN) else {}
+def _recurrent(layer: layers.Recurrent) -> nn.Module:
+    options: dict[str, Any] = {"nonlinearity": layer.config["activation"]} if isinstance(layer, layers.RNN) else {}
     if layer.cell.projection is not None:
         options["proj_size"] = layer.cell.projection
-    cls: Any = {RNN: nn.RNN, GRU: nn.GRU, LSTM: nn.LSTM}[type(layer)]
-    sizes = layer.input_size, layer.hidden_size
-    module = cls(*sizes, batch_first=True, bidirectional=layer.bidirectional, device="meta", **options)
+    options |= {"batch_first": True, "bidirectional": layer.bidirectional, "device": "meta"}
+    module: nn.Module = getattr(nn, type(layer).__name__)(layer.input_size, layer.hidden_size, **options)
     for name, array in learned_states(layer).items():
         module.register_parameter(name, nn.Parameter(torch.empty(array.shape, device="meta")))
     return module
 
 
-def _bidirectional(layer: Bidirectional) -> nn.Module:
+def _bidirectional(layer: layers.Bidirectional) -> nn.Module:
     module = parts.Bidirectional(merge=layer.merge)
     module.first, module.second = _recurrent(layer.first), _recurrent(layer.second)
     return module
 
 
-def _dense(layer: Dense) -> nn.Module:
+def _dense(layer: layers.Dense) -> nn.Module:
     linear = nn.Linear(layer.input_size or 0, layer.output_size or 0, device="meta")
     return linear if layer.activation.name == "identity" else nn.Sequential(linear, _activation(layer.activation))
 
@@ -366,11 +347,11 @@ def _activation(activation: str | Activation) -> nn.Module:
 
 _WRITERS: dict[type[Any], Callable[[Any], nn.Module]] = {
     **{kind: _own for name, kind in LAYERS.items() if isinstance(getattr(parts, name, None), type)},
-    **dict.fromkeys((RNN, GRU, LSTM), _recurrent),
-    Bidirectional: _bidirectional,
-    Dense: _dense,
-    Embedding: lambda layer: nn.Embedding(layer.count, layer.output_size, device="meta"),
-    LayerNorm: lambda layer: nn.LayerNorm(layer.input_size, layer.epsilon, device="meta"),
-    Dropout: lambda layer: (parts.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
-    Activate: lambda layer: _activation(layer.activation),
+    **dict.fromkeys((layers.RNN, layers.GRU, layers.LSTM), _recurrent),
+    layers.Bidirectional: _bidirectional,
+    layers.Dense: _dense,
+    layers.Embedding: lambda layer: nn.Embedding(layer.count, layer.output_size, device="meta"),
+    layers.LayerNorm: lambda layer: nn.LayerNorm(layer.input_size, layer.epsilon, device="meta"),
+    layers.Dropout: lambda layer: (parts.SequenceDropout if layer.per_sequence else nn.Dropout)(layer.rate),
+    layers.Activate: lambda layer: _activation(layer.activation),
 }
