@@ -148,6 +148,25 @@ def test_they_train_and_come_back(tmp_path):
     assert not {"Gain", "Leak"} & set(LAYERS)
 
 
+class Remembering(elman.LSTM):
+    """A class of one's own that computes as the library's does."""
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_a_run_goes_on_with_the_network_out_of_a_file(bidirectional, tmp_path):
+    """How weights once began is no matter to a checkpoint."""
+    x = np.random.default_rng(0).standard_normal((6, 5, 3))
+    net = elman.Network([Remembering(3, 4, bidirectional, seed=0), elman.Dense(8 if bidirectional else 4, 1, seed=1)])
+    net.save(tmp_path / "net")
+    nets, paths = [net, elman.load(tmp_path / "net", layers=[Remembering])], [tmp_path / "a", tmp_path / "b"]
+    for each, path in zip(nets, paths, strict=True):
+        elman.fit(each, x, x.sum(2, keepdims=True), loss="squared_error", epochs=1, checkpoint=path, progress=False)
+    again = elman.load(tmp_path / "net", layers=[Remembering])
+    for path in paths:
+        options = {"loss": "squared_error", "epochs": 2, "checkpoint": path, "progress": False}
+        assert len(elman.fit(again.replace(), x, x.sum(2, keepdims=True), **options)) == 2
+
+
 def test_weights_of_a_layer_that_does_not_say_how_they_start():
     class Plane(elman.Layer):
         def setup(self, size):

@@ -73,8 +73,9 @@ def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
     kind = identify("net", type(layer), key, known)
     if isinstance(layer, Network):  # its layers are told one by one
         return kind
-    own = {} if type(layer).__module__.startswith("elman.") else vars(layer)
-    attributes = {name: value for name, value in own.items() if name not in ("config", "_parameters")}
+    apart = ("config", "_parameters", "_initializer", "_forget_bias", "_views")  # weights, how they began, and views
+    own = [] if type(layer).__module__.startswith("elman.") else vars(layer).items()
+    attributes = {name: value for name, value in own if name not in apart}
     return f"{kind}({identify('net', dict(layer.config), key, known)}, {identify('net', attributes, key, known)})"
 
 
@@ -107,10 +108,8 @@ def identify(name: str, value: Any, key: str | None = None, known: Mapping[int, 
         why = f"Got {error}."
     except RecursionError:
         why = "Got one that is nested too deeply."
-    raise ValueError(
-        f"{name} must be told apart from others, so that the checkpoint belongs to this run. {why} Name it with a "
-        "key of your own: elman.Checkpoint(path, key='...')."
-    )
+    must = f"{name} must be told apart from others, so that the checkpoint belongs to this run"
+    raise ValueError(f"{must}. {why} Name it with a key of your own: elman.Checkpoint(path, key='...').")
 
 
 def digest_of(*parts: bytes | memoryview) -> str:
