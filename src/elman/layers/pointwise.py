@@ -162,11 +162,10 @@ class Dropout(Layer):
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         if rng is None or self.rate == 0:
             return x, None, None
-        repeated = self.per_sequence and x.layout.lengths is not None
-        rows, width = x.values.shape
-        scale = dropout_mask(rng, self.rate, (x.layout.count if repeated else rows, width), x.values.dtype)
-        if repeated:
-            scale = scale.repeat(x.lengths, axis=0)
+        count = x.layout.count if self.per_sequence else len(x.values)
+        scale = dropout_mask(rng, self.rate, (count, x.values.shape[1]), x.values.dtype)
+        if self.per_sequence:
+            scale = scale.repeat(x.layout.rows, axis=0)
         return x.with_values(x.values * scale), None, scale
 
     def step(self, x: Array, state: Arrays) -> tuple[Array, Arrays]:

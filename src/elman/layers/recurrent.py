@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,12 +42,9 @@ class Directed(Layer):
         width = parts[0]._widths[0]
         values = np.empty((len(x.values), sum([part._widths[0] for part in parts])), self.dtype)
         outs = values[:, :width], values[:, width:]
-        ends: Arrays = ()
-        tapes = []
-        for part, start, out, reverse in zip(parts, self._by_direction(state), outs, (False, True), strict=False):
-            end, tape = part._walk(x, start, rng, keep, out, reverse)
-            ends += end
-            tapes.append(tape)
+        each = zip(parts, self._by_direction(state), outs, (False, True), strict=False)
+        walks = [part._walk(x, start, rng, keep, out, reverse) for part, start, out, reverse in each]
+        ends, tapes = tuple([state for end, _ in walks for state in end]), [tape for _, tape in walks]
         if self._merge == "concat":
             return x.with_values(values), ends, (tapes, None)
         return x.with_values(merged(self._merge, *outs)), ends, (tapes, outs if keep else None)
@@ -55,16 +53,12 @@ class Directed(Layer):
         tapes, outs = kept
         width = self.directions[""]._widths[0]
         douts = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
-        dxs: list[Array] = []
-        dstarts: Arrays = ()
-        gradients: Gradients = {}
-        each = zip(self.directions.items(), tapes, douts, self._by_direction(dstate), strict=False)
-        for (suffix, part), tape, dout, dend in each:
-            dx, dstart, own = part._walk_back(tape, dout, dend)
-            dxs.append(dx)
-            dstarts += dstart
-            gradients |= {name + suffix: array for name, array in own.items()}
-        return functools.reduce(np.add, dxs), dstarts, gradients
+        each = zip(self.directions.values(), tapes, douts, self._by_direction(dstate), strict=False)
+        found = [part._walk_back(tape, dout, dend) for part, tape, dout, dend in each]
+        dxs, dstarts, own = zip(*found, strict=True)
+        named = zip(self.directions, own, strict=True)
+        gradients = {name + suffix: array for suffix, arrays in named for name, array in arrays.items()}
+        return functools.reduce(np.add, dxs), tuple(itertools.chain(*dstarts)), gradients
 
     def _by_direction(self, state: State) -> tuple[State, State]:
         """The packed states of each direction."""
