@@ -53,7 +53,13 @@ def network_entry(net: Layer) -> Any:
 
 def describe_config(net: Layer) -> Any:
     """The config of a network or a layer as plain JSON, its cells by their names and options."""
-    return json.loads(json.dumps(net.config, default=_cell_config))
+
+    def cell(value: Any) -> Any:
+        if isinstance(value, Cell):
+            return {"name": value.name, "options": dict(value.options)}
+        raise TypeError(f"a layer's config must be JSON. Got {show(value)}.")
+
+    return json.loads(json.dumps(net.config, default=cell))
 
 
 def load(
@@ -200,13 +206,6 @@ def _check_fields(value: Mapping[str, Any], known: tuple[str, ...], place: str) 
     more = [name for name in value if name not in known]
     if more:
         raise FormatError(f"{place} must have the fields {', '.join(known)} alone. Got {show(more[0])} too.")
-
-
-def _cell_config(value: Any) -> Any:
-    """A cell as JSON: its name and options."""
-    if isinstance(value, Cell):
-        return {"name": value.name, "options": dict(value.options)}
-    raise TypeError(f"a layer's config must be JSON. Got {show(value)}.")
 
 
 def _find_cell(entry: Any, place: str, cells: Mapping[str, Cell]) -> Cell:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -141,14 +141,6 @@ def name_of(value: Any) -> Any:
     return named.get(value, value) if callable(value) and isinstance(value, Hashable) else value
 
 
-class Gate(Protocol):
-    """What an `Activation` and a `Bounded` one have in common."""
-
-    def __call__(self, a: Any, /) -> Any: ...
-
-    def derivative(self, y: Any, /) -> Any: ...
-
-
 @dataclass(frozen=True)
 class Bounded:
     """An activation of what is bounded to +-clip."""
@@ -164,6 +156,9 @@ class Bounded:
     def derivative(self, y: Array) -> Array:
         _, low, high = _ends(self.activation, self.clip, y.dtype)
         return np.where((y == low) | (y == high), 0, self.activation.derivative(y))
+
+
+Gate: TypeAlias = Activation | Bounded
 
 
 @functools.lru_cache(maxsize=256)
@@ -185,18 +180,19 @@ def bounded(activation: Activation, clip: float | None) -> Gate:
     return activation if clip is None else Bounded(activation, clip)
 
 
-def read_activations(given: Any, defaults: Mapping[str, Activation]) -> dict[str, Activation]:
-    """The activation of every gate, that of `defaults` where `given`, gate -> activation, has none."""
+def read_activations(
+    given: Any, defaults: Mapping[str, Activation]
+) -> tuple[dict[str, Activation], dict[str, dict[str, Any]]]:
+    """The activation of every gate, that of `defaults` where `given`, gate -> activation, has none.
+
+    Those that differ from the defaults also as a cell's option, as JSON; nothing where none does.
+    """
     given = {} if given is None else given
     if not isinstance(given, Mapping):
         must = "activations must be a mapping of gates to activations, or None"
         raise checks.KindError(f"{must}. Got {checks.show(given)}.")
     for gate in given:
         checks.choice("a gate of activations", gate, defaults)
-    return {gate: as_activation(given.get(gate, default)) for gate, default in defaults.items()}
-
-
-def activations_option(chosen: Mapping[str, Activation], defaults: Mapping[str, Activation]) -> dict[str, Any]:
-    """The activations as a cell's option: those that differ from the defaults, as JSON; nothing where none does."""
-    differ = {gate: act.to_config() for gate, act in chosen.items() if act != defaults[gate]}
-    return {"activations": differ} if differ else {}
+    acts = {gate: as_activation(given.get(gate, default)) for gate, default in defaults.items()}
+    differ = {gate: act.to_config() for gate, act in acts.items() if act != defaults[gate]}
+    return acts, {"activations": differ} if differ else {}

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import Activation, Gate, activations_option, bounded, clip_option, read_activations
+from elman.cells.activations import Activation, Gate, bounded, clip_option, read_activations
 from elman.cells.calling import one_step
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.checks import Array
@@ -95,8 +95,8 @@ def gru_cell(
 ) -> Cell:
     """The GRU cell; `reset_after` chooses between its two forms."""
     checks.flag("reset_after", reset_after)
-    acts = read_activations(activations, _ACTIVATIONS)
-    variant = {**clip_option("clip", clip), **activations_option(acts, _ACTIVATIONS)}
+    acts, chosen = read_activations(activations, _ACTIVATIONS)
+    variant = {**clip_option("clip", clip), **chosen}
     act = {gate: bounded(activation, variant.get("clip")) for gate, activation in acts.items()}
     weights = {"Wx": ("input", "gates"), "Wh": ("hidden", "gates"), "b": ("gates",)}
     kernel = "gru" if reset_after else "gru_reset_before"

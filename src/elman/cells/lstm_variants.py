@@ -26,42 +26,32 @@ recurrent dropout m h stands for h in the products, with a mask m of the shape o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import Activation, Gate, activations_option, bounded, clip_option, read_activations
+from elman.cells.activations import Activation, Gate, bounded, clip_option, read_activations
 from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.checks import Array
-from elman.options import frozen
 
+Acts: TypeAlias = Mapping[str, Gate]  # of each gate, of c, and of what bounds c'
+Names: TypeAlias = tuple[str, ...]  # of weights and gates: they tell which of the additions there are
 _SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
 ACTIVATIONS: Mapping[str, Activation] = {"i": _SIGMOID, "f": _SIGMOID, "g": _TANH, "o": _SIGMOID, "c": _TANH}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """What a variant has: its weights and gates tell which of the additions there are."""
-
-    weights: tuple[str, ...]
-    gates: tuple[str, ...]
-    act: Mapping[str, Gate]  # of each gate, and of c
-    bound: Gate  # of c'
-
-
 def step(
-    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, variant: Variant
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, names: Names, gates: Names, act: Acts
 ) -> tuple[Arrays, Kept]:
-    (h, c), act = state, variant.act
-    w = dict(zip(variant.weights, weights, strict=True))
+    h, c = state
+    w = dict(zip(names, weights, strict=True))
     sums = x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"]
-    a = dict(zip(variant.gates, np.split(sums, len(variant.gates), axis=-1), strict=True))  # (B, H) each
+    a = dict(zip(gates, np.split(sums, len(gates), axis=-1), strict=True))  # (B, H) each
     i = act["i"](a["i"] + peep(w, "pi", c))
     f = act["f"](a["f"] + peep(w, "pf", c)) if "f" in a else 1 - i
     g = act["g"](a["g"])
-    c_next = variant.bound(f * c + i * g)
+    c_next = act["bound"](f * c + i * g)
     o = act["o"](a["o"] + peep(w, "po", c_next))
     act_c = act["c"](c_next)
     h_next = (o * act_c) @ w["Wp"] if "Wp" in w else o * act_c  # (B, P) or (B, H)
@@ -69,26 +59,35 @@ def step(
 
 
 def step_derivative(
-    x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, variant: Variant
+    x: Array,
+    state: Arrays,
+    weights: Arrays,
+    kept: Kept,
+    dnext: Arrays,
+    mask: Array | None = None,
+    *,
+    names: Names,
+    gates: Names,
+    act: Acts,
 ) -> tuple[Array, Arrays, Arrays]:
-    (h, c), (dh, dc), act = state, dnext, variant.act
-    w = dict(zip(variant.weights, weights, strict=True))
+    (h, c), (dh, dc) = state, dnext
+    w = dict(zip(names, weights, strict=True))
     i, f, g, o, act_c, c_next = (kept[name] for name in ("i", "f", "g", "o", "act_c", "c_next"))
     dout = dh @ w["Wp"].T if "Wp" in w else dh  # (B, H), of o act_c(c')
     da = {"o": dout * act_c * act["o"].derivative(o)}  # (B, H) each, of what stands inside the gates
     dc = dc + dout * o * act["c"].derivative(act_c) + peep(w, "po", da["o"])
-    dc = dc * variant.bound.derivative(c_next)  # of f c + i g
-    if "f" in variant.gates:
+    dc = dc * act["bound"].derivative(c_next)  # of f c + i g
+    if "f" in gates:
         da["f"] = dc * c * act["f"].derivative(f)
         da["i"] = dc * g * act["i"].derivative(i)
     else:
         da["i"] = dc * (g - c) * act["i"].derivative(i)  # f = 1 - i
     da["g"] = dc * i * act["g"].derivative(g)
-    dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in variant.gates)
-    ds = np.concatenate([da[gate] for gate in variant.gates], axis=-1)  # (B, G H)
+    dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in gates)
+    ds = np.concatenate([da[gate] for gate in gates], axis=-1)  # (B, G H)
     dw = {"Wx": x.T @ ds, "Wh": masked(h, mask).T @ ds, "b": ds.sum(0), "Wp": (o * act_c).T @ dh}
-    dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in variant.gates}
-    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in variant.weights)
+    dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in gates}
+    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in names)
 
 
 def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:
@@ -107,14 +106,14 @@ def lstm_variant(
     """The cell of these options of `elman.cells.lstm`; None where all are at their defaults."""
     gates = ("i", "g", "o") if checks.flag("coupled", coupled) else ("i", "f", "g", "o")
     defaults = {gate: act for gate, act in ACTIVATIONS.items() if gate in (*gates, "c")}
-    acts = read_activations(activations, defaults)
+    acts, chosen = read_activations(activations, defaults)
     options = {
         **({"peepholes": True} if checks.flag("peepholes", peepholes) else {}),
         **({"coupled": True} if coupled else {}),
         **({} if projection is None else {"projection": checks.size("projection", projection)}),
         **clip_option("clip", clip),
         **clip_option("cell_clip", cell_clip),
-        **activations_option(acts, defaults),
+        **chosen,
     }
     if not options:
         return None
@@ -127,16 +126,12 @@ def lstm_variant(
         **({} if projection is None else {"Wp": ("hidden", "projection")}),
     }
     clip, cell_clip = options.get("clip"), options.get("cell_clip")
-    variant = Variant(
-        weights=tuple(weights),
-        gates=gates,
-        act=frozen({name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}),
-        bound=bounded(Activation("identity"), cell_clip),
-    )
+    act = {name: act if name == "c" else bounded(act, clip) for name, act in acts.items()}
+    act["bound"] = bounded(Activation("identity"), cell_clip)
     return built_in_cell(
         step,
         step_derivative,
-        {"variant": variant},
+        {"names": tuple(weights), "gates": gates, "act": act},
         name="lstm",
         weights=weights,
         states=("h", "c"),
