@@ -241,11 +241,14 @@ class Network(Layer):
 
     def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
         values: list[Any] = [x] if isinstance(x, Sequences) else [*x.named.values()]
-        begins = self._by_layer(state)
+        begins = iter(state) if state else None
         ends: list[State] = []
+        states: list[State] = []
         kept: list[Any] = []
         for i, layer, reads, start, spent in self.graph.nodes:
-            begin = begins[i] if start is None else tuple([array.copy() for array in ends[start]])
+            begin = next(begins) if begins and layer.stateful else None
+            if start is not None:
+                begin = tuple([array.copy() for array in ends[start]])
             try:
                 read = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
                 y, end, tape = layer.run(read, begin, rng, keep)
@@ -253,6 +256,8 @@ class Network(Layer):
                 raise error if self.graph.is_list else ShapeError(f"{self.graph.called(i)} {error}") from None
             values.append(y)
             ends.append(end)
+            if layer.stateful:
+                states.append(end)
             if keep:
                 kept.append((tape, y.values))
             else:
@@ -260,7 +265,7 @@ class Network(Layer):
                     values[j] = None
         if self.graph.named:
             y = Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs})
-        return y, self._of_stateful(ends), kept
+        return y, states, kept
 
     def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
         first = len(self.inputs)
@@ -284,7 +289,7 @@ class Network(Layer):
             for name, gradient in own.items():
                 gradients[f"{self.names[i]}.{name}"] = gradient
         dx = dvalues[0] if first == 1 else dict(zip(self.inputs, dvalues, strict=False))
-        return dx, self._of_stateful(starts), gradients
+        return dx, [one for layer, one in zip(self.layers, starts, strict=True) if layer.stateful], gradients
 
     def seen(self, kept: Any) -> list[Seen]:
         return [one for layer, (tape, _) in zip(self.layers, kept, strict=True) for one in layer.seen(tape)]
@@ -293,10 +298,6 @@ class Network(Layer):
         """One entry per layer, from one entry per layer with states."""
         entries = iter(state or [None] * len(self._stateful))
         return [next(entries) if layer.stateful else None for layer in self.layers]
-
-    def _of_stateful(self, entries: list[State]) -> list[State]:
-        """The other way: of one entry per layer those of layers with states."""
-        return [entry for layer, entry in zip(self.layers, entries, strict=True) if layer.stateful]
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         if state is None:

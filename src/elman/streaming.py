@@ -7,7 +7,6 @@ time.
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -260,7 +259,12 @@ class Stream:
 
     def copy(self) -> Stream:
         """A stream of the same weights that goes on from here by itself."""
-        return copy.copy(self)
+        twin = Stream(self._packed, self._batch, self._missing)
+        for new, old in zip(twin._steppers, self._steppers, strict=True):
+            new.assign(old)
+        return twin
+
+    __copy__ = copy
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._packed, self._batch, self._missing, [stepper.state() for stepper in self._steppers]
