@@ -41,18 +41,7 @@ class Target(NamedTuple):
         return len(self.y.values) if self.weight is None else float(self.weight.values.sum())
 
     def measure(self, output: Sequences, backward: bool) -> tuple[float, Array]:
-        """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows of the output."""
-        rows, dy = self._rows(output, backward)
-        if self.weight is None:
-            return float(rows.sum(dtype=np.float64)), dy
-        w = self.weight.values
-        if backward:
-            of_rows = np.repeat(w, output.lengths) if self.loss.whole_sequences else w
-            dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
-        return float((rows * w).sum(dtype=np.float64)), dy
-
-    def _rows(self, output: Sequences, backward: bool) -> tuple[Array, Array]:
-        """The loss of each row, or sequence; with `backward` also the gradient of their sum by the rows (N, K)."""
+        """The weighted sum of the losses of all rows; with `backward` also its gradient by the rows (N, K)."""
         loss, whole = self.loss, self.loss.whole_sequences
         given: list[Any] = [part.with_values(part.values.view()) for part in (output, self.y)]
         for part in given:
@@ -64,17 +53,21 @@ class Target(NamedTuple):
         else:
             rows, gradient = loss.rows(p, t), loss.rows_derivative(p, t) if backward else None
         rows = self._held_to("rows", rows, (output.layout.count,) if whole else output.values.shape[:-1])
+        w = None if self.weight is None else self.weight.values
+        total = float((rows if w is None else rows * w).sum(dtype=np.float64))
         if not backward:
-            return rows, rows
+            return total, rows
         if whole:
             if not isinstance(gradient, (list, tuple)) or len(gradient) != len(p):
-                must = f"must return a list of {len(p)} arrays, one per sequence"
-                got = checks.describe(gradient)
-                raise ShapeError(f"rows_derivative of {type(loss).__name__} {must}. Got {got}.")
+                must = f"rows_derivative of {type(loss).__name__} must return a list of {len(p)} arrays"
+                raise ShapeError(f"{must}, one per sequence. Got {checks.describe(gradient)}.")
             pairs = zip(gradient, p, strict=True)
             gradient = np.concatenate([self._held_to("rows_derivative", part, one.shape) for part, one in pairs])
-        gradient = self._held_to("rows_derivative", gradient, output.values.shape)
-        return rows, gradient.astype(output.values.dtype, copy=False)
+        dy = self._held_to("rows_derivative", gradient, output.values.shape).astype(output.values.dtype, copy=False)
+        if w is not None:
+            of_rows = np.repeat(w, output.lengths) if whole else w
+            dy = dy * of_rows.astype(dy.dtype).reshape(-1, *[1] * (dy.ndim - 1))
+        return total, dy
 
     def _held_to(self, name: str, value: Any, shape: tuple[int, ...]) -> Array:
         """What the loss returned, refused where it would broadcast to something else than it means."""

@@ -147,7 +147,9 @@ def fit(
     data = read_examples(net, x, y, lengths, losses, mask=mask, sample_weight=sample_weight, class_weight=class_weight)
     held_out = _read_validation(net, validation, losses)
     file, kept_log = RunFile(checkpoint), Log("log", log)
-    if log is not None and _same_file(file.path, kept_log.path):
+    paths = [file.path, kept_log.path]
+    same = len({os.path.normcase(os.path.realpath(path)) for path in paths}) == 1  # where none may be there yet
+    if log is not None and (same or (all(map(os.path.exists, paths)) and os.path.samefile(*paths))):
         raise ValueError(f"log must be another file than checkpoint. Got {checks.show(os.fspath(log))} for both.")
     given = checks.seed("seed", seed)
     settings: dict[str, Any] = {
@@ -183,13 +185,6 @@ def fit(
     return run.train(reporter(progress, run.epochs, state.epoch))
 
 
-def _same_file(path: str, other: str) -> bool:
-    """Whether two paths, of files that may not be there yet, are of one file."""
-    if os.path.normcase(os.path.realpath(path)) == os.path.normcase(os.path.realpath(other)):
-        return True
-    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
-
-
 def _check_after_epoch(function: Any) -> None:
     """Refuses what cannot be called with an epoch, before one is trained."""
     try:
@@ -208,10 +203,8 @@ def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncat
         raise ValueError(f"truncate must be left out for a loss of whole sequences. Got {checks.show(value)}.")
     pooled = any(target.y.layout.lengths is None for target in data.targets)
     if truncate is not None and (net.needs_whole_sequences or pooled):
-        raise ValueError(
-            f"truncate must be left out for a network that needs whole sequences, as by a pool or in both directions. "
-            f"Got {checks.show(value)} for {net!r}."
-        )
+        must = "truncate must be left out for a network that needs whole sequences, as by a pool or in both directions"
+        raise ValueError(f"{must}. Got {checks.show(value)} for {net!r}.")
     if truncate is not None and isinstance(net, Network) and not net.graph.is_chain:
         check_steps(flat_nodes(net)[0], len(net.inputs))
         over_time = [part for part in data.x.named.values() if part.layout.lengths is not None]
@@ -224,9 +217,8 @@ def _read_validation(net: Layer, value: Any, losses: Losses) -> Examples | None:
     if value is None:
         return None
     if not isinstance(value, (tuple, list)) or len(value) not in (2, 3, 4):
-        raise ValueError(
-            f"validation must be (x, y), (x, y, lengths) or (x, y, lengths, mask). Got {checks.describe(value)}."
-        )
+        must = "validation must be (x, y), (x, y, lengths) or (x, y, lengths, mask)"
+        raise ValueError(f"{must}. Got {checks.describe(value)}.")
     x, y, lengths, mask = (*value, None, None)[:4]
     with told("validation "):
         return read_examples(net, x, y, lengths, losses, mask=mask)

@@ -113,11 +113,16 @@ class Loss:
 
 
 class Paired(Loss):
-    """A loss whose rows and derivative share their work, done by `both`."""
+    """A loss whose rows and derivative share their work: a subclass gives those of each element, or `both` of a row."""
+
+    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
+        """The loss of each element, and its derivative by p; the loss of a row is the mean over the last axis."""
+        raise NotImplementedError
 
     def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
         """`rows` and `rows_derivative` together, as training asks for them."""
-        raise NotImplementedError
+        loss, derivative = self._elements(prediction, target)
+        return np.asarray(loss.mean(axis=-1)), derivative / prediction.shape[-1]
 
     def rows(self, prediction: Array, target: Array) -> Array:
         return self.both(prediction, target)[0]
@@ -162,20 +167,8 @@ class CrossEntropy(Paired):
         return 0, width - 1
 
 
-class _Elementwise(Paired):
-    """A loss of each element, averaged over the last axis."""
-
-    def _elements(self, p: Array, t: Array) -> tuple[Array, Array]:
-        """The loss of each element, and its derivative by p."""
-        raise NotImplementedError
-
-    def both(self, prediction: Array, target: Array) -> tuple[Array, Array]:
-        loss, derivative = self._elements(prediction, target)
-        return np.asarray(loss.mean(axis=-1)), derivative / prediction.shape[-1]
-
-
 @dataclass(frozen=True)
-class BinaryCrossEntropy(_Elementwise):
+class BinaryCrossEntropy(Paired):
     """L = mean_k(log(1 + exp(p_k)) - t_k p_k), for logits p (..., K) and t from 0 to 1 in the shape of p.
 
     K questions of yes or no, each answered by itself: sigmoid(p) is the probability of yes. Written as
@@ -195,7 +188,7 @@ class BinaryCrossEntropy(_Elementwise):
 
 
 @dataclass(frozen=True)
-class SquaredError(_Elementwise):
+class SquaredError(Paired):
     """L = mean_k (p_k - t_k)^2, for p (..., K) and t in its shape, or (...,) where K is 1.
 
     The prediction that minimizes it is the mean. PyTorch: ``MSELoss``.
@@ -210,7 +203,7 @@ class SquaredError(_Elementwise):
 
 
 @dataclass(frozen=True)
-class AbsoluteError(_Elementwise):
+class AbsoluteError(Paired):
     """L = mean_k |p_k - t_k|, for p (..., K) and t in its shape, or (...,) where K is 1.
 
     The prediction that minimizes it is the median. Where p = t the derivative is taken as 0. PyTorch: ``L1Loss``.
@@ -225,7 +218,7 @@ class AbsoluteError(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Huber(_Elementwise):
+class Huber(Paired):
     """With e = p - t: L = mean_k of e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) beyond.
 
     Squared error for small errors, absolute for large ones. For p (..., K) and t in its shape, or (...,) where K
@@ -249,7 +242,7 @@ class Huber(_Elementwise):
 
 
 @dataclass(frozen=True)
-class Quantile(_Elementwise):
+class Quantile(Paired):
     """The pinball loss: L = mean_q of q (t - p_q) where t >= p_q, (1 - q) (p_q - t) elsewhere.
 
     The prediction that minimizes it is the q-quantile. `levels` is one level, over 0 and under 1, or a tuple of Q

@@ -179,9 +179,8 @@ class Run:
         state = self.state
         cuts = [window.cut(self.data) for window in passes]
         # Of each output the weights of its rows; where nothing counts, only the state moves on.
-        each = [
-            float(sum(target.total for target in some)) for some in zip(*(cut.targets for cut in cuts), strict=True)
-        ]
+        of_outputs = zip(*(cut.targets for cut in cuts), strict=True)
+        each = [float(sum(target.total for target in targets)) for targets in of_outputs]
         weight, total, carried = sum(each), 0.0, state.carried
         gradients: Gradients = {}
         seen: list[Seen] = []
@@ -243,22 +242,22 @@ class Run:
                     dys.append(dy / (weight or 1.0))
                 by_output = dys[0] if isinstance(y, Sequences) else dict(zip(y.named, dys, strict=True))
                 _, _, gradients = self.net.run_back(kept, by_output, None)
-                carried = self._carry(window, start, end)
+                carried = self._carry(self.data, window, start, end)
         finally:
             state.put_back()
         return loss, gradients, carried, self.net.seen(kept)
 
-    def _carry(self, window: Window, start: object, end: object) -> object:
+    def _carry(self, data: Examples, window: Window, start: object, end: object) -> object:
         """The recurrent state before the next window of these sequences, of those that reach it."""
         if not window.next_begin:
             return None
         assert window.end is not None
         if window.next_begin < window.end:  # windows overlap: the state is that of the steps between their beginnings
             if window.next_begin > window.begin:
-                between = self.data.x.take(window.sequences, window.begin, window.next_begin)
+                between = data.x.take(window.sequences, window.begin, window.next_begin)
                 _, start, _ = self.net.run(between, start, self.state.noise, keep=False)
             end = start
-        return select(end, np.flatnonzero(self.data.x.lengths[window.sequences] > window.end))
+        return select(end, np.flatnonzero(data.x.lengths[window.sequences] > window.end))
 
     def carried_before(self, epoch: int, update: int) -> object:
         """A recurrent state of the shapes that an update begins with; None where it begins without one."""
@@ -290,8 +289,7 @@ class Run:
                 pairs = zip(cut.targets, y.named.values(), strict=True)
                 totals += [target.measure(output, backward=False)[0] for target, output in pairs]
                 weights += [target.total for target in cut.targets]
-            if window.next_begin:
-                state = select(end, np.flatnonzero(lengths[window.sequences] > window.next_begin))
+            state = self._carry(data, window, state, end)
             self.held.release()
         return float(sum(totals / weights))
 
