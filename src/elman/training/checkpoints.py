@@ -136,10 +136,7 @@ class RunFile(Kept):
     def claim(
         self, net: Layer, data: Examples, validation: Examples | None, settings: Mapping[str, Any], seed: int | None
     ) -> int:
-        """Makes it the file of a run that asks for `settings`, and returns the seed, drawn where None is given.
-
-        Refuses, with a `ValueError` that names the arguments, the file of another run, and what cannot be told apart.
-        """
+        """Makes it the file of a run that asks for `settings`, or refuses it; returns the seed, drawn for None."""
         drawn = int(np.random.default_rng().integers(2**63)) if seed is None else seed
         if self.checkpoint is None:
             return drawn
@@ -211,10 +208,7 @@ class RunFile(Kept):
     # Where it stood.
 
     def restore(self, run: Run) -> None:
-        """Puts the state of a run where the file says it stood; its live arrays are filled when they are put back.
-
-        Refuses, with a `FormatError`, what no run can have written.
-        """
+        """Puts the state of a run where the file says it stood, its live arrays once they are put back."""
         state, tensors = run.state, self.tensors
         if not self.header:
             return
@@ -287,10 +281,7 @@ def _content(state: TrainingState) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def _flatten(state: Any, found: list[Array]) -> Any:
-    """The nesting of a state as JSON: ["list" or "tuple", ...], the number of an array, or null.
-
-    Files have a tuple of one array as that array.
-    """
+    """A state as JSON: its nesting as ["list" or "tuple", ...], of one array as that array, by its number; or null."""
     if state is None:
         return None
     if isinstance(state, tuple) and len(state) == 1:

@@ -93,10 +93,7 @@ class Examples:
         return [*self.x.named.values(), *of_targets]
 
     def scaled(self) -> Examples:
-        """The same with all weights divided by one power of 2, so that none is too small or too large for float32.
-
-        The loss is the weighted mean, so it stays as it is, to the bit.
-        """
+        """The same with weights divided by a power of 2, so that float32 can hold them: their mean keeps every bit."""
         targets = [*self.targets]
         for i, (_, weight, _) in enumerate(targets):
             if weight is not None:
@@ -165,13 +162,10 @@ def told(what: str) -> Iterator[None]:
 
 
 def _output_layouts(net: Layer, x: Sequences | Several) -> list[tuple[Layout, int]]:
-    """How the rows of each output belong together, and their width: told from as few rows as can tell.
-
-    Where inputs differ in their lengths, all sequences are run: the lengths of an output may be those of any input.
-    """
+    """How the rows of each output belong together, and their width: told from as few rows as can tell."""
     over_time = [part.layout.lengths for part in x.named.values() if part.layout.lengths is not None]
     alike = all(np.array_equal(lengths, x.layout.rows) for lengths in over_time)
-    some, which = x, np.arange(x.layout.count)
+    some, which = x, np.arange(x.layout.count)  # all, as the lengths of an output may be those of any input
     if alike and net.changes_steps:  # of each length that the network may change, one sequence
         first, which = np.unique(x.layout.rows, return_index=True, return_inverse=True)[1:]
         some = x.take(first).formed(x.layout)

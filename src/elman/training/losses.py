@@ -91,10 +91,7 @@ class Loss:
     def _check(
         self, name: str, target: Array, width: int, masked: bool, where: Callable[[tuple[int, ...]], str]
     ) -> None:
-        """Refuses labels that are no whole numbers, and what is out of bounds; `where` says of an index its place.
-
-        Where a mask can leave out what is missing, labels may stand in floating point.
-        """
+        """Refuses labels that are not whole numbers, of floats where there is no mask, and what is out of bounds."""
         if self.integers and target.dtype.kind not in "iu":
             whole = target == np.floor(target)
             wrong = ~(np.isfinite(target) & whole) if masked else ~np.isfinite(target)

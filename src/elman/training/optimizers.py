@@ -138,10 +138,7 @@ def started(optimizer: Optimizer, parameters: Mapping[str, Array]) -> State:
 def move_all(
     optimizer: Optimizer, parameters: Mapping[str, Array], gradients: Mapping[str, Array], state: State, rate: float
 ) -> None:
-    """One update of a run, none without gradients: the arrays themselves are changed, and stay those of the network.
-
-    An optimizer of a user's own may put new arrays in the place of those it is given.
-    """
+    """One update, none without gradients; where a user's own makes new arrays, the old ones take them over."""
     if not gradients:
         return
     pairs = [("parameters", parameters, dict(parameters)), ("state", state, dict(state))]
@@ -149,10 +146,9 @@ def move_all(
     kind = type(optimizer).__name__
     for name, old, new in pairs:
         if old.keys() != new.keys():
+            must = f"update of {kind} must keep the names in {name}, as start gave them"
             others = checks.shorten(", ".join(sorted(map(str, old.keys() ^ new.keys()))))
-            raise ValueError(
-                f"update of {kind} must keep the names in {name}, as start gave them. Got others: {others}."
-            )
+            raise ValueError(f"{must}. Got others: {others}.")
         for key, array in old.items():
             if new[key] is not array:
                 found = checks.real_array(f"{key} after update of {kind}", new[key])

@@ -101,10 +101,7 @@ class TrainingState:
 
 
 def generators(seed: int, epoch: int) -> list[np.random.Generator]:
-    """The generators of an epoch, for the order of the examples and for noise.
-
-    Each epoch has its own, so that a run can be taken up at any of them.
-    """
+    """The generators of an epoch, for order and for noise: each has its own, so that a run can be taken up there."""
     return [np.random.default_rng(part) for part in np.random.SeedSequence((seed, epoch)).spawn(2)]
 
 

@@ -27,12 +27,10 @@ DYNAMIC = {"globals", "eval", "exec", "__import__"}  #: functions that read what
 
 
 def name_of(kind: type | types.FunctionType) -> str:
-    """The qualified name of a class or a function; those of the library keep it where they move to another file.
-
-    Those of a user's own have it without their module, which is another one in a script, a notebook, a new process.
-    """
-    if is_ours(kind.__module__):
+    """The qualified name of a class or a function, with the module of what is installed."""
+    if is_ours(kind.__module__):  # may move to another file
         return f"elman.{kind.__qualname__}"
+    # The module of a user's own is another one in a script, a notebook, a new process.
     return f"{kind.__module__}.{kind.__qualname__}" if installed(kind.__module__) else kind.__qualname__
 
 
@@ -70,10 +68,7 @@ def installed(name: str | None) -> bool:
 
 
 def read_by(function: types.FunctionType, closed: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """What a function of a user's own calls of `DYNAMIC`, and what it reads beside its arguments, by names.
-
-    That is what it closes over, globals, and what it imports when it is called.
-    """
+    """What a function calls of `DYNAMIC`; what it closes over, and reads of globals and imports, by names."""
     codes, steps = [function.__code__], list[dis.Instruction]()
     for code in codes:  # grows: functions within the function
         codes += [part for part in code.co_consts if isinstance(part, types.CodeType)]
