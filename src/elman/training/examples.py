@@ -139,7 +139,7 @@ def read_examples(net: Layer, x: Any, y: Any, lengths: Any, losses: Losses, **we
     """
     inputs = net.pack(x, lengths, own=False)
     for name, part in inputs.named.items():
-        _check_finite(name, part)
+        _refuse(f"{name} must be finite", ~np.isfinite(part.values), *part)
     given = {name: _by_output(name, value, [*losses]) for name, value in {"y": y, **weights}.items()}
     targets = []
     for (name, loss), (layout, width) in zip(losses.items(), _output_layouts(net, inputs), strict=True):
@@ -211,7 +211,7 @@ def _read_target(
     rows, own = pack(y, layout, loss, width, counts)
     if not loss.integers:
         rows = checks.converted("y", rows, dtype, lambda index: place(index, own))
-        _check_finite("y", Sequences(rows, own))
+        _refuse("y must be finite", ~np.isfinite(rows), rows, own)
     loss._check("y", rows, width, counts is not None, lambda index: f" at {place(index[:1], own)}")
     if loss.integers:
         rows = checks.converted("y", rows, np.int64, lambda index: place(index, own))
@@ -228,9 +228,7 @@ def _read_target(
         weight = functools.reduce(np.multiply, factors)
     if not weight.any():
         raise ValueError("mask and weights must let at least one target count. Got none over 0.")
-    if not np.isfinite(weight.max()):
-        at = place((int(weight.argmax()),), layout)
-        raise ValueError(f"sample_weight times class_weight must be finite. Got {weight.max()} at {at}.")
+    _refuse("sample_weight times class_weight must be finite", ~np.isfinite(weight), weight, layout)
     return Target(Sequences(rows, own), Sequences(weight, layout), loss)
 
 
@@ -290,11 +288,11 @@ def _numbers(name: str, y: Any, axes: tuple[str, ...], within: str) -> Array:
     return checks.number_array(name, array)
 
 
-def _check_finite(name: str, packed: Sequences) -> None:
-    values = packed.values
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        index = checks.first(~np.isfinite(values))
-        raise ValueError(f"{name} must be finite. Got {values[index]} at {place(index, packed.layout)}.")
+def _refuse(must: str, wrong: Array, values: Array, layout: Layout) -> None:
+    """Refuses values that are wrong, with the first of them and its place."""
+    if wrong.any():
+        index = checks.first(wrong)
+        raise ValueError(f"{must}. Got {values[index]} at {place(index, layout)}.")
 
 
 def _sample_weight(weight: Any, layout: Layout) -> Array:
@@ -309,10 +307,7 @@ def _sample_weight(weight: Any, layout: Layout) -> Array:
             own, each = layout.as_vectors(), array
     if each is None:
         each = layout.pack("sample_weight", weight, functools.partial(_read, checks.real_array))
-    wrong = ~(np.isfinite(each) & (each >= 0))
-    if wrong.any():
-        index = checks.first(wrong)
-        raise ValueError(f"sample_weight must hold numbers from 0 up. Got {each[index]} at {place(index, own)}.")
+    _refuse("sample_weight must hold numbers from 0 up", ~(np.isfinite(each) & (each >= 0)), each, own)
     each = each.astype(np.float64)
     return each if own is layout else np.repeat(each, layout.rows)
 

@@ -30,7 +30,7 @@ from elman.layers.layer import Layer
 from elman.layers.nesting import placed_layers
 from elman.network import Network
 from elman.training.examples import Examples
-from elman.training.user_code import METHODS, installed, is_of_library, is_ours, is_written, name_of, read_by
+from elman.training.user_code import installed, is_ours, is_own_method, is_written, name_of, read_by
 
 MOST = 1_000_000  #: values looked at for one argument
 LONGEST = 100  #: characters of a text; a longer one is replaced by its digest
@@ -45,10 +45,6 @@ _BUILT_IN = (
     types.GetSetDescriptorType,
     types.MemberDescriptorType,
 )
-
-
-class IndistinctError(Exception):
-    """A value that has no content to tell it by."""
 
 
 def identity_of(
@@ -102,14 +98,11 @@ def identify(name: str, value: Any, key: str | None = None, known: Mapping[int, 
     `known` names values by their id which are told elsewhere, as the network that is trained. Raises `ValueError` for
     what cannot be told apart, unless a `key` stands for it.
     """
+    teller = _Teller(name, key is not None, known or {})
     try:
-        return _Teller(key is not None, known or {}).tell(value, name)
-    except IndistinctError as error:
-        why = f"Got {error}."
+        return teller.tell(value, name)
     except RecursionError:
-        why = "Got one that is nested too deeply."
-    must = f"{name} must be told apart from others, so that the checkpoint belongs to this run"
-    raise ValueError(f"{must}. {why} Name it with a key of your own: elman.Checkpoint(path, key='...').")
+        raise teller.refused("one that is nested too deeply") from None
 
 
 def digest_of(*parts: bytes | memoryview) -> str:
@@ -123,13 +116,22 @@ def digest_of(*parts: bytes | memoryview) -> str:
 class _Teller:
     """One walk through a value. `place` says where it stands, for the error."""
 
-    def __init__(self, keyed: bool, known: Mapping[int, str]) -> None:
-        self.keyed = keyed
-        self.count = 0
+    def __init__(self, name: str, keyed: bool, known: Mapping[int, str]) -> None:
+        self.name, self.keyed, self.count = name, keyed, 0
         self.open: dict[int, int] = {}  # what is being told, id -> depth: a value may hold itself
         #: What was told; the value is kept, so that its id stays its own.
         self.done: dict[int, tuple[Any, str]] = {key: (None, text) for key, text in known.items()}
         self.outermost = math.inf  # the least depth that a text refers to
+
+    def refused(self, got: str) -> ValueError:
+        must = f"{self.name} must be told apart from others, so that the checkpoint belongs to this run"
+        return ValueError(f"{must}. Got {got}. Name it with a key of your own: elman.Checkpoint(path, key='...').")
+
+    def needs_key(self, got: str) -> str:
+        """The text of what has no content to tell it by; refuses it where no key names it."""
+        if not self.keyed:
+            raise self.refused(got) from None
+        return "named by the key"
 
     def tell(self, value: Any, place: str) -> str:
         text = _atom(value)
@@ -143,7 +145,7 @@ class _Teller:
             return f"<{len(self.open) - depth} levels up>"
         self.count += 1
         if self.count > MOST:
-            raise IndistinctError(f"{place}, more than {MOST} values")
+            raise self.refused(f"{place}, more than {MOST} values")
         depth, outer, self.outermost = len(self.open), self.outermost, math.inf
         self.open[id(value)] = depth
         text = self._compound(value, place)
@@ -198,8 +200,8 @@ class _Teller:
         if installed(value.__globals__.get("__name__")):
             return self._told(name_of(value), {**parts, **closed}, place)
         dynamic, read = read_by(value, closed)
-        if dynamic and not self.keyed:
-            raise IndistinctError(f"{place}, which may read by {dynamic} what its code does not name")
+        if dynamic:
+            self.needs_key(f"{place}, which may read by {dynamic} what its code does not name")
         return self._told("function", {**parts, "code": value.__code__, **read}, place)
 
     def _object(self, value: Any, place: str) -> str:
@@ -214,10 +216,7 @@ class _Teller:
         with contextlib.suppress(Exception):  # of an object that cannot be copied
             twin = copy.deepcopy(value)
         if content != self.tell(self._reduced(twin, place), place):  # as by an address in it
-            if not self.keyed:
-                what = f"{place}, {checks.describe(value)}"
-                raise IndistinctError(f"{what}, whose content is written otherwise each time")
-            content = "named by the key"
+            content = self.needs_key(f"{place}, {checks.describe(value)}, whose content is written otherwise each time")
         return f"object({text}, {content})"
 
     def _reduced(self, value: Any, place: str) -> Any:
@@ -230,9 +229,7 @@ class _Teller:
             if isinstance(reduced, str):
                 return _global_name(value, reduced)
         except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, OSError):
-            if self.keyed:
-                return "named by the key"
-            raise IndistinctError(f"{place}, {checks.describe(value)}, which has no content to compare") from None
+            return self.needs_key(f"{place}, {checks.describe(value)}, which has no content to compare")
         made, arguments, *rest = (*reduced, None, None, None)[:5]
         made = None if made in _MAKERS else made
         return [made, list(arguments), [list(part) if isinstance(part, Iterator) else part for part in rest]]
@@ -258,7 +255,7 @@ def _class(value: type) -> Content:
         return name
     own = {key: part for key, part in vars(value).items() if is_written(key, part)}
     if issubclass(value, enum.Enum):  # beside its members there is what the module enum puts there
-        own = {key: part for key, part in own.items() if isinstance(part, METHODS) and not is_of_library(part)}
+        own = {key: part for key, part in own.items() if is_own_method(part)}
         own |= {member.name: member.value for member in value}
     kinds = [] if installed(type(value).__module__) else [type(value)]
     return (name, [*kinds, *(base for base in value.__bases__ if base is not object)]), own

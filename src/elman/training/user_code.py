@@ -22,7 +22,6 @@ _OF_EVERY_CLASS = (
     "firstlineno static_attributes classcell classdictcell match_args dataclass_fields dataclass_params parameters "
     "orig_bases abstractmethods type_params protocol_attrs non_callable_proto_members"
 )
-METHODS = (types.FunctionType, staticmethod, classmethod, property)
 DYNAMIC = {"globals", "eval", "exec", "__import__"}  #: functions that read what the code does not name
 
 
@@ -42,20 +41,19 @@ def is_written(name: str, part: Any) -> bool:
     """Whether a part of a class was written by its author, rather than put there by Python."""
     if isinstance(part, (types.MemberDescriptorType, types.GetSetDescriptorType)) or name == "_abc_impl":
         return False
-    special = name.startswith("__") and name.endswith("__")
-    return not (special and (name.strip("_") in _OF_EVERY_CLASS.split() or _is_of_dataclass(part)))
-
-
-def _is_of_dataclass(part: Any) -> bool:
-    """Whether a method was made by `dataclass`, which does so by the fields, told elsewhere."""
+    if not (name.startswith("__") and name.endswith("__")):
+        return True
     function = inspect.unwrap(part) if callable(part) else part
     made = "__create_fn__" in getattr(getattr(function, "__code__", None), "co_qualname", "")
-    return made or getattr(function, "__module__", None) == "dataclasses"
+    of_dataclass = made or getattr(function, "__module__", None) == "dataclasses"  # by the fields, told elsewhere
+    return name.strip("_") not in _OF_EVERY_CLASS.split() and not of_dataclass
 
 
-def is_of_library(part: Any) -> bool:
+def is_own_method(part: Any) -> bool:
+    """Whether a part of a class is a method, written by a user."""
     function = part.fget if isinstance(part, property) else getattr(part, "__func__", part)
-    return installed(getattr(function, "__module__", None))
+    methods = (types.FunctionType, staticmethod, classmethod, property)
+    return isinstance(part, methods) and not installed(getattr(function, "__module__", None))
 
 
 def installed(name: str | None) -> bool:
