@@ -51,9 +51,10 @@ def is_written(name: str, part: Any) -> bool:
 
 def is_own_method(part: Any) -> bool:
     """Whether a part of a class is a method, written by a user."""
+    if not isinstance(part, (types.FunctionType, staticmethod, classmethod, property)):
+        return False
     function = part.fget if isinstance(part, property) else getattr(part, "__func__", part)
-    methods = (types.FunctionType, staticmethod, classmethod, property)
-    return isinstance(part, methods) and not installed(getattr(function, "__module__", None))
+    return not installed(getattr(function, "__module__", None))
 
 
 def installed(name: str | None) -> bool:
