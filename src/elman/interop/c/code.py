@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +147,7 @@ def _model(name: str, net: Layer) -> tuple[Model, list[str]]:
     values = list(range(len(inputs)))
     for node, place in zip(nodes, places, strict=True):
         read = tuple([values[j] for j in node.reads])
-        if _does_nothing(node.layer):
+        if isinstance(node.layer, _PASSED):
             values.append(read[0])
             continue
         values.append(len(inputs) + len(stages))
@@ -175,13 +175,8 @@ def _names(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _does_nothing(layer: Layer) -> bool:
-    """Whether a step passes a layer as it is."""
-    return isinstance(
-        layer, (AveragePool1d, Dropout, LastStep, MaxPool1d)
-    )  # pools that go step by step are of one step
-
-
+#: Those whose steps pass as they are; pools that go step by step are of one step.
+_PASSED = (AveragePool1d, Dropout, LastStep, MaxPool1d)
 _WRITERS: dict[type[Layer], Callable[..., Part]] = {Recurrent: recurrent, **PARTS}
 
 
@@ -218,12 +213,17 @@ def _report(model: Model, header_file: Path, source_file: Path, notes: list[str]
     head = ("", "layer", "inputs", "outputs", "weights, B", "state, B", "multiply-adds", "exp, tanh ...")
     rows: list[tuple[str, ...]] = [head]
     for stage, part in zip(model.stages, parts, strict=True):
-        sizes = (stage.inputs, part.outputs, part.weights_bytes, part.state_bytes, part.multiply_adds, part.calls)
-        rows.append((stage.path, stage.kind, *(f"{size:,}" for size in sizes)))
+        numbers = (stage.inputs, part.outputs, part.weights_bytes, part.state_bytes, part.multiply_adds, part.calls)
+        rows.append((stage.path, stage.kind, *(f"{each:,}" for each in numbers)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        table.append("  ".join(f"{cell:{'<' if i < 2 else '>'}{width}}" for i, (cell, width) in enumerate(cells)))
     lines = [
         f"{model.name}: a recurrent network, one step at a time. Written by elman.to_c.",
         "",
-        *_aligned(rows),
+        *table,
         "",
         f"weights {weights:>11,} bytes, constant",
         f"state   {state:>11,} bytes, one {model.name}_state for each sequence",
@@ -232,19 +232,5 @@ def _report(model: Model, header_file: Path, source_file: Path, notes: list[str]
         *([""] * bool(notes)),
         *notes,
     ]
-    text = "\n".join(lines)
-    return CReport(
-        model.name, header_file, source_file, weights, state, scratch, multiply_adds, calls, tuple(notes), text
-    )
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A table of which the first two columns begin, and the others end, in one place."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            f"{cell:<{width}}" if i < 2 else f"{cell:>{width}}"
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
+    sizes = weights, state, scratch, multiply_adds, calls
+    return CReport(model.name, header_file, source_file, *sizes, tuple(notes), "\n".join(lines))

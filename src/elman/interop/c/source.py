@@ -1,4 +1,7 @@
-"""The header and the source of an exported network, put together from its layers."""
+"""The header and the source of an exported network, put together from its layers.
+
+`$name` is a name of the model's own, see `elman.interop.c.functions`; in the text of a layer, one of its tables.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,11 @@ import functools
 import hashlib
 import re
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
-from string import Template
 
 from elman.checks import show
-from elman.interop.c.functions import FUNCTIONS
+from elman.interop.c.functions import FUNCTIONS, WIDTH, table
 from elman.interop.c.layers import Part, fill
-from elman.interop.c.numbers import WIDTH, table
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,12 @@ class Stage:
     options: str
     inputs: int
     part: Part
+
+    def named(self, text: str) -> str:
+        """A text of C with the tables of the layer by their names in the file."""
+        begin = self.place if self.place[:1].isdecimal() else f"node_{self.place}"
+        tables = "|".join(self.part.tables)
+        return re.sub(rf"\$({tables})\b", rf"${begin}_\1", text) if tables else text
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,15 @@ class Model:
     def tokens(self) -> list[Argument]:
         return [argument for argument in self.inputs if argument.tokens]
 
+    @property
+    def states(self) -> list[tuple[str, int, str]]:
+        """The name, the width and the first value of each array that is kept from step to step."""
+        return [
+            (f"{name}_{stage.place}", width, stage.named(stage.part.starts.get(name, "0.0f")))
+            for stage in self.stages
+            for name, width in stage.part.states.items()
+        ]
+
     @functools.cached_property
     def rooms(self) -> tuple[list[str], list[int]]:
         """Where each value stands, and the widths of the arrays b0, b1, ... for what only stages read."""
@@ -80,74 +95,71 @@ class Model:
 
 def write(model: Model, report: str, header_file: str) -> tuple[str, str]:
     """The texts of the .h and the .c file; both hold a digest of them, so that files of two networks are told apart."""
-    code = _source(model)
-    parts = {"about": _comment(report), "step": _step_head(model), **_header_parts(model)}
-    content = _named(_HEADER, model.name, digest="", **parts) + code
-    digest = "0x" + hashlib.blake2b(content.encode(), digest_size=8).hexdigest()[1:]  # within 63 bits
-    begin = _named(_SOURCE, model.name, header=header_file, digest=digest)
-    return _named(_HEADER, model.name, digest=digest, **parts), begin + code
+    code, name = _source(model), model.name
+    digest = "0x" + hashlib.blake2b((_header(model, report, "") + code).encode(), digest_size=8).hexdigest()[1:]
+    begin = f"""\
+/* See {header_file}. */
+#include "{header_file}"
 
-
-_HEADER = """\
-$about
-#ifndef ELMAN_${name}_H
-#define ELMAN_${name}_H
-
-/* The same number in header and source tells that they are of one network. */
-#define ELMAN_${name}_NETWORK $digest
-$include
-#ifdef __cplusplus
-extern "C" {
+#if !defined(ELMAN_{name}_NETWORK) || ELMAN_{name}_NETWORK != {digest}
+#error "the header is of another network than this source: write both again with elman.to_c"
 #endif
 
-enum {
-$sizes
-};
+#include <math.h>
+
+"""
+    return _header(model, report, digest), begin + code
+
+
+def _header(model: Model, report: str, digest: str) -> str:
+    name, nothing = model.name, "    unsigned char none; /* this network remembers nothing */"
+    lines = "\n".join(f" * {line}".rstrip() for line in _plain(report).splitlines())
+    fields = "\n".join(f"    float {state}[{width}];" for state, width, _ in model.states) or nothing
+    step_comment = textwrap.fill(_named(f"/* {_step_words(model)} */", model), WIDTH, subsequent_indent="   ")
+    integers = "\n#include <stdint.h>\n" if model.tokens else ""
+    text = f"""
+#ifndef ELMAN_{name}_H
+#define ELMAN_{name}_H
+
+/* The same number in header and source tells that they are of one network. */
+#define ELMAN_{name}_NETWORK {digest}
+{integers}
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+enum {{
+{_sizes(model)}
+}};
 
 /* What the network remembers from step to step. Any number may be in use, each by one thread at a time. */
-typedef struct {
-$fields
-} ${name}_state;
+typedef struct {{
+{fields}
+}} $state;
 
 /* Makes new memory a state, the one before the first step. Every state is to be given here first. */
-void ${name}_init(${name}_state *s);
+void $init($state *s);
 
 /* Back to the state before the first step: another sequence begins. */
-void ${name}_reset(${name}_state *s);
+void $reset($state *s);
 
-$step_comment
-$step;
+{step_comment}
+{_step_head(model)};
 
 #ifdef __cplusplus
-}
+}}
 #endif
 
 #endif
 """
-
-
-def _header_parts(model: Model) -> dict[str, str]:
-    fields = [
-        f"    float {name}_{stage.place}[{width}];"
-        for stage in model.stages
-        for name, width in stage.part.states.items()
-    ]
-    if not fields:
-        fields = ["    unsigned char none; /* this network remembers nothing */"]
-    return {
-        "include": "\n#include <stdint.h>\n" if model.tokens else "",
-        "sizes": _sizes(model),
-        "fields": "\n".join(fields),
-        "step_comment": textwrap.fill(f"/* {_step_words(model)} */", WIDTH, subsequent_indent="   "),
-    }
+    return f"/*\n{lines}\n */{_named(text, model)}"
 
 
 def _step_words(model: Model) -> str:
-    read, written = ([argument.name for argument in each] for each in (model.inputs, model.outputs))
-    words = f"One step: reads {', '.join(read)} and writes {', '.join(written)}. "
-    words += "No array may be part of another, or of *s."
+    read, written = (", ".join(argument.name for argument in each) for each in (model.inputs, model.outputs))
+    words = f"One step: reads {read} and writes {written}. No array may be part of another, or of *s."
     for token in model.tokens:
-        words += f" {token.name} must be a number from 0 to {model.name}_{token.size} - 1."
+        words += f" {token.name} must be a number from 0 to ${token.size} - 1."
     return words + " Returns 0; for other tokens returns 1 and changes nothing." * bool(model.tokens)
 
 
@@ -159,58 +171,33 @@ def _sizes(model: Model) -> str:
         what = "how many tokens there are" if argument.tokens else f"numbers that a step {taken}"
         what += f" as {argument.name}" if "_" in argument.size else ""
         comma = "" if argument is model.outputs[-1] else ","
-        lines.append(f"    {model.name}_{argument.size} = {argument.width}{comma} /* {what} */")
+        lines.append(f"    ${argument.size} = {argument.width}{comma} /* {what} */")
     return "\n".join(lines)
 
 
 def _step_head(model: Model) -> str:
-    given = [
-        f"int32_t {argument.name}" if argument.tokens else f"const float {argument.name}[{model.name}_{argument.size}]"
-        for argument in model.inputs
-    ]
-    given += [f"float {argument.name}[{model.name}_{argument.size}]" for argument in model.outputs]
+    given = [f"int32_t {one.name}" if one.tokens else f"const float {one.name}[${one.size}]" for one in model.inputs]
+    given += [f"float {one.name}[${one.size}]" for one in model.outputs]
     between = ", " if len(given) == 2 else ",\n    "
-    return f"{'int' if model.tokens else 'void'} {model.name}_step({model.name}_state *s, {between.join(given)})"
-
-
-_SOURCE = """\
-/* See $header. */
-#include "$header"
-
-#if !defined(ELMAN_${name}_NETWORK) || ELMAN_${name}_NETWORK != $digest
-#error "the header is of another network than this source: write both again with elman.to_c"
-#endif
-
-#include <math.h>
-
-"""
+    return f"{'int' if model.tokens else 'void'} $step($state *s, {between.join(given)})"
 
 
 def _source(model: Model) -> str:
     """The .c file after its includes."""
-    functions = [_function(stage) for stage in model.stages]
+    headings = []
+    for stage in model.stages:
+        text = f"/* Layer {_plain(stage.path)}, {stage.kind}({stage.options}) */"
+        headings.append(textwrap.fill(text, WIDTH, subsequent_indent="   ", break_on_hyphens=False) + "\n")
+    functions = [stage.named(_function(stage)) for stage in model.stages]
+    parts = []
+    for stage, heading in zip(model.stages, headings, strict=True):
+        tables = [table(_named(stage.named(f"${key}"), model), array) for key, array in stage.part.tables.items()]
+        parts += [heading + "\n".join(tables)] if tables else []
     needed = [text for name, text in FUNCTIONS.items() if any(f"${name}(" in function for function in functions)]
-    prefixed = {name: f"{model.name}_{name}" for name in FUNCTIONS}
-    parts = [_heading(stage) + "\n".join(_tables(model.name, stage)) for stage in model.stages if stage.part.tables]
-    parts += [_named(text, model.name, **prefixed) for text in needed]
-    for stage, function in zip(model.stages, functions, strict=True):
-        tables = {name: _constant(model.name, stage, name) for name in stage.part.tables}
-        parts.append(_heading(stage) + _named(function, model.name, **prefixed, **tables))
-    return "\n".join([*parts, _reset(model), _step(model)])
-
-
-def _heading(stage: Stage) -> str:
-    text = f"/* Layer {_plain(stage.path)}, {stage.kind}({stage.options}) */"
-    return textwrap.fill(text, WIDTH, subsequent_indent="   ", break_on_hyphens=False) + "\n"
-
-
-def _tables(name: str, stage: Stage) -> Iterator[str]:
-    for key, values in stage.part.tables.items():
-        yield table(_constant(name, stage, key), values)
-
-
-def _constant(name: str, stage: Stage, key: str) -> str:
-    return f"{name}_{'' if stage.place[:1].isdecimal() else 'node_'}{stage.place}_{key}"
+    parts += [_named(text, model) for text in needed]
+    for heading, function in zip(headings, functions, strict=True):
+        parts.append(heading + _named(function, model))
+    return "\n".join([*parts, _named(_reset(model), model), _named(_step(model), model)])
 
 
 def _function(stage: Stage) -> str:
@@ -219,64 +206,45 @@ def _function(stage: Stage) -> str:
     names = ["x"] if len(stage.reads) == 1 else [f"x{i}" for i in range(len(stage.reads))]
     read = ["int32_t token"] if "[token]" in part.body else [f"const float *restrict {name}" for name in names]
     arguments = [*read, *(f"float *restrict {name}" for name in (*part.states, *["y"][: part.gives == "y"]))]
-    return f"static void ${{name}}_layer_{stage.place}({', '.join(arguments)})\n{{\n{part.body}}}\n"
+    return f"static void $layer_{stage.place}({', '.join(arguments)})\n{{\n{part.body}}}\n"
 
 
 def _reset(model: Model) -> str:
-    lines = []
-    for stage in model.stages:
-        for state, width in stage.part.states.items():
-            value = stage.part.starts.get(state, "0.0f")
-            if value in stage.part.tables:
-                value = f"{_constant(model.name, stage, value)}[j]"
-            lines.append(fill(f"s->{state}_{stage.place}", value, str(width)))
-    text = """\
-void ${name}_init(${name}_state *s)
-{
-$clear    ${name}_reset(s);
-}
+    lines = [fill(f"s->{name}[j]", value, str(width)) for name, width, value in model.states]
+    clear, body = ("", "".join(lines)) if lines else ("    s->none = 0;\n", "    (void)s;\n")
+    return f"""\
+void $init($state *s)
+{{
+{clear}    $reset(s);
+}}
 
-void ${name}_reset(${name}_state *s)
-{
-$body}
+void $reset($state *s)
+{{
+{body}}}
 """
-    return _named(
-        text, model.name, clear="" if lines else "    s->none = 0;\n", body="".join(lines) or "    (void)s;\n"
-    )
 
 
 def _step(model: Model) -> str:
     """The public step: the layers in turn, each reading what others wrote."""
     values, widths = model.rooms
     lines = [f"    float b{i}[{width}];\n" for i, width in enumerate(widths)]
-    if lines:
-        lines.append("\n")
+    lines += ["\n"] if lines else []
     for token in model.tokens:
-        wrong = f"{token.name} < 0 || {token.name} >= {model.name}_{token.size}"
-        lines.append(f"    if ({wrong})\n        return 1;\n")
-    if not any(stage.part.states for stage in model.stages):
-        lines.append("    (void)s;\n")
+        lines.append(f"    if ({token.name} < 0 || {token.name} >= ${token.size})\n        return 1;\n")
+    lines += [] if model.states else ["    (void)s;\n"]
     for i, stage in enumerate(model.stages, len(model.inputs)):
         arguments = [values[j] for j in stage.reads] + [f"s->{state}_{stage.place}" for state in stage.part.states]
         arguments += [values[i]] if stage.part.gives == "y" else []
-        lines.append(f"    {model.name}_layer_{stage.place}({', '.join(arguments)});\n")
-    lines += [
-        fill(argument.name, f"{values[argument.value]}[j]", f"{model.name}_{argument.size}")
-        for argument in model.outputs
-        if values[argument.value] != argument.name
-    ]
-    if model.tokens:
-        lines.append("    return 0;\n")
+        lines.append(f"    $layer_{stage.place}({', '.join(arguments)});\n")
+    for one in model.outputs:
+        if values[one.value] != one.name:
+            lines.append(fill(f"{one.name}[j]", f"{values[one.value]}[j]", f"${one.size}"))
+    lines += ["    return 0;\n"] if model.tokens else []
     return f"{_step_head(model)}\n{{\n{''.join(lines)}}}\n"
 
 
-def _named(text: str, name: str, **names: str) -> str:
-    return Template(text).substitute(name=name, **names)
-
-
-def _comment(text: str) -> str:
-    lines = [f" * {line}".rstrip() for line in _plain(text).splitlines()]
-    return "\n".join(["/*", *lines, " */"])
+def _named(text: str, model: Model) -> str:
+    return text.replace("$", f"{model.name}_")
 
 
 def _plain(text: str) -> str:
