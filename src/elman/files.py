@@ -333,19 +333,19 @@ def read_safetensors(content: bytes) -> tuple[dict[str, Array], Mapping[str, str
     except safetensors.SafetensorError as error:
         raise FormatError(f"it must be a whole safetensors file. Got an error: {shorten(str(error))}.") from None
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])  # known to be whole
-    return {name: _tensor(name, **part) for name, part in parts}, header.get("__metadata__") or {}
-
-
-def _tensor(name: str, dtype: str, shape: list[int], data: bytes) -> Array:
-    if dtype not in _DTYPES:
-        raise FormatError(f"the tensor {show(name)} must hold numbers that NumPy has. Got {dtype}.")
-    array = np.frombuffer(data, _DTYPES[dtype])
-    if dtype == "BF16":  # the upper half of a float32
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    try:
-        return array.reshape(shape)
-    except ValueError:  # without elements, and too large if there were any
-        raise FormatError(f"the tensor {show(name)} must have a shape that NumPy has. Got {show(shape)}.") from None
+    tensors = {}
+    for name, part in parts:
+        kind, shape = part["dtype"], part["shape"]
+        if kind not in _DTYPES:
+            raise FormatError(f"the tensor {show(name)} must hold numbers that NumPy has. Got {kind}.")
+        array = np.frombuffer(part["data"], _DTYPES[kind])
+        if kind == "BF16":  # the upper half of a float32
+            array = (array.astype(np.uint32) << 16).view(np.float32)
+        try:
+            tensors[name] = array.reshape(shape)
+        except ValueError:  # without elements, and too large if there were any
+            raise FormatError(f"the tensor {show(name)} must have a shape that NumPy has. Got {show(shape)}.") from None
+    return tensors, header.get("__metadata__") or {}
 
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2",

@@ -112,7 +112,15 @@ class Graph:
             origins: list[tuple[int, int] | None] = [*[(i, 1) for i in range(count)], *[None] * len(self.layers)]
             known = list(taken)
             for i, (layer, reads) in enumerate(zip(self.layers, self.reads, strict=True)):
-                widths[count + i] = self._width(i, [widths[j] for j in reads])
+                read = [widths[j] for j in reads]
+                if layer.input_size is not None and read[0] not in (None, layer.input_size):
+                    before = "the layers before it give" if self.is_list else "what it reads has"
+                    must = f"{self.called(i)} must take {read[0]} features, as {before}"
+                    raise ShapeError(f"{must}. Got input_size {layer.input_size}.")
+                try:
+                    widths[count + i] = layer.features(*read)
+                except ShapeError as error:
+                    raise ShapeError(f"{self.called(i)} {error}") from None
                 origin = origins[reads[0]] if len(reads) == 1 else None
                 if origin is None:
                     continue
@@ -124,17 +132,6 @@ class Graph:
             if known == taken:
                 return taken, widths[count:]
             taken = known
-
-    def _width(self, i: int, read: list[int | None]) -> int | None:
-        layer = self.layers[i]
-        if layer.input_size is not None and read[0] not in (None, layer.input_size):
-            before = "the layers before it give" if self.is_list else "what it reads has"
-            must = f"{self.called(i)} must take {read[0]} features, as {before}"
-            raise ShapeError(f"{must}. Got input_size {layer.input_size}.")
-        try:
-            return layer.features(*read)
-        except ShapeError as error:
-            raise ShapeError(f"{self.called(i)} {error}") from None
 
     def called(self, i: int) -> str:
         """A node in words."""

@@ -46,7 +46,7 @@ def load(
     >>> np.array_equal(net.layers[0].Wx, same.layers[0].Wx)
     True
     """
-    if saving.key_of(saving.beginning(path)) == "elman":  # by itself, without the readers of other formats
+    if saving.key_of(path) == "elman":  # by itself, without the readers of other formats
         return saving.load(path, cells, layers)
     from elman.interop import formats
 

@@ -93,13 +93,13 @@ def own_parts(cells: Any, layers: Any) -> tuple[Mapping[str, Cell], dict[str, ty
     return cells, {**LAYERS, **{kind.__name__: kind for kind in own}}
 
 
-def read_file(path: Any) -> tuple[str, bytes]:
-    """The bytes of a file, with the name under which errors speak of them."""
+def read_file(path: Any, most: int | None = None) -> tuple[str, bytes]:
+    """The bytes of a file, or the first ones of it, with the name under which errors speak of them."""
     if isinstance(path, (bytes, bytearray, memoryview)):
-        return "the bytes", bytes(path)
+        return "the bytes", bytes(path[:most])
     name = check_source("path", path)
     with open(name, "rb") as file:
-        return show(name), file.read()
+        return show(name), file.read(most)
 
 
 #: What is described in a header under a key.
@@ -108,20 +108,12 @@ _KINDS = {
     "elman_checkpoint": "a checkpoint, with which elman.fit goes on",
     "elman_estimator": "an estimator, which elman.load reads",
 }
-_HEAD = 2**20
 _KEY = re.compile(rb'"(elman\w*)":\s*"')
 
 
-def beginning(path: Any) -> bytes:
-    """The first bytes of a file, by its path or its content: what tells its kind."""
-    if isinstance(path, (bytes, bytearray, memoryview)):
-        return bytes(path[:_HEAD])
-    with open(check_source("path", path), "rb") as file:
-        return file.read(_HEAD)
-
-
-def key_of(head: bytes) -> str | None:
-    """The key of the description in a safetensors file, of which these are the first bytes; None where it has none."""
+def key_of(path: Any) -> str | None:
+    """The key of the description in a safetensors file, by its path or its content; None where it has none."""
+    head = read_file(path, 2**20)[1]
     found = _KEY.search(head) if head[8:9] == b"{" else None
     return next((key for key in _KINDS if found and key.encode() == found[1]), None)
 

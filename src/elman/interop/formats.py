@@ -29,7 +29,7 @@ from elman.interop.pytorch.networks import from_torch
 from elman.interop.pytorch.state import write_state_dict
 from elman.layers import Layer
 from elman.network import Network
-from elman.saving import beginning, key_of, load, save
+from elman.saving import key_of, load, save
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ def _of_json(path: Source) -> str:
 
 def _load(path: Source, **own: Any) -> Any:
     """A network or an estimator of elman."""
-    if key_of(beginning(path)) != "elman_estimator":
+    if key_of(path) != "elman_estimator":
         return load(path, **own)
     from elman.estimators.files import load as load_estimator
 
