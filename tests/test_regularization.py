@@ -10,7 +10,7 @@ import pytest
 import elman
 from central import central_gradient, relative_error
 from elman import engine
-from elman.layers import noise
+from elman.layers.pointwise import dropout_mask
 from test_gradients import LEAKY, random_parameters, random_state
 
 TOLERANCE = 1e-7
@@ -163,7 +163,7 @@ def test_gru_masks_h_in_its_products_and_nowhere_else(reset_after):
     random_parameters(layer, rng)
     x, h0 = rng.normal(size=(4, 2)), rng.normal(size=5)
     got, _, _ = layer.forward(x, h0, rng=np.random.default_rng(8))
-    m = noise.dropout_mask(np.random.default_rng(8), 0.5, (1, 5), np.dtype(np.float64))[0]
+    m = dropout_mask(np.random.default_rng(8), 0.5, (1, 5), np.dtype(np.float64))[0]
     assert 0 < (m == 0).sum() < 5
     W, U, b = (np.split(layer.parameters[name], 3, axis=-1) for name in ("Wx", "Wh", "b"))
     h = h0
