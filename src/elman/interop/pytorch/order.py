@@ -219,14 +219,17 @@ def _parameters(taker: Taker, module: Module, k: int) -> Mapping[str, Array]:
         cell = next(iter(layer.directions.values())).cell
         if module.kinds != (cell.name,):
             raise FormatError(f"the weights must be those of {cell!r}. Got {module}.")
-        made = module.recurrent(k, cell.options).parameters
-        if list(made) != list(layer.parameters):
-            raise FormatError(f"the weights must be {', '.join(layer.parameters)}. Got {', '.join(made)}.")
-        return made
-    names = [name for name, row in KINDS.items() if kind is not None and row.layer is kind.layer]
-    if set(names).isdisjoint(module.kinds):
-        raise FormatError(f"the weights must be those of a {names[0] if names else 'known module'}. Got {module}.")
-    assert kind is not None
+        made = module.stack[k]
+        if list(made.parameters) != list(layer.parameters):
+            must, got = ", ".join(layer.parameters), ", ".join(made.parameters)
+            raise FormatError(f"the weights must be {must}. Got {got} for {layer!r}.")
+        if made.cell.gates != cell.gates:
+            must, got = ", ".join(cell.gates), ", ".join(made.cell.gates)
+            raise FormatError(f"the weights must be those of the gates {must}. Got {got}.")
+        return made.parameters
+    fitting = [name for name, row in KINDS.items() if kind is not None and row.layer is kind.layer]
+    if kind is None or set(fitting).isdisjoint(module.kinds):
+        raise FormatError(f"the weights must be those of a {(*fitting, 'known module')[0]}. Got {module}.")
     if "Wm" in kind.tensors and module.arrays.get("bias", np.zeros(1)).any():
         raise FormatError(f"a Linear of the memory must have no bias, as Attention has one for both. Got {module}.")
     return kind.weights(module.arrays, layer.input_size)

@@ -141,7 +141,7 @@ class Module:
     name: str  # in the state_dict it comes of: "encoder.lstm"; "" for a module by itself
     kinds: tuple[str, ...]  # all that it can be: names of KINDS, or one of rnn, gru, lstm
     arrays: Mapping[str, Array]
-    depth: int = 1  # layers one after the other
+    stack: tuple[Recurrent, ...] = ()  # the layers of a recurrent module, one after the other
 
     @property
     def readings(self) -> list[Module]:
@@ -149,12 +149,15 @@ class Module:
         return [dataclasses.replace(self, kinds=(kind,)) for kind in self.kinds]
 
     @property
-    def widths(self) -> tuple[int | None, int]:
+    def depth(self) -> int:
+        """How many layers it becomes."""
+        return len(self.stack) or 1
+
+    @property
+    def widths(self) -> tuple[int | None, int | None]:
         """Features that come in, None for tokens, and those that go out."""
-        if self.kinds[0] in _CELLS.values():
-            last = f"_l{self.depth - 1}"
-            hidden = self.arrays.get("weight_hr" + last, self.arrays["weight_hh" + last].T).shape[0]
-            return self.arrays["weight_ih_l0"].shape[1], hidden * (1 + (f"weight_hh{last}_reverse" in self.arrays))
+        if self.stack:
+            return self.stack[0].input_size, self.stack[-1].output_size
         given, taken, *_ = 2 * max((array.shape for array in self.arrays.values()), key=len)  # of a vector the same
         return (None, taken) if self.kinds[0] == "Embedding" else (taken, given)
 
@@ -164,30 +167,14 @@ class Module:
             f"{self.name or 'it'} ({kind}, {taken or 'tokens'} to {given})" for kind, taken, given in each
         )
 
-    def layers(self, **options: Any) -> list[Layer]:
-        """The layers with these weights; `options` of the cell are what no weight tells."""
+    def layers(self) -> list[Layer]:
+        """The layers with these weights."""
         kind = self.kinds[0]
         with named(self.name):
             if kind in _UNTOLD:
                 must = "weights must tell their module, and like= or the module itself must where they do not"
                 raise FormatError(f"{must}. Got {_UNTOLD[kind]}.")
-            if kind in KINDS:
-                return [KINDS[kind].made(self.arrays)]
-            return [self.recurrent(k, options) for k in range(self.depth)]
-
-    def recurrent(self, k: int, options: Mapping[str, Any]) -> Recurrent:
-        """Layer `k` of a recurrent module, as a layer of elman with these options of the cell."""
-        own = {name: array for name, array in self.arrays.items() if re.search(rf"_l{k}(_reverse)?$", name)}
-        if "weight_hr_l0" in self.arrays:
-            options = {"projection": self.arrays["weight_hr_l0"].shape[0], **options}
-        layer = from_arrays(self.kinds[0], own, CONVENTIONS["pytorch"].for_layer(k), **options)
-        learned = {name: array for name, array in self.arrays.items() if _LEARNED.fullmatch(name)}
-        if not learned:
-            return layer
-        made = type(layer).from_parameters({**layer.config, "learned_state": True}, {**layer.parameters, **learned})
-        if not set(learned) <= set(made.parameters):
-            raise FormatError(f"learned states must be those of {layer.cell!r}. Got {', '.join(learned)}.")
-        return made
+            return [*self.stack] or [KINDS[kind].made(self.arrays)]
 
 
 def modules_of(weights: Mapping[str, Array]) -> tuple[list[Module], bool]:
@@ -222,32 +209,40 @@ def _read(name: str, arrays: dict[str, Array]) -> Module:
     raise refused(name or "its names", "what stands there", must, got + (f", as {what[0]}" if what else ""))
 
 
-def recurrent_module(name: str, arrays: dict[str, Array]) -> Module:
+def recurrent_module(name: str, arrays: Mapping[str, Array]) -> Module:
     """A module of the names of nn.LSTM and its kin, or of nn.LSTMCell and its kin, which count no layers."""
     where = name or "its names"
-    full, found = {}, set()
+    found: dict[int, dict[str, Array]] = {}
+    learned = {own: array for own, array in arrays.items() if _LEARNED.fullmatch(own)}
     for own, array in arrays.items():
         match = _RECURRENT.fullmatch(own)
-        if match is None and not _LEARNED.fullmatch(own):
+        if match is None and own not in learned:
             raise refused(where, "each weight", "one of a recurrent module", own)
         if array.ndim == 0:
             raise refused(where, "its weights", "matrices and vectors", "a single number")
-        full[own + "_l0" if match and match[2] is None else own] = array
         if match:
-            found.add(int(match[2] or 0))
-    depth = len(found)
-    if found != set(range(depth)) or (depth > 1 and any(map(_LEARNED.fullmatch, arrays))):
+            found.setdefault(int(match[2] or 0), {})[own if match[2] else own + "_l0"] = array
+    if set(found) != set(range(len(found))) or (len(found) > 1 and learned):
         raise refused(where, "its layers", "counted from 0 without a gap", f"{sorted(found)}")
-    for k in range(depth):
-        if not {f"weight_ih_l{k}", f"weight_hh_l{k}"} <= set(full):
+    for k, given in found.items():
+        if not {f"weight_ih_l{k}", f"weight_hh_l{k}"} <= set(given):
             raise refused(where, "its weights", f"weight_ih_l{k}, weight_hh_l{k} ...", ", ".join(arrays))
-    weight = full["weight_hh_l0"]
-    hidden = full.get("weight_hr_l0", weight).shape[-1]
+    weight, projection = found[0]["weight_hh_l0"], found[0].get("weight_hr_l0")
+    hidden = (weight if projection is None else projection).shape[-1]
     blocks = weight.shape[0] / hidden if hidden else 0
-    if weight.ndim != 2 or full["weight_ih_l0"].ndim != 2 or blocks not in _CELLS:
+    if weight.ndim != 2 or found[0]["weight_ih_l0"].ndim != 2 or blocks not in _CELLS:
         place = f"weight_hh of {name}" if name else "weight_hh"
         raise refused(place, "its shape", "that of 1, 3 or 4 square blocks (rnn, gru, lstm)", f"{weight.shape}")
-    return Module(name, (_CELLS[int(blocks)],), full, depth)
+    kind, rule = _CELLS[int(blocks)], CONVENTIONS["pytorch"]
+    options = {} if projection is None else {"projection": projection.shape[0]}
+    with named(name):
+        stack = [from_arrays(kind, found[k], rule.for_layer(k), **options) for k in range(len(found))]
+        if learned:
+            config, weights = {**stack[0].config, "learned_state": True}, {**stack[0].parameters, **learned}
+            stack = [type(stack[0]).from_parameters(config, weights)]
+            if not set(learned) <= set(stack[0].parameters):
+                raise FormatError(f"learned states must be those of {stack[0].cell!r}. Got {', '.join(learned)}.")
+    return Module(name, (kind,), arrays, tuple(stack))
 
 
 # Layers to a state_dict.

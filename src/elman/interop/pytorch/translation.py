@@ -218,8 +218,9 @@ def _check_axes(module: nn.Module) -> None:
 
 def _of_recurrent(module: Any, dtype: str) -> list[Layer]:
     tensors = dict(module.named_parameters(recurse=False, remove_duplicate=False))
-    options = {"activation": module.nonlinearity} if hasattr(module, "nonlinearity") else {}
-    found = recurrent_module("", arrays_of(tensors)).layers(**options)
+    found = recurrent_module("", arrays_of(tensors)).layers()
+    if isinstance(module, (nn.RNN, nn.RNNCell)):
+        found = [layer.replace(activation=module.nonlinearity) for layer in found]
     rate = float(getattr(module, "dropout", 0))
     return [part for layer in found for part in (layers.Dropout(rate), layer)][1:] if rate else found
 
