@@ -213,6 +213,20 @@ def test_identity_is_a_layer_and_a_linear_takes_the_activation_behind_it():
     assert [layer.config.get("activation") for layer in net.layers] == ["identity", "sigmoid", "tanh", "identity"]
 
 
+def test_a_module_that_stands_in_several_places_is_read_in_each():
+    torch.manual_seed(0)
+    act, lin = nn.Tanh(), nn.Linear(3, 3)
+    module = nn.Sequential(nn.Linear(2, 3), act, lin, act, nn.Sequential(lin, act), nn.Linear(3, 1))
+    x = torch.randn(4, 5, 2)
+    for source in (module, [*module]):
+        net = from_torch(source)
+        assert len(net.layers) == 4
+        np.testing.assert_allclose(net(x.numpy())[0], module(x).detach().numpy(), atol=1e-6)
+    conv = nn.Conv1d(3, 3, 1)
+    with pytest.raises(elman.FormatError, match="a transpose must stand between LSTM and Conv1d"):
+        from_torch(nn.Sequential(conv, nn.Flatten(), nn.LSTM(3, 3), conv))
+
+
 # Files.
 
 

@@ -144,7 +144,8 @@ def _layers(module: Any, place: str, dtype: str) -> list[Layer]:
         raise refused(where, "its class", must, got)
     if any(getattr(module, hooks, None) for hooks in _HOOKS) or "forward" in vars(module):
         raise refused(where, "what it computes", "that of its class", "hooks, or a forward of its own")
-    children = [(f"{place}.{name}".lstrip("."), child) for name, child in module.named_children()]
+    # One that stands in several places is there in each; `named_children` tells of the first alone.
+    children = [(f"{place}.{name}".lstrip("."), child) for name, child in module._modules.items()]
     if kind is nn.Sequential:
         return _row(children, dtype)
     if kind is TorchNetwork:
@@ -200,7 +201,7 @@ def _check_axes(module: nn.Module) -> None:
     time_last = (*_ADAPTIVE, *_POOLS, nn.Conv1d, nn.Dropout1d)
     features_last = (nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.LayerNorm, nn.Embedding)
     before: nn.Module | None = None
-    for leaf in module.modules() if type(module) is nn.Sequential else ():
+    for _, leaf in module.named_modules(remove_duplicate=False) if type(module) is nn.Sequential else ():
         if before is not None and isinstance(leaf, nn.Flatten):
             before = None
         elif isinstance(leaf, (*time_last, *features_last)):
