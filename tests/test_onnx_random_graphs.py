@@ -364,10 +364,9 @@ def test_weights_of_eight_bits():
             "Got InstanceNormalization",
         ),
         (
-            lambda p: p.add("Conv", p.add("Transpose", "x", perm=[0, 2, 1]), p.weights("W", 3, 1, 2), group=3),
-            "group 1. Got group 3",
+            lambda p: p.add("Conv", p.add("Transpose", "x", perm=[0, 2, 1]), p.weights("W", 4, 1, 2), group=3),
+            "of all features, or of those of each group. Got group 3",
         ),
-        (lambda p: p.add("Conv", "x", p.weights("W", 2, 3, 2)), "all the features, of a known number"),
     ],
 )
 def test_what_no_layer_does_is_named(build, words):

@@ -111,16 +111,16 @@ class TestPadding:
         return change
 
     def test_another_number_than_0(self):
-        with pytest.raises(FormatError, match=r"the number in the padding of .*y/Where.* must be 0. Got 5.0"):
+        with pytest.raises(FormatError, match=r"the number in the padding of the output 'y' must be 0. Got 5.0"):
             from_onnx(self.model([GRU(3, 4)], self.number("number_0", 5)))
 
     def test_another_number_than_the_smallest_before_a_maximum(self):
-        with pytest.raises(FormatError, match=r"a maximum over -inf in the padding. Got ReduceMax of .*Where"):
+        with pytest.raises(FormatError, match=r"a maximum over -inf in the padding. Got ReduceMax over 0.0"):
             from_onnx(self.model([GRU(3, 4), MaxOverTime()], self.number("number_-inf", 0)))
 
     def test_a_mean_that_counts_the_padding(self):
         change = self.operator("ReduceSum", "ReduceMean", axes=[0], keepdims=0)
-        with pytest.raises(FormatError, match=r"the mean of all steps, or a sum over 0 .* Got ReduceMean of .*Where"):
+        with pytest.raises(FormatError, match=r"the mean of all steps, or a sum over 0 .* Got ReduceMean over 0.0"):
             from_onnx(self.model([GRU(3, 4), MeanOverTime()], change))
 
     def test_a_sum_that_is_divided_by_other_lengths(self):

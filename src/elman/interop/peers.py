@@ -128,7 +128,7 @@ def onnx(path: Where, net: Network) -> Peer:
     except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented as error:  # of float64, most recurrent operators
         raise PeerUnavailable(f"{name} does not have it: {str(error).strip()}") from None
     reading = read_onnx(path)
-    fixed = {axis.role: axis.length for axis in reading.assembly.roots[0].axes or () if isinstance(axis.length, int)}
+    fixed = {axis.role: axis.length for axis in reading.assembly.roots[0].axes if not axis.name}
 
     def run(x: Any) -> list[tuple[Array, Array]]:
         several, over_time = x if isinstance(x, dict) else {net.inputs[0]: x}, sequence_inputs(net)

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from elman.cells.activations import ACTIVATIONS
 from elman.checks import FormatError
 from elman.graph import Node
 from elman.interop.chain import free_name, network_of
 from elman.interop.onnx.reading.files import ModelFile
-from elman.interop.onnx.reading.stages import (
+from elman.interop.onnx.reading.parts import (
+    AFFINE,
     CELL_STATE,
     LINEAR,
-    PADDING,
-    PICK,
     POOLS,
-    WEIGHTED,
-    WEIGHTS,
+    UNFINISHED,
     Part,
     RecurrentPart,
-    Stage,
 )
+from elman.interop.onnx.reading.positions import Stage
 from elman.layers import Activate, Layer
 from elman.network import Network
 
 #: Layers that read a sequence to its end, and so must all know where it is.
-_TO_THE_END = (PADDING, *POOLS, "Attention", "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse", "gru", "lstm", "rnn")
+_TO_THE_END = (*POOLS, "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse", "gru", "lstm", "rnn")
+
+#: What a scale and a shift are in the layer before, where that has a place for them.
+_PLACES = {"Conv1d": {"shift": "b"}, "Dense": {"shift": "b"}, "LayerNorm": {"scale": "gain", "shift": "bias"}}
 
 
 class Assembly:
@@ -39,60 +42,59 @@ class Assembly:
     """
 
     def __init__(self, file: ModelFile, ends: Sequence[tuple[str, Stage]], last: Collection[str] = ()) -> None:
-        self.last = last
-        self.file = file
-        self.ends = [(name, self._unpadded(stage, None)) for name, stage in ends]
+        self.last, self.file, self.ends = last, file, list(ends)
         self._made: dict[Stage, tuple[Part, tuple[Stage, ...]]] = {}
         self.stages: list[Stage] = []
         self.roots: list[Stage] = []
         self._walk()
+        self._fuse()
 
     def _walk(self) -> None:
         seen: set[Stage] = set()
         waiting = [stage for _, stage in reversed(self.ends)]
         while waiting:
             stage = waiting[-1]
-            if stage in self._made or stage.parent is None:
+            missing = [read for read in (*stage.reads, *_starts(stage.part)) if read not in seen]
+            if stage in seen or not missing:
                 waiting.pop()
                 if stage not in seen:
                     seen.add(stage)
-                    (self.roots if stage.parent is None else self.stages).append(stage)
-                continue
-            part, reads = self._resolved(stage)
-            start = _start(part)
-            missing = [read for read in (*reads, *([] if start is None else [start])) if read not in seen]
-            if missing:
-                waiting += reversed(missing)
+                    (self.roots if stage.part is None else self.stages).append(stage)
             else:
-                self._made[stage] = part, reads
+                waiting += reversed(missing)
 
-    def _resolved(self, stage: Stage) -> tuple[Part, tuple[Stage, ...]]:
-        """What a stage is, and what it reads; some of the features of a product are one with fewer columns."""
-        part, reads = stage.part, stage.parents
-        assert part is not None
-        before = reads[0].part
-        if part.kind == PICK and before is not None and before.kind in LINEAR:
-            columns, reads = part.config["columns"], reads[0].parents
-            arrays = {name: array[..., columns] for name, array in before.arrays.items()}
-            part = replace(before, config={**before.config, "output_size": len(columns)}, arrays=arrays)
-        return part, tuple(self._unpadded(read, part) for read in reads)
+    def _fuse(self) -> None:
+        """Makes one layer of two where the second is a part of the first, which nothing else reads."""
+        readers = Counter(read for stage in self.stages for read in (*stage.reads, *_starts(stage.part)))
+        readers.update(stage for _, stage in self.ends)
+        for stage in self.stages:
+            part, reads = stage.part, stage.reads
+            assert part is not None
+            before = self._made.get(reads[0]) if len(reads) == 1 and readers[reads[0]] == 1 else None
+            fused = None if before is None else _fused(before[0], part, stage.width)
+            if fused is not None and before is not None:
+                del self._made[reads[0]]
+                part, reads = fused, before[1]
+            self._made[stage] = part, reads
+        self.stages = [stage for stage in self.stages if stage in self._made]
 
-    def _unpadded(self, stage: Stage, reader: Part | None) -> Stage:
-        """The stage before numbers in the padding, which no layer sees; they must be 0, or never the largest."""
-        while stage.part is not None and stage.part.kind == PADDING and stage.parent is not None:
-            fill = stage.part.config["fill"]
-            if fill and (reader is None or reader.kind not in ("MaxOverTime", "MaxPool1d")):
-                raise self.file.refused(f"the number in the padding of {stage.place}", "0", f"{fill}")
-            stage = stage.parent
-        return stage
+    def check_same(self, other: Assembly) -> None:
+        """Refuses a network that depends on lengths which the model leaves open."""
+        mine, its = ([(stage, each._made[stage][0]) for stage in each.stages] for each in (self, other))
+        for (stage, part), (_, again) in itertools.zip_longest(mine, its, fillvalue=(None, Part(""))):
+            if stage is None or not part.same(again):
+                place = mine[-1][0].place if stage is None else stage.place
+                raise self.file.refused(
+                    place, "a layer that is the same for any number of sequences and steps", "one that depends on it"
+                )
 
     @property
-    def recurrent(self) -> list[tuple[str, RecurrentPart | None]]:
-        """The layers with states in order: the place of its operator and what it is, where it is a recurrent one."""
-        found = [(stage.place, self._made[stage][0]) for stage in self.stages]
+    def recurrent(self) -> list[tuple[Stage, RecurrentPart | None]]:
+        """The layers with states in order, and what each is, where it is a recurrent one."""
+        found = [(stage, self._made[stage][0]) for stage in self.stages]
         return [
-            (place, part if isinstance(part, RecurrentPart) else None)
-            for (place, part), layer in zip(found, self.layers, strict=True)
+            (stage, part if isinstance(part, RecurrentPart) else None)
+            for (stage, part), layer in zip(found, self.layers, strict=True)
             if layer.stateful
         ]
 
@@ -109,7 +111,7 @@ class Assembly:
     def _is_row(self) -> bool:
         before = [*self.roots[:1], *self.stages]
         alone = all(self._made[stage][1] == (read,) for read, stage in itertools.pairwise(before))
-        starts = any(_start(part) for part, _ in self._made.values())
+        starts = any(_starts(part) for part, _ in self._made.values())
         return len(self.roots) == 1 and alone and not starts and self.ends[0][1] is self.stages[-1]
 
     def _graph(self) -> Network:
@@ -128,27 +130,24 @@ class Assembly:
         nodes: dict[str, Any] = {}
         for stage, layer in zip(self.stages, self.layers, strict=True):
             part, reads = self._made[stage]
-            start = _start(part)
-            state = None if start is None else names[start]
+            state = next((names[start] for start in _starts(part)), None)
             nodes[names[stage]] = Node(layer, *(names[read] for read in reads), state=state)
         nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies}
         return network_of(nodes, self.file.name, None if outputs == [*nodes][-1:] else tuple(outputs))
 
     def _layers(self) -> list[Layer]:
         parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
-        kinds = {str(array.dtype) for _, part in parts for array in part.arrays.values()}
+        kinds = {str(array.dtype) for _, part in parts for array in part.arrays.values() if array.dtype.kind == "f"}
         if len(kinds) > 1:
             raise self.file.refused("the weights", "all float32, or all float64", " and ".join(sorted(kinds)))
         dtype = np.dtype(kinds.pop() if kinds else np.float32)
         in_chunks = any(isinstance(part, RecurrentPart) and part.given for _, part in parts)
         layers = []
         for place, part in parts:
-            if part.kind == CELL_STATE:
-                must = "an output of the graph, read by no layer"
-                raise self.file.refused(f"the cell state of {place}", must, "a layer that reads it")
-            if part.kind in (WEIGHTS, WEIGHTED):
-                must = "the weights of a mean over all steps of a signal, and nothing else"
-                raise self.file.refused(f"the softmax over time of {place}", must, "one that is used elsewhere")
+            if part.kind in UNFINISHED:
+                what, must = UNFINISHED[part.kind]
+                got = "a layer that reads it" if part.kind == CELL_STATE else "one that is used elsewhere"
+                raise self.file.refused(f"{what} of {place}", must, got)
             if in_chunks and part.config.get("padding") == "causal":  # the model begins each chunk of its states with 0
                 span = (part.config["width"] - 1) * part.config.get("dilation", 1)
                 part = replace(part, config={**part.config, "padding": (span, 0)})
@@ -163,12 +162,11 @@ class Assembly:
     def _check_lengths(self) -> None:
         """Refuses a network of which some layers end with each sequence and others with the padding."""
         parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
-        starts = [_start(part) for _, part in parts]
-        last = {*self.last, *(stage.place for stage in starts if stage is not None)}
+        last = {*self.last, *(stage.place for _, part in parts for stage in _starts(part))}
         readers = {
             part.lengths: place
             for place, part in parts
-            if part.kind in _TO_THE_END and part.single is None and not _is_causal(part, place in last)
+            if part.kind in _TO_THE_END and not _is_causal(part, place in last)
         }
         if len(readers) > 1:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
@@ -183,5 +181,48 @@ def _is_causal(part: Part, gives_last: bool) -> bool:
     return part.config.get("padding") == "causal"
 
 
-def _start(part: Part) -> Stage | None:
-    return part.start if isinstance(part, RecurrentPart) else None
+def _starts(part: Part | None) -> list[Stage]:
+    """The layer from whose last state it starts, if there is one."""
+    return [part.start] if isinstance(part, RecurrentPart) and part.start is not None else []
+
+
+def _fused(before: Part, part: Part, width: int) -> Part | None:
+    """One layer that is two in a row; None where they must be two."""
+    free = before.config.get("activation", "identity") == "identity"
+    if part.kind == "Activate" and before.kind in LINEAR and free:
+        config = part.config["activation"]
+        name = config if isinstance(config, str) else config["name"]
+        return replace(before, config={**before.config, "activation": config}) if name in ACTIVATIONS else None
+    if part.kind == AFFINE:
+        scale, shift = part.config["scale"], part.config["shift"]
+        if before.kind == AFFINE and before.config["shift"] == 0 and scale == 1:
+            return replace(before, config={**before.config, "shift": shift})
+        if before.kind == "MergeDirections" and before.config["mode"] == "sum" and (scale, shift) == (0.5, 0):
+            return replace(before, config={"mode": "ave"})
+        given = {
+            name: np.full(width, value)
+            for name, value in (("scale", scale), ("shift", shift))
+            if value != (name == "scale")
+        }
+    elif part.kind == "Scale":
+        given = dict(part.arrays)
+    else:
+        return None
+    if before.kind == part.kind == "Scale":
+        return replace(before, arrays=_composed(before.arrays, given))
+    (name, *more) = given
+    own = _PLACES.get(before.kind, {}).get(name)
+    if more or own is None or own in before.arrays or not free or (name == "scale" and before.arrays):
+        return None
+    dtype = next((array.dtype for array in before.arrays.values()), given[name].dtype)
+    return replace(before, arrays={**before.arrays, own: given[name].astype(dtype)})
+
+
+def _composed(before: Any, after: Any) -> dict[str, Any]:
+    """scale x + shift, of two in a row."""
+    some = next(iter(after.values()))
+    scale, shift = after.get("scale", np.ones_like(some)), after.get("shift", np.zeros_like(some))
+    return {
+        "scale": before.get("scale", np.ones_like(some)) * scale,
+        "shift": before.get("shift", np.zeros_like(some)) * scale + shift,
+    }

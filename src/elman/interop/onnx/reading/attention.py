@@ -1,100 +1,202 @@
-"""Means over time with weights that a softmax over the steps gives: attention, by scores of one number per step.
+"""Attention: a softmax over time, and the mean of a memory by these weights.
 
-    p = Softmax(scores, axis=time)        y = ReduceSum(Mul(p, x), axis=time), or MatMul(p, x)
+    p = Softmax(scores, axis=time)        y = MatMul(p, memory), or ReduceSum(Mul(p, memory), axis=time)
 
-The scores may come from any layers. They stand beside x as one more feature of the memory of an `elman.Attention`,
-unless they are a product of x alone.
+The scores are a product of queries and keys, v . tanh(q + k), or those that layers give for each step.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from elman.interop.onnx.reading.features import whole
-from elman.interop.onnx.reading.folding import axis_of
+from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Signal
-from elman.interop.onnx.reading.sizes import product
-from elman.interop.onnx.reading.stages import PADDING, PICK, WEIGHTED, WEIGHTS, Axis, Part, Stage
+from elman.interop.onnx.reading.parts import AFFINE, PAIRS, PICK, SCORES, WEIGHTS, Part
+from elman.interop.onnx.reading.pointwise import FAR_BELOW
+from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage
+from elman.interop.onnx.reading.views import axis_over, met, view
 
-_FAR_BELOW = -1e4  # under which no score of a step counts
+
+def scores(node: Node, a: Signal, b: Signal) -> Signal:
+    """The product of queries (batch, queries, size) and keys (batch, size, steps), or the other way round."""
+    if a.ids.ndim != 3 or b.ids.ndim != 3 or a.shape[-1] != b.shape[-2]:
+        raise node.refused(
+            "its inputs", "one known, or (batch, queries, size) and (batch, size, steps)", f"{a.shape} and {b.shape}"
+        )
+    one, other = view(node, a, 2), view(node, b, 1)
+    met(node, [one.groups[:1], other.groups[:1]])
+    lead = [group for group in (one.groups[0], one.groups[1], other.groups[1]) if group]
+    if any(len(group) != 1 for group in lead):
+        raise node.refused("its inputs", "of one axis of the network in each place", f"{a.shape} and {b.shape}")
+    stage = one.flow.add(Part(SCORES), (one.stage, other.stage), node.place, [group[0] for group in lead])
+    return Signal(one.flow, stage.ids().reshape(a.shape[0], a.shape[1], b.shape[2]))
 
 
-def weights(node: Node, x: Signal) -> Signal | None:
-    """A softmax over time of one number per step; None where it is over something else."""
-    if not x.axes:
+def weights(node: Node, x: Signal, d: int) -> Signal | None:
+    """A softmax over the steps of a memory; None where it is over features."""
+    j, sources = axis_over(x, d), x.flow.sources(x.ids)
+    stage = sources[0]
+    if j is None or stage.part is None or (stage.kind != SCORES and stage.width != 1):
         return None
-    position = axis_of(node, node.attributes["axis"], len(x.axes))
-    after = product(axis.length for group in x.axes[position + 1 :] for axis in group)
-    is_time = len(x.axes[position]) == 1 and x.axes[position][0].role == "time"
-    width = product(axis.length for axis in x.stage.features)
-    if not is_time or width != 1 or x.stage.parent is None or (node.opset < 13 and after != 1):
-        return None
-    return x.after(x.stage.then(Part(WEIGHTS), node.place))
+    axis = stage.axes[j]
+    gone = x.ids < 0
+    name = ""
+    if gone.any():
+        if (x.flow.constants(x.ids[gone]) > FAR_BELOW).any():
+            raise node.refused(
+                "the scores in the padding", f"under {FAR_BELOW}", f"{x.flow.constants(x.ids[gone]).max()}"
+            )
+        name = _mask(x.flow, np.moveaxis(gone, d, -1))
+        if not name:
+            raise node.refused("the scores that it leaves out", "those after the end of each sequence", "others")
+    if stage.kind != SCORES and len(stage.lead) < 3:
+        axis.take(node, "time")
+    made = x.flow.add(Part(WEIGHTS, {"over": j}, lengths=name), (stage,), node.place, stage.axes)
+    return x.moved(np.where(gone, x.flow.code(0.0), x.ids - stage.first + made.first))
 
 
-def is_weights(x: Signal) -> bool:
-    """Whether it is a softmax over time."""
-    return x.stage.part is not None and x.stage.part.kind == WEIGHTS
+def _mask(flow: Flow, gone: Array) -> str:
+    """The input of lengths whose padding is left out, whatever the axes between batch and time."""
+    rows = gone.reshape(len(gone), -1, gone.shape[-1])
+    if (rows != rows[:, :1]).any():
+        return ""
+    for name, n in flow.lengths.items():
+        if len(n) == len(rows) and (rows[:, 0] == (np.arange(gone.shape[-1]) >= n[:, None])).all():
+            return name
+    return ""
 
 
-def weighted(node: Node, a: Signal, b: Signal) -> Signal:
-    """Each step times its weight, of which the sum is to be taken."""
-    p, x = (a, b) if is_weights(a) else (b, a)
-    fits = len(p.axes) == len(x.axes) and all(
-        mine == its or (its == x.stage.features and product(axis.length for axis in mine) == 1)
-        for mine, its in zip(p.axes, x.axes, strict=True)
-    )
-    if not fits or is_weights(x):
-        raise node.refused("its inputs", "steps, and one weight for each", f"{tuple(a.lengths)}, {tuple(b.lengths)}")
-    return x.after(Stage(x.stage, Part(WEIGHTED), node.place, x.stage.features, others=(p.stage,)), x.axes)
+def context(node: Node, p: Signal, x: Signal, turned: bool) -> Signal:
+    """The product of weights (batch, queries, steps) and a memory (batch, steps, features), or both transposed."""
+    if p.ids.ndim != 3 or x.ids.ndim != 3 or p.shape[1 if turned else 2] != x.shape[2 if turned else 1]:
+        raise node.refused(
+            "its inputs", "weights (batch, queries, steps) and (batch, steps, features)", f"{p.shape} and {x.shape}"
+        )
+    (weighting,) = p.flow.sources(p.ids)
+    memory = view(node, x, 1 if turned else 2)
+    axis = memory.axis(node, 2 if turned else 1)
+    if axis is None or weighting.part is None:
+        raise node.refused("its inputs", "weights, and the steps of a memory", f"{p.shape} and {x.shape}")
+    axis.take(node, "time")
+    axis.unite(node, weighting.axes[weighting.part.config["over"]])
+    stage = attended(node, p.flow, weighting, memory.stage, axis)
+    shape = (x.shape[0], p.shape[2 if turned else 1], memory.stage.width)
+    ids = stage.ids().reshape(shape)
+    return Signal(p.flow, ids.transpose(0, 2, 1) if turned else ids)
 
 
-def context_of(node: Node, x: Signal, axis: int, keep: bool) -> Signal:
-    """The sum over time of weighted steps."""
-    memory, p = x.stage.parents
-    axes = [*x.axes[:axis], *([()] if keep else []), *x.axes[axis + 1 :]]
-    return _mean(node, Signal(memory, x.axes), p, axes)
-
-
-def context(node: Node, a: Signal, b: Signal) -> Signal:
-    """A product of weights (batch, 1, time) and steps (batch, time, features), or of both transposed."""
-    p, x, turned = (a, b, False) if is_weights(a) else (b, a, True)
-    time, one = (-2, -1) if turned else (-1, -2)
-    fits = len(p.axes) == len(x.axes) == 3 and p.axes[0] == x.axes[0] and p.axes[time] == x.axes[one]
-    is_one = fits and product(axis.length for axis in p.axes[one]) == 1
-    if not is_one or x.axes[time] != x.stage.features or is_weights(x):
-        must = "the weights of steps (batch, 1, time), and steps (batch, time, features)"
-        raise node.refused("its inputs", must, f"{tuple(a.lengths)} and {tuple(b.lengths)}")
-    return _mean(node, x, p.stage, [x.axes[0], x.stage.features, ()] if turned else [x.axes[0], (), x.stage.features])
-
-
-def _mean(node: Node, x: Signal, p: Stage, axes: list[tuple[Axis, ...]]) -> Signal:
-    score, memory = p.parent, x.stage
-    assert score is not None
-    lengths = ""
-    if score.part is not None and score.part.kind == PADDING and score.parent is not None:
-        if score.part.config["fill"] > _FAR_BELOW:
-            raise node.refused("the scores in the padding", f"under {_FAR_BELOW}", f"{score.part.config['fill']}")
-        lengths, score = score.part.lengths, score.parent
-    _, width = whole(node, x, next(i for i, group in enumerate(x.axes) if group == memory.features))
+def attended(node: Node, flow: Flow, weighting: Stage, memory: Stage, time: Axis) -> Stage:
+    """The layer of weights and their memory: axes (batch, queries, features), those that it has."""
+    part = weighting.part
+    assert part is not None
+    score, factor = weighting.reads[0], 1.0
+    while score.part is not None and score.kind == AFFINE:  # a shift is the same for all steps
+        factor *= score.part.config["scale"]
+        score = score.reads[0]
+    over, axes = part.config["over"], weighting.axes
+    place, width = node.place, memory.width
+    batch = [axis for axis in memory.lead if axis is not time]
     node.take(8 * (width + 1) ** 2)
-    arrays = {}
-    part = score.part
-    if part is not None and part.kind == "Dense" and score.parent is memory and _is_linear(part):
-        arrays, size, both = {"Wm": part.arrays["W"]}, width, memory  # the bias is the same for all steps
+    additive = _additive(score)
+    if score.kind == SCORES:
+        last = over == len(axes) - 1 and len(score.reads[1].lead) > 1
+        query, key = score.reads if last else score.reads[::-1]
+        queries = axes[1:over] if last else axes[over + 1 :]
+        config, arrays, value = _by_keys(flow, place, key, memory, query.width)
+        query = _scaled_query(flow, place, query, factor, arrays)
+        config |= {"query_size": query.width, "scaled": False}
+    elif additive is not None:
+        v, pairs = additive
+        of = pairs.part.config["of"] if pairs.part is not None else []
+        key, query = pairs.reads[of[over]], pairs.reads[1 - of[over]]
+        queries = tuple(axis for axis, one in zip(axes, of, strict=False) if one == 1 - of[over])
+        config, arrays, value = _by_keys(flow, place, key, memory, query.width)
+        arrays["v"] = v * v.dtype.type(factor)
+        config |= {"query_size": query.width, "kind": "additive"}
     else:
-        size = width + 1
-        both = Stage(memory, Part("Concatenate"), node.place, (Axis(size, "features"),), others=(score,))
-    query = both.then(Part("LastStep", lengths=lengths), node.place)
-    config = {"query_size": size, "memory_size": size, "units": 1, "scaled": False}
-    features = memory.features if size == width else (Axis(size, "features"),)
-    stage = Stage(query, Part("Attention", config, arrays, lengths), node.place, features, others=(both,))
-    if size > width:
-        columns = {"columns": np.arange(width), "width": size}
-        stage = stage.then(Part(PICK, columns), node.place, memory.features)
-    return x.after(stage, axes)
+        return _by_scores(node, flow, weighting, score, memory, batch)
+    if "Wm" in arrays:
+        config["units"] = units = arrays["Wm"].shape[1]
+        arrays["Wq"] = np.eye(query.width, units, dtype=np.int8)
+    attention = Part("Attention", {**config, "memory_size": value.width}, arrays, part.lengths)
+    lead = [*batch, *queries]
+    stage = flow.add(attention, (query, value), place, (*lead, Axis(value.width, "features")))
+    if value is not memory:
+        below = _linear(memory)
+        if below is not None and below[2] is value:  # the mean of products is the product of the mean
+            config = {"input_size": value.width, "output_size": width, "activation": "identity"}
+            return flow.then(stage, Part("Dense", config, {"W": below[0], "b": below[1]}), place, width)
+        columns = {"columns": np.arange(width), "width": value.width}
+        return flow.then(stage, Part(PICK, columns), place, width)
+    return stage
 
 
-def _is_linear(part: Part) -> bool:
-    return part.config.get("activation") == "identity"
+def _by_keys(
+    flow: Flow, place: str, key: Stage, memory: Stage, size: int
+) -> tuple[dict[str, Any], dict[str, Array], Stage]:
+    """Options and arrays of an attention by keys, and the memory that it reads."""
+    own, below = _linear(key), _linear(memory)
+    for value in (memory, *([below[2]] if below is not None else [])):
+        if own is not None and own[2] is value:
+            return {}, {"Wm": own[0], "b": own[1]}, value
+        if key is value:
+            return {}, {}, value
+    both = flow.add(
+        Part("Concatenate"), (memory, key), place, (*memory.lead, Axis(memory.width + key.width, "features"))
+    )
+    chosen = np.zeros((both.width, key.width), np.int8)
+    chosen[memory.width :] = np.eye(key.width)
+    return {}, {"Wm": chosen, "b": np.zeros(key.width, np.int8)}, both
+
+
+def _linear(stage: Stage) -> tuple[Array, Array, Stage] | None:
+    """Weights, bias and what is read, of a product; None where it is another layer."""
+    part, shift = stage.part, None
+    if part is not None and part.kind == "Scale" and "scale" not in part.arrays:
+        stage, shift = stage.reads[0], part.arrays["shift"]
+        part = stage.part if stage.part is not None and "b" not in stage.part.arrays else None
+    if part is None or part.kind != "Dense" or part.config["activation"] != "identity":
+        return None
+    none = np.zeros(stage.width, np.int8)
+    return part.arrays["W"], shift if shift is not None else part.arrays.get("b", none), stage.reads[0]
+
+
+def _scaled_query(flow: Flow, place: str, query: Stage, factor: float, arrays: dict[str, Array]) -> Stage:
+    if "b" in arrays:  # that of the keys adds the same to all scores of a query
+        arrays["b"] = np.zeros(len(arrays["b"]), np.int8)
+    if factor == 1:
+        return query
+    return flow.then(query, Part(AFFINE, {"scale": factor, "shift": 0.0}), place)
+
+
+def _additive(score: Stage) -> tuple[Array, Stage] | None:
+    """v and what is joined, of v . tanh(q + k)."""
+    own = _linear(score)
+    curve = None if own is None or score.width != 1 else own[2]
+    if own is None or curve is None or curve.part is None or curve.part.config.get("activation") != "tanh":
+        return None
+    return (own[0][:, 0], curve.reads[0]) if curve.reads[0].kind == PAIRS else None
+
+
+def _by_scores(node: Node, flow: Flow, weighting: Stage, score: Stage, memory: Stage, batch: list[Axis]) -> Stage:
+    """By one score of each step: it stands beside the memory as a feature, unless it is a product of the memory."""
+    own, width = _linear(score), memory.width
+    assert weighting.part is not None
+    lengths = weighting.part.lengths
+    if own is not None and own[2] is memory:
+        both, Wm = memory, own[0]  # the bias is the same for all steps
+    else:
+        axes = (*memory.lead, Axis(width + 1, "features"))
+        both = flow.add(Part("Concatenate"), (memory, score), node.place, axes)
+        Wm = np.eye(width + 1, dtype=np.int8)[:, -1:]
+    query = flow.pooled(both, Part("LastStep", lengths=lengths), node.place)
+    config = {"query_size": both.width, "memory_size": both.width, "units": 1, "scaled": False}
+    arrays = {"Wq": np.zeros((both.width, 1), np.int8), "Wm": Wm, "b": np.ones(1, np.int8)}
+    axes = (*batch, Axis(both.width, "features"))
+    stage = flow.add(Part("Attention", config, arrays, lengths), (query, both), node.place, axes)
+    if both is memory:
+        return stage
+    picked = Part(PICK, {"columns": np.arange(width), "width": width + 1})
+    return flow.then(stage, picked, node.place, width)

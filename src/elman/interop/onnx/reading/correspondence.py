@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,43 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.assembly import Assembly
-from elman.interop.onnx.reading.signals import Group, Signal, StackedStates
-from elman.interop.onnx.reading.sizes import product
-from elman.interop.onnx.reading.stages import RecurrentPart
+from elman.interop.onnx.reading.parts import RecurrentPart
+from elman.interop.onnx.reading.positions import Axis
+from elman.interop.onnx.reading.views import View
 from elman.network import Network
 
 _LEAD = ("batch", "time")
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """An output that is made of last states: which column of all of them each number is, and where the batch stands.
+
+    The columns are those of all states of the network, one after another, (batch, columns) together.
+    """
+
+    columns: Array
+    batch: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """An output that is one of the network: what it is, its axes of features, and their lengths."""
+
+    view: View
+    dims: tuple[int, ...]
+    lengths: tuple[int, ...]
+
+    def laid(self, array: Array) -> Array:
+        """The output of the model, of that of the network, batch first."""
+        groups = [group or () for group in self.view.groups]
+        features = self.view.stage.features
+        if self.view.position is not None:
+            groups.insert(self.view.position, features)
+        found = _laid_out(array, _LEAD[: array.ndim - 1], groups, features)
+        if len(self.dims) < 2:
+            return found
+        return np.moveaxis(found.reshape(*found.shape[:-1], *self.lengths), range(-len(self.dims), 0), self.dims)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +56,24 @@ class Reading:
 
     network: Network
     assembly: Assembly
-    outputs: Mapping[str, Signal | StackedStates]
+    outputs: Mapping[str, End | States]
+    masks: Mapping[str, list[str]]
 
     def __post_init__(self) -> None:
         """Gives axes of inputs that no operator told apart the roles that are left: features last, batch first."""
         tokens = dict(zip(self.network.inputs, self.network.graph.tokens(), strict=True))
         for stage in self.assembly.roots:
-            axes = stage.axes or ()
+            axes = stage.axes
             roles = {axis.role for axis in axes}
             open_axes = [axis for axis in axes if not axis.role]
             if open_axes and "features" not in roles and tokens.get(stage.name, tokens.get("x")) is None:
-                known = [axis for axis in open_axes if isinstance(axis.length, int)]
+                known = [axis for axis in open_axes if not axis.name]
                 last = known[0] if len(known) == 1 else open_axes[-1]
                 open_axes.remove(last)
-                last.role = "features"
-            open_axes.sort(key=lambda axis: "batch" not in str(axis.length))
+                last.tell("features")
+            open_axes.sort(key=lambda axis: "batch" not in axis.name)
             for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
-                axis.role = role
+                axis.tell(role)
 
     @property
     def lengths(self) -> str:
@@ -56,28 +89,33 @@ class Reading:
         found = {}
         for stage in self.assembly.roots:
             array = x[stage.name] if isinstance(x, Mapping) else x
-            axes = stage.axes or ()
+            axes = stage.axes
             features = tuple(axis for axis in axes if axis.role == "features")
-            lead = _LEAD[: array.ndim - (stage.state != "tokens")]
+            lead = _LEAD[: array.ndim - (not stage.tokens)]
             found[stage.name] = _laid_out(array, lead, [(axis,) for axis in axes], features)
         if self.lengths and lengths is not None:
-            found[self.lengths] = np.asarray(lengths)
-        rows: dict[str, dict[int, Array]] = {}
-        along: dict[str, int] = {}  # the axis in which an input has the states of several layers
+            found[self.lengths] = self._mask(np.asarray(lengths), x)
         for (_, part), entry in zip(self.assembly.recurrent, state or [], strict=False):
             for name, given in (part.given if part is not None and entry is not None else {}).items():
                 assert part is not None
                 array = _state(entry, name, part)  # (batch, directions, hidden)
-                whole = {"batch": array.shape[0], "direction": array.shape[1], "hidden": array.shape[2]}
-                order = [("batch", "direction", "hidden").index(role) for role in dict.fromkeys(given.roles)]
-                rest = [axis for axis in range(3) if axis not in order]
-                shape = [whole[role] for role in given.roles]
-                along[given.name] = given.roles.index("direction") if "direction" in given.roles else 0
-                if given.roles.count("direction") > 1:  # an axis of states before that of directions
-                    shape[along[given.name]] = 1
-                rows.setdefault(given.name, {})[given.start] = array.transpose(*order, *rest).reshape(shape)
-        parts = {name: [by_start[i] for i in sorted(by_start)] for name, by_start in rows.items()}
-        return found | {name: np.concatenate(arrays, along[name]) for name, arrays in parts.items()}
+                if given.name not in found:
+                    shape = [len(array) if j == given.batch else n for j, n in enumerate(given.shape)]
+                    found[given.name] = np.zeros(shape, array.dtype)
+                whole = found[given.name]
+                rows = whole[None] if given.batch is None else np.moveaxis(whole, given.batch, 0)
+                index: Any = (slice(None), *np.unravel_index(given.places, rows.shape[1:]))
+                rows[index] = array
+        return found
+
+    def _mask(self, lengths: Array, x: Any) -> Array:
+        """The lengths of sequences, or, where the model has a mask in their place, which steps are real."""
+        roles = self.masks.get(self.lengths)
+        if roles is None:
+            return lengths
+        array = next(iter(x.values())) if isinstance(x, Mapping) else x
+        mask = np.arange(array.shape[1]) < lengths[:, None]
+        return mask.reshape([{"one": 1, "batch": len(mask), "time": mask.shape[1]}[role] for role in roles])
 
     def results(self, y: Any, state: Any) -> dict[str, Array]:
         """The outputs of the model, from those of the network: y batch first, and its states."""
@@ -85,23 +123,22 @@ class Reading:
         ends = [y[name] for name in self.network.config["outputs"]] if named else [y]
         made = dict(zip((name for name, _ in self.assembly.ends), ends, strict=True))
         found = {}
-        for name, value in self.outputs.items():
-            if isinstance(value, Signal) and name in made:
-                lead = _LEAD[: made[name].ndim - 1]
-                found[name] = _laid_out(made[name], lead, value.axes, value.stage.features)
+        for name, output in self.outputs.items():
+            if isinstance(output, End):
+                found[name] = output.laid(made[name])
             else:
-                signals = value.signals
-                axis = value.axis if isinstance(value, StackedStates) else 0
-                found[name] = np.concatenate([self._last(signal, state) for signal in signals], axis)
+                columns = self._columns(state)[:, output.columns]
+                found[name] = columns[0] if output.batch is None else np.moveaxis(columns, 0, output.batch)
         return found
 
-    def _last(self, signal: Signal, state: Any) -> Array:
-        """The last state of a layer, as the model has it."""
-        for (place, part), entry in zip(self.assembly.recurrent, state, strict=True):
-            if place == signal.stage.place and part is not None:
-                array = _state(entry, signal.stage.state, part)
-                return _laid_out(array.reshape(len(array), -1), _LEAD[:1], signal.axes, signal.stage.features)
-        raise AssertionError
+    def _columns(self, state: Any) -> Array:
+        """All states, (batch, columns)."""
+        arrays = []
+        for (_, part), entry in zip(self.assembly.recurrent, state, strict=True):
+            if part is not None:
+                names = "hc" if part.kind == "lstm" else "h"
+                arrays += [_state(entry, name, part) for name in names]
+        return np.concatenate([array.reshape(len(array), -1) for array in arrays], 1)
 
 
 def _state(entry: Any, name: str, part: RecurrentPart) -> Array:
@@ -110,7 +147,7 @@ def _state(entry: Any, name: str, part: RecurrentPart) -> Array:
     return array.reshape(part.directions, *array.shape[-2:]).transpose(1, 0, 2)
 
 
-def _laid_out(array: Array, lead: Sequence[str], groups: Sequence[Group], features: Group) -> Array:
+def _laid_out(array: Array, lead: Sequence[str], groups: Sequence[Sequence[Axis]], features: Sequence[Axis]) -> Array:
     """An array whose axes are `lead` and all features, with its axes as the groups of a tensor have them."""
     widths = [axis.length for axis in features] if len(features) > 1 else list(array.shape[len(lead) :])
     array = array.reshape(*array.shape[: len(lead)], *widths)
@@ -120,5 +157,5 @@ def _laid_out(array: Array, lead: Sequence[str], groups: Sequence[Group], featur
     sizes = dict(zip(names, array.shape, strict=True))
     order = [names.index(name) for name in flat if name in sizes]
     order += [i for i in range(len(names)) if i not in order]  # axes of length 1 that the tensor does not have
-    shape = [product(sizes.get(axis.role if axis.role in _LEAD else axis, 1) for axis in group) for group in groups]
+    shape = [math.prod(sizes.get(axis.role if axis.role in _LEAD else axis, 1) for axis in group) for group in groups]
     return array.transpose(order).reshape(shape)

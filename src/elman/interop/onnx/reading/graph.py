@@ -16,7 +16,6 @@ import numpy as np
 from elman.checks import Array, FormatError
 from elman.interop.files import refused
 from elman.interop.onnx.reading.files import ModelFile
-from elman.interop.onnx.reading.sizes import Length, Size
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto
@@ -51,6 +50,7 @@ class Node:
     attributes: Mapping[str, Any]  # defaults filled in; None where there is none
     opset: int
     file: ModelFile
+    proto: NodeProto
 
     def refused(self, place: str, must: str, got: str) -> FormatError:
         """The error of something at this node."""
@@ -66,7 +66,7 @@ class Input:
     """An input of the graph."""
 
     name: str
-    lengths: tuple[Length, ...]
+    lengths: tuple[int | str, ...]  # of its axes; a name where the model leaves one open
     type: int  # of its elements, by the number of ONNX
 
 
@@ -82,10 +82,10 @@ class Graph:
             names = ", ".join(function.name for function in file.model.functions[:3])
             raise file.refused("the model", "without functions of its own", f"{len(file.model.functions)}: {names}")
         self.makers: dict[str, Any] = {info.name: info for info in graph.input}
-        self.readers: Counter[str] = Counter(output.name for output in graph.output)  # how often each value is read
-        self.kinds: dict[Size, Any] = {}  # axes of inputs by lengths that have a name
         self._take(graph)
         self.makers |= given
+        self.given = given
+        self.reads_masks = False  # inputs called masks, that are not of booleans, as masks
         self.outputs = [output.name for output in graph.output]
 
     def _take(self, graph: GraphProto) -> None:
@@ -99,7 +99,6 @@ class Graph:
                     raise self.file.refused(f"the output {name!r} of {place_of(proto)}", "made once", "it twice")
                 if name:
                     self.makers[name] = proto
-            self.readers.update(name for name in proto.input if proto.op_type != "Shape")
 
     def choose(self, proto: NodeProto, condition: bool) -> None:
         """Puts the branch of a switch in its place; names that it shares with others are changed."""
@@ -111,8 +110,58 @@ class Graph:
         if not own.isdisjoint(self.makers):
             branch = _renamed(branch, {name: f"{name} of {proto.output[0]}" for name in own if name})
         self._take(branch)
-        self.readers.update(output.name for output in branch.output)
         self.makers |= {name: output.name for name, output in zip(proto.output, branch.output, strict=True)}
+
+    def readers(self) -> Counter[str]:
+        """How often each value is read; what a branch of a switch reads counts as read for ever."""
+        found: Counter[str] = Counter(self.outputs)
+        nodes = {id(maker): maker for maker in self.makers.values() if hasattr(maker, "op_type")}
+        found.update(maker for maker in self.makers.values() if isinstance(maker, str))
+        for node in nodes.values():
+            found.update(node.input)
+            inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+            while inside:
+                graph = inside.pop()
+                for each in graph.node:
+                    found.update(dict.fromkeys(each.input, 2**40))
+                    inside += [attribute.g for attribute in each.attribute if attribute.HasField("g")]
+                found.update(dict.fromkeys((output.name for output in graph.output), 2**40))
+        return found
+
+    def inputs_of(self, name: str) -> list[str]:
+        """The inputs of the graph from whose elements a value follows, not from their shapes alone."""
+        waiting, seen, found = [name], set(), []
+        while waiting:
+            each = waiting.pop()
+            maker = self.makers.get(each)
+            if each in seen or maker is None or isinstance(maker, np.ndarray) or hasattr(maker, "raw_data"):
+                continue
+            seen.add(each)
+            if isinstance(maker, str):
+                waiting.append(maker)
+            elif not hasattr(maker, "op_type"):
+                found.append(each)
+            elif maker.op_type not in ("Shape", "Size"):
+                waiting += maker.input
+        return found
+
+    def is_mask(self, info: Input, kind: str) -> bool:
+        """Whether an input of (batch, time) says which steps are real: of booleans, or so called and read as one."""
+        two = len([length for length in info.lengths if length != 1]) == 2
+        return two and (kind == "bool" or (self.reads_masks and kind != "" and "mask" in str(info.name).lower()))
+
+    def has_masks(self) -> bool:
+        """Makes inputs that are called masks be read as such; False where there are none, or they are already."""
+        if self.reads_masks or not any("mask" in str(info.name).lower() for info in self.file.model.graph.input):
+            return False
+        self.reads_masks = True
+        return True
+
+    def stand_in(self, name: str) -> Node:
+        """What errors name where no node makes an output."""
+        from onnx import NodeProto
+
+        return Node("Identity", f"the output {name!r}", (), (name,), {}, self.opset, self.file, NodeProto())
 
     def input(self, info: ValueInfoProto) -> Input:
         """An input of the graph, checked."""
@@ -169,12 +218,12 @@ def _input(file: ModelFile, info: ValueInfoProto) -> Input:
         raise file.refused(place, "a tensor with a known number of axes", "none")
     if len(tensor.shape.dim) > MAX_AXES:
         raise file.refused(place, f"of at most {MAX_AXES} axes", f"{len(tensor.shape.dim)}")
-    lengths: list[Length] = []
+    lengths: list[int | str] = []
     for axis, dim in enumerate(tensor.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value > 0:
             lengths.append(dim.dim_value)
         else:
-            lengths.append(Size.named(str(dim.dim_param or f"{info.name}[{axis}]")))  # bytes where it is no text
+            lengths.append(str(dim.dim_param or f"{info.name}[{axis}]"))  # bytes where it is no text
     return Input(info.name, tuple(lengths), tensor.elem_type)
 
 
@@ -212,7 +261,7 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
     missing = [name for name, known in schema.attributes.items() if known.required and attributes[name] is None]
     if missing:
         raise file.refused(f"the attribute {missing[0]!r} of {place}", "given", "none")
-    return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file)
+    return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file, proto)
 
 
 def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
@@ -222,7 +271,7 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
     if attribute.type in plain:
         value = getattr(attribute, plain[attribute.type])
         if attribute.type in (1, 6):
-            return [_as_meant(number) for number in value] if attribute.type == 6 else _as_meant(value)
+            return [as_meant(number) for number in value] if attribute.type == 6 else as_meant(value)
         return list(value) if attribute.type > 2 else value
     try:
         if attribute.type == 3:
@@ -238,7 +287,7 @@ def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
     raise file.refused(where, "numbers, text or a tensor", "a value of another kind")
 
 
-def _as_meant(number: float) -> float:
+def as_meant(number: float) -> float:
     """The shortest decimal of a float32: 0.1 where the nearest float32 to it was written.
 
     The same number in float32. In float64 it is what the exporter was given, before ONNX, whose attributes are float32,

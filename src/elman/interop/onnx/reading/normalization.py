@@ -1,100 +1,81 @@
-"""Layer normalization that a graph writes out in steps, as exporters did before ONNX had an operator for it.
+"""Layer normalization that a graph writes out: a mean over the features, and what is computed of it.
 
-(x - mean) / sqrt(variance + epsilon) gain + bias, or, as TensorFlow has it,
-x s + (bias - mean s) with s = gain / sqrt(variance + epsilon)
+The steps are run on drawn rows. Once the result is (x - mean) / sqrt(variance + epsilon), times a gain, plus a bias,
+for some numbers, it is the layer with these.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from elman.checks import Array
-from elman.interop.onnx.reading.branches import floats
-from elman.interop.onnx.reading.features import whole
-from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Signal, Statistic, Value
-from elman.interop.onnx.reading.stages import Part
+from elman.interop.onnx.reading.graph import Node, as_meant
+from elman.interop.onnx.reading.known import run
+from elman.interop.onnx.reading.parts import Part
+from elman.interop.onnx.reading.positions import Signal
+from elman.interop.onnx.reading.views import view
 
-#: The operator and what comes in, and what comes out of it. Inputs of Add and Mul may come in either order.
-_STEPS = {
-    ("Neg", "mean"): "-mean",
-    ("Sub", "x", "mean"): "centered",
-    ("Pow", "centered", "numbers"): "squared",
-    ("Mul", "centered", "centered"): "squared",
-    ("ReduceMean", "squared"): "variance",
-    ("Add", "variance", "numbers"): "variance",  # and epsilon
-    ("Sqrt", "variance"): "deviation",
-    ("Reciprocal", "deviation"): "inverse",
-    ("Div", "numbers", "deviation"): "inverse",
-    ("Mul", "inverse", "numbers"): "inverse",  # and the gain
-    ("Mul", "x", "inverse"): "x inverse",
-    ("Mul", "mean", "inverse"): "mean inverse",
-    ("Mul", "-mean", "inverse"): "offset",
-    ("Sub", "numbers", "mean inverse"): "offset",  # and the bias
-    ("Add", "offset", "numbers"): "offset",  # and the bias
-    ("Div", "centered", "deviation"): "normal",
-    ("Mul", "centered", "inverse"): "normal",
-    ("Add", "x inverse", "offset"): "normal",
-    ("Sub", "x inverse", "mean inverse"): "normal",
-}
+_ROWS = 8
 
-#: The number that a step must have, where it is neither epsilon nor one a feature.
-_NUMBERS = {("Pow", "squared"): 2, ("Div", "inverse"): 1}
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A step on the way to a normalization of the last axis of `x`: of the drawn rows, and what it is of them."""
+
+    x: Signal
+    rows: Array
+    values: Array
+    epsilons: tuple[float, ...] = (0.0,)
+    dtype: Any = np.float32
+    place: str = "a step of a layer normalization that is used elsewhere too"
 
 
 def mean_of_features(node: Node, x: Signal) -> Statistic:
-    """The first step."""
-    whole(node, x)
-    return Statistic("mean", x)
+    """The mean of the last axis, with which a normalization begins."""
+    node.take(16 * _ROWS * x.shape[-1])
+    rows = np.random.default_rng(0).standard_normal((*[1] * (x.ids.ndim - 2), _ROWS, x.shape[-1]))
+    return Statistic(x, rows, rows.mean(-1, keepdims=True))
 
 
-def statistic(node: Node, *values: Any) -> Value:
-    """The next step, and the layer where it is the last one."""
-    found = [value for value in values if isinstance(value, Statistic)]
-    if not found:
-        raise node.refused("its input", "a step of a layer normalization", "another value")
-    of = found[0].signal
-    op = "ReduceMean" if node.op == "GlobalAveragePool" else node.op
-    kinds = [_kind(value, of) for value in values]
-    backwards = kinds[::-1] if op in ("Add", "Mul") else kinds
-    kind = _STEPS.get((op, *kinds)) or _STEPS.get((op, *backwards))
-    numbers = next((floats(node, value) for value in values if isinstance(value, Constant)), None)
-    wanted = _NUMBERS.get((op, str(kind)))
-    gains = {id(value.gain): value.gain for value in found if value.gain is not None}
-    is_apart = kind == "normal" and op in ("Add", "Sub") and len({id(value.gain) for value in found}) > 1
-    if kind is None or is_apart or (numbers is not None and wanted is not None and (numbers != wanted).any()):
-        must = "a step of a layer normalization, as its other inputs are"
-        raise node.refused("what it computes", must, f"{node.op} of {' and '.join(kinds)}")
-    return _next(node, kind, op, of, found, numbers, next(iter(gains.values()), None))
+def statistic(node: Node, *given: Any) -> Statistic | Signal:
+    """The next step, or the normalization."""
+    first = next(value for value in given if isinstance(value, Statistic))
+    values, epsilons, dtype = [], first.epsilons, first.dtype
+    for value in given:
+        if isinstance(value, np.ndarray):
+            if value.size == 1 and node.op == "Add":
+                epsilons = (*epsilons, float(value.item()))
+            dtype = np.float64 if value.dtype == np.float64 else dtype
+            value = value.astype(np.float64) if value.dtype.kind == "f" else value
+        elif isinstance(value, (Statistic, Signal)):
+            epsilons = (*epsilons, *getattr(value, "epsilons", ()))
+            x = value.x if isinstance(value, Statistic) else value
+            if not np.array_equal(x.ids, first.x.ids):
+                raise node.refused("a step of a layer normalization", "of one signal", "of two")
+            value = value.values if isinstance(value, Statistic) else first.rows
+        values.append(value)
+    found = replace(first, values=run(node, *values), epsilons=tuple(dict.fromkeys(epsilons)), dtype=dtype)
+    return _normalized(node, found) or found
 
 
-def _next(
-    node: Node, kind: str, op: str, of: Signal, found: list[Statistic], numbers: Array | None, gain: Array | None
-) -> Value:
-    epsilon = max(value.epsilon for value in found)
-    bias = next((value.bias for value in found if value.bias is not None), None)
-    if numbers is not None and kind == "variance":
-        if numbers.size != 1 or epsilon:
-            raise node.refused("its epsilon", "one number, added once", f"{numbers.shape}")
-        epsilon = float(numbers.item())
-    elif numbers is not None and kind in ("inverse", "offset") and op != "Div":
-        if (gain if kind == "inverse" else bias) is not None:
-            raise node.refused("what it computes", "a gain, and then a bias, once", node.op)
-        gain, bias = (numbers, bias) if kind == "inverse" else (gain, numbers)
-    if kind != "normal":
-        return Statistic(kind, of, epsilon, gain, bias)
-    x, width = whole(node, of)
-    arrays = {name: array for name, array in (("gain", gain), ("bias", bias)) if array is not None}
-    for name, array in arrays.items():
-        if array.shape[-1:] != (width,) or array.size != width:
-            raise node.refused(f"its {name}", f"{width} numbers", f"{array.shape}")
-    arrays = {name: array.ravel() for name, array in arrays.items()}
-    return x.after(x.stage.then(Part("LayerNorm", {"size": width, "epsilon": epsilon}, arrays), node.place))
-
-
-def _kind(value: Any, of: Signal) -> str:
-    if isinstance(value, Statistic):
-        return value.kind if value.signal is of else "that of another signal"
-    if isinstance(value, Constant):
-        return "numbers"
-    return "x" if value is of else "another value"
+def _normalized(node: Node, found: Statistic) -> Signal | None:
+    rows, values = (array.reshape(-1, array.shape[-1]) if array.ndim else array for array in (found.rows, found.values))
+    if rows.shape != values.shape or rows.shape[-1] < 2:
+        return None
+    centered = rows - rows.mean(-1, keepdims=True)
+    for epsilon in found.epsilons:
+        z = centered / np.sqrt((centered**2).mean(-1, keepdims=True) + epsilon)
+        around, mean = z - z.mean(0), values.mean(0)
+        gain = (around * (values - mean)).sum(0) / (around**2).sum(0)
+        bias = mean - gain * z.mean(0)
+        if np.abs(gain * z + bias - values).max() > 1e-9 * max(1.0, float(np.abs(values).max())):
+            continue
+        arrays = {"gain": gain.astype(found.dtype), "bias": (bias + 0.0).astype(found.dtype)}
+        arrays = {name: array for name, array in arrays.items() if np.abs(array - (name == "gain")).max() > 1e-12}
+        v = view(node, found.x, found.x.ids.ndim - 1)
+        part = Part("LayerNorm", {"size": v.stage.width, "epsilon": as_meant(epsilon)}, arrays)
+        return v.signal(v.flow.then(v.stage, part, node.place))
+    return None

@@ -1,60 +1,37 @@
 """ONNX models as networks of this library: a walk through the graph, in which each operator is one function.
 
-Each tensor of the graph becomes one of a few values (see `elman.interop.onnx.reading.signals`): a known array, or what
-flows through the network, with its axes and the layers before it. Operators on known arrays are computed (`folding`),
-those on the flow move its axes (`axes`) or are layers (`operators`, `recurrence`, `branches`, `windows`); `assembly`
-makes the network of them.
+Each value of the graph is known, an array, or flows through the network, positions (`positions`). Operators on known
+arrays are computed, and those that move elements are run on positions too, by the reference implementation of ONNX
+(`known`); what a tensor is, is seen when a layer reads it (`views`). Lengths that the model leaves open are small
+numbers here; the model is read again with others, and both must give the same network. `assembly` makes it.
 """
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
-from elman.checks import Array, FormatError
+from elman.checks import Array
+from elman.interop.files import refused
 from elman.interop.onnx.reading.assembly import Assembly
-from elman.interop.onnx.reading.correspondence import Reading
+from elman.interop.onnx.reading.correspondence import End, Reading, States
 from elman.interop.onnx.reading.files import TYPES, ModelFile, read_model
-from elman.interop.onnx.reading.folding import FOLDS
-from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Node, place_of
-from elman.interop.onnx.reading.operators import OPERATORS
-from elman.interop.onnx.reading.padding import PADDING_OPERATORS
-from elman.interop.onnx.reading.signals import (
-    LAST_STEPS,
-    LOST,
-    SPREAD,
-    WITH_ZEROS,
-    Constant,
-    Lengths,
-    MaskedSum,
-    Question,
-    Signal,
-    StackedStates,
-    Steps,
-    ValidSteps,
-    Value,
-)
-from elman.interop.onnx.reading.sizes import Size
-from elman.interop.onnx.reading.stages import Axis, RecurrentPart, Stage
-from elman.interop.onnx.reading.windows import WINDOWS
+from elman.interop.onnx.reading.graph import Graph
+from elman.interop.onnx.reading.parts import CELL_STATE, Part, RecurrentPart
+from elman.interop.onnx.reading.positions import Signal, Stage
+from elman.interop.onnx.reading.recurrence import last_states
+from elman.interop.onnx.reading.sizes import Sizes
+from elman.interop.onnx.reading.trace import Trace, trace
+from elman.interop.onnx.reading.views import View, feature_position, feature_positions, view
 from elman.network import Network
 
 if TYPE_CHECKING:
     import os
 
     from onnx import ModelProto
-
-#: What NumPy raises where the arrays of a graph do not fit together.
-_UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError)
-
-#: The operators that are read.
-_ON_SIGNALS: ChainMap[str, Any] = ChainMap(OPERATORS, WINDOWS)
-_KNOWN = {**_ON_SIGNALS, **FOLDS, **PADDING_OPERATORS}
 
 
 def from_onnx(
@@ -130,22 +107,12 @@ def read_onnx(
         place = "weights" if set(unknown) <= set(weights) else "given"
         raise file.refused(place, "named like inputs of the graph", ", ".join(unknown))
     graph = Graph(file, constants)
-    values = _values(graph)
-    outputs = {name: _output(file, name, values[name]) for name in graph.outputs}
-    ends = _ends(file, outputs)
-    every = [signal for value in outputs.values() for signal in value.signals]
-    last = {signal.stage.place for signal in every if signal.stage.state in ("h", "c")}
-    assembly = Assembly(file, ends, last)
-    places = {stage.place for stage in assembly.stages if isinstance(stage.part, RecurrentPart)}
-    apart = [
-        (name, value.stage) for name, value in outputs.items() if isinstance(value, Signal) and value.stage.state == "h"
-    ]
-    apart = [(name, stage) for name, stage in apart if stage.place not in places and (name, stage) not in ends]
-    if apart:  # last states of layers that nothing else reads
-        assembly = Assembly(file, [*ends, *apart], last)
-    network = assembly.network()
-    _check_states(file, outputs, assembly)
-    return Reading(network, assembly, outputs)
+    sizes = Sizes(file.model)
+    outputs = _Outputs(file, trace(graph, sizes))
+    if sizes.grow(outputs.flow):
+        outputs.assembly.check_same(_Outputs(file, trace(graph, sizes)).assembly)
+    network = outputs.assembly.network()
+    return Reading(network, outputs.assembly, outputs.found(), outputs.traced.masks)
 
 
 def _given(file: ModelFile, given: Mapping[str, Any]) -> dict[str, Array]:
@@ -160,155 +127,145 @@ def _given(file: ModelFile, given: Mapping[str, Any]) -> dict[str, Array]:
     return found
 
 
-# The walk.
+class _Outputs:
+    """The outputs of a graph: those that are last states of layers, and the ends of the network."""
 
-
-def _values(graph: Graph) -> dict[str, Any]:
-    """Every value that the outputs need by its name, each found after those that it is made of."""
-    values: dict[str, Any] = {"": None}
-    begun: dict[int, Any] = {}  # nodes that wait for their inputs
-    waiting = [(name, "the outputs") for name in reversed(graph.outputs)]
-    while waiting:
-        name, reader = waiting[-1]
-        if name in values:
-            waiting.pop()
-            continue
-        maker = graph.makers.get(name)
-        if maker is None:
-            must = "made by a node, or be an input or a tensor"
-            raise graph.file.refused(f"the value {name!r}, which is read by {reader},", must, "none of that name")
-        if isinstance(maker, str):  # what a branch gives
-            if maker in values:
-                values[name] = values[maker]
+    def __init__(self, file: ModelFile, traced: Trace) -> None:
+        self.file, self.traced, self.flow = file, traced, traced.flow
+        self.states: dict[str, tuple[Signal, set[Stage]]] = {}
+        self.views: dict[str, End] = {}
+        for name, value in traced.outputs.items():
+            if not isinstance(value, Signal):
+                got = getattr(value, "place", "a value that no layer makes")
+                raise file.refused(f"the output {name!r}", "one of a layer", got)
+            owners = self._owners(value)
+            if owners is None:
+                self.views[name] = self._view(name, value)
             else:
-                waiting.append((maker, reader))
-        elif not hasattr(maker, "op_type"):
-            values[name] = _read(graph, name, maker)
+                self.states[name] = value, owners
+        self.assembly = self._assembly()
+
+    def _owners(self, value: Signal) -> set[Stage] | None:
+        """The layers whose last states, whole ones, a value is made of; None where it is something else."""
+        owners = set()
+        for stage in self.flow.sources(value.ids):
+            owner = stage.reads[0] if stage.kind == CELL_STATE else stage
+            own = stage.ids() if stage.kind == CELL_STATE else None
+            if own is None and isinstance(stage.part, RecurrentPart):
+                own = last_states(self.flow, stage)
+            mine = value.ids[(value.ids >= stage.first) & (value.ids < stage.first + stage.size)]
+            if own is None or not np.array_equal(np.sort(own.ravel()), np.sort(mine)):
+                return None
+            owners.add(owner)
+        if not owners or (value.ids < 0).any():
+            return None
+        d = feature_position(value)
+        row = value.ids if d is None else np.moveaxis(value.ids, d, -1).reshape(-1, value.shape[d])[0]
+        return owners if len(self.flow.sources(row)) == 1 else None  # else features side by side
+
+    def _view(self, name: str, value: Signal) -> End:
+        node = self.traced.nodes.get(name)
+        if node is None:  # an input
+            node = self.traced.graph.stand_in(name)
+        dims = feature_positions(value)
+        lengths = tuple(value.shape[d] for d in dims)
+        if len(dims) > 1:  # directions and features apart
+            ids = np.moveaxis(value.ids, dims, range(-len(dims), 0))
+            ids = ids.reshape(*ids.shape[: -len(dims)], -1)
+            found = view(node, value.moved(ids), ids.ndim - 1)
         else:
-            _make(graph, name, maker, values, begun, waiting)
-    return values
+            found = view(node, value, dims[0] if dims else None)
+        if found.fill not in (None, 0.0) and not np.isnan(found.fill or 0.0):
+            raise self.file.refused(f"the number in the padding of the output {name!r}", "0", f"{found.fill}")
+        held = [axis for group in found.groups for axis in group or ()]
+        loose = [axis for axis in found.stage.lead if axis not in held]
+        if found.stage.time in loose and found.lengths.count(1) < len(loose):  # a step that was taken out of time
+            stage = self.flow.pooled(found.stage, Part("LastStep", lengths=found.stage.lengths), node.place)
+            found = View(self.flow, stage, found.groups, found.lengths, found.position)
+        return End(found, tuple(dims), lengths)
 
-
-def _make(
-    graph: Graph, name: str, maker: Any, values: dict[str, Any], begun: dict[int, Any], waiting: list[tuple[str, str]]
-) -> None:
-    """Runs the node that makes a value, or asks for what it needs first."""
-    needed = [each for each in maker.input if each not in values]
-    place = place_of(maker)
-    if needed:
-        if id(maker) in begun:
-            circle = " -> ".join(place_of(proto) for proto in [*begun.values()][-4:])
-            raise graph.file.refused("the graph", "without circles", circle)
-        begun[id(maker)] = maker
-        waiting += [(each, place) for each in reversed(needed)]
-        return
-    begun.pop(id(maker), None)
-    node = graph.node(maker, _KNOWN)
-    if node.op == "If":
-        graph.choose(maker, _condition(node, values[maker.input[0]]))
-        return
-    found = _run(node, [values[each] for each in node.inputs])
-    found = found if isinstance(found, tuple) else (found,)
-    for each, value in zip(node.outputs, found, strict=False):
-        if isinstance(value, Signal) and graph.readers[each] > 1:
-            value = replace(value, shared=True)
-        values[each or "_"] = value
-    if name not in values:
-        must = "one that can be read"
-        raise graph.file.refused(f"the output {name!r} of {place}", must, "another output of its node")
-
-
-def _read(graph: Graph, name: str, maker: Any) -> Any:
-    """A value that no node makes: a tensor, a constant in the place of an input, or an input."""
-    if isinstance(maker, np.ndarray):
-        return Constant(maker)
-    if hasattr(maker, "raw_data"):
-        return Constant(graph.file.tensor(maker, f"the tensor {name!r}"))
-    info = graph.input(maker)
-    kind = TYPES.get(info.type, ("",))[0]
-    if kind in ("", "bool"):
-        raise graph.file.refused(f"the input {name!r}", "of floats or integers", f"type {info.type} of ONNX")
-    is_whole = "int" in kind
-    if is_whole and len(info.lengths) == 1:
-        return Lengths(name)
-    axes = tuple(Axis(length) for length in info.lengths)
-    for axis in axes:  # lengths of one name are of one kind, in whichever input
-        if isinstance(axis.length, Size) and info.lengths.count(axis.length) == 1:
-            graph.kinds.setdefault(axis.length, axis).unite(axis)
-    stage = Stage(None, None, f"the input {name!r}", axes, "tokens" if is_whole else "", name)
-    return Signal(stage, tuple((axis,) for axis in axes))
-
-
-def _condition(node: Node, value: Any) -> bool:
-    if isinstance(value, Constant) and value.array.size == 1:
-        return bool(value.array.item())
-    inputs = value.names if isinstance(value, Question) else ()
-    known = f"one that follows from {' and '.join(map(repr, inputs))}" if inputs else "one that the run tells"
-    raise node.refused("its condition", "known", known + SWITCH.format(repr(inputs[0]) if inputs else "'sr'"))
-
-
-def _run(node: Node, arguments: list[Any]) -> Value | tuple[Value, ...]:
-    is_known = all(isinstance(value, Constant) for value in arguments if value is not None)
-    is_padding = any(isinstance(value, (ValidSteps, Steps, MaskedSum)) for value in arguments)
-    handler: Any = (FOLDS if is_known else PADDING_OPERATORS if is_padding else _ON_SIGNALS).get(node.op)
-    if handler is None:
-        kinds = ("the output of a layer", "known values alone")
-        raise node.refused("its inputs", kinds[not is_known], kinds[is_known] + REASONS.get(node.op, ""))
-    try:
-        return handler(node, *arguments)
-    except FormatError:
-        raise
-    except _UNFIT as error:
-        raise node.refused("what it computes", "possible", f"an error: {error}") from error
-
-
-# The network.
-
-
-def _output(file: ModelFile, name: str, value: Any) -> Signal | StackedStates:
-    if not isinstance(value, (Signal, StackedStates)):
-        raise file.refused(f"the output {name!r}", "one of a layer", "a value that no layer makes")
-    signals = value.signals
-    roles = {axis.role for signal in signals for group in signal.axes for axis in group}
-    if SPREAD in roles:
-        raise file.refused(f"the output {name!r}", "of sequences, or of one vector for each", "a vector at each step")
-    if roles & {LAST_STEPS, WITH_ZEROS, LOST}:
-        raise file.refused(f"the output {name!r}", "of all steps, or of some side by side", "one of some steps")
-    return value
-
-
-def _is_state(value: Signal | StackedStates) -> bool:
-    return isinstance(value, StackedStates) or value.stage.state in ("h", "c")
-
-
-def _ends(file: ModelFile, outputs: Mapping[str, Signal | StackedStates]) -> list[tuple[str, Stage]]:
-    """The outputs that are no states, or else the last h."""
-    found = [
-        (name, value.stage) for name, value in outputs.items() if isinstance(value, Signal) and not _is_state(value)
-    ]
-    if found:
-        return found
-    states = [(name, signal.stage) for name, value in outputs.items() for signal in value.signals]
-    last = [(name, stage) for name, stage in states if stage.state == "h"]
-    if not last:
-        raise file.refused("an output of the graph", "that of a layer", "cell states alone" if states else "none")
-    return [max(last, key=lambda pair: pair[1].depth)]
-
-
-def _check_states(file: ModelFile, outputs: Mapping[str, Signal | StackedStates], assembly: Assembly) -> None:
-    """Refuses states that go in or out of the network elsewhere than elman has them."""
-    recurrent = [(place, part) for place, part in assembly.recurrent if part is not None]
-    directions = {place: part.directions for place, part in recurrent}
-    for name, value in outputs.items():
-        for signal in value.signals:
-            if _is_state(signal) and directions.get(signal.stage.place) != len(signal.stage.features):
+    def _assembly(self) -> Assembly:
+        ends = [(name, found.view.stage) for name, found in self.views.items()]
+        owners = {name: states for name, (_, states) in self.states.items()}
+        every = sorted({stage for states in owners.values() for stage in states}, key=lambda stage: stage.first)
+        if not ends:
+            hidden = [
+                (name, stage)
+                for name, (value, _) in self.states.items()
+                for stage in self.flow.sources(value.ids)
+                if stage.kind != CELL_STATE
+            ]
+            if not hidden:
+                got = "cell states alone" if self.states else "none"
+                raise self.file.refused("an output of the graph", "that of a layer", got)
+            name, stage = max(hidden, key=lambda pair: pair[1].first)
+            ends = [(name, self._last(stage))]
+        places = {stage.place for stage in every}
+        assembly = Assembly(self.file, ends, places)
+        apart = [
+            (name, self._last(stage))
+            for name, states in owners.items()
+            for stage in sorted(states, key=lambda stage: stage.first)
+            if stage not in assembly.stages and not any(stage.place == other.place for other in assembly.stages)
+        ]
+        if apart:  # last states of layers that nothing else reads
+            assembly = Assembly(self.file, [*ends, *dict(apart).items()], places)
+        for name, states in owners.items():
+            for stage in states - {*assembly.stages}:
                 must = "a state of a layer of the network, of all its directions"
-                raise file.refused(f"the output {name!r}", must, f"one of {signal.stage.place}")
-    seen: set[tuple[str, int]] = set()
-    for place, part in recurrent:
-        for given in part.given.values():
-            rows = {(given.name, given.start + i) for i in range(given.directions)}
-            if given.directions != part.directions or rows & seen or given.name in {r.name for r in assembly.roots}:
-                must = f"for all directions of {place}, and for it alone"
-                raise file.refused(f"the initial state {given.name!r}", must, "other rows of it")
-            seen |= rows
+                raise self.file.refused(f"the output {name!r}", must, f"one of {stage.place}")
+        return assembly
+
+    def _last(self, stage: Stage) -> Stage:
+        """The stage that gives the last h of a layer."""
+        ids = last_states(self.flow, stage)
+        node = next(node for node in self.traced.nodes.values() if node is not None and node.place == stage.place)
+        return view(node, Signal(self.flow, ids.reshape(len(ids), -1)), 1).stage
+
+    def found(self) -> dict[str, End | States]:
+        """What each output is, once the network is made."""
+        self._check_starts()
+        columns: dict[int, int] = {}
+        rows: dict[int, int] = {}
+        offset = 0
+        for stage, part in self.assembly.recurrent:
+            if part is None:
+                continue
+            cell = [each for each in self.flow.stages if each.kind == CELL_STATE and each.reads[0] is stage]
+            for ids in (last_states(self.flow, stage), *(each.ids() for each in cell if part.kind == "lstm")):
+                flat = ids.reshape(len(ids), -1) if stage.lead else ids.reshape(1, -1)
+                for b, line in enumerate(flat.tolist()):
+                    columns |= {number: offset + i for i, number in enumerate(line)}
+                    rows |= dict.fromkeys(line, b)
+                offset += flat.shape[1]
+        return {
+            **self.views,
+            **{name: _states(self.file, name, value, columns, rows) for name, (value, _) in self.states.items()},
+        }
+
+    def _check_starts(self) -> None:
+        """Refuses states that go into the network elsewhere than elman has them."""
+        seen: set[tuple[str, int]] = set()
+        roots = {root.name for root in self.assembly.roots}
+        for stage, part in self.assembly.recurrent:
+            for given in part.given.values() if part is not None else ():
+                taken = {(given.name, int(place)) for place in given.places.ravel()}
+                if taken & seen or given.name in roots or given.places.shape[0] != part.directions:  # type: ignore[union-attr]
+                    must = "a state of one layer of the network, of all its directions"
+                    raise self.file.refused(f"the input {given.name!r}", must, f"one of {stage.place}")
+                seen |= taken
+
+
+def _states(file: ModelFile, name: str, value: Signal, columns: dict[int, int], rows: dict[int, int]) -> States:
+    """Which column of all states each number of an output is."""
+    flat = value.ids.ravel().tolist()
+    at = np.array([rows[number] for number in flat]).reshape(value.shape)
+    which = np.array([columns[number] for number in flat]).reshape(value.shape)
+    along = [d for d in range(at.ndim) if at.shape[d] > 1 and (np.diff(at, axis=d) != 0).any()]
+    if not along:
+        return States(which, None)
+    (d, *more) = along
+    turned = np.moveaxis(which, d, 0), np.moveaxis(at, d, -1)
+    if more or (turned[0] != turned[0][:1]).any() or (turned[1] != np.arange(at.shape[d])).any():
+        raise refused(file.name, f"the output {name!r}", "states with the batch along one axis", "others")
+    return States(turned[0][0], d)

@@ -6,19 +6,18 @@ by those functions alone that have them, and Affine and ScaledTanh have no defau
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
-from elman.interop.onnx.reading.features import take_role, whole
-from elman.interop.onnx.reading.folding import in_memory
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.signals import Constant, Group, Lengths, Signal, signal_of
-from elman.interop.onnx.reading.sizes import Size, product
-from elman.interop.onnx.reading.stages import CELL_STATE, Axis, Given, Part, RecurrentPart, Stage
+from elman.interop.onnx.reading.known import floats
+from elman.interop.onnx.reading.parts import CELL_STATE, Given, Part, RecurrentPart
+from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage, signal_of
+from elman.interop.onnx.reading.steps import direction_of, turned_steps
+from elman.interop.onnx.reading.views import View, view
 
 #: For each operator its gates, the states of its cell, the gates that each of its functions serves (c is what the
 #: cell state goes through), and its functions where none are named.
@@ -45,13 +44,17 @@ def recurrent(
 ) -> tuple[Signal, ...]:
     """Y, Y_h and, for an LSTM, Y_c."""
     gates, states, _, _ = _OPERATORS[node.op]
-    signal, width = whole(node, signal_of(node, x))
-    signal, lead = _lead(node, signal)
+    signal = signal_of(node, x)
+    lead = ("batch", "time") if node.attributes.get("layout") else ("time", "batch")
+    if signal.ids.ndim != 3:
+        raise node.refused("its input X", f"({lead[0]}, {lead[1]}, features)", f"{signal.shape}")
     directions = _directions(node)
     arrays = {
         name: _weights(node, name, value) for name, value in zip("WRBP", (W, R, B, P), strict=True) if value is not None
     }
-    hidden = _check_shapes(node, arrays, directions, gates, width)
+    hidden = _check_shapes(node, arrays, directions, gates, signal.shape[2])
+    found = _read(node, signal, lead)
+    name = lengths_of(node, signal.flow, lengths, signal.shape[lead.index("time")])
     starts = {
         state: _start(node, state, value, directions, hidden)
         for state, value in zip(states, (first_h, first_c), strict=False)
@@ -69,85 +72,84 @@ def recurrent(
         node.op.lower(),
         options[0],
         arrays,
-        lengths_of(node, lengths, signal.axes[lead.index("time")]),
+        name,
         learned=learned,
         start=begins[0] if begins else None,
         second=options[1] if options[-1] != options[0] else None,
         given={state: start for state, start in starts.items() if isinstance(start, Given)},
     )
-    return _outputs(node, signal, part, lead, hidden)
+    return _outputs(node, found, part, lead)
 
 
 # What flows in and out.
 
 
-def _lead(node: Node, x: Signal) -> tuple[Signal, tuple[str, str]]:
-    """The roles of the two axes before the features; () stands for one sequence, or for one step."""
-    lead = ("batch", "time") if node.attributes.get("layout") else ("time", "batch")
-    if len(x.axes) != 3:
-        raise node.refused("its input X", f"({lead[0]}, {lead[1]}, features)", f"{tuple(x.lengths)}")
-    time = lead.index("time")
-    stage = _of_one_step(x.stage) if not x.axes[time] else None
-    if stage is not None:  # a step that was taken out of time, and is put back
-        x = Signal(stage[0], tuple((stage[1],) if i == time else group for i, group in enumerate(x.axes)))
-    for group, role in zip(x.axes, lead, strict=False):
+def _read(node: Node, x: Signal, lead: tuple[str, str]) -> View:
+    """What the operator reads, with the roles of its axes; an axis of length 1 may be none of the network."""
+    found = view(node, x, 2)
+    loose = [axis for axis in found.stage.lead if not any(axis in (group or ()) for group in found.groups)]
+    for role in sorted(lead):
+        group = found.groups[lead.index(role)] or ()
         if len(group) > 1:
-            raise node.refused(f"the axis of {role} of its input X", "one axis of the network", f"{list(group)}")
-        for axis in group:
-            take_role(node, axis, role)
-    if not x.axes[time] and x.stage.pooled:
-        raise node.refused("its input X", "a sequence", "one vector per sequence, from a layer before")
-    return x, lead
+            raise node.refused(f"the axis of {role} of its input X", "one axis of the network", f"{[*group]}")
+        free = [axis for axis in loose if axis.role in ("", role)] if not group else []
+        for axis in group or free[:1]:
+            axis.take(node, role)
+    if found.stage.time is None and found.stage.pooled:  # one vector is a sequence of one step
+        stage = found.stage
+        axes = (*stage.lead, Axis(1, "time"), Axis(stage.width, "features"))
+        repeated = found.flow.add(Part("Repeat", {"count": 1}), (stage,), node.place, axes, key="one step")
+        found = View(found.flow, repeated, found.groups, found.lengths, found.position, found.codes)
+    return found
 
 
-def _of_one_step(stage: Stage) -> tuple[Stage, Axis] | None:
-    """The stage without the taking of a single step out of its axis of time, and that axis."""
-    later: list[Stage] = []
-    while stage.parent is not None and not stage.others and stage.part is not None and stage.part.kind in _POINTWISE:
-        later.append(stage)
-        stage = stage.parent
-    if stage.parent is None or stage.part is None or stage.part.single is None:
-        return None
-    found, axis = stage.parent, stage.part.single
-    for one in reversed(later):
-        found = replace(one, parent=found)
-    return found, axis
-
-
-_POINTWISE = ("Activate", "BatchNorm", "Dense", "Dropout", "LayerNorm", "Scale")
-
-
-def _outputs(node: Node, x: Signal, part: RecurrentPart, lead: tuple[str, str], hidden: int) -> tuple[Signal, ...]:
-    features: Group = (Axis(hidden, "features"),)
-    both: Group = (Axis(2, "direction"),) if part.directions == 2 else ()
-    turn = Part("Reverse", lengths=part.lengths)
+def _outputs(node: Node, found: View, part: RecurrentPart, lead: tuple[str, str]) -> tuple[Signal, ...]:
+    flow, before = found.flow, found.stage
     backwards = node.attributes["direction"] == "reverse"
-    stage = x.stage.then(turn, node.place) if backwards else x.stage
-    stage = stage.then(part, node.place, both + features)
-    axes: list[Group] = [*x.axes[:2], features]
-    axes.insert(2 if lead[0] == "batch" else 1, both)
-    batch = x.axes[lead.index("batch")]
-    state_axes: list[Group] = [batch, both, features] if lead[0] == "batch" else [both, batch, features]
-    last = Part("LastStep", {"bidirectional": True} if both else {}, lengths=part.lengths)
-    h = stage.then(last, node.place, state="h")
-    c = stage.then(Part(CELL_STATE), node.place, state="c")
-    y = stage.then(turn, node.place) if backwards else stage
-    return x.after(y, axes), x.after(h, state_axes), x.after(c, state_axes)
+    if backwards:
+        turn = Part("Reverse", lengths=part.lengths)
+        before = flow.then(before, turn, node.place, key=("Reverse", part.lengths))
+    both, hidden = part.directions, part.hidden
+    stage = flow.then(before, part, node.place, both * hidden)
+    ids = turned_steps(flow, stage.ids(), stage, part.lengths) if backwards else stage.ids()
+    y = found.lay(stage, ids=ids)
+    y = y.reshape(*y.shape[:2], both, hidden)
+    if part.lengths:
+        padding = np.arange(y.shape[lead.index("time")]) >= flow.lengths[part.lengths][:, None]
+        y = np.where((padding if lead[0] == "batch" else padding.T)[..., None, None], flow.code(0.0), y)
+    batch = tuple(axis for axis in stage.lead if axis is not stage.time)
+    cell = flow.add(Part(CELL_STATE), (stage,), node.place, (*batch, Axis(both * hidden, "features")))
+    states = [last_states(flow, stage), cell.ids().reshape(-1, both, hidden)]
+    if lead[0] == "time":
+        y, states = y.transpose(0, 2, 1, 3), [state.transpose(1, 0, 2) for state in states]
+    return tuple(Signal(flow, each) for each in (y, *states))
 
 
-def lengths_of(node: Node, value: Any, time: Group) -> str:
+def last_states(flow: Flow, stage: Stage) -> Array:
+    """The positions of the last h of a layer, (batch, directions, hidden)."""
+    part, time = stage.part, stage.time
+    assert isinstance(part, RecurrentPart)
+    ids = stage.ids()
+    if time is not None:
+        ids = np.moveaxis(ids, stage.axes.index(time), -2)
+    ids = ids.reshape(-1, 1 if time is None else time.length, part.directions, part.hidden)
+    n = flow.lengths[part.lengths] if part.lengths else np.full(len(ids), ids.shape[1])
+    ends = ids[np.arange(len(ids)), n - 1, :1]
+    return np.concatenate([ends, ids[:, 0, 1:]], 1)
+
+
+def lengths_of(node: Node, flow: Flow, value: Any, steps: int) -> str:
     """The input that says how many steps of each sequence are real; "" where all are."""
     if value is None:
         return ""
-    if isinstance(value, Lengths) and (value.added, value.axes) == ((0,), 1):
-        return value.name
-    steps = product(axis.length for axis in time)
-    if isinstance(value, Constant):
-        node.take(value.array.size * 8)
-        if all(length == steps for length in value.array.ravel().tolist()):
+    if isinstance(value, np.ndarray):
+        for name, n in flow.lengths.items():
+            if np.array_equal(value, n):
+                return name
+        if (value == steps).all():
             return ""
     must = f"an input of the graph, which becomes `lengths`, or {steps}, all steps, for every sequence"
-    got = f"{value.array.ravel()[:4].tolist()}" if isinstance(value, Constant) else "a value that the graph computes"
+    got = f"{value.ravel()[:4].tolist()}" if isinstance(value, np.ndarray) else "a value that the graph computes"
     raise node.refused("its lengths", must, got)
 
 
@@ -164,12 +166,13 @@ def _directions(node: Node) -> int:
 
 
 def _weights(node: Node, name: str, value: Any) -> Array:
-    if isinstance(value, Signal) and value.stage.parent is None:
-        must = f"known: give it to from_onnx, weights={{{value.stage.name!r}: array}}"
+    inputs = [stage.name for stage in value.flow.sources(value.ids) if stage.name] if isinstance(value, Signal) else []
+    if inputs:
+        must = f"known: give it to from_onnx, weights={{{inputs[0]!r}: array}}"
         raise node.refused(f"its input {name}", must, "an input of the graph")
-    if not isinstance(value, Constant) or value.spread or value.array.dtype.kind != "f":
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
         raise node.refused(f"its input {name}", "known floats", "a value of another kind")
-    return in_memory(node, value.array)
+    return value
 
 
 def _check_shapes(node: Node, arrays: dict[str, Array], directions: int, gates: int, width: int) -> int:
@@ -197,8 +200,8 @@ def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> 
         return None
     place = f"its input initial_{state}"
     order = (1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)  # directions, batch, hidden
-    if isinstance(value, Constant):
-        array = in_memory(node, value.array)
+    if isinstance(value, np.ndarray):
+        array = floats(node, value)
         if not array.any():
             return None
         rows = array.transpose(order) if array.ndim == 3 else array
@@ -208,28 +211,44 @@ def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> 
             raise node.refused(place, "the same for each sequence, or an input of the graph", "rows that differ")
         return np.array(rows[:, 0])
     signal = signal_of(node, value)
-    lengths = [signal.lengths[axis] for axis in order] if len(signal.axes) == 3 else []
-    before = signal.stage.parent
-    is_last = signal.stage.state == state and before is not None and isinstance(before.part, RecurrentPart)
-    if not lengths or ((before is not None or signal.stage.state) and not is_last):
-        must = f"known, an input of the graph of 3 axes, or the last {state} of another layer"
-        raise node.refused(place, must, f"what comes from {signal.stage.place}")
-    if lengths[0] != directions or not (lengths[2] == hidden or isinstance(lengths[2], Size)):
-        raise node.refused(f"the shape of {place}", f"({directions}, batch, {hidden})", f"{tuple(lengths)}")
-    if before is not None:
-        assert isinstance(before.part, RecurrentPart)
-        laid = [axis for group in (signal.axes[i] for i in order) for axis in group if axis.role != "batch"]
-        if before.part.kind != node.op.lower() or laid != [*before.features]:
-            must = f"the last {state} of another {node.op}, (directions, batch, hidden)"
-            raise node.refused(place, must, f"{tuple(signal.lengths)} of {signal.stage.place}")
-        return before
-    by_axis = {
-        axis: role
-        for position, role in zip(order, ("direction", "batch", "hidden"), strict=True)
-        for axis in signal.axes[position]
-    }
-    roles = tuple(by_axis.get(axis, "direction") for axis in signal.stage.axes or ())
-    return Given(signal.stage.name, signal.cut or 0, directions, roles)
+    ids = signal.ids.transpose(order) if signal.ids.ndim == 3 else signal.ids
+    sources = signal.flow.sources(ids)
+    if ids.ndim != 3 or (ids.shape[0], ids.shape[2]) != (directions, hidden):
+        raise node.refused(f"the shape of {place}", f"({directions}, batch, {hidden})", f"{signal.shape}")
+    if len(sources) == 1 and (ids >= 0).all():
+        (stage,) = sources
+        found = _given(stage, ids) if stage.part is None else _handed_on(signal.flow, node, state, stage, ids)
+        if found is not None:
+            return found
+    must = f"known, an input of the graph of 3 axes, or the last {state} of another {node.op}, of all its directions"
+    raise node.refused(place, must, f"what comes from {signal.place}")
+
+
+def _given(stage: Stage, ids: Array) -> Given | None:
+    """A state (directions, batch, hidden) that is an input, or a part of one."""
+    places = np.unravel_index(ids - stage.first, stage.shape)
+    along = [j for j, each in enumerate(places) if (each != each[:, :1]).any()]
+    if len(along) > 1 or (along and (places[along[0]] != np.arange(ids.shape[1])[:, None]).any()):
+        return None
+    others = [j for j in range(len(stage.axes)) if j not in along]
+    shape = tuple(stage.axes[j].length for j in others)
+    rows = np.ravel_multi_index([places[j][:, 0] for j in others], shape)
+    return Given(stage.name, stage.shape, rows, along[0] if along else None)
+
+
+def _handed_on(flow: Flow, node: Node, state: str, stage: Stage, ids: Array) -> Stage | None:
+    """The layer whose last state it is, perhaps one direction of it."""
+    owner = stage.reads[0] if stage.kind == CELL_STATE else stage
+    part = owner.part
+    if not isinstance(part, RecurrentPart) or part.kind != node.op.lower() or (state == "c") != (stage is not owner):
+        return None
+    whole = stage.ids().reshape(-1, part.directions, part.hidden) if state == "c" else last_states(flow, owner)
+    if np.array_equal(whole.transpose(1, 0, 2), ids):
+        return owner
+    for index in range(part.directions if part.start is None else 0):
+        if np.array_equal(whole[:, index : index + 1].transpose(1, 0, 2), ids):
+            return direction_of(flow, owner, index)
+    return None
 
 
 # Options of the cell.

@@ -1,112 +1,124 @@
-"""Lengths of axes that are known only when a model runs, in the arithmetic that exported graphs do with them.
+"""Lengths that a model leaves open, as the small numbers by which it is read.
 
-Graphs compute shapes: Shape, Gather, Mul, Concat, Reshape. Here a shape is an array of integers, of dtype object where
-some of them are a `Size`: a polynomial in the lengths of axes, such as ``2 batch time``. NumPy then computes with
-both alike.
+They are primes that no other length of the file has, so that what a graph computes of shapes is plain arithmetic. Where
+two that meet must be equal, or one must be what weights have, they are changed and the model is read again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman.checks import Array
+from elman.interop.onnx.reading.graph import Node
+from elman.interop.onnx.reading.positions import Flow, Signal
 
-Length: TypeAlias = "int | Size"
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
-
-class Size:
-    """A polynomial with whole coefficients in named lengths, each of which is 1 or more; never a plain number."""
-
-    def __init__(self, terms: dict[tuple[str, ...], int]) -> None:
-        self.terms = terms
-
-    @staticmethod
-    def named(name: str) -> Size:
-        """The length of one axis."""
-        return Size({(name,): 1})
-
-    def __add__(self, other: object) -> Any:
-        terms = dict(self.terms)
-        for names, count in _terms(other).items():
-            terms[names] = terms.get(names, 0) + count
-        return _simple(terms)
-
-    def __mul__(self, other: object) -> Any:
-        terms: dict[tuple[str, ...], int] = {}
-        for names, count in self.terms.items():
-            for others, factor in _terms(other).items():
-                both = tuple(sorted(names + others))
-                terms[both] = terms.get(both, 0) + count * factor
-        return _simple(terms)
-
-    def __sub__(self, other: object) -> Any:
-        return self + _simple({names: -count for names, count in _terms(other).items()})
-
-    def __rsub__(self, other: object) -> Any:
-        return self * -1 + other
-
-    def __floordiv__(self, other: object) -> Any:
-        """The quotient where it is whole whatever the lengths are; ValueError elsewhere."""
-        ((names, divisor),) = _single(_terms(other)).items()
-        terms = {}
-        for own, count in self.terms.items():
-            left = list(own)
-            for name in names:
-                if name not in left:
-                    raise ValueError(f"{self} must be divisible by {other}. Got a remainder.")
-                left.remove(name)
-            if count % divisor:
-                raise ValueError(f"{self} must be divisible by {other}. Got a remainder.")
-            terms[tuple(left)] = count // divisor
-        return _simple(terms)
-
-    __radd__ = __add__
-    __rmul__ = __mul__
-
-    def __eq__(self, other: object) -> bool:
-        """Whether both are the same polynomial; two that differ may still have the same value."""
-        return isinstance(other, Size) and self.terms == other.terms
-
-    def __hash__(self) -> int:
-        return hash(frozenset(self.terms.items()))
-
-    def __repr__(self) -> str:
-        return " + ".join(" ".join([str(n)] * (n != 1 or not names) + list(names)) for names, n in self.terms.items())
+_LONGEST = 2**14  # that an open length is made, where windows ask for more
 
 
-def _terms(value: object) -> dict[tuple[str, ...], int]:
-    return value.terms if isinstance(value, Size) else {(): int(value)}  # type: ignore[call-overload]
+class Sizes:
+    """The length of each open axis by its name."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._of: dict[str, int] = {}
+        self._fixed: set[str] = set()  # those that are as the model has them
+        taken = {length for tensor in model.graph.initializer for length in tensor.dims}
+        for tensor in model.graph.initializer:
+            taken |= {int(n) for n in tensor.int64_data[:64]}
+            if tensor.data_type == 7 and len(tensor.raw_data) <= 512 and len(tensor.raw_data) % 8 == 0:
+                taken |= {int(n) for n in np.frombuffer(tensor.raw_data, "<i8")}
+        for value in model.graph.input:
+            taken |= {dim.dim_value for dim in value.type.tensor_type.shape.dim}
+        self._taken = taken
+
+    def _free(self, low: int) -> int:
+        used = self._taken | {*self._of.values()}
+        return next(n for n in itertools.count(low) if n not in used and all(n % d for d in range(2, int(n**0.5) + 1)))
+
+    def length(self, name: str) -> int:
+        """The length of an open axis."""
+        if name not in self._of:
+            self._of[name] = self._free(5)
+        return self._of[name]
+
+    def open(self) -> dict[int, str]:
+        """Names by length, of those that are open still."""
+        return {n: name for name, n in self._of.items() if name not in self._fixed}
+
+    def grow(self, flow: Flow) -> bool:
+        """Makes all open lengths others, those of time much longer; False where none is open."""
+        batch = {axis.name for stage in flow.stages for axis in stage.axes if axis.name and axis.role == "batch"}
+        changed = {}
+        for n, _ in sorted(self.open().items()):
+            is_batch = any(self._of[name] == n for name in batch if name in self._of)
+            changed[n] = self._free(n + 1 if is_batch else 3 * n + 2)
+            self._taken.add(changed[n])
+        self._of = {name: n if name in self._fixed else changed[n] for name, n in self._of.items()}
+        return bool(changed)
+
+    def enlarge(self, node: Node, steps: int, needed: int) -> bool:
+        """Makes open lengths larger, so that as many steps as windows need are there; False where none is open."""
+        times = -(-needed // max(steps, 1))
+        longest = max(self.open(), default=0)
+        if not longest or longest * times > _LONGEST:
+            return False
+        self._of = {
+            name: n if name in self._fixed or n < longest else self._free(n * times + 1) for name, n in self._of.items()
+        }
+        return True
+
+    def fit(self, node: Node, values: Sequence[Any]) -> bool:
+        """Changes open lengths to what they must be where the inputs of a node do not fit together."""
+        open_ = self.open()
+        for mine, its in _wanted(node, values):
+            for one, other in ((mine, its), (its, mine)):
+                if one in open_ and one != other:
+                    names = [name for name, n in self._of.items() if n == one]
+                    self._of |= dict.fromkeys(names, other)
+                    if other not in open_:
+                        self._fixed |= {*names}
+                    return True
+        return False
 
 
-def _simple(terms: dict[tuple[str, ...], int]) -> Length:
-    terms = {names: count for names, count in terms.items() if count}
-    return Size(terms) if any(terms) else terms.get((), 0)
-
-
-def _single(terms: dict[tuple[str, ...], int]) -> dict[tuple[str, ...], int]:
-    if len(terms) != 1 or not all(terms.values()):
-        raise ValueError("a length must be divided by a number or a product of lengths. Got another expression.")
-    return terms
-
-
-def product(lengths: Iterable[Length]) -> Any:
-    """The product of lengths, 1 of none."""
-    result: Any = 1
-    for length in lengths:
-        result = result * length
-    return result
-
-
-def shape_array(lengths: Iterable[Length]) -> Array:
-    """Lengths as a vector."""
-    return simplified(np.array([*lengths, None], dtype=object)[:-1])
-
-
-def simplified(array: Array) -> Array:
-    """The array in int64 where no length in it is unknown."""
-    if array.dtype != object or any(isinstance(value, Size) for value in array.flat):
-        return array
-    return array.astype(np.int64)
+def _wanted(node: Node, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Pairs of lengths that must be equal, at a node."""
+    shapes = [value.shape if isinstance(value, (Signal, np.ndarray)) else () for value in values]
+    x = shapes[0] if shapes else ()
+    W = shapes[1] if len(shapes) > 1 else ()
+    known = len(values) > 1 and isinstance(values[0], Signal) and isinstance(values[1], np.ndarray)
+    if node.op in ("RNN", "LSTM", "GRU"):
+        if len(x) == 3 and len(W) == 3:
+            yield x[2], W[2]
+        first = bool(node.attributes.get("layout"))
+        if len(x) == 3 and len(shapes) > 4 and len(shapes[4]) == 1:
+            yield x[0 if first else 1], shapes[4][0]
+        for shape in shapes[5:7]:
+            if len(x) == 3 and len(shape) == 3:
+                yield x[0 if first else 1], shape[0 if first else 1]
+                yield shape[2], shapes[2][2]
+    elif node.op == "Gemm" and x and len(W) == 2:
+        yield x[-1], W[1 if node.attributes["transB"] else 0]
+    elif node.op == "MatMul" and len(x) and len(W) > 1:
+        yield x[-1], W[-2]
+        yield from zip(x[:-2][::-1], W[:-2][::-1], strict=False)
+    elif node.op == "Conv" and known and len(x) > 1 and len(W) > 1:
+        yield x[1], W[1] * node.attributes["group"]
+    elif node.op == "LayerNormalization" and x and W:
+        yield x[-1], W[-1]
+    elif node.op == "BatchNormalization" and len(x) > 1 and W:
+        yield x[1], W[0]
+    elif node.op == "Reshape" and known and values[1].ndim == 1:  # an exporter wrote the length that its example had
+        target = values[1].tolist()
+        for mine, its in ((x, target), (x[::-1], target[::-1])):
+            yield from ((n, int(wanted)) for n, wanted in zip(mine, its, strict=False) if wanted > 0)
+    elif node.op not in ("Reshape", "Slice", "Gather", "Split", "Pad", "Tile"):
+        for one, other in itertools.combinations(shapes, 2):
+            for mine, its in zip(one[::-1], other[::-1], strict=False):
+                if 1 not in (mine, its):
+                    yield mine, its
