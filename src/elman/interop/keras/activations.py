@@ -17,28 +17,29 @@ from elman.checks import FormatError
 from elman.interop.keras.config import Object, object_config
 from elman.layers import Layer
 
-#: What is a layer of its own here, by its names in Keras and then in elman; the first name is written.
-APART = {
-    **{name: name for name in ("softmax", "log_softmax", "gelu", "selu")},
-    "silu": "swish",
-    "swish": "swish",
-    "hard_silu": "hard_swish",
-    "hard_swish": "hard_swish",
-}
-
+#: By name in Keras; as a name here what is a layer of its own. Of several names of one function the first is written.
 _NAMES: dict[str, Activation | str] = {
     "elu": Activation("elu"),
+    "gelu": "gelu",
     "hard_sigmoid": Activation("hard_sigmoid", alpha=1 / 6),
+    "hard_silu": "hard_swish",
+    "hard_swish": "hard_swish",
     "leaky_relu": Activation("leaky_relu", alpha=0.2),
     "linear": Activation("identity"),
+    "log_softmax": "log_softmax",
     "relu": Activation("relu"),
+    "selu": "selu",
     "sigmoid": Activation("sigmoid"),
+    "silu": "swish",
+    "softmax": "softmax",
     "softplus": Activation("softplus"),
     "softsign": Activation("softsign"),
     "sparse_sigmoid": Activation("hard_sigmoid", alpha=0.5),
+    "swish": "swish",
     "tanh": Activation("tanh"),
-    **APART,
 }
+#: Those that no cell has.
+APART = [name for name, same in _NAMES.items() if isinstance(same, str)]
 _BEFORE_3 = {**_NAMES, "hard_sigmoid": Activation("hard_sigmoid", alpha=0.2)}
 
 #: The layers that are an activation with a parameter: by which keys, the second that of Keras 2, and its default.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -194,6 +194,7 @@ class Facts:
     steps: int | None = None  #: where each sequence has so many
     mask: Mask | None = None
     lost: str = ""  #: the layer after which the mask no longer fits the steps
+    part: int = -1  #: the one that gives it
 
     def start(self, config: Mapping[str, Any]) -> Facts:
         """With the shape that a first layer declares."""
@@ -207,24 +208,35 @@ class Facts:
 
 
 @dataclass
+class Part:
+    """A node of the network here, or an input of it, which has no layer."""
+
+    name: str  # of the call that it is part of
+    width: int | None  # how many features it gives
+    layer: Layer | None = None
+    reads: Sequence[int] = ()  # parts by their numbers
+    start: int | None = None  # the part from whose last state it starts
+
+
+@dataclass
 class Site:
-    """Where a layer of Keras stands, and what it becomes there: one or more layers.
+    """Where a layer of Keras stands, and what it becomes there: one or more parts."""
 
-    Values by number: first those that the layer of Keras reads, then what each of the layers here gives.
-    """
-
+    name: str  # of the call
     read: tuple[Facts, ...]  # of each value that comes in
     version: int  # of Keras
     dtype: str
     used: Collection[int]  # which of its outputs others read
-    layers: list[tuple[Layer, tuple[int, ...]]] = field(default_factory=list)  # with the values that each reads
-    outputs: dict[int, int] = field(default_factory=dict)  # of the layer of Keras, to values
-    memory: dict[int, tuple[int, int]] = field(default_factory=dict)  # outputs that are states: (value, which state)
-    last: int = 0  # the value that the next layer reads
+    parts: list[Part]  # of the whole network, those of this call last
+    last: int  # the part that the next one reads
+    outputs: dict[int, int] = field(default_factory=dict)  # of the layer of Keras, to parts
+    memory: dict[int, tuple[int, int]] = field(default_factory=dict)  # outputs that are states: (part, which state)
 
-    def add(self, *layers: Layer, reads: tuple[int, ...] | None = None) -> int:
-        """Layers one after another, the first of which reads the value before it; the value that the last gives."""
+    def add(self, *layers: Layer, reads: Sequence[int] = ()) -> int:
+        """Layers one after another, the first of which reads the part before it; the part that the last is."""
         for layer in layers:
-            self.layers.append((layer, reads or (self.last,)))
-            self.last, reads = len(self.read) + len(self.layers) - 1, None
+            reads = reads or (self.last,)
+            width = layer.features(*[self.parts[j].width for j in reads])
+            self.parts.append(Part(self.name, width, layer, reads))
+            self.last, reads = len(self.parts) - 1, ()
         return self.last

@@ -10,23 +10,26 @@ in the order that the attribute weight_names gives. Neither is ever executed.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
+import math
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, Self
+
+import numpy as np
 
 from elman import checks
 from elman.checks import Array, FormatError
 from elman.interop.files import MAX_BYTES, Source, name_of, named, parse_json, read_bytes, refused
 from elman.interop.keras.config import Entry, Groups
 from elman.interop.keras.flow import own_arrays
-from elman.interop.keras.hdf5_tree import EXPANSION, Tree
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 ROOTS = ("layers", "_layer_checkpoint_dependencies")  #: where weights stand; the second in Keras 2.12 and 2.13
@@ -36,7 +39,11 @@ _NOT_TRAINED = ("moving_mean", "moving_variance", "mean", "variance", "count")
 _UNREAD = ("count",)  # of how many examples statistics are: a whole number that nothing is computed from
 _CONFIG_BYTES = 2**24  # a description is text of some kilobytes
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
-_BROKEN = (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError, MemoryError, OverflowError)
+_BROKEN = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError)
+# How much larger than in the file data may be in memory. Weights hardly compress; what does is no network.
+_EXPANSION = 100
+_SMALL = 2**16  # bytes that are never too many
+_HEAP = b"GCOL\x01\0\0\0"
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ def read(source: Source, alone: bool = False) -> Stored:
         raise refused(name, "its first bytes", "those of a .keras archive or of an HDF5 file", repr(content[:8]))
     with named(name), Tree(content) as tree:
         if not alone:
-            config, version = tree.text("", "model_config"), tree.text("", "keras_version")
+            config, version = tree.texts("", "model_config"), tree.texts("", "keras_version")
         elif any(tree.texts(root, "layer_names") is not None for root in ("", WHOLE[:-1])):
             return Stored(name, None, 3, content, legacy=True)
         elif any(map(tree.has, ROOTS)):
@@ -74,8 +81,8 @@ def read(source: Source, alone: bool = False) -> Stored:
         must = "a whole model, as model.save writes it"
         got = "weights without a description: like=network, or like= the path of its to_json(), says whose they are"
         raise refused(name, "it", must, got)
-    model = parse_json(name, config, "the attribute 'model_config'")
-    return Stored(name, model, _major(version or "1", f"{name}: it"), content, legacy=True)
+    model = parse_json(name, "".join(config), "the attribute 'model_config'")
+    return Stored(name, model, _major("".join(version or "1"), f"{name}: it"), content, legacy=True)
 
 
 def read_description(source: Source) -> Stored:
@@ -89,41 +96,38 @@ def read_description(source: Source) -> Stored:
 def _read_archive(name: str, content: bytes) -> Stored:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {info.filename: info for info in archive.infolist()}
             for member in archive.namelist():
                 parts = PurePosixPath(member.replace("\\", "/")).parts
                 if ".." in parts or member[:1] in ("/", "\\") or re.match(r"[A-Za-z]:", member):
-                    raise refused(name, "every member", "a path inside the archive", repr(member))
-            if len(members) != len(archive.namelist()):
-                raise refused(name, "every member", "one of its name", "two of one name")
-            config, metadata = (
-                parse_json(name, _member(archive, members, member, name, _CONFIG_BYTES), member)
-                for member in (CONFIG, METADATA)
-            )
-            weights = _member(archive, members, WEIGHTS, name, MAX_BYTES)
-    except FormatError:
-        raise
-    except _BROKEN as error:
+                    raise _refused("every member", "a path inside the archive", repr(member))
+            if len({*archive.namelist()}) != len(archive.namelist()):
+                raise _refused("every member", "one of its name", "two of one name")
+            limits = {CONFIG: _CONFIG_BYTES, METADATA: _CONFIG_BYTES, WEIGHTS: MAX_BYTES}
+            config, metadata, weights = (_member(archive, member, limit) for member, limit in limits.items())
+    except FormatError as error:
+        raise FormatError(f"{name}: {error}") from None
+    except (*_BROKEN, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise refused(name, "it", "a whole .keras archive", f"an error: {error}") from None
-    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    return Stored(name, config, _major(version, f"{name}: {METADATA}"), weights, legacy=False)
+    model, told = parse_json(name, config, CONFIG), parse_json(name, metadata, METADATA)
+    version = told.get("keras_version") if isinstance(told, dict) else None
+    return Stored(name, model, _major(version, f"{name}: {METADATA}"), weights, legacy=False)
 
 
-def _member(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], member: str, name: str, limit: int) -> bytes:
-    info = members.get(member)
+def _member(archive: zipfile.ZipFile, member: str, limit: int) -> bytes:
+    info = next((info for info in archive.infolist() if info.filename == member), None)
     if info is None:
-        held = ", ".join(map(repr, list(members)[:8])) or "none"
-        raise refused(name, "its members", f"{CONFIG}, {METADATA} and {WEIGHTS} among others", held)
+        held = ", ".join(map(repr, archive.namelist()[:8])) or "none"
+        raise _refused("its members", f"{CONFIG}, {METADATA} and {WEIGHTS} among others", held)
     if info.flag_bits & 1:
-        raise refused(name, member, "open to all", "an encrypted one")
-    limit = min(limit, EXPANSION * info.compress_size + 2**16)
+        raise _refused(member, "open to all", "an encrypted one")
+    limit = min(limit, _EXPANSION * info.compress_size + _SMALL)
     if info.file_size > limit:
         must = f"at most {limit:,} bytes, with {info.compress_size:,} in the archive"
-        raise refused(name, member, must, f"{info.file_size:,}")
+        raise _refused(member, must, f"{info.file_size:,}")
     with archive.open(info) as file:
         content = file.read(limit + 1)
     if len(content) > limit:
-        raise refused(name, member, f"at most {limit:,} bytes", "more")
+        raise _refused(member, f"at most {limit:,} bytes", "more")
     return content
 
 
@@ -132,6 +136,162 @@ def _major(version: Any, place: str) -> int:
     if not isinstance(version, str) or match is None or match[1] == "1":
         raise FormatError(f"{place} must be of Keras 2 or 3. Got the version {version!r}.")
     return int(match[1])
+
+
+# HDF5. No link that leads elsewhere is followed, nothing but numbers and text is read, and no more memory is taken than
+# the size of the file accounts for.
+
+
+class Tree:
+    """The groups, arrays and texts of an HDF5 file, given as its bytes. Used as a context, which closes it."""
+
+    def __init__(self, content: bytes) -> None:
+        try:
+            import h5py
+        except ImportError:
+            raise checks.missing_extra("Reading files of Keras", "keras") from None
+        self._h5 = h5py
+        self._size = len(content)
+        self._read: set[str] = set()  # paths of arrays
+        self._left = min(MAX_BYTES, _EXPANSION * len(content) + _SMALL)  # what may still be read
+        _check_heaps(content)
+        with _readable("it", "a whole HDF5 file"):
+            self._file = h5py.File(io.BytesIO(content), "r")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(*_BROKEN):  # what was read is read
+            self._file.close()
+
+    def has(self, path: str) -> bool:
+        """Whether a group or an array stands at `path`."""
+        with _readable(path, "readable"):
+            return self._walk(path) is not None
+
+    def members(self, path: str) -> list[str]:
+        """The names in a group, none where there is nothing; "" is that of the whole file."""
+        with _readable(path or "its root", "a group that can be read"):
+            group = self._walk(path)
+            if group is not None and not isinstance(group, self._h5.Group):
+                raise _refused(path, "a group", f"a {type(group).__name__.lower()}")
+            return list(group or ())
+
+    def array(self, path: str) -> Array:
+        """The numbers of a dataset, float32 or float64 as they stand there."""
+        with _readable(path, "an array that can be read"):
+            dataset = self._walk(path)
+            if not isinstance(dataset, self._h5.Dataset):
+                raise _refused(path, "an array", "nothing" if dataset is None else "a group")
+            self._check(path, dataset)
+            self._read.add(path)
+            return np.asarray(dataset[()], dataset.dtype.newbyteorder("="))
+
+    def unread(self, path: str) -> list[str]:
+        """The arrays of float numbers in a group that nobody has read."""
+        found: list[str] = []
+
+        def visit(name: str, node: Any) -> None:
+            whole = f"{path}/{name}".replace("\\", "/")
+            if isinstance(node, self._h5.Dataset) and node.dtype.kind == "f" and whole not in self._read:
+                found.append(whole)
+
+        with _readable(path, "a group that can be read"):
+            if isinstance(group := self._walk(path), self._h5.Group):
+                group.visititems(visit)
+        return found
+
+    def texts(self, path: str, name: str) -> list[str] | None:
+        """An attribute that is a list of texts, in one or, where it is long, in several pieces; None for none."""
+        whole = self._attribute(path, name)
+        more = (self._attribute(path, f"{name}{i}") for i in itertools.count())
+        pieces = [*itertools.takewhile(lambda piece: piece is not None, more)] if whole is None else [whole]
+        return [text for piece in pieces for text in piece or ()] if pieces else None
+
+    def _attribute(self, path: str, name: str) -> list[str] | None:
+        place = f"the attribute {name!r}{f' of {path}' if path else ''}"
+        with _readable(place, "text that can be read"):
+            node = self._walk(path)
+            if node is None or name not in node.attrs:
+                return None
+            handle = node.attrs.get_id(name)
+            size = math.prod(handle.shape or ()) * handle.dtype.itemsize
+            if size > self._size:
+                raise _refused(place, "within the file", f"{size:,} bytes")
+            if size == 0:
+                return []
+            if self._h5.check_string_dtype(handle.dtype) is None:
+                raise _refused(place, "text", str(handle.dtype))
+            values = np.atleast_1d(np.asarray(node.attrs[name], object)).ravel()
+            return [value.decode("utf-8") if isinstance(value, bytes) else str(value) for value in values]
+
+    def _walk(self, path: str) -> Any:
+        """What stands at `path`, reached by plain links alone; None where nothing does."""
+        node, parts = self._file, path.split("/") if path else []
+        if wrong := [part for part in parts if part in ("", ".", "..")]:
+            raise _refused(f"the name {path!r}", "one that stays where it stands", repr(wrong[0] or "/"))
+        while parts:
+            # Keras on Windows wrote several names as one, with backslashes between them.
+            names = (("\\".join(parts[:count]), count) for count in range(1, len(parts) + 1))
+            part, count = next(((name, count) for name, count in names if name in node), ("", 0))
+            link = node.get(part, getlink=True) if part else None
+            if link is None:
+                return None
+            if not isinstance(link, self._h5.HardLink):
+                target = getattr(link, "filename", "") or getattr(link, "path", "")
+                raise _refused(path, "in the file itself", f"a {type(link).__name__} to {target!r}")
+            node, parts = node[part], parts[count:]
+            if parts and not isinstance(node, self._h5.Group):
+                return None
+        return node
+
+    def _check(self, path: str, dataset: Any) -> None:
+        """Refuses a dataset before anything of it is read."""
+        if dataset.external or dataset.is_virtual:
+            raise _refused(path, "in the file itself", "an array that is kept in other files")
+        if dataset.shape is None or dataset.dtype.kind != "f" or dataset.dtype.itemsize not in (4, 8):
+            raise _refused(path, "an array of float32 or float64", str(dataset.dtype))
+        stored = dataset.id.get_storage_size()
+        bound = self._size if dataset.chunks is None else _EXPANSION * stored + _SMALL
+        if dataset.nbytes > min(bound, self._left):
+            size = f"{dataset.nbytes:,} bytes, shape {dataset.shape}, of {stored:,} in a file of {self._size:,}"
+            raise _refused(path, "no larger than the file accounts for", size)
+        self._left -= dataset.nbytes
+
+
+@contextlib.contextmanager
+def _readable(place: str, must: str) -> Iterator[None]:
+    """Gives the errors of the library a place."""
+    try:
+        yield
+    except FormatError:
+        raise
+    except _BROKEN as error:
+        raise _refused(place, must, f"an error: {str(error) or type(error).__name__}") from None
+
+
+def _refused(place: str, must: str, got: str) -> FormatError:
+    return FormatError(f"{place} must be {must}. Got {got}.")
+
+
+def _check_heaps(content: bytes) -> None:
+    """Refuses a heap of texts with an object of no length, or one that ends outside: HDF5 1.14 may read it for ever.
+
+    Format: HDF5 File Format Specification, section III.E, disk format of the global heap.
+    """
+    start = content.find(_HEAP)
+    while start >= 0:
+        end = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
+        at = start + 16
+        while at + 16 <= end:
+            index, length = (int.from_bytes(content[at + a : at + b], "little") for a, b in ((0, 2), (8, 16)))
+            step = 16 + -(-length // 8) * 8 if index else length  # 0 is the space that is left
+            if step == 0 or at + step > end:
+                got = f"an object of {length:,} bytes with {end - at:,} left" if length else "an object of no length"
+                raise _refused(f"the heap at byte {start}", "whole", got)
+            at += step
+        start = content.find(_HEAP, start + 4)
 
 
 # The weights of each layer.

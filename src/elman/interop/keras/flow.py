@@ -14,7 +14,7 @@ from dataclasses import replace
 from elman import checks
 from elman.checks import FormatError
 from elman.interop.keras.config import CELLS, RECURRENT, Call, Entry, Facts, Mask, Object
-from elman.interop.keras.layers import JOINS, ROWS
+from elman.interop.keras.layers import ROWS
 
 
 def check_known(layer: Object) -> None:
@@ -65,7 +65,7 @@ def flow(call: Call, read: Sequence[Facts]) -> Facts:
     for given, facts in zip(call.masks, read, strict=False):
         if given is not None and given != facts.mask:
             raise FormatError("its mask must be that of the layers before it. Got one of another origin.")
-    if entry.kind in JOINS:
+    if ROWS[entry.kind].time == "joins":
         return _joined(read)
     for facts in read:
         _check(entry, facts)

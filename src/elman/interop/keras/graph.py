@@ -9,6 +9,7 @@ Nested models are taken apart: their inputs are what they were called with.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -50,6 +51,15 @@ class _Walk:
         if model.kind not in MODELS:
             raise FormatError(f"the model must be Sequential or functional. Got {model.kind!r}.")
         self._model, self._graph, self._entries = model, graph, _entries(model)
+        if model.kind == "Sequential":
+            if next(iter(self._entries.values())).kind != "InputLayer":
+                self._entries = {"": Entry("InputLayer", {}, name=f"{model.name}/".lstrip("/")), **self._entries}
+            names = list(self._entries)
+            for before, name in itertools.pairwise(names):
+                self._entries[name] = replace(self._entries[name], nodes=[[[before, 0, 0]]])
+            self._inputs, self._ends = {names[0] or "x": Ref(names[0], 0, 0)}, {names[-1]: Ref(names[-1], 0, 0)}
+        else:
+            self._inputs, self._ends = (_ends(model, key) for key in ("input_layers", "output_layers"))
         self._nested: dict[str, _Walk] = {}
         for name, entry in self._entries.items():
             if entry.kind in MODELS:
@@ -61,14 +71,10 @@ class _Walk:
 
     def run(self, given: tuple[Ref, ...] | None = None, masks: tuple[Mask | None, ...] = ()) -> dict[str, Ref]:
         """Adds the calls of the model to the graph, itself called with the values `given`; its outputs by name."""
-        if self._model.kind == "Sequential":
-            inputs, ends = self._in_a_row()
-        else:
-            inputs, ends = (_ends(self._model, key) for key in ("input_layers", "output_layers"))
-        if given is not None and len(given) < len(inputs):
+        if given is not None and len(given) < len(self._inputs):
             must = f"the model {self._model.name!r} must be called with each of its inputs"
             raise FormatError(f"{must}. Got {len(given)}.")
-        for i, ref in enumerate(inputs.values()):
+        for i, ref in enumerate(self._inputs.values()):
             entry = self._entry(ref)
             if entry.kind != "InputLayer":
                 raise FormatError(f"an input must be an InputLayer. Got {entry.place}.")
@@ -77,29 +83,18 @@ class _Walk:
             first, reads = Ref(entry.name, 0, 0), () if given is None else given[i : i + 1]
             self._graph.calls.append(Call(entry, first, reads, (), masks[i : i + 1]))
             self._known[ref.layer, 0] = reads or (first,)
-        self._add_what_is_before([self._place(ref) for ref in ends.values()])
+        self._add_what_is_before([self._place(ref) for ref in self._ends.values()])
+        uses = Counter(name for name, _ in self._known)
         for name, entry in self._entries.items():
-            count, used = len(self._calls.get(name, ())), sum(key[0] == name for key in self._known)
+            count, used = len(self._calls.get(name, ())), uses[name]
             if not used and not _is_mask_operation(entry):
                 raise FormatError(f"every layer must lie on the way from input to output. Got {name!r} beside it.")
             beside = used < count or name in self._nested
             if count > 1 and (beside or any(names for _, names in own_arrays(entry))):
                 raise FormatError(f"{entry.place} must be used once, as weights are not shared. Got {count} uses.")
         if given is None:
-            self._graph.inputs.update({name: self._resolved(ref) for name, ref in inputs.items()})
-        return {name: self._resolved(ref) for name, ref in ends.items()}
-
-    def _in_a_row(self) -> tuple[dict[str, Ref], dict[str, Ref]]:
-        """The input and the output of a Sequential model, each of whose layers is given the one before it."""
-        if next(iter(self._entries.values())).kind != "InputLayer":
-            start = Entry("InputLayer", {}, name=f"{self._model.name}/x".lstrip("/"))
-            self._entries = {"": start, **self._entries}
-        refs = {name: Ref(name, 0, 0) for name in self._entries}
-        for before, name in itertools.pairwise(self._entries):
-            entry = self._entries[name]
-            self._calls[name] = [Call(entry, Ref(entry.name, 0, 0), (refs[before],))]
-        first, last = next(iter(refs)), next(reversed(refs))
-        return {first or "x": refs[first]}, {last: refs[last]}
+            self._graph.inputs.update({name: self._resolved(ref) for name, ref in self._inputs.items()})
+        return {name: self._resolved(ref) for name, ref in self._ends.items()}
 
     def _entry(self, ref: Ref) -> Entry:
         if ref.layer not in self._entries:
@@ -215,20 +210,15 @@ def _entries(model: Entry) -> dict[str, Entry]:
 def _ends(model: Entry, key: str) -> dict[str, Ref]:
     """The inputs or the outputs of a functional model by their names: those of a mapping, else of the layers."""
     value = model.config.get(key)
-    if isinstance(value, dict):
-        named = list(value.items())
-    else:
-        while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list) and not _ref(value[0]):
-            value = value[0]
-        listed = [value] if _ref(value) else value if isinstance(value, list) else []
-        named = [(part[0] if isinstance(part, list) and part else None, part) for part in listed]
+    named = list(value.items()) if isinstance(value, dict) else [("", part) for part in _flat([value])]
     found: dict[str, Ref] = {}
     for name, part in named:
         ref = _ref(part)
         if ref is None:
             raise FormatError(f"{key} must be tensors, [name, 0, 0]. Got {checks.show(part)}.")
+        name = name or ref.layer
         count = sum(other == name or other.startswith(f"{name}_") for other in found) if name in found else 0
-        found[f"{name}_{count + 1}" if count else str(name)] = ref
+        found[f"{name}_{count + 1}" if count else name] = ref
     if not found:
         raise FormatError(f"{key} must name at least one tensor, [name, 0, 0]. Got {checks.show(value)}.")
     return found

@@ -20,19 +20,24 @@ from elman.layers import Layer
 # Layers that multiply.
 
 
-def _dense(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    kernel = arrays[0]["kernel"]
-    checks.shape("kernel", kernel, ("input", layer.size("units")))
-    activation, after = _activated(layer, at)
-    return [dense(kernel, arrays[0].get("bias"), activation), *after]
-
-
-def _activated(layer: Object, at: Site) -> tuple[Any, list[Layer]]:
-    """An activation that a layer has built in, and the layer after it for one that it cannot have."""
+def _product(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    kernel, bias = arrays[0]["kernel"], arrays[0].get("bias")
     activation = read_activation(layer.config.get("activation"), at.version)
-    if isinstance(activation, Activation):
-        return activation.to_config(), []
-    return "identity", [layers.Activate(activation)]
+    own = isinstance(activation, Activation)  # else it is a layer after this one
+    after: list[Layer] = [] if own else [layers.Activate(activation)]
+    built_in = activation if own else "identity"
+    if layer.kind == "Dense":
+        checks.shape("kernel", kernel, ("input", layer.size("units")))
+        return [dense(kernel, bias, built_in), *after]
+    width, filters = layer.along_time("kernel_size"), layer.size("filters")
+    checks.shape("kernel", kernel, (width, "input", filters))
+    config = {
+        "input_size": kernel.shape[1], "output_size": filters, "width": width, "dtype": str(kernel.dtype),
+        "stride": layer.along_time("strides", 1), "dilation": layer.along_time("dilation_rate", 1),
+        "padding": layer.config.get("padding", "valid"), "activation": built_in,
+    }  # fmt: skip
+    bias = np.zeros(filters, kernel.dtype) if bias is None else bias
+    return [layers.Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
 
 
 def _write_product(layer: Any, version: int | None) -> tuple[Any, ...]:
@@ -45,20 +50,6 @@ def _write_product(layer: Any, version: int | None) -> tuple[Any, ...]:
     sizes = {"kernel_size": [layer.width], "strides": [layer.stride], "dilation_rate": [layer.dilation]}
     padding = _padding(layer, ("same", "valid", "causal"))
     return "Conv1D", {"filters": layer.output_size, **sizes, "padding": padding, **config}, arrays
-
-
-def _convolution(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    kernel = arrays[0]["kernel"]
-    width, filters = layer.along_time("kernel_size"), layer.size("filters")
-    checks.shape("kernel", kernel, (width, "input", filters))
-    activation, after = _activated(layer, at)
-    config = {
-        "input_size": kernel.shape[1], "output_size": filters, "width": width, "dtype": str(kernel.dtype),
-        "stride": layer.along_time("strides", 1), "dilation": layer.along_time("dilation_rate", 1),
-        "padding": layer.config.get("padding", "valid"), "activation": activation,
-    }  # fmt: skip
-    bias = arrays[0].get("bias", np.zeros(filters, kernel.dtype))
-    return [layers.Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
 
 
 def _padding(layer: Any, known: tuple[str, ...]) -> str:
@@ -85,40 +76,37 @@ def _embedding(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
 # Normalizations, and constant maps.
 
 
-def _layer_norm(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    _check_axis(layer.only("axis", -1), at)
+_NORM = {"gamma": "gain", "beta": "bias", "moving_mean": "mean", "moving_variance": "variance"}
+
+
+def _normalization(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    _check_axis(layer, at)
     size = next((len(array) for array in arrays[0].values()), at.read[0].features)
     if size is None:
         raise FormatError("the number of features must be known where neither scale nor center says it. Got neither.")
-    gain, bias = arrays[0].get("gamma", np.ones(size, at.dtype)), arrays[0].get("beta", np.zeros(size, at.dtype))
+    held = {_NORM[name]: array for name, array in arrays[0].items()}
+    held = {"gain": np.ones(size, at.dtype), "bias": np.zeros(size, at.dtype), **held}
     config = {"size": size, "epsilon": layer.config.get("epsilon", 1e-3), "dtype": at.dtype}
-    return [layers.LayerNorm.from_parameters(config, {"gain": gain, "bias": bias})]
-
-
-def _write_layer_norm(layer: layers.LayerNorm, version: int | None) -> tuple[Any, ...]:
-    config = {"axis": -1, "epsilon": layer.epsilon, "center": True, "scale": True}
-    return "LayerNormalization", config, {"gamma": layer.gain, "beta": layer.bias}
-
-
-def _batch_norm(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    _check_axis(layer.only("axis", -1), at)
-    mean, variance = arrays[0]["moving_mean"], arrays[0]["moving_variance"]
+    if layer.kind == "LayerNormalization":
+        return [layers.LayerNorm.from_parameters(config, held)]
     momentum = 1 - checks.number("momentum", layer.config.get("momentum", 0.99))
-    config = {"size": len(mean), "momentum": momentum, "epsilon": layer.config.get("epsilon", 1e-3), "dtype": at.dtype}
-    gain, bias = arrays[0].get("gamma", np.ones_like(mean)), arrays[0].get("beta", np.zeros_like(mean))
-    return [layers.BatchNorm.from_parameters(config, {"gain": gain, "bias": bias, "mean": mean, "variance": variance})]
+    return [layers.BatchNorm.from_parameters({**config, "momentum": momentum}, held)]
 
 
-def _write_batch_norm(layer: layers.BatchNorm, version: int | None) -> tuple[Any, ...]:
+def _write_normalization(layer: Any, version: int | None) -> tuple[Any, ...]:
+    held = {**layer.parameters, **layer.buffers}
+    arrays = {theirs: held[ours] for theirs, ours in _NORM.items() if ours in held}
+    if isinstance(layer, layers.LayerNorm):
+        config = {"axis": -1, "epsilon": layer.epsilon, "center": True, "scale": True}
+        return "LayerNormalization", config, arrays
     config = {"axis": -1, "momentum": round(1 - layer.momentum, 12), "epsilon": layer.epsilon}
-    statistics = {"moving_mean": layer.buffers["mean"], "moving_variance": layer.buffers["variance"]}
-    return "BatchNormalization", config, {"gamma": layer.gain, "beta": layer.bias, **statistics}
+    return "BatchNormalization", config, arrays
 
 
 def _scaled(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     """Normalization, (x - mean) / max(deviation, 1e-7) or the inverse of it."""
     if layer.config.get("axis", -1) not in (None, []):
-        _check_axis(layer.only("axis", -1), at)
+        _check_axis(layer, at)
     given = [np.asarray((arrays[0] or layer.config).get(key)) for key in ("mean", "variance")]
     if not all(part.dtype.kind in "if" for part in given) or (given[1] < 0).any():
         raise FormatError(f"mean and variance must be numbers, none under 0. Got {checks.show(given)}.")
@@ -161,16 +149,16 @@ def _write_scale(layer: layers.Scale, version: int | None) -> tuple[Any, ...]:
 
 def _joined(layer: Object, arrays: Groups, at: Site) -> list[Layer] | None:
     if layer.kind == "Concatenate":
-        _check_axis(layer.config.get("axis", -1), at)
+        _check_axis(layer, at)
     if len(at.read) < 2 or (layer.kind == "Subtract" and len(at.read) > 2):
         raise FormatError(f"it must read two values{' or more' * (layer.kind != 'Subtract')}. Got {len(at.read)}.")
     if layer.kind == "Subtract":
-        negative = at.add(_scale(at.read[1].features, 0.0, -1.0), reads=(1,))
-        at.outputs[0] = at.add(layers.Add(), reads=(0, negative))
+        negative = at.add(_scale(at.read[1].features, 0.0, -1.0), reads=(at.read[1].part,))
+        at.outputs[0] = at.add(layers.Add(), reads=(at.read[0].part, negative))
         return None
     if layer.kind == "Average":
         return [layers.Add(), _scale(at.read[0].features, 0.0, 1 / len(at.read))]
-    return [_SAME[layer.kind]()]
+    return [ROWS[layer.kind].made()]
 
 
 def _attention(layer: Object, arrays: Groups, at: Site) -> None:
@@ -192,8 +180,8 @@ def _attention(layer: Object, arrays: Groups, at: Site) -> None:
     else:
         made = layers.Attention(query, memory, scaled=False)
         if scale != 1:
-            at.add(layers.Scale(query, 0.0, float(scale)), reads=(0,))
-    at.outputs[0] = at.add(made, reads=(at.last, 1))
+            at.add(layers.Scale(query, 0.0, float(scale)))
+    at.outputs[0] = at.add(made, reads=(at.last, at.read[1].part))
 
 
 def _write_attention(layer: layers.Attention, version: int | None) -> tuple[Any, ...]:
@@ -210,12 +198,8 @@ def _write_attention(layer: layers.Attention, version: int | None) -> tuple[Any,
 # Activations, and what has no weights.
 
 
-def _activation(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    return [layers.Activate(activation_of(layer, at.version))]
-
-
 def _softmax(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
-    _check_axis(layer.only("axis", -1), at)
+    _check_axis(layer, at)
     return [layers.Activate("softmax")]
 
 
@@ -223,11 +207,11 @@ def _window(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     width = layer.along_time("pool_size")
     stride = layer.along_time("strides", width)
     padding = checks.choice("padding", layer.config.get("padding", "valid"), ("valid", "same"))
-    return [_SAME[layer.kind](width, None if stride == width else stride, padding)]
+    return [ROWS[layer.kind].made(width, None if stride == width else stride, padding)]
 
 
 def _write_same(layer: Any, version: int | None) -> tuple[Any, ...]:
-    kind = next(kind for kind, made in _SAME.items() if made is type(layer))
+    kind = next(kind for kind, row in ROWS.items() if row.made is type(layer))
     if kind in ("AveragePooling1D", "MaxPooling1D"):
         padding = _padding(layer, ("same", "valid"))
         return kind, {"pool_size": [layer.width], "strides": [layer.stride or layer.width], "padding": padding}
@@ -256,9 +240,9 @@ def _time_distributed(layer: Object, arrays: Groups, at: Site) -> list[Layer] | 
     return ROWS[each.kind].read(each, arrays, replace(at, read=(replace(at.read[0], axes=2, steps=None),)))
 
 
-def _check_axis(axis: Any, at: Site) -> None:
+def _check_axis(layer: Object, at: Site) -> None:
     """Refuses another axis than that of the features, of all that is read."""
-    last = {facts.axes - 1 for facts in at.read if facts.axes is not None}
+    axis, last = layer.only("axis", -1), {facts.axes - 1 for facts in at.read if facts.axes is not None}
     if axis != -1 and [axis] != [*last]:
         raise FormatError(f"axis must be -1, the features. Got {axis!r:.80}.")
 
@@ -269,53 +253,48 @@ class Row(NamedTuple):
     read: Callable[[Object, Groups, Site], list[Layer] | None]  # the layers in a row; None where `Site` has them
     arrays: tuple[str, ...] = ()  # its weights in their order, those that an option leaves out too
     axes: int | None = None  # of what it reads: 3 with time; None for any
-    time: str = ""  # "mixes": from steps of which it must know the order; "window": it changes how many there are
+    time: str = ""  # "mixes" steps, whose order it must know; "window": of them; "joins" what has the same steps
     skips: bool = True  # masked steps, or treats each step alone
     each: bool = False  # whether TimeDistributed may hold it
     fixed: Mapping[str, Any] = {}  # options that must be so, where they are given
+    made: Any = None  # the class here, where that is all
 
 
-_SAME: dict[str, Any] = {
-    "Add": layers.Add,
-    "AveragePooling1D": layers.AveragePool1d,
-    "Concatenate": layers.Concatenate,
-    "GlobalAveragePooling1D": layers.MeanOverTime,
-    "GlobalMaxPooling1D": layers.MaxOverTime,
-    "MaxPooling1D": layers.MaxPool1d,
-    "Multiply": layers.Multiply,
-}
-JOINS = ("Add", "Average", "Concatenate", "Multiply", "Subtract")
-_CELL, _NORM = ("kernel", "recurrent_kernel", "bias"), ("gamma", "beta")
+_CELL = ("kernel", "recurrent_kernel", "bias")
+_ACTIVATION = Row(lambda layer, arrays, at: [layers.Activate(activation_of(layer, at.version))], each=True)
 _LAST = {"data_format": "channels_last"}
-_POOL = Row(lambda layer, arrays, at: [_SAME[layer.kind]()], (), 3, "mixes", fixed={**_LAST, "keepdims": False})
+_POOL = Row(lambda layer, arrays, at: [ROWS[layer.kind].made()], (), 3, "mixes", fixed={**_LAST, "keepdims": False})
+_JOIN = Row(_joined, time="joins")
 _WINDOW = Row(_window, (), 3, "window", skips=False, fixed=_LAST)
 # What acts in training alone and has no like here, and what does nothing.
 _NOTHING = Row(lambda layer, arrays, at: [], fixed={"sparse": False, "ragged": False})
 
-ROWS = {
+ROWS: dict[str, Row] = {
     **dict.fromkeys(RECURRENT, Row(read_recurrent, _CELL, 3, "mixes", fixed={"time_major": False})),
-    **dict.fromkeys(JOINS, Row(_joined)),
-    **dict.fromkeys(LAYERS, Row(_activation, each=True)),
+    "Add": _JOIN._replace(made=layers.Add),
+    "Average": _JOIN,
+    "Concatenate": _JOIN._replace(made=layers.Concatenate),
+    "Multiply": _JOIN._replace(made=layers.Multiply),
+    "Subtract": _JOIN,
+    **dict.fromkeys(LAYERS, _ACTIVATION),
     **dict.fromkeys(("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise"), _NOTHING),
     "AdditiveAttention": Row(_attention, ("scale",), 3),
     "Attention": Row(_attention, ("scale", "concat_score_weight"), 3),
-    "AveragePooling1D": _WINDOW,
-    "BatchNormalization": Row(
-        _batch_norm, (*_NORM, "moving_mean", "moving_variance"), each=True, fixed={"renorm": False}
-    ),
+    "AveragePooling1D": _WINDOW._replace(made=layers.AveragePool1d),
+    "BatchNormalization": Row(_normalization, tuple(_NORM), each=True, fixed={"renorm": False}),
     "Bidirectional": Row(read_bidirectional, (), 3, "mixes"),
-    "Conv1D": Row(_convolution, ("kernel", "bias"), 3, "window", skips=False, fixed={"groups": 1, **_LAST}),
-    "Dense": Row(_dense, ("kernel", "bias"), each=True, fixed={"quantization_config": None, "lora_rank": None}),
+    "Conv1D": Row(_product, ("kernel", "bias"), 3, "window", skips=False, fixed={"groups": 1, **_LAST}),
+    "Dense": Row(_product, ("kernel", "bias"), each=True, fixed={"quantization_config": None, "lora_rank": None}),
     "Dropout": Row(_dropout, each=True),
     "Embedding": Row(_embedding, ("embeddings",), 2),
     "Flatten": Row(_flatten, skips=False, each=True),
-    "GlobalAveragePooling1D": _POOL,
-    "GlobalMaxPooling1D": _POOL._replace(skips=False),
+    "GlobalAveragePooling1D": _POOL._replace(made=layers.MeanOverTime),
+    "GlobalMaxPooling1D": _POOL._replace(made=layers.MaxOverTime, skips=False),
     "Identity": _NOTHING,
     "InputLayer": _NOTHING,
-    "LayerNormalization": Row(_layer_norm, _NORM, each=True, fixed={"rms_scaling": False}),
+    "LayerNormalization": Row(_normalization, ("gamma", "beta"), each=True, fixed={"rms_scaling": False}),
     "Masking": Row(lambda layer, arrays, at: [layers.Masking(layer.config.get("mask_value", 0.0))], (), 3),
-    "MaxPooling1D": _WINDOW,
+    "MaxPooling1D": _WINDOW._replace(made=layers.MaxPool1d),
     "Normalization": Row(_scaled, ("mean", "variance", "count")),
     "RepeatVector": Row(lambda layer, arrays, at: [layers.Repeat(layer.size("n"))], (), 2),
     "Rescaling": Row(_rescaling, each=True),
@@ -326,11 +305,11 @@ ROWS = {
 
 #: Of a layer here the class of Keras, its config and its arrays; or several of them, one after another.
 WRITERS: dict[type[Layer], Callable[[Any, int | None], Any]] = {
-    **dict.fromkeys(_SAME.values(), _write_same),
+    **{row.made: _write_same for row in ROWS.values() if row.made},
     **dict.fromkeys((layers.Conv1d, layers.Dense), _write_product),
+    **dict.fromkeys((layers.BatchNorm, layers.LayerNorm), _write_normalization),
     layers.Activate: lambda layer, version: write_alone(layer.activation, version),
     layers.Attention: _write_attention,
-    layers.BatchNorm: _write_batch_norm,
     layers.Dropout: lambda layer, version: (
         "SpatialDropout1D" if layer.per_sequence else "Dropout",
         {"rate": layer.rate},
@@ -340,7 +319,6 @@ WRITERS: dict[type[Layer], Callable[[Any, int | None], Any]] = {
         {"input_dim": layer.count, "output_dim": layer.output_size, "mask_zero": False},
         {"embeddings": layer.W},
     ),
-    layers.LayerNorm: _write_layer_norm,
     layers.Masking: lambda layer, version: ("Masking", {"mask_value": layer.value}),
     layers.Repeat: lambda layer, version: ("RepeatVector", {"n": layer.count}),
     layers.Scale: _write_scale,

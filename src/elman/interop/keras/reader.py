@@ -18,17 +18,14 @@ from elman.graph import Node
 from elman.interop.chain import free_name, network_of
 from elman.interop.files import named
 from elman.interop.keras import files
-from elman.interop.keras.config import RECURRENT, Call, Entry, Facts, Groups, Ref, Site
-from elman.interop.keras.files import Stored, archived_arrays, legacy_lists, listed_arrays
+from elman.interop.keras.config import RECURRENT, Call, Entry, Facts, Groups, Part, Ref, Site
+from elman.interop.keras.files import Stored, Tree, archived_arrays, legacy_lists, listed_arrays
 from elman.interop.keras.flow import flow, own_arrays, returns_sequences
 from elman.interop.keras.graph import Graph, read_graph
-from elman.interop.keras.hdf5_tree import Tree
 from elman.interop.keras.layers import ROWS
 from elman.interop.keras.writer import describe_exactly
 from elman.layers import Activate, Bidirectional, Layer, Recurrent
 from elman.network import Network
-
-_Key = tuple[Ref, int]  # a node: the call, and which of its parts; an input: its call, and -1
 
 
 def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = None) -> Network:
@@ -166,11 +163,11 @@ def _named(source: str) -> Iterator[None]:
 
 
 def _network(graph: Graph, weights: Mapping[str, Groups], version: int, source: str) -> Network:
-    nodes = _Nodes(graph, version, _common_dtype(graph.entries, weights))
+    parts = _Parts(graph, version, _common_dtype(graph.entries, weights))
     for call in graph.calls:
         with named(call.entry.place):
-            nodes.add(call, weights.get(call.entry.name, []))
-    return nodes.network(source)
+            parts.add(call, weights.get(call.entry.name, []))
+    return parts.network(source)
 
 
 def _common_dtype(entries: list[Entry], weights: Mapping[str, Groups]) -> str:
@@ -189,29 +186,29 @@ def _common_dtype(entries: list[Entry], weights: Mapping[str, Groups]) -> str:
     return next(iter(told), "float32")
 
 
-class _Nodes:
+class _Parts:
     """A network in the making."""
 
     def __init__(self, graph: Graph, version: int, dtype: str) -> None:
         self._graph, self._version, self._dtype = graph, version, dtype
         self._entries = {call.gives: call.entry for call in graph.calls}
         values = [ref for call in graph.calls for ref in call.reads]
+        started = [ref for call in graph.calls for ref in call.states]
         self._outputs = {name: ref for name, ref in graph.outputs.items() if not self._is_state(ref)}
         if not self._outputs:  # of states alone: the first of them is the last output too
             self._outputs = dict([next(iter(graph.outputs.items()))])
         self._used: dict[Ref, set[int]] = {}
         for ref in (*values, *self._outputs.values()):
             self._used.setdefault(ref._replace(output=0), set()).add(ref.output)
-        started = [ref for call in graph.calls for ref in call.states]
+        self._given = {*values, *started, *graph.outputs.values()}  # what leaves its layer, states too
         self._states_in = [ref for ref in graph.inputs.values() if ref in started]
         for ref in self._states_in:
             if ref in values or started.count(ref) > 1:
                 raise FormatError(f"an input that is a state must be that of one layer alone. Got {ref.layer!r}.")
         self._masked: list[str] = []  # what is that of Keras as long as masked steps stand last
-        self._facts: dict[Ref, Facts] = {}
-        self._values: dict[Ref, _Key] = {}  # the node, or the input, that gives an output
-        self._memory: dict[Ref, tuple[_Key, int]] = {}  # of which node and which of its states an output is
-        self._nodes: dict[_Key, tuple[Layer, list[_Key], _Key | None]] = {}
+        self._parts: list[Part] = []
+        self._values: dict[Ref, Facts] = {}
+        self._memory: dict[Ref, tuple[int, int]] = {}  # of which part and which of its states an output is
 
     def _is_state(self, ref: Ref) -> bool:
         """Whether an output of the model is a state that a layer gives after what it computes."""
@@ -221,46 +218,41 @@ class _Nodes:
         return ref.output > (entry.kind == "Bidirectional" and entry.config.get("merge_mode", "concat") is None)
 
     def add(self, call: Call, arrays: Groups) -> None:
-        """The nodes of one call."""
-        entry = call.entry
+        """The parts of one call."""
+        entry, begin = call.entry, len(self._parts)
+        called = entry.name + (f"_{call.gives.call + 1}" if call.gives.call else "")
         if not call.reads:
-            self._facts[call.gives] = Facts().start(entry.config)
-            self._values[call.gives] = (call.gives, -1)
+            facts = Facts(part=begin).start(entry.config)
+            self._values[call.gives] = facts
+            self._parts.append(Part(called, facts.features))
             return
         for ref in call.reads:
             if ref not in self._values:
                 raise FormatError(f"it must read an output that {ref.layer!r} has. Got its output {ref.output}.")
-        read = [self._facts[ref].start(entry.config) for ref in call.reads]
-        self._facts.update(zip(call.reads, read, strict=True))
+            self._values[ref] = facts = self._values[ref].start(entry.config)
+            self._parts[facts.part].width = facts.features
+        read = tuple([self._values[ref] for ref in call.reads])
         after = flow(call, read)
         if entry.kind == "InputLayer":  # of a nested model
             return
         if self._version >= 3 and call.states and read[0].mask is not None and not any(call.masks):
             self._check_unmasked(call)
-        at = Site(tuple(read), self._version, self._dtype, self._used.get(call.gives, {0}))
+        used = self._used.get(call.gives, {0})
+        at = Site(called, read, self._version, self._dtype, used, self._parts, last=read[0].part)
         row = ROWS[entry.kind].read(entry, arrays or [{}], at)
         if row is not None:
-            at.outputs[0] = at.add(*row, reads=tuple(range(len(read))))
-        values: list[_Key] = [self._values[ref] for ref in call.reads]
-        widths = [facts.features for facts in read]
-        for i, (layer, reads) in enumerate(at.layers):
-            self._nodes[call.gives, i] = (layer, [values[j] for j in reads], None)
-            values.append((call.gives, i))
-            widths.append(layer.features(*[widths[j] for j in reads]))
+            at.outputs[0] = at.add(*row, reads=[facts.part for facts in read])
         if call.states:
-            self._start(call, values[len(read) :])
-        for output, j in at.outputs.items():
-            ref = call.gives._replace(output=output)
-            self._values[ref] = values[j]
-            self._facts[ref] = replace(Facts(2) if output in at.memory else after, features=widths[j])
-        for output, (j, k) in at.memory.items():
-            self._memory[call.gives._replace(output=output)] = (values[j], k)
+            self._start(call, self._parts[begin:])
+        for output, part in at.outputs.items():
+            facts = Facts(2) if output in at.memory else after
+            facts = replace(facts, features=self._parts[part].width, part=part)
+            self._values[call.gives._replace(output=output)] = facts
+        self._memory |= {call.gives._replace(output=output): memory for output, memory in at.memory.items()}
 
     def _check_unmasked(self, call: Call) -> None:
         """Refuses what Keras 3 computes of masked steps: it hands no mask to a layer that is given its first states."""
-        ends = [*self._graph.outputs.values(), *(ref for other in self._graph.calls for ref in other.states)]
-        ends += [ref for other in self._graph.calls for ref in other.reads]
-        asked = any(ref._replace(output=0) == call.gives and ref.output for ref in ends)
+        asked = any(ref.output and ref._replace(output=0) == call.gives for ref in self._given)
         if not returns_sequences(call.entry) or asked:
             raise FormatError(
                 "its steps must not be masked where it is given its first states, and its last step or state is used: "
@@ -268,34 +260,40 @@ class _Nodes:
             )
         self._masked.append(call.entry.name)
 
-    def _start(self, call: Call, made: list[_Key]) -> None:
+    def _start(self, call: Call, made: list[Part]) -> None:
         """Sets from which states the recurrent layers of a call start."""
         left = list(call.states)
-        for key in made:
-            layer, reads, _ = self._nodes[key]
-            if not isinstance(layer, (Recurrent, Bidirectional)):
+        for part in made:
+            if not isinstance(part.layer, (Recurrent, Bidirectional)):
                 continue
-            count = len(layer.first_state(1))
+            count = len(part.layer.first_state(1))
             mine, left = left[:count], left[count:]
             if len(mine) == count and all(ref in self._states_in for ref in mine):
                 continue
             origins = [self._memory.get(ref, (None, -1)) for ref in mine]
-            if len(mine) < count or [k for _, k in origins] != list(range(count)) or len({o for o, _ in origins}) > 1:
+            if len(mine) < count or origins != [(origins[0][0], k) for k in range(count)]:
                 raise FormatError(
                     f"initial_state must be {count} inputs of the model, or all {count} states of one layer, in their "
                     f"order. Got {', '.join(repr(ref.layer) for ref in mine) or 'none'}."
                 )
-            self._nodes[key] = (layer, reads, origins[0][0])
+            part.start = origins[0][0]
         if left:
             raise FormatError(f"initial_state must be as many states as the layer has. Got {len(left)} more.")
 
     def network(self, source: str) -> Network:
         """The network, a list where it is a chain."""
+        if all(part.layer is None for part in self._parts):
+            raise FormatError("the model must have at least one layer that computes something. Got none.")
+        ends: list[int] = []
         for name, ref in self._outputs.items():
             if ref not in self._values:
                 raise FormatError(f"the output {name!r} must be one that its layer has. Got {ref.output}.")
-            if self._facts[ref].mask is not None:
-                self._masked.append(name)
+            facts, end = self._values[ref], self._values[ref].part
+            self._masked += [name] if facts.mask is not None else []
+            if end in ends or self._parts[end].layer is None:  # a node of its own gives it
+                self._parts.append(Part(name, facts.features, Activate("identity"), [end]))
+                end = len(self._parts) - 1
+            ends.append(end)
         if self._masked:
             warnings.warn(
                 f"{source}: masked steps must stand last for what {', '.join(map(repr, self._masked))} gives to be "
@@ -303,37 +301,23 @@ class _Nodes:
                 UserWarning,
                 stacklevel=5,
             )
-        inputs = {name: ref for name, ref in self._graph.inputs.items() if ref not in self._states_in}
-        given = [self._values[ref] for ref in self._outputs.values()]
-        for i, (name, value) in enumerate(zip(self._outputs, given, strict=True)):
-            if value in given[:i] or (value[1] < 0 and self._nodes):  # a node of its own gives it
-                ref = Ref(name, -1, 0)
-                self._nodes[ref, 0] = (Activate("identity"), [value], None)
-                self._outputs[name], self._values[ref] = ref, (ref, 0)
-        ends = [self._values[ref] for ref in self._outputs.values()]
-        needed = set(ends)
-        for key, (_, reads, start) in reversed(self._nodes.items()):
-            needed |= {*reads, *([] if start is None else [start])} if key in needed else set()
-        nodes = {key: node for key, node in self._nodes.items() if key in needed}
-        if not nodes:
-            raise FormatError("the model must have at least one layer that computes something. Got none.")
-        keys = [*((ref, -1) for ref in inputs.values()), *nodes]
-        chain = all(node[1] == [keys[i]] and node[2] is None for i, node in enumerate(nodes.values()))
-        if chain and len(inputs) == 1 and ends == keys[-1:]:
-            return network_of([layer for layer, _, _ in nodes.values()], source)
-        names: dict[_Key, str] = {(ref, -1): name for name, ref in inputs.items()}
+        needed: set[int | None] = {*ends}
+        for i in reversed(range(len(self._parts))):
+            needed |= {*self._parts[i].reads, self._parts[i].start} if i in needed else set()
+        kept = {i: (part.layer, part) for i, part in enumerate(self._parts) if i in needed and part.layer is not None}
+        given = [(name, ref) for name, ref in self._graph.inputs.items() if ref not in self._states_in]
+        names: dict[int | None, str] = {self._values[ref].part: name for name, ref in given}
         taken = set(names.values())
-        for name, end in zip(self._outputs, ends, strict=True):
-            names[end] = free_name(name, taken)
-        last_part = dict(nodes.keys())
-        for key, (layer, _, _) in nodes.items():
-            last = last_part[key[0]] == key[1]
-            called = key[0].layer + (f"_{key[0].call + 1}" if key[0].call else "")
-            if key not in names:
-                names[key] = free_name(called if last else f"{called}/{type(layer).__name__}", taken)
+        names |= {end: free_name(name, taken) for name, end in zip(self._outputs, ends, strict=True)}
+        last = {part.name: i for i, (_, part) in kept.items()}
+        for i, (layer, part) in kept.items():
+            if i not in names:
+                whole = last[part.name] == i
+                names[i] = free_name(part.name if whole else f"{part.name}/{type(layer).__name__}", taken)
         made = {
-            names[key]: Node(layer, *(names[j] for j in reads), state=None if start is None else names[start])
-            for key, (layer, reads, start) in nodes.items()
+            names[i]: Node(layer, *(names[j] for j in part.reads), state=names.get(part.start))
+            for i, (layer, part) in kept.items()
         }
-        single = len(ends) == 1 and ends == keys[-1:]
-        return network_of(made, source, None if single else tuple(names[end] for end in ends))
+        single = ends == list(kept)[-1:]
+        net = network_of(made, source, None if single else tuple(names[end] for end in ends))
+        return network_of([layer for layer, _ in kept.values()], source) if net.graph.is_chain else net

@@ -136,27 +136,24 @@ def _names(pieces: list[_Piece]) -> list[str]:
     return names
 
 
-def _in_order_of_keras(parents: Mapping[str, list[str]], ends: list[str]) -> list[str]:
+def _in_order_of_keras(parents: dict[str, list[str]], ends: list[str]) -> list[str]:
     """The layers as Keras 3 lists them, which tells whose weights are whose among those of one class.
 
     Those farthest from the outputs come first, and among equals those it meets first from the outputs on. Source:
     `map_graph` of `keras/src/ops/function.py`.
     """
     met: dict[str, int] = {}
-    done: dict[str, None] = {}
-    stack = [(name, False) for name in reversed(ends)]
+    stack = ends[::-1]
     while stack:
-        name, entered = stack.pop()
-        if entered:
-            done[name] = None
-        elif name not in met:
+        name = stack.pop()
+        if name not in met:
             met[name] = len(met)
-            stack += [(name, True), *((parent, False) for parent in reversed(parents[name]))]
+            stack += reversed(parents[name])
     depth = dict.fromkeys(parents, 0)
-    for name in reversed(done):
+    for name in reversed(parents):  # where each stands after what it reads
         for parent in parents[name]:
             depth[parent] = max(depth[parent], depth[name] + 1)
-    return sorted(done, key=lambda name: (-depth[name], met[name]))
+    return sorted(met, key=lambda name: (-depth[name], met[name]))
 
 
 def _checked(model: dict[str, Any], pieces: Mapping[str, _Piece]) -> list[Entry]:
@@ -179,12 +176,12 @@ class _Piece(NamedTuple):
     """One layer of Keras."""
 
     place: str  # the layer here
+    name: str  # of the node that gives what it gives
+    reads: list[tuple[int, int]]  # the outputs of other pieces, by their numbers
     kind: str
     config: dict[str, Any]
     weights: Groups
-    name: str  # of the node that gives what it gives
-    reads: list[tuple[int, int]]  # the outputs of other pieces, by their numbers
-    starts: Sequence[tuple[int, int]]  # those that are its first states
+    starts: Sequence[tuple[int, int]] = ()  # the outputs that are its first states
 
 
 class _Pieces:
@@ -224,23 +221,14 @@ class _Pieces:
             shape = [None] * (2 - self._vectors[j]) + ([] if tokens else [width])
             dtype = "int32" if tokens else str(dtype_of(network))
             settings = {"batch_shape": shape, "dtype": dtype, "sparse": False, "ragged": False}
-            made.append(_Piece("the input", "InputLayer", settings, [], name, [], []))
+            made.append(_Piece("the input", name, [], "InputLayer", settings, []))
         return made
 
-    def _add(
-        self,
-        i: int,
-        end: int,
-        written: tuple[str, dict[str, Any], Groups],
-        reads: list[tuple[int, int]] | None = None,
-        starts: Sequence[tuple[int, int]] = (),
-    ) -> int:
-        """A piece from node `i` to the node `end`; its number."""
-        number = len(self.made)
-        reads = reads or [self.values[j] for j in self._nodes[i].reads]
-        self.made.append(_Piece(self._places[i], *written, self._nodes[end].place, reads, starts))
-        self.values[self._first + end] = (number, 0)
-        return number
+    def _add(self, end: int, piece: _Piece) -> int:
+        """Adds what gives the value of the node `end`; its number."""
+        self.made.append(piece)
+        self.values[self._first + end] = (len(self.made) - 1, 0)
+        return len(self.made) - 1
 
     def _next(self, i: int, *kinds: type[Layer]) -> int | None:
         """The only node that reads what a node gives, where it is one of `kinds`."""
@@ -276,13 +264,15 @@ class _Pieces:
         written, start = write_recurrent(layer, mode, backwards, options, self._version), self._nodes[i].start
         begins = range(len(layer.first_state(1)) if start is not None else 0)
         starts = [(self.values[self._first + (start or 0)][0], 1 + k) for k in begins]
-        piece = self._add(begin, end, written, starts=starts)
+        reads = [self.values[j] for j in node.reads]
+        piece = self._add(end, _Piece(self._places[begin], self._nodes[end].place, reads, *written, starts))
         self.values[self._first + i] = (piece, 0)
         for k in states:
             value = self._first + k
             self.values[value] = (piece, 1)
             if value in self._outputs:  # an output of the model that is a state would be read as no more than that
-                self._add(k, k, ("Activation", {"activation": "linear"}, []), [(piece, 1)])
+                same: tuple[str, dict[str, Any], Groups] = ("Activation", {"activation": "linear"}, [])
+                self._add(k, _Piece(self._places[k], self._nodes[k].place, [(piece, 1)], *same))
 
     def _check_last(self, layer: Any, last: Any) -> None:
         both = last.bidirectional
@@ -305,11 +295,11 @@ class _Pieces:
             kind = "Dropout"  # the same for vectors, which have one mask each
         if kind == "Concatenate" and len(set(vectors)) > 1:
             raise FormatError("it must read sequences alone, or vectors: Keras sets no vector beside each step.")
-        reads = None
-        for each in before:
-            reads = [(self._add(i, i, (*each, []), reads), 0)]
-            self.made[-1] = self.made[-1]._replace(name=f"{node.place}_scaled")
-        self._add(i, i, (kind, config, arrays), reads)
+        reads = [self.values[j] for j in node.reads]
+        for first in before:
+            piece = _Piece(self._places[i], f"{node.place}_scaled", reads, first[0], first[1], [])
+            reads = [(self._add(i, piece), 0)]
+        self._add(i, _Piece(self._places[i], node.place, reads, kind, config, arrays))
 
 
 def _without_steps(net: Network, nodes: list[Flat], chain: bool) -> list[bool]:
