@@ -791,6 +791,23 @@ def test_a_chain_in_any_order_of_its_list(tmp_path):
     assert [type(layer).__name__ for layer in net.layers] == ["Masking", "Activate"]
 
 
+def test_a_difference_of_more_than_two(tmp_path):
+    layers = {name: ("Activation", [["in"]]) for name in "abc"}
+    for count in (1, 2, 3):
+        model = graph({**START, **dict(list(layers.items())[:count]), "d": ("Subtract", [[*"abc"[:count]]])}, "d")
+        path = legacy(tmp_path / "graph.h5", model=model, names=())
+        if count == 2:
+            np.testing.assert_array_equal(from_keras(path)([[1.0, -1.0]])[0], [[0.0, 0.0]])
+        else:
+            refused(path, f"it must read two values. Got {count}")
+
+
+def test_a_layer_of_the_name_that_an_input_has_by_itself(tmp_path):
+    layers = [old_layer("Dense", "dense", units=2), old_layer("Activation", "x", activation="tanh")]
+    net = from_keras(legacy(tmp_path / "old.h5", {"class_name": "Sequential", "config": layers}))
+    np.testing.assert_allclose(net([[0.0, 1.0, 2.0]])[0], np.tanh([[1.0, 2.0]]), rtol=1e-6)
+
+
 @pytest.mark.parametrize("axis", [-1, [-1], 2, [2], 1, "x", None, [0, 1]])
 def test_the_axis_of_a_normalization(axis, tmp_path):
     """2 is the last axis of sequences; where time is gone it is 1."""

@@ -322,6 +322,24 @@ def test_keras_3_loses_the_mask_of_a_layer_that_is_given_its_states():
                 from_keras(model)
 
 
+def test_a_mask_that_a_nested_model_is_called_with():
+    inside, source = keras.Input((6, 3)), keras.Input((6, 3))
+    inner = keras.Model(inside, L.GRU(2)(inside))
+    mask = keras.ops.any(keras.ops.not_equal(source, 0.5), axis=-1)
+    with pytest.raises(elman.FormatError, match="its mask must be that of the layers before it"):
+        from_keras(keras.Model(source, L.Dense(2)(inner(source, mask=mask))))
+
+
+def test_both_outputs_of_a_bidirectional_layer_that_gives_its_states():
+    source = keras.Input((6, 3))
+    layer = L.LSTM(2, return_sequences=True, return_state=True)
+    forward, backward, *_ = L.Bidirectional(layer, merge_mode=None)(source)
+    model = shuffled(keras.Model(source, [L.GRU(3)(backward), L.Dense(2)(forward)]), np.random.default_rng(3))
+    x = np.random.default_rng(4).normal(size=(2, 6, 3)).astype("f4")
+    for ours, theirs in zip(from_keras(model)(x)[0].values(), model(x), strict=True):
+        np.testing.assert_allclose(ours, numbers(theirs), rtol=1e-5, atol=1e-5)
+
+
 def test_nested_models_and_weights_alone_of_graphs(tmp_path):
     inner_in = keras.Input((None, 3))
     inner = keras.Model(inner_in, [L.GRU(4, return_sequences=True)(inner_in), L.BatchNormalization()(inner_in)])
