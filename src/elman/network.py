@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from elman.streaming import Stream
 
 
-Take = tuple[str, int | None, int | None]  # an input: name, features, and the number that its tokens are under
-
-
 class Network(Layer):
     """Layers by name, each with what it reads; a list is the chain, its layers called "0", "1", ...
 
@@ -73,7 +70,7 @@ class Network(Layer):
     layers: tuple[Layer, ...]
     inputs: tuple[str, ...]  #: the names of the inputs
     graph: Graph
-    takes: tuple[Take, ...]  #: the inputs, with what each one takes
+    takes: tuple[tuple[str, int | None, int | None], ...]  #: of the inputs: name, features, what its tokens are under
     _packed: PackedNetwork | None = None  # the weights as the streams made of late use them
 
     def __init__(self, layers: Sequence[Layer] | Mapping[str, Any], outputs: Sequence[str] | None = None) -> None:
