@@ -107,10 +107,9 @@ class Graph:
         taken = list(given)
         count = len(taken)
         while True:
-            widths = [*taken, *[None] * len(self.layers)]
+            widths, known = list(taken), list(taken)
             # What is as wide as an input, or a part of it: (input, how many of its features make one).
-            origins: list[tuple[int, int] | None] = [*[(i, 1) for i in range(count)], *[None] * len(self.layers)]
-            known = list(taken)
+            origins: list[tuple[int, int] | None] = [(i, 1) for i in range(count)]
             for i, (layer, reads) in enumerate(zip(self.layers, self.reads, strict=True)):
                 read = [widths[j] for j in reads]
                 if layer.input_size is not None and read[0] not in (None, layer.input_size):
@@ -118,17 +117,14 @@ class Graph:
                     must = f"{self.called(i)} must take {read[0]} features, as {before}"
                     raise ShapeError(f"{must}. Got input_size {layer.input_size}.")
                 try:
-                    widths[count + i] = layer.features(*read)
+                    widths.append(layer.features(*read))
                 except ShapeError as error:
                     raise ShapeError(f"{self.called(i)} {error}") from None
                 origin = origins[reads[0]] if len(reads) == 1 else None
-                if origin is None:
-                    continue
-                place, factor = origin
-                if widths[reads[0]] is None and layer.input_size is not None and known[place] is None:
-                    known[place] = layer.input_size * factor
-                if layer.output_size is None:
-                    origins[count + i] = place, factor * layer.narrowing
+                if origin is not None and read[0] is None and layer.input_size is not None and known[origin[0]] is None:
+                    known[origin[0]] = layer.input_size * origin[1]
+                passes = origin if layer.output_size is None else None
+                origins.append(passes and (passes[0], passes[1] * layer.narrowing))
             if known == taken:
                 return taken, widths[count:]
             taken = known
