@@ -32,8 +32,9 @@ IN_RECURRENT = {
 _ALONE = {"log_softmax": "LogSoftmax", "softmax": "Softmax", **IN_RECURRENT}
 
 #: Those without an operator in that version, or with one of no attributes, as operators in turn with the numbers that
-#: they take; "x" is what comes in.
+#: they take; "x" is what comes in, "alpha" and "beta" are parameters.
 _BY_STEPS: dict[str, tuple[tuple[str, float | str | None], ...]] = {
+    "affine": (("Mul", "alpha"), ("Add", "beta")),
     "erf": (("Erf", None),),
     "gelu": (("Mul", math.sqrt(0.5)), ("Erf", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
     "gelu_tanh": (
@@ -41,6 +42,8 @@ _BY_STEPS: dict[str, tuple[tuple[str, float | str | None], ...]] = {
         *(("Tanh", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
     ),
     "hard_swish": (("HardSwish", None),),
+    "identity": (),
+    "scaled_tanh": (("Mul", "beta"), ("Tanh", None), ("Mul", "alpha")),
     "selu": (("Selu", None),),
     "sqrt": (("Sqrt", None),),
     "swish": (("Sigmoid", None), ("Mul", "x")),
@@ -63,29 +66,22 @@ def recurrent_attributes(activations: list[Activation], directions: int, dtype: 
 
 def activate(graph: Graph, x: str, activation: Activation | str) -> str:
     """The value of an activation as operators; softmax and log-softmax, over the features, come by their names."""
-    if isinstance(activation, str) and activation in _BY_STEPS:
-        y = x
-        for op, by in _BY_STEPS[activation]:
-            others = [] if by is None else [graph.number(by) if isinstance(by, float) else x]
-            y = graph.add(op, y, *others)
-        return y
     if isinstance(activation, str):
-        return graph.add(_ALONE[activation], x, axis=-1)
-    parameters = _parameters(activation, graph.dtype)
-    if activation.name == "identity":
-        return x
-    if activation.name == "affine":
-        return graph.add(
-            "Add", graph.add("Mul", x, _weight(graph, "alpha", activation)), _weight(graph, "beta", activation)
-        )
-    if activation.name == "scaled_tanh":
-        inner = graph.add("Tanh", graph.add("Mul", x, _weight(graph, "beta", activation)))
-        return graph.add("Mul", inner, _weight(graph, "alpha", activation))
-    return graph.add(_ALONE[activation.name], x, **parameters)
-
-
-def _weight(graph: Graph, name: str, activation: Activation) -> str:
-    return graph.weight(name, np.array(activation.parameters[name]))
+        name, parameters = activation, dict[str, float](axis=-1)
+    else:
+        name, parameters = activation.name, _parameters(activation, graph.dtype)
+    if name not in _BY_STEPS:
+        return graph.add(_ALONE[name], x, **parameters)
+    y = x
+    for op, by in _BY_STEPS[name]:
+        if isinstance(by, float):
+            other = [graph.number(by)]
+        elif by is None or by == "x":
+            other = [x] * (by == "x")
+        else:
+            other = [graph.weight(by, np.array(parameters[by]))]
+        y = graph.add(op, y, *other)
+    return y
 
 
 def _parameters(activation: Activation, dtype: np.dtype[Any]) -> dict[str, float]:

@@ -15,15 +15,12 @@ from elman.interop.onnx.writing.recurrent import recurrent
 from elman.interop.onnx.writing.time import (
     batch_size,
     beside,
-    first_step,
     last_step,
     last_steps,
     lengths64,
     ordered,
     real_steps,
     reverse,
-    sequence_axis,
-    steps_of,
     without_padding,
 )
 from elman.interop.onnx.writing.windows import average_pool, convolution, max_pool
@@ -59,14 +56,14 @@ Writer: TypeAlias = Callable[..., Value]
 
 def _dense(graph: Graph, layer: Dense, x: Value) -> Value:
     W, b = (graph.weight(name, array) for name, array in layer.parameters.items())
-    is_vector = x.time_axis is None  # Gemm takes matrices alone
-    y = graph.add("Gemm", x.name, W, b) if is_vector else graph.add("Add", graph.add("MatMul", x.name, W), b)
+    # Gemm takes matrices alone.
+    y = graph.add("Gemm", x.name, W, b) if x.is_vector else graph.add("Add", graph.add("MatMul", x.name, W), b)
     return x.at(activate(graph, y, layer.activation))
 
 
 def _embedding(graph: Graph, layer: Embedding, x: Value) -> Value:
     tokens = x.name
-    if x.steps is not None and x.steps.lengths:  # padding may hold what is no token
+    if x.steps.lengths:  # padding may hold what is no token
         tokens = graph.add("Where", real_steps(graph, x.steps), tokens, graph.integer(0))
     return x.at(graph.add("Gather", graph.weight("W", layer.parameters["W"]), tokens))
 
@@ -90,33 +87,32 @@ def _halves(graph: Graph, x: Value) -> tuple[str, str]:
 
 
 def _last_step(graph: Graph, layer: LastStep, x: Value) -> Value:
-    sequence_axis(graph, x)
     both = layer.bidirectional
     if x.last and x.directions == 1 + both:
         if both:  # (2, batch, hidden)
             y = graph.add("Reshape", graph.add("Transpose", x.last, perm=[1, 0, 2]), graph.integers(0, -1))
         else:  # (1, batch, hidden)
-            y = graph.add("Squeeze", x.last, graph.integers(0))
+            y = graph.squeeze(x.last, 0)
     elif both:
         forward, backward = _halves(graph, x)
-        y = graph.add("Concat", last_step(graph, x.at(forward)), first_step(graph, x.at(backward)), axis=-1)
+        last = last_step(graph, x.at(forward))
+        y = graph.add("Concat", last, graph.add("Gather", backward, graph.integer(0), axis=x.time_axis), axis=-1)
     else:
         y = last_step(graph, x)
-    return Value(y, None)
+    return Value(y)
 
 
 def _mean_over_time(graph: Graph, layer: MeanOverTime, x: Value) -> Value:
-    axis, steps = sequence_axis(graph, x), steps_of(graph, x)
-    if not steps.lengths:
-        return Value(graph.add("ReduceMean", x.name, axes=[axis], keepdims=0), None)
-    total = graph.add("ReduceSum", without_padding(graph, x, 0).name, graph.integers(axis), keepdims=0)
-    counts = graph.add("CastLike", graph.add("Unsqueeze", lengths64(graph, steps), graph.integers(1)), total)
-    return Value(graph.add("Div", total, counts), None)
+    if not x.steps.lengths:
+        return Value(graph.add("ReduceMean", x.name, axes=[x.time_axis], keepdims=0))
+    total = graph.add("ReduceSum", without_padding(graph, x, 0).name, graph.integers(x.time_axis), keepdims=0)
+    counts = graph.add("CastLike", graph.unsqueeze(lengths64(graph, x.steps), 1), total)
+    return Value(graph.add("Div", total, counts))
 
 
 def _max_over_time(graph: Graph, layer: MaxOverTime, x: Value) -> Value:
-    axis = sequence_axis(graph, x)
-    return Value(graph.add("ReduceMax", without_padding(graph, x, -float("inf")).name, axes=[axis], keepdims=0), None)
+    name = without_padding(graph, x, -float("inf")).name
+    return Value(graph.add("ReduceMax", name, axes=[x.time_axis], keepdims=0))
 
 
 def _joined(op: str) -> Writer:
@@ -136,12 +132,8 @@ def _concatenate(graph: Graph, layer: Concatenate, *values: Value) -> Value:
 
 def _attention(graph: Graph, layer: Attention, query: Value, memory: Value) -> Value:
     weights = {name: graph.weight(name, array) for name, array in layer.parameters.items()}
-    memory, steps = without_padding(graph, ordered(graph, memory, 1), 0), steps_of(graph, memory)
-    alone = query.steps is None
-    a, k = (
-        graph.add("Unsqueeze", query.name, graph.integers(1)) if alone else ordered(graph, query, 1).name,
-        memory.name,
-    )
+    memory, alone = without_padding(graph, ordered(graph, memory, 1), 0), query.is_vector
+    a, k = graph.unsqueeze(query.name, 1) if alone else ordered(graph, query, 1).name, memory.name
     if layer.units is not None:
         a = graph.add("Add", graph.add("MatMul", a, weights["Wq"]), weights["b"])
         k = graph.add("MatMul", k, weights["Wm"])
@@ -150,20 +142,18 @@ def _attention(graph: Graph, layer: Attention, query: Value, memory: Value) -> V
     if layer.kind == "dot":
         scores = graph.add("MatMul", a, graph.add("Transpose", k, perm=[0, 2, 1]))
     else:
-        pairs = graph.add(
-            "Add", graph.add("Unsqueeze", a, graph.integers(2)), graph.add("Unsqueeze", k, graph.integers(1))
-        )
+        pairs = graph.add("Add", graph.unsqueeze(a, 2), graph.unsqueeze(k, 1))
         scores = graph.add("MatMul", graph.add("Tanh", pairs), weights["v"])
-    if steps.lengths:
-        real = graph.add("Unsqueeze", real_steps(graph, steps), graph.integers(1))
+    if memory.steps.lengths:
+        real = graph.unsqueeze(real_steps(graph, memory.steps), 1)
         scores = graph.add("Where", real, scores, graph.number(-float("inf")))
     y = graph.add("MatMul", graph.add("Softmax", scores, axis=-1), memory.name)
-    return Value(graph.add("Squeeze", y, graph.integers(1)), None) if alone else Value(y, 1, query.steps)
+    return Value(graph.squeeze(y, 1)) if alone else Value(y, 1, query.steps)
 
 
 def _batch_norm(graph: Graph, layer: BatchNorm, x: Value) -> Value:
     weights = [graph.weight(name, layer.weights[name]) for name in ("gain", "bias", "mean", "variance")]
-    x = x if x.steps is None else ordered(graph, x, 2)  # features on the second axis
+    x = x if x.is_vector else ordered(graph, x, 2)  # features on the second axis
     epsilon = attribute("epsilon", layer.epsilon, layer.dtype)
     return x.at(graph.add("BatchNormalization", x.name, *weights, epsilon=epsilon))
 
@@ -174,9 +164,9 @@ def _scale(graph: Graph, layer: Scale, x: Value) -> Value:
 
 
 def _repeat(graph: Graph, layer: Repeat, x: Value) -> Value:
-    if x.steps is not None:
+    if not x.is_vector:
         raise ShapeError(f"layer {graph.scope} must be given one vector per sequence. Got sequences.")
-    y = graph.add("Unsqueeze", x.name, graph.integers(1))
+    y = graph.unsqueeze(x.name, 1)
     y, lengths = graph.add("Expand", y, graph.integers(1, layer.count, 1)), ""
     if graph.lengths:
         lengths = graph.add("Cast", graph.add("Expand", graph.integers(layer.count), batch_size(graph)), to=6)
@@ -196,7 +186,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Dropout: lambda graph, layer, x: x,  # it acts in training alone
     Embedding: _embedding,
     LastStep: _last_step,
-    LastSteps: lambda graph, layer, x: Value(last_steps(graph, x, layer.count), None),
+    LastSteps: lambda graph, layer, x: Value(last_steps(graph, x, layer.count)),
     LayerNorm: _layer_norm,
     MaxOverTime: _max_over_time,
     MaxPool1d: max_pool,
@@ -208,6 +198,11 @@ WRITERS: dict[type[Layer], Writer] = {
     Reverse: lambda graph, layer, x: reverse(graph, x),
     Scale: _scale,
 }
+
+#: Those that the last value which they read must be sequences of.
+OVER_TIME = (
+    *(Attention, AveragePool1d, Conv1d, LastStep, LastSteps, MaxOverTime, MaxPool1d, MeanOverTime, Recurrent, Reverse),
+)
 
 #: Those that take time on any axis. The others take features last.
 ANY_ORDER = (AveragePool1d, BatchNorm, Conv1d, MaxPool1d, Recurrent)

@@ -10,8 +10,8 @@ from elman.cells import CELLS
 from elman.interop.arrays import to_arrays
 from elman.interop.chain import check_holds, shared_activation
 from elman.interop.onnx.writing.activations import recurrent_attributes
-from elman.interop.onnx.writing.nodes import Graph, Port, Value, attribute
-from elman.interop.onnx.writing.time import batch_size, ordered, steps_of
+from elman.interop.onnx.writing.nodes import Graph, Value, attribute
+from elman.interop.onnx.writing.time import batch_size, ordered
 from elman.layers import Recurrent
 
 #: The options of a layer that the operators have.
@@ -34,7 +34,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, *, backwards: bool = Fal
     inputs = [
         ordered(graph, x, 0).name,
         *(graph.weight(name, arrays[name]) for name in "WRB"),
-        steps_of(graph, x).lengths,
+        x.steps.lengths,
         *(graph.begin or _first_states(graph, layer, place)),
     ]
     if "P" in arrays:
@@ -45,7 +45,7 @@ def recurrent(graph: Graph, layer: Recurrent, x: Value, *, backwards: bool = Fal
         graph.outputs += [_port(graph, layer, name, "after the last step") for name in last]
     graph.add_many(cell.upper(), inputs, [y, *last], **_attributes(layer, backwards))
     if not layer.bidirectional:  # (time, 1, batch, hidden)
-        steps = graph.add("Squeeze", y, graph.integers(1))
+        steps = graph.squeeze(y, 1)
     else:  # (time, 2, batch, hidden)
         steps = graph.add("Reshape", graph.add("Transpose", y, perm=[0, 2, 1, 3]), graph.integers(0, 0, -1))
     return Value(steps, 0, x.steps, tuple(last), "" if backwards else last[0], len(layer.directions))
@@ -69,11 +69,11 @@ def _first_states(graph: Graph, layer: Recurrent, place: int) -> list[str]:
     return found
 
 
-def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Port:
+def _port(graph: Graph, layer: Recurrent, name: str, when: str) -> Any:
     learned = layer.learned_state and not name.startswith("next")
     shape = (len(layer.directions), None if learned else "batch", layer.hidden_size)
     doc = f"{name.split('_')[-1]} of {graph.scope} {when}, (directions, batch, hidden)"
-    return Port(name, graph.dtype, shape, f"{doc}; the learned state where it is left out" if learned else doc)
+    return graph.port(name, shape, doc + "; the learned state where it is left out" * learned)
 
 
 def _attributes(layer: Recurrent, backwards: bool) -> dict[str, Any]:

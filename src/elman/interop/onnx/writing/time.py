@@ -8,31 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from elman.checks import ShapeError
 from elman.interop.onnx.writing.nodes import Graph, Steps, Value
 
 
 def ordered(graph: Graph, x: Value, time_axis: int) -> Value:
     """The same sequences with time at `time_axis`: (time, batch, features), batch first, or features before time."""
-    steps, axes = steps_of(graph, x), {0: "tbf", 1: "btf", 2: "bft"}
-    if x.time_axis == time_axis or x.time_axis is None:
+    axes = "tbf", "btf", "bft"
+    if x.time_axis == time_axis:
         return x
     perm = [axes[x.time_axis].index(axis) for axis in axes[time_axis]]
-    return Value(graph.add("Transpose", x.name, perm=perm), time_axis, steps)
-
-
-def steps_of(graph: Graph, x: Value) -> Steps:
-    """The steps of sequences; refuses vectors."""
-    if x.steps is None:
-        raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one per example.")
-    return x.steps
-
-
-def sequence_axis(graph: Graph, x: Value) -> int:
-    """The axis of time; refuses vectors."""
-    steps_of(graph, x)
-    assert x.time_axis is not None
-    return x.time_axis
+    return Value(graph.add("Transpose", x.name, perm=perm), time_axis, x.steps)
 
 
 def batch_size(graph: Graph) -> str:
@@ -51,14 +36,14 @@ def real_steps(graph: Graph, steps: Steps) -> str:
     def make() -> str:
         time = graph.add("Squeeze", graph.add("Shape", steps.source, start=steps.axis, end=steps.axis + 1))
         places = graph.add("Range", graph.integer(0), time, graph.integer(1))
-        return graph.add("Less", places, graph.add("Unsqueeze", lengths64(graph, steps), graph.integers(1)))
+        return graph.add("Less", places, graph.unsqueeze(lengths64(graph, steps), 1))
 
     return graph.shared(f"real_steps{steps.key}", make)
 
 
 def without_padding(graph: Graph, x: Value, instead: float) -> Value:
     """The value with the number `instead` in all its padding; itself where there are no lengths."""
-    steps, axis = steps_of(graph, x), sequence_axis(graph, x)
+    steps, axis = x.steps, x.time_axis
     if not steps.lengths:
         return x
 
@@ -76,12 +61,12 @@ def beside(graph: Graph, values: Sequence[Value], spread: bool = False) -> list[
 
     It is written for each of them with `spread`, and once, where operators spread it themselves.
     """
-    first = next((x for x in values if x.steps is not None), None)
-    if first is None or first.steps is None or first.time_axis is None:
+    first = next((x for x in values if not x.is_vector), None)
+    if first is None:
         return list(values)
     axis, found = first.time_axis, []
     for x in values:
-        if x.steps is None:
+        if x.is_vector:
             name = graph.add("Unsqueeze", x.name, graph.integers(axis))
             if spread:
                 sizes = graph.add("Shape", first.name, start=0, end=2)
@@ -96,41 +81,33 @@ def beside(graph: Graph, values: Sequence[Value], spread: bool = False) -> list[
 
 def reverse(graph: Graph, x: Value) -> Value:
     """Each sequence backwards, its padding still last."""
-    axis, steps = sequence_axis(graph, x), steps_of(graph, x)
-    if steps.lengths:
-        name = graph.add("ReverseSequence", x.name, lengths64(graph, steps), time_axis=axis, batch_axis=1 - axis)
+    axis = x.time_axis
+    if x.steps.lengths:
+        name = graph.add("ReverseSequence", x.name, lengths64(graph, x.steps), time_axis=axis, batch_axis=1 - axis)
     else:
         one = graph.integers(-1)
         name = graph.add("Slice", x.name, one, graph.integers(-(2**63)), graph.integers(axis), one)
     return x.at(name)
 
 
-def first_step(graph: Graph, x: Value) -> str:
-    """The first step of each sequence, (batch, features)."""
-    return graph.add("Gather", x.name, graph.integer(0), axis=sequence_axis(graph, x))
-
-
 def last_step(graph: Graph, x: Value) -> str:
     """The last real step of each sequence, (batch, features)."""
-    steps = steps_of(graph, x)
-    if not steps.lengths:
-        return graph.add("Gather", x.name, graph.integer(-1), axis=sequence_axis(graph, x))
-    last = graph.add("Unsqueeze", graph.add("Sub", lengths64(graph, steps), graph.integer(1)), graph.integers(1))
+    if not x.steps.lengths:
+        return graph.add("Gather", x.name, graph.integer(-1), axis=x.time_axis)
+    last = graph.unsqueeze(graph.add("Sub", lengths64(graph, x.steps), graph.integer(1)), 1)
     return graph.add("GatherND", ordered(graph, x, 1).name, last, batch_dims=1)
 
 
 def last_steps(graph: Graph, x: Value, count: int, before: str = "") -> str:
     """The last `count` real steps, (batch, count x features); before those of a shorter sequence zeros, or `before`."""
-    x, real = ordered(graph, x, 1), steps_of(graph, x)
+    x = ordered(graph, x, 1)
     if before:
         padded = graph.add("Concat", before, x.name, axis=1)
     else:
         padded = graph.add("Pad", x.name, graph.integers(0, count, 0, 0, 0, 0), graph.number(0))
-    if real.lengths:  # the last steps of a sequence stand at length, ..., length + count - 1
-        steps = graph.add(
-            "Add", graph.add("Unsqueeze", lengths64(graph, real), graph.integers(1)), graph.integers(*range(count))
-        )
-        steps = graph.add("Unsqueeze", steps, graph.integers(2))
+    if x.steps.lengths:  # the last steps of a sequence stand at length, ..., length + count - 1
+        steps = graph.add("Add", graph.unsqueeze(lengths64(graph, x.steps), 1), graph.integers(*range(count)))
+        steps = graph.unsqueeze(steps, 2)
         kept = graph.add("GatherND", padded, steps, batch_dims=1)
     else:
         kept = graph.add("Slice", padded, graph.integers(-count), graph.integers(2**63 - 1), graph.integers(1))

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from elman.interop.onnx.writing.activations import activate
-from elman.interop.onnx.writing.nodes import Graph, Port, Steps, Value
-from elman.interop.onnx.writing.time import last_steps, lengths64, ordered, steps_of, without_padding
+from elman.interop.onnx.writing.nodes import Graph, Steps, Value
+from elman.interop.onnx.writing.time import last_steps, lengths64, ordered, without_padding
 from elman.layers import AveragePool1d, Conv1d, MaxPool1d
 from elman.layers.windows import Windows
 
@@ -19,7 +19,7 @@ from elman.layers.windows import Windows
 def convolution(graph: Graph, layer: Conv1d, x: Value) -> Value:
     weights = graph.weight("W", layer.parameters["W"].transpose(2, 1, 0)), graph.weight("b", layer.parameters["b"])
     windows = Windows(layer.width, layer.stride, layer.dilation, layer.padding)
-    steps, seen = steps_of(graph, x), windows
+    steps, seen = x.steps, windows
     states: tuple[str, ...] = ()
     if layer.stateful:
         x, states, seen = _continued(graph, layer, x, windows)
@@ -41,16 +41,16 @@ def _continued(graph: Graph, layer: Conv1d, x: Value, windows: Windows) -> tuple
     if graph.states and not before:
         before = (f"state_{place}_x",)
         doc = f"the last {count} inputs of {graph.scope} before the first step, the oldest first"
-        graph.inputs.append(Port(before[0], graph.dtype, shape, doc))
+        graph.inputs.append(graph.port(before[0], shape, doc))
     past = ""
     if before:
         sizes = graph.integers(0, count, layer.input_size or 0)
-        past = graph.add("Reshape", graph.add("Squeeze", before[0], graph.integers(0)), sizes)
+        past = graph.add("Reshape", graph.squeeze(before[0], 0), sizes)
     last = f"next_state_{place}_x" if graph.states else f"{graph.scope}/X"
     steps = last_steps(graph, x, count, past)
     graph.add_many("Unsqueeze", [steps, graph.integers(0)], [last])
     if graph.states:
-        graph.outputs.append(Port(last, graph.dtype, shape, f"the last inputs of {graph.scope} after the last step"))
+        graph.outputs.append(graph.port(last, shape, f"the last inputs of {graph.scope} after the last step"))
     if not before:
         return x, (last,), windows
     return x.at(graph.add("Concat", past, x.name, axis=1)), (last,), windows._replace(padding="valid")
@@ -59,20 +59,20 @@ def _continued(graph: Graph, layer: Conv1d, x: Value, windows: Windows) -> tuple
 def max_pool(graph: Graph, layer: MaxPool1d, x: Value) -> Value:
     windows = _windows(layer)
     y = _over_windows(graph, x, windows, -float("inf"), functools.partial(graph.add, "MaxPool"))
-    return Value(y, 2, _fewer(graph, steps_of(graph, x), windows, y))
+    return Value(y, 2, _fewer(graph, x.steps, windows, y))
 
 
 def average_pool(graph: Graph, layer: AveragePool1d, x: Value) -> Value:
-    windows, pool, steps = _windows(layer), functools.partial(graph.add, "AveragePool"), steps_of(graph, x)
-    if not steps.lengths or not _reaches_past_the_end(windows):
+    windows, pool = _windows(layer), functools.partial(graph.add, "AveragePool")
+    if not x.steps.lengths or not _reaches_past_the_end(windows):
         y = _over_windows(graph, x, windows, 0, pool)
     else:  # the operator counts what stands after a sequence: means are divided by those of 1 at each real step
         sizes = graph.add("Shape", ordered(graph, x, 1).name, start=0, end=2)
         ones = graph.add("Expand", graph.number(1), graph.add("Concat", sizes, graph.integers(1), axis=0))
         pool = functools.partial(pool, count_include_pad=1)
-        means, counts = (_over_windows(graph, each, windows, 0, pool) for each in (x, Value(ones, 1, steps)))
+        means, counts = (_over_windows(graph, each, windows, 0, pool) for each in (x, Value(ones, 1, x.steps)))
         y = graph.add("Div", means, counts)
-    return Value(y, 2, _fewer(graph, steps, windows, y))
+    return Value(y, 2, _fewer(graph, x.steps, windows, y))
 
 
 def _windows(layer: MaxPool1d | AveragePool1d) -> Windows:
@@ -94,7 +94,7 @@ def _over_windows(graph: Graph, x: Value, windows: Windows, nothing: float, writ
     if windows.padding != "same" or windows.stride == 1 or windows.span < 3:
         sides = pads[windows.padding] if isinstance(windows.padding, str) else windows.padding
         attributes |= {"pads": [*sides]} if any(sides) else {}
-    elif steps_of(graph, x).lengths or windows.dilation > 1 or windows.stride > windows.span:
+    elif x.steps.lengths or windows.dilation > 1 or windows.stride > windows.span:
         x = _moved(graph, x, windows, nothing)
     else:
         attributes["auto_pad"] = "SAME_UPPER"
@@ -103,7 +103,7 @@ def _over_windows(graph: Graph, x: Value, windows: Windows, nothing: float, writ
 
 def _moved(graph: Graph, x: Value, windows: Windows, nothing: float) -> Value:
     """Sequences with what "same" sets around each of them: how much that is depends on its length."""
-    x, steps, span, stride = ordered(graph, x, 1), steps_of(graph, x), windows.span, windows.stride
+    x, steps, span, stride = ordered(graph, x, 1), x.steps, windows.span, windows.stride
     time = graph.add("Shape", x.name, start=1, end=2)
     lengths = lengths64(graph, steps) if steps.lengths else time
     count = _quotient(graph, lengths, stride - 1, stride)
@@ -112,12 +112,12 @@ def _moved(graph: Graph, x: Value, windows: Windows, nothing: float) -> Value:
     before = graph.add("Div", graph.add("Max", needed, graph.integers(0)), graph.integers(2))
     last = graph.add("Squeeze", graph.add("Add", time, graph.integers(span - 1)))
     places = graph.add("Range", graph.integer(0), last, graph.integer(1))
-    first = graph.add("Unsqueeze", graph.add("Sub", graph.integers(span), before), graph.integers(1))
+    first = graph.unsqueeze(graph.add("Sub", graph.integers(span), before), 1)
     rows = graph.add("Add", first, places)  # (batch, time), or (1, time)
     padded = graph.add("Pad", x.name, graph.integers(0, span, 0, 0, span, 0), graph.number(nothing))
     if steps.lengths:
-        return x.at(graph.add("GatherND", padded, graph.add("Unsqueeze", rows, graph.integers(2)), batch_dims=1))
-    return x.at(graph.add("Gather", padded, graph.add("Squeeze", rows, graph.integers(0)), axis=1))
+        return x.at(graph.add("GatherND", padded, graph.unsqueeze(rows, 2), batch_dims=1))
+    return x.at(graph.add("Gather", padded, graph.squeeze(rows, 0), axis=1))
 
 
 def _fewer(graph: Graph, steps: Steps, windows: Windows, y: str) -> Steps:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from elman import checks
-from elman.checks import FormatError
+from elman.checks import FormatError, ShapeError
 from elman.files import replace as replace_file
 from elman.interop.chain import Fitted, as_layer, dtype_of, input_widths, nodes_of, row_of, sequence_inputs
-from elman.interop.onnx.writing.layers import ANY_ORDER, WRITERS, Writer
-from elman.interop.onnx.writing.nodes import Graph, Node, Port, Steps, Value
+from elman.interop.onnx.writing.layers import ANY_ORDER, OVER_TIME, WRITERS, Writer
+from elman.interop.onnx.writing.nodes import Graph, Steps, Value
 from elman.interop.onnx.writing.recurrent import recurrent
 from elman.interop.onnx.writing.time import ordered, without_padding
 from elman.layers import Dropout, Layer, Recurrent, Reverse
@@ -124,8 +124,11 @@ def to_onnx(
 
 
 def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | None) -> Graph:
-    """The network as records."""
+    """The network as a graph of operators."""
     network, nodes, outputs = nodes_of(net)
+    for name in (*network.inputs, *(node.place for node in nodes)):
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise FormatError(f"names must be text that UTF-8 can hold. Got {name!r}.")
     graph = Graph(dtype_of(net), states, lengths)
     values = _inputs(graph, network, vectors)
     first, turned = len(values), _turned(nodes, len(values), outputs)
@@ -135,12 +138,14 @@ def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | N
         if not isinstance(layer, ANY_ORDER):
             read = [ordered(graph, x, 1) if x.time_axis == 2 else x for x in read]
         graph.begin = () if node.start is None else values[first + node.start].states
+        if isinstance(layer, OVER_TIME) and read[-1].is_vector:
+            raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one per example.")
         write = turned.get(i) or row_of(WRITERS, layer)
         if write is None:
             raise FormatError(f"layer {graph.scope} must be one that ONNX has operators for. Got {checks.show(layer)}.")
         values.append(write(graph, layer, *read))
     _give(graph, network, [values[j] for j in outputs])
-    _unite(graph, [x.steps.key for x in values[:first] if x.steps is not None])
+    _unite(graph, [x.steps.key for x in values[:first] if not x.is_vector])
     graph.prune()
     _check_names(graph)
     return graph
@@ -177,27 +182,25 @@ def _inputs(graph: Graph, net: Network, vectors: Collection[str] | None) -> list
     over_time = sequence_inputs(net) if vectors is None else {name for name in net.inputs if name not in vectors}
     values = []
     for (name, _, tokens), width in zip(net.takes, input_widths(net), strict=True):
-        steps = None
-        if name in over_time:
-            key = "" if len(over_time) == 1 else f"_{name}"
-            steps = Steps(name, f"lengths{key}" if graph.lengths else "", key)
-        values.append(Value(name, None if steps is None else 1, steps))
+        key = "" if len(over_time) == 1 else f"_{name}"
+        steps = Steps(name, f"lengths{key}" * graph.lengths, key)
+        values.append(Value(name, 1, steps) if name in over_time else Value(name))
         if tokens is not None:
-            graph.inputs.append(_port(values[-1], np.dtype(np.int64), [], "tokens, "))
+            graph.inputs.append(_port(graph, values[-1], [], "tokens, ", np.int64))
         else:
             wide = width or ("features" if len(net.inputs) == 1 else f"features_{name}")
-            graph.inputs.append(_port(values[-1], graph.dtype, [wide]))
-    for steps in [x.steps for x in values if x.steps is not None and graph.lengths]:
+            graph.inputs.append(_port(graph, values[-1], [wide]))
+    for steps in [x.steps for x in values if not x.is_vector and graph.lengths]:
         what = f" of {steps.source}" * bool(steps.key)
         doc = f"how many steps of each sequence{what} are real"
-        graph.inputs.append(Port(steps.lengths, np.dtype(np.int32), ["batch"], doc))
+        graph.inputs.append(graph.port(steps.lengths, ["batch"], doc, np.int32))
     return values
 
 
-def _port(x: Value, dtype: np.dtype[Any], features: list[int | str | None], what: str = "") -> Port:
-    shape = ["batch", *([] if x.steps is None else [f"time{x.steps.key}"]), *features]
-    words = ["batch", *([] if x.steps is None else ["time"]), *["features" for _ in features]]
-    return Port(x.name, dtype, shape, f"{what}({', '.join(words)}{',' * (len(words) == 1)})")
+def _port(graph: Graph, x: Value, features: list[int | str | None], what: str = "", dtype: Any = None) -> Any:
+    shape = ["batch", *([] if x.is_vector else [f"time{x.steps.key}"]), *features]
+    words = ["batch", *([] if x.is_vector else ["time"]), *["features" for _ in features]]
+    return graph.port(x.name, shape, f"{what}({', '.join(words)}{',' * (len(words) == 1)})", dtype)
 
 
 def _give(graph: Graph, net: Network, values: list[Value]) -> None:
@@ -206,7 +209,7 @@ def _give(graph: Graph, net: Network, values: list[Value]) -> None:
     names = [net.names[i] if net.graph.named or "y" in net.inputs else "y" for i in net.graph.outputs]
     for at, (name, x) in enumerate(zip(names, values, strict=True)):
         graph.scope = "y" if name == "y" else f"{name}.y"
-        if x.steps is not None:
+        if not x.is_vector:
             x = without_padding(graph, ordered(graph, x, 1), 0)
         if x.name in net.inputs or x.name in [value.name for value in values[:at]]:
             x = x.at(graph.add("Identity", x.name))
@@ -214,7 +217,7 @@ def _give(graph: Graph, net: Network, values: list[Value]) -> None:
     for name, x in zip(names, values, strict=True):
         graph.rename(x.name, name)
     given = zip(names, values, net.graph.outputs, strict=True)
-    graph.outputs[:0] = [_port(replace(x, name=name), graph.dtype, [widths[i]]) for name, x, i in given]
+    graph.outputs[:0] = [_port(graph, replace(x, name=name), [widths[i]]) for name, x, i in given]
 
 
 def _unite(graph: Graph, keys: list[str]) -> None:
@@ -228,50 +231,35 @@ def _unite(graph: Graph, keys: list[str]) -> None:
         return
     for key in keys:
         graph.rename(f"lengths{key}", "lengths")
-    ports: dict[str, Port] = {}
+    ports: dict[str, Any] = {}
     for port in graph.inputs:
         if any(port.name == f"lengths{key}" for key in keys):
-            port = Port("lengths", port.dtype, port.shape, "how many steps of each sequence are real")
+            port.name, port.doc_string = "lengths", "how many steps of each sequence are real"
         ports.setdefault(port.name, port)
-    times = {f"time{key}" for key in keys}
-    graph.inputs, graph.outputs = (
-        [replace(port, shape=["time" if size in times else size for size in port.shape]) for port in each]
-        for each in (list(ports.values()), graph.outputs)
-    )
+    graph.inputs = list(ports.values())
+    for port in graph.inputs + graph.outputs:
+        for size in port.type.tensor_type.shape.dim:
+            if size.dim_param in [f"time{key}" for key in keys]:
+                size.dim_param = "time"
 
 
 def _check_names(graph: Graph) -> None:
     """Refuses names that stand for two values."""
     names = [port.name for port in graph.inputs]
-    names += [name for node in graph.nodes for name in node.outputs if name]
+    names += [name for node in graph.nodes for name in node.output if name]
     # A learned state is both: what an input is where it is left out.
     names += [name for name in graph.constants if not name.startswith("state_")]
-    odd = next((name for name in names if any("\ud800" <= letter <= "\udfff" for letter in name)), None)
-    if odd is not None:
-        raise FormatError(f"names must be text that UTF-8 can hold. Got {odd!r}.")
     twice = next((name for name, count in Counter(names).items() if count > 1), None)
     if twice is not None:
         raise FormatError(f"the names of inputs and outputs must be none that the model has besides. Got {twice!r}.")
 
 
 def _model(graph: Graph, net: Layer) -> onnx.ModelProto:
-    """The records as a message."""
+    """The graph as a message."""
     from onnx import helper, numpy_helper
 
-    def port(value: Port) -> Any:
-        kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-        return helper.make_tensor_value_info(value.name, kind, value.shape, value.doc)
-
-    def node(value: Node) -> Any:
-        return helper.make_node(value.op, value.inputs, value.outputs, name=value.name, **value.attributes)
-
-    message = helper.make_graph(
-        [node(value) for value in graph.nodes],
-        "elman",
-        [port(value) for value in graph.inputs],
-        [port(value) for value in graph.outputs],
-        [numpy_helper.from_array(array, name) for name, array in graph.constants.items()],
-    )
+    constants = [numpy_helper.from_array(array, name) for name, array in graph.constants.items()]
+    message = helper.make_graph(graph.nodes, "elman", graph.inputs, graph.outputs, constants)
     model = helper.make_model(
         message,
         opset_imports=[helper.make_opsetid("", OPSET)],
