@@ -165,7 +165,8 @@ def fit(
         "weight_noise": checks.number("weight_noise", weight_noise, 0),
     }
     checks.flag("progress", progress)
-    _check_after_epoch(after_epoch)
+    if after_epoch is not None:
+        _check_after_epoch(after_epoch)
     if patience is not None and held_out is None:
         raise ValueError("validation must be given where patience is. Got None.")
     if not net.parameters:
@@ -188,13 +189,12 @@ def fit(
 def _check_after_epoch(function: Any) -> None:
     """Refuses what cannot be called with an epoch, before one is trained."""
     try:
-        fits = callable(function) and inspect.signature(function).bind(None) is not None
+        inspect.signature(function).bind(None)
     except ValueError:  # it does not tell its arguments
-        fits = True
+        return
     except TypeError:
-        fits = False
-    if function is not None and not fits:
-        raise TypeError(f"after_epoch must be a function of one argument, the epoch. Got {checks.show(function)}.")
+        must = "after_epoch must be a function of one argument, the epoch"
+        raise TypeError(f"{must}. Got {checks.show(function)}.") from None
 
 
 def _truncate(value: Any, net: Layer, data: Examples, losses: Losses) -> Truncate | None:
