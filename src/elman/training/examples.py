@@ -86,12 +86,6 @@ class Examples:
     x: Sequences | Several
     targets: tuple[Target, ...]
 
-    @property
-    def parts(self) -> list[Sequences]:
-        """All arrays of the examples, with their layouts."""
-        of_targets = [part for target in self.targets for part in (target.y, target.weight) if part is not None]
-        return [*self.x.named.values(), *of_targets]
-
     def scaled(self) -> Examples:
         """The same with weights divided by a power of 2, so that float32 can hold them: their mean keeps every bit."""
         targets = [*self.targets]

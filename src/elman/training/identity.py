@@ -79,8 +79,9 @@ def _digest(examples: Examples | None) -> str:
     """A text that differs where the data does."""
     if examples is None:
         return "none"
+    of_targets = (part for target in examples.targets for part in (target.y, target.weight) if part is not None)
     parts: list[bytes | memoryview] = []
-    for part in examples.parts:
+    for part in (*examples.x.named.values(), *of_targets):
         for array in (part.values, part.layout.lengths):
             if array is not None:
                 parts += [f"{array.dtype}{array.shape}".encode(), np.ascontiguousarray(array).data]
