@@ -281,3 +281,9 @@ def test_a_child_that_was_exchanged_is_read_whole():
     module = to_torch(elman.Network([elman.Dense(3, 3), elman.GRU(3, 4)]))
     module[1] = torch.nn.GRU(3, 4, num_layers=2, batch_first=True)
     assert [type(layer) for layer in from_torch(module).layers] == [elman.Dense, elman.GRU, elman.GRU]
+
+
+def test_a_sequence_that_fills_no_window_is_refused():
+    module = to_torch(elman.Conv1d(2, 3, 4, padding="valid"))
+    with pytest.raises(elman.ShapeError, match="sequence 1 must have at least 4 steps. Got 2."):
+        module(torch.randn(2, 9, 2), lengths=[9, 2])
