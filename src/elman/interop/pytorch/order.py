@@ -7,7 +7,6 @@ among them, keep no order; then the numbers of an nn.Sequential tell it, or widt
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from itertools import accumulate, islice, pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -79,7 +78,6 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
     called = {module: module.name if module.name in nodes else module.name.removesuffix(".0") for module in modules}
     claimed = nodes.intersection(called.values())
 
-    @cache
     def fits(module: Module, first: int) -> bool:
         own, node = called[module], takers[first].name
         if own != node and not claimed.isdisjoint((own, node)):
@@ -90,15 +88,16 @@ def network_like(like: Layer, weights: Mapping[str, Array], order: Sequence[str]
             return False
         return True
 
-    def taking(before: Chain, module: Module) -> list[Module]:
-        return [module] if fits(module, sum(one.depth for one in before)) else []
-
-    def nodes_for(module: Module) -> list[str]:
-        return [takers[i].name for i in range(count - module.depth + 1) if fits(module, i)]
-
     chain: Sequence[Module] = modules
     if order is None and not (told and net.graph.is_chain and not claimed):
-        chain = _only_chain(modules, False, taking, sum(name not in claimed for name in called.values()), nodes_for)
+        places = {one: [i for i in range(count - one.depth + 1) if fits(one, i)] for one in modules}
+
+        def taking(before: Chain, module: Module) -> list[Module]:
+            return [module] if sum(one.depth for one in before) in places[module] else []
+
+        free = sum(name not in claimed for name in called.values())
+        could = {module: [takers[i].name for i in places[module]] for module in modules}
+        chain = _only_chain(modules, False, taking, free, could)
     parameters: dict[str, Array] = {}
     for module, first in zip(chain, accumulate((module.depth for module in chain), initial=0), strict=False):
         parameters |= _filled(takers, first, module)
@@ -133,11 +132,7 @@ def _differ_in_a_number(one: Sequence[Any], other: Sequence[Any]) -> bool:
 
 
 def _only_chain(
-    modules: Sequence[Module],
-    ordered: bool,
-    ways: Ways,
-    free: int,
-    nodes_for: Callable[[Module], list[str]] | None = None,
+    modules: Sequence[Module], ordered: bool, ways: Ways, free: int, nodes: Mapping[Module, list[str]] | None = None
 ) -> Chain:
     """The one way in which the modules follow one another, `free` of which may stand anywhere."""
     few = ordered or free <= _MOST_TRIED
@@ -145,15 +140,11 @@ def _only_chain(
     if len(chains) == 1:
         return chains[0]
     got = "several ways" if chains else "none" if few else f"too many modules to try every order, {free}"
-    must = (
-        "the modules must fit one another in one way: pass order=[...], their names in the order in which they run, or "
-    )
-    must += "like=, a network of their shapes" + (", whose nodes bear their names" if nodes_for else "")
-    listed = []
-    for module in modules:
-        nodes = nodes_for(module) if nodes_for else []
-        listed.append(f"{module} for {' or '.join(nodes)}" if nodes else f"{module}")
-    raise FormatError(f"{must}. Got {got} for {', '.join(listed)}.")
+    way_out = "pass order=[...], their names in the order in which they run, or like=, a network of their shapes"
+    way_out += ", whose nodes bear their names" if nodes else ""
+    ends = [f" for {' or '.join(nodes[module])}" if nodes and nodes[module] else "" for module in modules]
+    listed = ", ".join(f"{module}{end}" for module, end in zip(modules, ends, strict=True))
+    raise FormatError(f"the modules must fit one another in one way: {way_out}. Got {got} for {listed}.")
 
 
 def _chains(modules: Sequence[Module], ordered: bool, ways: Ways, done: Chain) -> Iterator[Chain]:
