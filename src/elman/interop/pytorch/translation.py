@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -200,18 +201,16 @@ def _check_axes(module: nn.Module) -> None:
     """
     time_last = (*_ADAPTIVE, *_POOLS, nn.Conv1d, nn.Dropout1d)
     features_last = (nn.Linear, nn.RNNBase, nn.RNNCellBase, nn.LayerNorm, nn.Embedding)
-    before: nn.Module | None = None
-    for _, leaf in module.named_modules(remove_duplicate=False) if type(module) is nn.Sequential else ():
-        if before is not None and isinstance(leaf, nn.Flatten):
-            before = None
-        elif isinstance(leaf, (*time_last, *features_last)):
-            if before is not None and isinstance(before, time_last) != isinstance(leaf, time_last):
-                names = f"{type(before).__name__} and {type(leaf).__name__}"
-                raise FormatError(
-                    f"the module: a transpose must stand between {names}, as one has time and the other the features "
-                    "last; pass its modules as a list, where none is needed. Got one after the other."
-                )
-            before = leaf
+    kinds = (*time_last, *features_last, nn.Flatten)
+    inside = module.named_modules(remove_duplicate=False) if type(module) is nn.Sequential else ()
+    for before, leaf in pairwise(leaf for _, leaf in inside if isinstance(leaf, kinds)):
+        flat = isinstance(before, nn.Flatten) or isinstance(leaf, nn.Flatten)
+        if not flat and isinstance(before, time_last) != isinstance(leaf, time_last):
+            names = f"{type(before).__name__} and {type(leaf).__name__}"
+            raise FormatError(
+                f"the module: a transpose must stand between {names}, as one has time and the other the features "
+                "last; pass its modules as a list, where none is needed. Got one after the other."
+            )
 
 
 # One module each, with the dtype of the others for what has no weights.
