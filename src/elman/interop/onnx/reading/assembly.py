@@ -38,11 +38,14 @@ _PLACES = {"Conv1d": {"shift": "b"}, "Dense": {"shift": "b"}, "LayerNorm": {"sca
 class Assembly:
     """All that the ends of a graph need, each stage after those it reads, and the network of it.
 
-    `ends` are the outputs by name, `last` the places of layers whose last states are outputs.
+    `ends` are the outputs by name, `last` the places of layers whose last states are outputs, `padded` the inputs of
+    lengths after which something is constant in the padding.
     """
 
-    def __init__(self, file: ModelFile, ends: Sequence[tuple[str, Stage]], last: Collection[str] = ()) -> None:
-        self.last, self.file, self.ends = last, file, list(ends)
+    def __init__(
+        self, file: ModelFile, ends: Sequence[tuple[str, Stage]], last: Collection[str], padded: Collection[str]
+    ) -> None:
+        self.last, self.file, self.ends, self.padded = last, file, list(ends), padded
         self._made: dict[Stage, tuple[Part, tuple[Stage, ...]]] = {}
         self.stages: list[Stage] = []
         self.roots: list[Stage] = []
@@ -80,13 +83,18 @@ class Assembly:
 
     def check_same(self, other: Assembly) -> None:
         """Refuses a network that depends on lengths which the model leaves open."""
-        mine, its = ([(stage, each._made[stage][0]) for stage in each.stages] for each in (self, other))
-        for (stage, part), (_, again) in itertools.zip_longest(mine, its, fillvalue=(None, Part(""))):
-            if stage is None or not part.same(again):
-                place = mine[-1][0].place if stage is None else stage.place
-                raise self.file.refused(
-                    place, "a layer that is the same for any number of sequences and steps", "one that depends on it"
-                )
+        for mine, its in itertools.zip_longest(self._wired(), other._wired()):
+            if mine is None or its is None or mine[1] != its[1] or not mine[2].same(its[2]):
+                place = (mine or its)[0]
+                must = "a layer that is the same for any number of sequences and steps"
+                raise self.file.refused(place, must, "one that depends on it")
+
+    def _wired(self) -> list[tuple[str, list[Any], Part]]:
+        """Of each layer, and of each output: where it is, which it reads, and what it is."""
+        number = {stage: i for i, stage in enumerate(self.stages)}
+        made = [(stage.place, (*self._made[stage][1], *_starts(stage.part)), self._made[stage][0]) for stage in number]
+        every = [*made, *((name, (stage,), Part("")) for name, stage in self.ends)]
+        return [(place, [number.get(read, read.name) for read in reads], part) for place, reads, part in every]
 
     @property
     def recurrent(self) -> list[tuple[Stage, RecurrentPart | None]]:
@@ -168,6 +176,8 @@ class Assembly:
             for place, part in parts
             if part.kind in _TO_THE_END and not _is_causal(part, place in last)
         }
+        if "" in readers:
+            readers |= dict.fromkeys(self.padded, "constants in the padding")
         if len(readers) > 1:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
             must = "the same for all layers that read to their end"

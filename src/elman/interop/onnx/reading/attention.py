@@ -16,7 +16,7 @@ from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.parts import AFFINE, PAIRS, PICK, SCORES, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import FAR_BELOW
 from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage
-from elman.interop.onnx.reading.views import axis_over, met, view
+from elman.interop.onnx.reading.views import axis_over, check_weights, met, view
 
 
 def scores(node: Node, a: Signal, b: Signal) -> Signal:
@@ -75,12 +75,14 @@ def context(node: Node, p: Signal, x: Signal, turned: bool) -> Signal:
             "its inputs", "weights (batch, queries, steps) and (batch, steps, features)", f"{p.shape} and {x.shape}"
         )
     (weighting,) = p.flow.sources(p.ids)
+    check_weights(node, p, weighting)
     memory = view(node, x, 1 if turned else 2)
     axis = memory.axis(node, 2 if turned else 1)
-    if axis is None or weighting.part is None:
+    over = None if weighting.part is None else weighting.part.config["over"]
+    if axis is None or over is None or axis_over(p, 1 if turned else 2) not in (over, None):
         raise node.refused("its inputs", "weights, and the steps of a memory", f"{p.shape} and {x.shape}")
     axis.take(node, "time")
-    axis.unite(node, weighting.axes[weighting.part.config["over"]])
+    axis.unite(node, weighting.axes[over])
     stage = attended(node, p.flow, weighting, memory.stage, axis)
     shape = (x.shape[0], p.shape[2 if turned else 1], memory.stage.width)
     ids = stage.ids().reshape(shape)

@@ -85,6 +85,7 @@ class Graph:
         self._take(graph)
         self.makers |= given
         self.given = given
+        self._chosen: dict[str, Any] = {}  # what makes each value that a switch has changed, before it
         self.reads_masks = False  # inputs called masks, that are not of booleans, as masks
         self.outputs = [output.name for output in graph.output]
 
@@ -109,8 +110,20 @@ class Graph:
         own = {tensor.name for tensor in branch.initializer} | {name for node in branch.node for name in node.output}
         if not own.isdisjoint(self.makers):
             branch = _renamed(branch, {name: f"{name} of {proto.output[0]}" for name in own if name})
+        before = dict(self.makers)
         self._take(branch)
         self.makers |= {name: output.name for name, output in zip(proto.output, branch.output, strict=True)}
+        for name, maker in self.makers.items():
+            if maker is not before.get(name):
+                self._chosen.setdefault(name, before.get(name))
+
+    def forget(self) -> None:
+        """Takes the branches of switches out again, for another trace that may take others."""
+        for name, maker in self._chosen.items():
+            self.makers.pop(name)
+            if maker is not None:
+                self.makers[name] = maker
+        self._chosen = {}
 
     def readers(self) -> Counter[str]:
         """How often each value is read; what a branch of a switch reads counts as read for ever."""

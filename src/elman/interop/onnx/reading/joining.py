@@ -9,7 +9,7 @@ import numpy as np
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.parts import PAIRS, WEIGHTED, WEIGHTS, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import UNKNOWN, Axis, Signal, Stage
-from elman.interop.onnx.reading.views import axis_over, feature_position, met, view
+from elman.interop.onnx.reading.views import axis_over, check_weights, feature_position, met, view
 
 
 def joined(node: Node, kind: str, *signals: Signal) -> Signal:
@@ -109,6 +109,7 @@ def _weighted(node: Node, kind: str, weights: Signal, others: list[Signal]) -> S
         shapes = " and ".join(str(signal.shape) for signal in (weights, *others))
         raise node.refused("its inputs", "steps, and one weight for each", shapes)
     found, (p, *_) = view(node, x, position), weights.flow.sources(weights.ids)
+    check_weights(node, weights, p)
     for d, group in enumerate(found.groups):
         over = axis_over(weights, d + (d >= position))
         for axis in group or ():

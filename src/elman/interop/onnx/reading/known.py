@@ -31,6 +31,9 @@ COMPUTED = {
     *("Sign", "Size", "Sqrt", "Sub", "Sum", "Tanh", "Trilu"),
 }
 
+#: Those of them whose result may be of one kind for small lengths, and of another for large ones.
+COMPARES = {"Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"}
+
 _CONSTANTS = {"value": None, "value_int": "i8", "value_ints": "i8", "value_float": "f4", "value_floats": "f4"}
 
 

@@ -6,6 +6,7 @@ for some numbers, it is the layer with these.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,8 +36,9 @@ class Statistic:
 
 def mean_of_features(node: Node, x: Signal) -> Statistic:
     """The mean of the last axis, with which a normalization begins."""
-    node.take(16 * _ROWS * x.shape[-1])
-    rows = np.random.default_rng(0).standard_normal((*[1] * (x.ids.ndim - 2), _ROWS, x.shape[-1]))
+    shape = (*(min(n, 2) for n in x.shape[:-2]), _ROWS, x.shape[-1])  # so that a mean over other axes is seen
+    node.take(16 * math.prod(shape))
+    rows = np.random.default_rng(0).standard_normal(shape)
     return Statistic(x, rows, rows.mean(-1, keepdims=True))
 
 

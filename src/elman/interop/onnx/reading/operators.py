@@ -17,7 +17,7 @@ from elman.interop.onnx.reading.linear import dense, embedding, gemm
 from elman.interop.onnx.reading.normalization import Statistic, mean_of_features, statistic
 from elman.interop.onnx.reading.parts import SUM, WEIGHTED, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, where
-from elman.interop.onnx.reading.positions import Signal, Unknown, signal_of
+from elman.interop.onnx.reading.positions import ShortError, Signal, Unknown, signal_of
 from elman.interop.onnx.reading.recurrence import recurrent
 from elman.interop.onnx.reading.views import axis_over, feature_position, view
 from elman.interop.onnx.reading.windows import batch_norm, conv, over_one_axis, pool
@@ -166,7 +166,7 @@ _MODES = {"ReduceMean": "ave", "ReduceSum": "sum", "ReduceProd": "mul"}
 def _reduce(node: Node, x: Any, axes: Any = None) -> Any:
     """The mean, the largest value, the sum or the product over one axis."""
     if isinstance(x, Statistic):
-        return statistic(node, x)
+        return statistic(node, x, *([] if axes is None else [axes]))
     x = signal_of(node, x)
     rank, keep = x.ids.ndim, bool(node.attributes.get("keepdims", 1))
     if node.op.startswith("Global"):
@@ -296,9 +296,21 @@ def moved(node: Node, *values: Any) -> Any:
             node = _with_code(node, flow.code(node.attributes["value"]))
         elif len(arrays) == 2 or arrays[2] is None:
             arrays = [*arrays[:2], np.array(flow.code(0.0)), *arrays[3:]]
+    if node.op == "Slice" and isinstance(values[0], Signal):
+        _check_ends(node, values[0], *arrays[1:4])
     found = run(node, *arrays)
     one, *more = (Signal(flow, ids) for ids in (found if isinstance(found, tuple) else (found,)) if ids is not None)
     return (one, *more) if more else one
+
+
+def _check_ends(node: Node, x: Signal, starts: Any = None, ends: Any = None, axes: Any = None) -> None:
+    """Asks for more steps where a slice ends after all of an open number of them, as [:100] does."""
+    bounds = [integers(node, name, value) or [] for name, value in (("starts", starts), ("ends", ends))]
+    for i, axis in enumerate(integers(node, "axes", axes) or range(len(bounds[0]))):
+        length = x.shape[axis_of(node, axis, x.ids.ndim)]
+        needed = max((abs(each[i]) for each in bounds if i < len(each) and abs(each[i]) < 2**31 - 1), default=0)
+        if needed > length and length in x.flow.open:
+            raise ShortError(node, length, needed + 1)
 
 
 def _with_code(node: Node, code: int) -> Node:

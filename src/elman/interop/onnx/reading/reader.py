@@ -201,7 +201,7 @@ class _Outputs:
             name, stage = max(hidden, key=lambda pair: pair[1].first)
             ends = [(name, self._last(stage))]
         places = {stage.place for stage in every}
-        assembly = Assembly(self.file, ends, places)
+        assembly = Assembly(self.file, ends, places, self.flow.padded)
         apart = [
             (name, self._last(stage))
             for name, states in owners.items()
@@ -209,7 +209,7 @@ class _Outputs:
             if stage not in assembly.stages and not any(stage.place == other.place for other in assembly.stages)
         ]
         if apart:  # last states of layers that nothing else reads
-            assembly = Assembly(self.file, [*ends, *dict(apart).items()], places)
+            assembly = Assembly(self.file, [*ends, *dict(apart).items()], places, self.flow.padded)
         for name, states in owners.items():
             for stage in states - {*assembly.stages}:
                 must = "a state of a layer of the network, of all its directions"

@@ -35,10 +35,17 @@ class Sizes:
         for value in model.graph.input:
             taken |= {dim.dim_value for dim in value.type.tensor_type.shape.dim}
         self._taken = taken
+        self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
 
     def _free(self, low: int) -> int:
         used = self._taken | {*self._of.values()}
         return next(n for n in itertools.count(low) if n not in used and all(n % d for d in range(2, int(n**0.5) + 1)))
+
+    def compare(self, values: Sequence[Any]) -> None:
+        """Notes numbers that known values are compared with: a length may be under them here, over them elsewhere."""
+        for array in values:
+            if array is not None and array.size == 1 and array.dtype.kind in "iu" and array.item() < _LONGEST:
+                self.compared = max(self.compared, int(array.item()))
 
     def length(self, name: str) -> int:
         """The length of an open axis."""
@@ -56,7 +63,7 @@ class Sizes:
         changed = {}
         for n, _ in sorted(self.open().items()):
             is_batch = any(self._of[name] == n for name in batch if name in self._of)
-            changed[n] = self._free(n + 1 if is_batch else 3 * n + 2)
+            changed[n] = self._free(n + 1 if is_batch else max(3 * n + 2, self.compared + 1))
             self._taken.add(changed[n])
         self._of = {name: n if name in self._fixed else changed[n] for name, n in self._of.items()}
         return bool(changed)
@@ -64,12 +71,11 @@ class Sizes:
     def enlarge(self, node: Node, steps: int, needed: int) -> bool:
         """Makes open lengths larger, so that as many steps as windows need are there; False where none is open."""
         times = -(-needed // max(steps, 1))
-        longest = max(self.open(), default=0)
-        if not longest or longest * times > _LONGEST:
+        changed = steps if steps in self.open() else max(self.open(), default=0)
+        if not changed or changed * times > _LONGEST:
             return False
-        self._of = {
-            name: n if name in self._fixed or n < longest else self._free(n * times + 1) for name, n in self._of.items()
-        }
+        longer = self._free(changed * times + 1)
+        self._of = {name: longer if name not in self._fixed and n == changed else n for name, n in self._of.items()}
         return True
 
     def fit(self, node: Node, values: Sequence[Any]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from elman.checks import Array, FormatError
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Input, Node, place_of
-from elman.interop.onnx.reading.known import COMPUTED, MOVES, run
+from elman.interop.onnx.reading.known import COMPARES, COMPUTED, MOVES, run
 from elman.interop.onnx.reading.operators import OPERATORS, moved
 from elman.interop.onnx.reading.positions import Axis, Flow, ShortError, Signal, Unknown
 from elman.interop.onnx.reading.sizes import Sizes
@@ -33,6 +33,7 @@ def trace(graph: Graph, sizes: Sizes) -> Trace:
     """
     while True:
         graph.file.allowance.work = graph.file.allowance.limit
+        graph.forget()
         try:
             return Trace(graph, sizes)
         except _AgainError:
@@ -57,7 +58,6 @@ class Trace:
         self.masks: dict[str, list[str]] = {}  #: of each mask, what its axes are
         self._readers = graph.readers()
         self._walk()
-        self.flow.open = sizes.open()
         self.outputs = {name: self.values[name] for name in graph.outputs}
 
     def _walk(self) -> None:
@@ -81,6 +81,7 @@ class Trace:
                     waiting.append((maker, reader))
             elif not hasattr(maker, "op_type"):
                 values[name] = self._read(name, maker)
+                self.flow.open = self.sizes.open()
             else:
                 self._make(name, maker, begun, waiting)
 
@@ -174,7 +175,7 @@ class Trace:
         count = batch if isinstance(batch, int) else self.sizes.length(batch)
         shift = len(self.flow.lengths)
         steps = steps or 5
-        n = np.array([steps - (0, 2, 1, 3, 4)[(i + shift) % 5] for i in range(count)])
+        n = np.array([steps - (0, steps - 1, 2, 1, steps // 2)[(i + shift) % 5] for i in range(count)])
         self.flow.lengths[info.name] = n = np.maximum(n, 1)
         return n
 
@@ -189,6 +190,8 @@ class Trace:
         is_known = all(value is None or isinstance(value, np.ndarray) for value in arguments)
         flows = any(isinstance(value, Signal) for value in arguments)
         handler: Any = OPERATORS.get(node.op)
+        if is_known and node.op in COMPARES:
+            self.sizes.compare(arguments)
         if (is_known and node.op in COMPUTED) or (node.op in MOVES and not flows and node.op not in OPERATORS):
             handler = run if is_known else None
         elif node.op in MOVES and node.op not in OPERATORS:

@@ -175,6 +175,13 @@ def _padding_of(flow: Flow, codes: Array) -> str:
     return ""
 
 
+def check_weights(node: Node, p: Signal, weighting: Stage) -> None:
+    """Refuses weights of steps of which others are 0 than those after the end of each sequence."""
+    gone = p.ids < 0
+    if gone.any() and weighting.part is not None and _padding_of(p.flow, gone) != weighting.part.lengths:
+        raise node.refused("its weights", "a softmax over time as it is", "one of which some are set to 0")
+
+
 class _Reader:
     """Reads positions whose last axis is that of the features, and whose others are all longer than 1."""
 
@@ -232,9 +239,11 @@ class _Reader:
         somewhere: Array = np.any(constant, -1)
         if any(stage.kind == "LastSteps" for stage, _ in parts) and self.ids.ndim == 2:
             return  # zeros before the first step, as the layer has them
-        if not _padding_of(self.flow, somewhere):
+        name = _padding_of(self.flow, somewhere)
+        if not name:
             number = self.flow.number(int(self.ids[constant][0]))
             raise self.node.refused("its input", "constant in the padding alone", f"{number} elsewhere")
+        self.flow.padded.add(name)
         low, high = (np.where(constant, self.ids, other) for other in (0, -(2**62)))
         same = constant.all(-1) & (low.min(-1) == high.max(-1))
         self.codes = np.where(somewhere, np.where(same, low.min(-1), self.flow.code(UNKNOWN)), 0)
