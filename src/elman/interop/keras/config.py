@@ -94,12 +94,10 @@ class Object:
         if cell.kind == "StackedRNNCells":
             cells = cell.held()
             paths = [f"cell/cells/{name}" for name in snake_names(each.kind for each in cells)]
-        for each in cells:
-            if each.kind.removesuffix("Cell") not in CELLS or not each.kind.endswith("Cell"):
-                known = ", ".join(f"{kind}Cell" for kind in CELLS)
-                raise FormatError(f"the cell of an RNN must be {known}. Got {each.kind!r}.")
-        if not cells:
-            raise FormatError("StackedRNNCells must have at least one cell. Got none.")
+        known = [f"{kind}Cell" for kind in CELLS]
+        if not cells or any(each.kind not in known for each in cells):
+            got = ", ".join(repr(each.kind) for each in cells) or "none"
+            raise FormatError(f"the cells of an RNN must be {', '.join(known)}, at least one. Got {got}.")
         around = {key: value for key, value in self.config.items() if key != "cell"}
         layers = [Object(each.kind.removesuffix("Cell"), {**around, **each.config}) for each in cells]
         return list(zip(paths, layers, strict=True))

@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def read(source: Source, alone: bool = False) -> Stored:
         return _read_archive(name, content)
     if not content.startswith(_HDF5):
         raise refused(name, "its first bytes", "those of a .keras archive or of an HDF5 file", repr(content[:8]))
-    with named(name), Tree(content) as tree:
+    with named(name), contextlib.closing(Tree(content)) as tree:
         if not alone:
             config, version = tree.texts("", "model_config"), tree.texts("", "keras_version")
         elif any(tree.texts(root, "layer_names") is not None for root in ("", WHOLE[:-1])):
@@ -143,7 +143,7 @@ def _major(version: Any, place: str) -> int:
 
 
 class Tree:
-    """The groups, arrays and texts of an HDF5 file, given as its bytes. Used as a context, which closes it."""
+    """The groups, arrays and texts of an HDF5 file, given as its bytes."""
 
     def __init__(self, content: bytes) -> None:
         try:
@@ -158,11 +158,9 @@ class Tree:
         with _readable("it", "a whole HDF5 file"):
             self._file = h5py.File(io.BytesIO(content), "r")
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(*_BROKEN):  # what was read is read
+    def close(self) -> None:
+        """What was read is read, whatever comes then."""
+        with contextlib.suppress(*_BROKEN):
             self._file.close()
 
     def has(self, path: str) -> bool:
@@ -362,9 +360,10 @@ def to_archive(model: dict[str, Any], entries: list[Entry], weights: Mapping[str
         file.create_group("vars")  # what the model has besides its layers; Keras before 3.10 asks for it
         for entry in entries:
             for (place, names), held in zip(own_arrays(entry), weights[entry.name], strict=False):
-                group = "/".join(filter(None, (entry.path, place, "vars")))
+                path = "/".join(filter(None, (entry.path, place, "vars")))
+                group = file.create_group(path) if names else file
                 for i, name in enumerate(names):
-                    file.create_dataset(f"{group}/{i}", data=held[name], track_times=False)
+                    group.create_dataset(str(i), data=held[name], track_times=False)
     texts = {METADATA: json.dumps(_METADATA).encode(), CONFIG: json.dumps(model).encode()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

@@ -104,7 +104,7 @@ def _from_file(source: Any, like: Any) -> Network:
     told = None if like is None else _described(like)
     stored = files.read(source, alone=told is not None)
     described = told or stored
-    with _named(stored.source), Tree(stored.weights) as tree:
+    with _named(stored.source), contextlib.closing(Tree(stored.weights)) as tree:
         with _named(described.source):
             graph = read_graph(described.config)
         if stored.legacy:
@@ -227,6 +227,11 @@ class _Parts:
             self._parts.append(Part(called, facts.features))
             return
         for ref in call.reads:
+            if ref in self._memory and ref not in self._values:
+                raise FormatError(
+                    f"the state c of {ref.layer!r} must go to where another layer starts, or out of the model: it is "
+                    f"no value of a network. Got it as an input of a layer."
+                )
             if ref not in self._values:
                 raise FormatError(f"it must read an output that {ref.layer!r} has. Got its output {ref.output}.")
             self._values[ref] = facts = self._values[ref].start(entry.config)

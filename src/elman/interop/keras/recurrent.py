@@ -92,16 +92,9 @@ def read_bidirectional(layer: Object, arrays: Groups, at: Site) -> None:
 def _give_states(at: Site, base: int, held: list[tuple[int, Recurrent]]) -> None:
     """The states that a layer gives after its outputs, from the output `base` on."""
     for node, cell in held:
-        for k, name in enumerate(cell.states()):
-            if base in at.used and k:
-                raise FormatError(
-                    f"the state {name} must go to where another layer starts, or out of the model: it is no value of "
-                    f"a network. Got it as an input of a layer."
-                )
-            if base in at.used:
-                at.outputs[base] = at.add(LastStep(), reads=(node,))
-            at.memory[base] = (node, k)
-            base += 1
+        at.outputs[base] = at.add(LastStep(), reads=(node,))  # h, the only one that is a value too
+        at.memory |= {base + k: (node, k) for k in range(len(cell.states()))}
+        base += len(cell.states())
 
 
 def _read_cell(layer: Object, weights: Mapping[str, Array], version: int) -> Recurrent:
@@ -141,13 +134,24 @@ def _rate(cell: Object, key: str) -> float:
 def write_recurrent(
     layer: Any, mode: str, backwards: bool, options: Mapping[str, Any], version: int | None
 ) -> tuple[str, dict[str, Any], Groups]:
-    """A layer of one direction or two, merged by `mode`: its class, its config and its weights."""
+    """A layer of one direction or two, merged by `mode`: its class, its config and its weights.
+
+    Weights are scaled where that makes an activation one that Keras has.
+    """
     written, weights = [], []
     for part, turns in zip(layer.directions.values(), (backwards, not backwards), strict=False):
         check_holds(part, "Keras", ("activation", "activations", "reset_after"))
+        config = {"units": part.hidden_size, "use_bias": True, "recurrent_dropout": part.recurrent_dropout}
         arrays = to_arrays(part, "keras")
-        kind = next(kind for kind, (cell, *_) in CELLS.items() if cell == part.cell.name)
-        written.append((kind, {**_write_cell(part, kind, arrays, version), **options, "go_backwards": turns}))
+        kind, order, arguments = next((kind, *row[1:]) for kind, row in CELLS.items() if row[0] == part.cell.name)
+        for argument, gates in arguments.items():
+            activation = shared_activation(part, gates, "Keras")
+            config[argument], factor = write_inside(activation, part, version, scales="c" not in gates)
+            if factor != 1:
+                columns = np.repeat([factor if gate in gates else 1.0 for gate in order], part.hidden_size)
+                arrays |= {name: array * columns.astype(array.dtype) for name, array in arrays.items()}
+        config |= {name: value for name, value in part.cell.options.items() if name == "reset_after"}
+        written.append((kind, {**config, **options, "go_backwards": turns}))
         weights.append(arrays)
     if not layer.bidirectional:
         return *written[0], weights
@@ -156,16 +160,3 @@ def write_recurrent(
         for (kind, config), key, side in zip(written, ("layer", "backward_layer"), ("forward", "backward"), strict=True)
     }
     return "Bidirectional", {"merge_mode": mode, **sides}, weights
-
-
-def _write_cell(layer: Recurrent, kind: str, arrays: dict[str, Array], version: int | None) -> dict[str, Any]:
-    """The arguments of the cell; its arrays are scaled where that makes an activation one that Keras has."""
-    config = {"units": layer.hidden_size, "use_bias": True, "recurrent_dropout": layer.recurrent_dropout}
-    _, order, arguments = CELLS[kind]
-    for argument, gates in arguments.items():
-        activation = shared_activation(layer, gates, "Keras")
-        config[argument], factor = write_inside(activation, layer, version, scales="c" not in gates)
-        if factor != 1:
-            columns = np.repeat([factor if gate in gates else 1.0 for gate in order], layer.hidden_size)
-            arrays |= {name: array * columns.astype(array.dtype) for name, array in arrays.items()}
-    return config | {name: value for name, value in layer.cell.options.items() if name == "reset_after"}
