@@ -128,7 +128,6 @@ def to_arrays(layer: Recurrent | Bidirectional, convention: str | Convention) ->
         raise TypeError(f"layer must be a recurrent layer. Got {checks.describe(layer)}.")
     rule = _convention(convention)
     check_states(layer, f"the convention {rule.name!r}")
-    _check_reset_form(rule, layer.cell)
     slots = [slot for slot in convention_slots(rule, layer.cell) if slot.written]
     size = np.array([layer.input_size or 0, layer.hidden_size, 1])
     parts = []
@@ -165,19 +164,15 @@ def _cell(cell: str | Cell, rule: Convention, given: Mapping[str, Array], option
     if isinstance(cell, Cell):
         if options:
             raise TypeError(f"options must be left out with a Cell, which has its own. Got {', '.join(options)}.")
-        made = cell
-    else:
-        make: Any = CELLS[checks.choice("cell", cell, CELLS)]
-        known = inspect.signature(make).parameters
-        for option in options:
-            if option not in known:
-                raise TypeError(
-                    f"options of {cell!r} must be {' or '.join(known) or 'none'}. Got {checks.show(option)}."
-                )
-        if "reset_after" in known and "reset_after" not in options:
-            options = {**options, "reset_after": _tell_reset_after(make, rule, given, options)}
-        made = make(**options)
-    _check_reset_form(rule, made)
+        return cell
+    make: Any = CELLS[checks.choice("cell", cell, CELLS)]
+    known = inspect.signature(make).parameters
+    for option in options:
+        if option not in known:
+            raise TypeError(f"options of {cell!r} must be {' or '.join(known) or 'none'}. Got {checks.show(option)}.")
+    if "reset_after" in known and "reset_after" not in options:
+        options = {**options, "reset_after": _tell_reset_after(make, rule, given, options)}
+    made: Cell = make(**options)
     return made
 
 
@@ -192,15 +187,6 @@ def _tell_reset_after(make: Any, rule: Convention, given: Mapping[str, Array], o
         if not any(_misfits(named, given)) and all(array.ndim == axes[name] for name, array in given.items()):
             fitting.append(form)
     return fitting[0] if len(fitting) == 1 else rule.assumed_reset_after
-
-
-def _check_reset_form(rule: Convention, cell: Cell) -> None:
-    form = cell.options.get("reset_after")
-    if rule.reset_after is not None and form not in (None, rule.reset_after):
-        raise FormatError(
-            f"reset_after must be {rule.reset_after} for the convention {rule.name!r}, which has no other form. "
-            f"Got {form}."
-        )
 
 
 def _in_form(slot: Slot, array: Array, lead: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -103,19 +104,14 @@ def input_widths(net: Network) -> list[int | None]:
     known = [width for _, width, _ in net.takes]
     most = max(layer.input_size or 0 for layer in every_layer(net))
     for i, (_, width, tokens) in enumerate(net.takes):
-        if width is None and tokens is None:
-            # Where more than one fits, so does one that is larger than all that the layers take.
-            fit = [one for one in range(1, most + 2) if _fit(net, [*known[:i], one, *known[i + 1 :]])]
-            known[i] = fit[0] if len(fit) == 1 and fit[0] <= most else None
+        fit = []
+        # Where more than one fits, so does one that is larger than all that the layers take.
+        for one in range(1, most + 2) if width is None and tokens is None else ():
+            with contextlib.suppress(ShapeError):
+                net.graph.widths([*known[:i], one, *known[i + 1 :]])
+                fit.append(one)
+        known[i] = fit[0] if len(fit) == 1 and fit[0] <= most else width
     return known
-
-
-def _fit(net: Network, widths: list[int | None]) -> bool:
-    try:
-        net.graph.widths(widths)
-    except ShapeError:
-        return False
-    return True
 
 
 def branch(net: Network) -> str:

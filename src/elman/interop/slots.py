@@ -116,7 +116,10 @@ def cell_slots(cell: Cell) -> list[Slot]:
 
 def convention_slots(rule: Convention, cell: Cell) -> list[Slot]:
     """The arrays of a convention for a cell, under their names for the first direction."""
-    own = cell_slots(cell)
+    own, form = cell_slots(cell), cell.options.get("reset_after")
+    if rule.reset_after is not None and form not in (None, rule.reset_after):
+        must = f"reset_after must be {rule.reset_after} for the convention {rule.name!r}, which has no other form"
+        raise FormatError(f"{must}. Got {form}.")
     if rule == CONVENTIONS["elman"]:
         return own
     for slot in own:

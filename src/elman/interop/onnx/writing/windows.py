@@ -5,8 +5,6 @@ What stands after the end of a sequence is taken out before a window sees it, wh
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 from elman.interop.onnx.writing.activations import activate
@@ -24,11 +22,9 @@ def convolution(graph: Graph, layer: Conv1d, x: Value) -> Value:
     if layer.stateful:
         x, states, seen = _continued(graph, layer, x, windows)
 
-    def write(name: str, **attributes: Any) -> str:
-        more = {"dilations": [layer.dilation]} if layer.dilation > 1 else {}
-        return graph.add("Conv", name, *weights, **attributes, **more)
-
-    y = _over_windows(graph, x, seen, 0, write)
+    name, attributes = _windowed(graph, x, seen, 0)
+    attributes |= {"dilations": [layer.dilation]} if layer.dilation > 1 else {}
+    y = graph.add("Conv", name, *weights, **attributes)
     return Value(activate(graph, y, layer.activation), 2, _fewer(graph, steps, windows, y), states)
 
 
@@ -58,20 +54,25 @@ def _continued(graph: Graph, layer: Conv1d, x: Value, windows: Windows) -> tuple
 
 def max_pool(graph: Graph, layer: MaxPool1d, x: Value) -> Value:
     windows = _windows(layer)
-    y = _over_windows(graph, x, windows, -float("inf"), functools.partial(graph.add, "MaxPool"))
+    name, attributes = _windowed(graph, x, windows, -float("inf"))
+    y = graph.add("MaxPool", name, **attributes)
     return Value(y, 2, _fewer(graph, x.steps, windows, y))
 
 
 def average_pool(graph: Graph, layer: AveragePool1d, x: Value) -> Value:
-    windows, pool = _windows(layer), functools.partial(graph.add, "AveragePool")
+    windows = _windows(layer)
+
+    def pooled(x: Value, **more: int) -> str:
+        name, attributes = _windowed(graph, x, windows, 0)
+        return graph.add("AveragePool", name, **attributes, **more)
+
     if not x.steps.lengths or not _reaches_past_the_end(windows):
-        y = _over_windows(graph, x, windows, 0, pool)
+        y = pooled(x)
     else:  # the operator counts what stands after a sequence: means are divided by those of 1 at each real step
         sizes = graph.add("Shape", ordered(graph, x, 1).name, start=0, end=2)
         ones = graph.add("Expand", graph.number(1), graph.add("Concat", sizes, graph.integers(1), axis=0))
-        pool = functools.partial(pool, count_include_pad=1)
-        means, counts = (_over_windows(graph, each, windows, 0, pool) for each in (x, Value(ones, 1, x.steps)))
-        y = graph.add("Div", means, counts)
+        counted = [pooled(each, count_include_pad=1) for each in (x, Value(ones, 1, x.steps))]
+        y = graph.add("Div", *counted)
     return Value(y, 2, _fewer(graph, x.steps, windows, y))
 
 
@@ -84,8 +85,8 @@ def _reaches_past_the_end(windows: Windows) -> bool:
     return windows.padding == "same" or (isinstance(windows.padding, tuple) and windows.padding[1] > 0)
 
 
-def _over_windows(graph: Graph, x: Value, windows: Windows, nothing: float, write: Callable[..., str]) -> str:
-    """What an operator gives of each window, in which `nothing` stands where there is no step."""
+def _windowed(graph: Graph, x: Value, windows: Windows, nothing: float) -> tuple[str, dict[str, Any]]:
+    """What an operator over windows reads, with `nothing` where there is no step, and its attributes."""
     if _reaches_past_the_end(windows):
         x = without_padding(graph, x, nothing)
     attributes: dict[str, Any] = {"kernel_shape": [windows.width], "strides": [windows.stride]}
@@ -98,7 +99,7 @@ def _over_windows(graph: Graph, x: Value, windows: Windows, nothing: float, writ
         x = _moved(graph, x, windows, nothing)
     else:
         attributes["auto_pad"] = "SAME_UPPER"
-    return write(ordered(graph, x, 2).name, **attributes)
+    return ordered(graph, x, 2).name, attributes
 
 
 def _moved(graph: Graph, x: Value, windows: Windows, nothing: float) -> Value:

@@ -161,20 +161,16 @@ def _turned(nodes: list[Flat], first: int, outputs: list[int]) -> dict[int, Writ
         for j in [] if dropped else node.reads:
             readers.setdefault(through[j], []).append(i)
     gone = {through[j] for j in outputs} | {first + node.start for node in nodes if node.start is not None}
+    after = {j - first: each[0] for j, each in readers.items() if len(each) == 1 and j not in gone}
     found: dict[int, Writer] = {}
-    for i in range(len(nodes)):
-        row = [i]
-        while len(row) < 3 and len(after := readers.get(first + row[-1], [])) == 1 and first + row[-1] not in gone:
-            row += after
-        kinds = [nodes[j].layer for j in row]
-        inside = len(row) == 3 and isinstance(kinds[1], Recurrent) and not kinds[1].bidirectional
-        if inside and isinstance(kinds[0], Reverse) and isinstance(kinds[2], Reverse) and i not in found:
-            found |= {row[0]: _same, row[1]: functools.partial(recurrent, backwards=True), row[2]: _same}
+    for i, node in enumerate(nodes):
+        inside = after.get(i, i)
+        last, layer = after.get(inside, inside), nodes[inside].layer
+        around = isinstance(node.layer, Reverse) and isinstance(nodes[last].layer, Reverse)
+        if around and isinstance(layer, Recurrent) and not layer.bidirectional and i not in found:
+            as_it_is = WRITERS[Dropout]
+            found |= {i: as_it_is, inside: functools.partial(recurrent, backwards=True), last: as_it_is}
     return found
-
-
-def _same(graph: Graph, layer: Layer, x: Value) -> Value:
-    return x
 
 
 def _inputs(graph: Graph, net: Network, vectors: Collection[str] | None) -> list[Value]:
