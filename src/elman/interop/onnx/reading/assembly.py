@@ -159,7 +159,7 @@ class Assembly:
             if in_chunks and part.config.get("padding") == "causal":  # the model begins each chunk of its states with 0
                 span = (part.config["width"] - 1) * part.config.get("dilation", 1)
                 part = replace(part, config={**part.config, "padding": (span, 0)})
-            self.file.allowance.take(part.size * dtype.itemsize, f"the weights of {place}")
+            self.file.take(part.size * dtype.itemsize, f"the weights of {place}")
             try:
                 with np.errstate(all="ignore"):  # weights may be anything, infinite too
                     layers.append(part.build(dtype))

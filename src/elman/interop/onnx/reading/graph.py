@@ -7,7 +7,7 @@ schemas of the `onnx` package, for the version of the operators that the model n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,16 +58,7 @@ class Node:
 
     def take(self, count: int) -> None:
         """Asks for the memory of a result of `count` bytes."""
-        self.file.allowance.take(count, f"the memory of {self.place}")
-
-
-@dataclass(frozen=True)
-class Input:
-    """An input of the graph."""
-
-    name: str
-    lengths: tuple[int | str, ...]  # of its axes; a name where the model leaves one open
-    type: int  # of its elements, by the number of ONNX
+        self.file.take(count, f"the memory of {self.place}")
 
 
 class Graph:
@@ -75,25 +66,36 @@ class Graph:
 
     def __init__(self, file: ModelFile, given: Mapping[str, Array]) -> None:
         """`given` are constants that take the place of inputs."""
-        self.file = file
-        self.opset = _opset(file)
-        graph = file.model.graph
-        if file.model.functions:
-            names = ", ".join(function.name for function in file.model.functions[:3])
-            raise file.refused("the model", "without functions of its own", f"{len(file.model.functions)}: {names}")
+        from onnx.defs import onnx_opset_version
+
+        self.file, self.given = file, given
+        graph, functions = file.model.graph, file.model.functions
+        versions = [entry.version for entry in file.model.opset_import if entry.domain in _DOMAINS]
+        newest = onnx_opset_version()
+        if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
+            got = " and ".join(map(str, versions)) or "none"
+            raise file.refused("the version of the operators", f"from {OLDEST} to {newest}, those known here", got)
+        (self.opset,) = versions
+        if functions:
+            names = ", ".join(function.name for function in functions[:3])
+            raise file.refused("the model", "without functions of its own", f"{len(functions)}: {names}")
         self.makers: dict[str, Any] = {info.name: info for info in graph.input}
-        self._take(graph)
-        self.makers |= given
-        self.given = given
-        self._chosen: dict[str, Any] = {}  # what makes each value that a switch has changed, before it
-        self.reads_masks = False  # inputs called masks, that are not of booleans, as masks
+        self.known = dict(given)  # arrays in the place of inputs, and tensors once they are read
         self.outputs = [output.name for output in graph.output]
+        self.reads_masks = False  # inputs called masks, that are not of booleans, as masks
+        self.readers = Counter(self.outputs)  # how often each value is read, in all branches
+        for each in _with_branches(graph):
+            self.readers.update(name for node in each.node for name in node.input)
+            self.readers.update(output.name for output in each.output if each is not graph)
+        self._nodes: dict[int, Node] = {}
+        self._take(graph)
+        self._whole = self.makers  # without branches of switches
 
     def _take(self, graph: GraphProto) -> None:
         """The nodes and tensors of a graph, or of the branch of a switch."""
         if graph.sparse_initializer:
             raise self.file.refused("the graph", "without sparse tensors", f"{len(graph.sparse_initializer)}")
-        self.makers |= {tensor.name: tensor for tensor in graph.initializer}  # also defaults of inputs
+        self.makers |= {tensor.name: tensor for tensor in graph.initializer if tensor.name not in self.known}
         for proto in graph.node:
             for name in proto.output:
                 if name in self.makers:
@@ -101,67 +103,37 @@ class Graph:
                 if name:
                     self.makers[name] = proto
 
-    def choose(self, proto: NodeProto, condition: bool) -> None:
+    def choose(self, node: Node, condition: bool) -> None:
         """Puts the branch of a switch in its place; names that it shares with others are changed."""
         name = ("else_branch", "then_branch")[condition]
-        branch = next((attribute.g for attribute in proto.attribute if attribute.name == name), None)
-        if branch is None or len(branch.output) != len(proto.output):
-            raise self.file.refused(f"the attribute {name!r} of {place_of(proto)}", "a graph of its outputs", "none")
-        own = {tensor.name for tensor in branch.initializer} | {name for node in branch.node for name in node.output}
+        branch = node.attributes[name]
+        if len(branch.output) != len(node.outputs):
+            got = f"one of {len(branch.output)}"
+            raise self.file.refused(f"the attribute {name!r} of {node.place}", "a graph of its outputs", got)
+        own = {tensor.name for tensor in branch.initializer} | {name for each in branch.node for name in each.output}
         if not own.isdisjoint(self.makers):
-            branch = _renamed(branch, {name: f"{name} of {proto.output[0]}" for name in own if name})
-        before = dict(self.makers)
+            branch = _renamed(branch, {name: f"{name} of {node.outputs[0]}" for name in own if name})
         self._take(branch)
-        self.makers |= {name: output.name for name, output in zip(proto.output, branch.output, strict=True)}
-        for name, maker in self.makers.items():
-            if maker is not before.get(name):
-                self._chosen.setdefault(name, before.get(name))
+        for name, output in zip(node.outputs, branch.output, strict=True):
+            self.makers[name] = type(node.proto)(op_type="Identity", input=[output.name], output=[name])
 
     def forget(self) -> None:
         """Takes the branches of switches out again, for another trace that may take others."""
-        for name, maker in self._chosen.items():
-            self.makers.pop(name)
-            if maker is not None:
-                self.makers[name] = maker
-        self._chosen = {}
-
-    def readers(self) -> Counter[str]:
-        """How often each value is read; what a branch of a switch reads counts as read for ever."""
-        found: Counter[str] = Counter(self.outputs)
-        nodes = {id(maker): maker for maker in self.makers.values() if hasattr(maker, "op_type")}
-        found.update(maker for maker in self.makers.values() if isinstance(maker, str))
-        for node in nodes.values():
-            found.update(node.input)
-            inside = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
-            while inside:
-                graph = inside.pop()
-                for each in graph.node:
-                    found.update(dict.fromkeys(each.input, 2**40))
-                    inside += [attribute.g for attribute in each.attribute if attribute.HasField("g")]
-                found.update(dict.fromkeys((output.name for output in graph.output), 2**40))
-        return found
+        self.makers = dict(self._whole)
+        self.known = {name: array for name, array in self.known.items() if name in self.makers}
 
     def inputs_of(self, name: str) -> list[str]:
         """The inputs of the graph from whose elements a value follows, not from their shapes alone."""
-        waiting, seen, found = [name], set(), []
+        waiting, seen, found = [name], set(self.known), []
         while waiting:
             each = waiting.pop()
-            maker = self.makers.get(each)
-            if each in seen or maker is None or isinstance(maker, np.ndarray) or hasattr(maker, "raw_data"):
-                continue
+            maker: Any = None if each in seen else self.makers.get(each)
             seen.add(each)
-            if isinstance(maker, str):
-                waiting.append(maker)
-            elif not hasattr(maker, "op_type"):
+            if hasattr(maker, "type"):
                 found.append(each)
-            elif maker.op_type not in ("Shape", "Size"):
+            elif hasattr(maker, "op_type") and maker.op_type not in ("Shape", "Size"):
                 waiting += maker.input
         return found
-
-    def is_mask(self, info: Input, kind: str) -> bool:
-        """Whether an input of (batch, time) says which steps are real: of booleans, or so called and read as one."""
-        two = len([length for length in info.lengths if length != 1]) == 2
-        return two and (kind == "bool" or (self.reads_masks and kind != "" and "mask" in str(info.name).lower()))
 
     def has_masks(self) -> bool:
         """Makes inputs that are called masks be read as such; False where there are none, or they are already."""
@@ -176,46 +148,51 @@ class Graph:
 
         return Node("Identity", f"the output {name!r}", (), (name,), {}, self.opset, self.file, NodeProto())
 
-    def input(self, info: ValueInfoProto) -> Input:
-        """An input of the graph, checked."""
-        return _input(self.file, info)
+    def lengths(self, info: ValueInfoProto) -> tuple[int | str, ...]:
+        """The lengths of the axes of an input; a name where the model leaves one open."""
+        tensor = info.type.tensor_type
+        if not tensor.HasField("shape") or len(tensor.shape.dim) > MAX_AXES:
+            got = f"{len(tensor.shape.dim)} axes" if tensor.HasField("shape") else "none"
+            must = f"a tensor with a known number of axes, at most {MAX_AXES}"
+            raise self.file.refused(f"the input {info.name!r}", must, got)
+        return tuple(
+            dim.dim_value if dim.dim_value > 0 else str(dim.dim_param or f"{info.name}[{axis}]")  # it may be bytes
+            for axis, dim in enumerate(tensor.shape.dim)
+        )
 
     def node(self, proto: NodeProto, known: Collection[str]) -> Node:
         """A node, checked; `known` are the operators that are read."""
-        op, reason = proto.op_type, REASONS.get(proto.op_type, "")
-        if proto.domain not in _DOMAINS:
-            got = f"one of the domain {proto.domain!r}, {op}{reason}"
-            raise self.file.refused(f"the operator of {place_of(proto)}", "one of ONNX itself", got)
-        if op not in known:
-            raise self.file.refused(f"the operator of {place_of(proto)}", "one that is read", f"{op}{reason}")
-        return _node(self.file, proto, self.opset)
+        if id(proto) not in self._nodes:
+            op, reason = proto.op_type, REASONS.get(proto.op_type, "")
+            if proto.domain not in _DOMAINS:
+                got = f"one of the domain {proto.domain!r}, {op}{reason}"
+                raise self.file.refused(f"the operator of {place_of(proto)}", "one of ONNX itself", got)
+            if op not in known:
+                raise self.file.refused(f"the operator of {place_of(proto)}", "one that is read", f"{op}{reason}")
+            self._nodes[id(proto)] = _node(self.file, proto, self.opset)
+        return self._nodes[id(proto)]
+
+
+def _with_branches(graph: GraphProto) -> Iterator[GraphProto]:
+    """A graph, and all graphs within it."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _with_branches(attribute.g)
 
 
 def _renamed(branch: GraphProto, names: Mapping[str, str]) -> GraphProto:
     """A copy of a graph in which some values have other names, in graphs within it too."""
     copy = type(branch)()
     copy.CopyFrom(branch)
-    graphs = [copy]
-    while graphs:
-        graph = graphs.pop()
+    for graph in _with_branches(copy):
         for named in (*graph.initializer, *graph.output):
             named.name = names.get(named.name, named.name)
         for node in graph.node:
             for group in (node.input, node.output):
                 group[:] = [names.get(name, name) for name in group]
-            graphs += [attribute.g for attribute in node.attribute if attribute.HasField("g")]
     return copy
-
-
-def _opset(file: ModelFile) -> int:
-    from onnx.defs import onnx_opset_version
-
-    versions = [entry.version for entry in file.model.opset_import if entry.domain in _DOMAINS]
-    newest = onnx_opset_version()
-    if len(versions) != 1 or not OLDEST <= versions[0] <= newest:
-        got = " and ".join(map(str, versions)) or "none"
-        raise file.refused("the version of the operators", f"from {OLDEST} to {newest}, those known here", got)
-    return versions[0]
 
 
 def place_of(proto: NodeProto) -> str:
@@ -224,80 +201,54 @@ def place_of(proto: NodeProto) -> str:
     return f"the node {name!r} ({proto.op_type})"
 
 
-def _input(file: ModelFile, info: ValueInfoProto) -> Input:
-    tensor = info.type.tensor_type
-    place = f"the input {info.name!r}"
-    if not info.type.HasField("tensor_type") or not tensor.HasField("shape"):
-        raise file.refused(place, "a tensor with a known number of axes", "none")
-    if len(tensor.shape.dim) > MAX_AXES:
-        raise file.refused(place, f"of at most {MAX_AXES} axes", f"{len(tensor.shape.dim)}")
-    lengths: list[int | str] = []
-    for axis, dim in enumerate(tensor.shape.dim):
-        if dim.HasField("dim_value") and dim.dim_value > 0:
-            lengths.append(dim.dim_value)
-        else:
-            lengths.append(str(dim.dim_param or f"{info.name}[{axis}]"))  # bytes where it is no text
-    return Input(info.name, tuple(lengths), tensor.elem_type)
-
-
 def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
-    from onnx.defs import OpSchema, SchemaError, get_schema
+    from onnx import GraphProto, TensorProto, checker
+    from onnx.defs import get_schema
 
     place = place_of(proto)
+    bare = type(proto)()  # tensors and graphs are checked where they are read
+    bare.CopyFrom(proto)
+    bare.domain = ""
+    for attribute in bare.attribute:
+        if attribute.HasField("t"):
+            attribute.t.CopyFrom(TensorProto(name="t", data_type=1, dims=[0]))
+        if attribute.HasField("g"):
+            attribute.g.CopyFrom(GraphProto(name="g"))
+    context = type(checker.DEFAULT_CONTEXT)()
+    context.ir_version, context.opset_imports = checker.DEFAULT_CONTEXT.ir_version, {"": opset}
     try:
-        schema = get_schema(proto.op_type, opset, "")
-    except SchemaError:
-        raise file.refused(f"the operator of {place}", f"one of ONNX, version {opset}", proto.op_type) from None
-    for what, count, low, high in (
-        ("inputs", len(proto.input), schema.min_input, schema.max_input),
-        ("outputs", len(proto.output), schema.min_output, schema.max_output),
-    ):
-        if not low <= count <= high:
-            raise file.refused(f"the number of {what} of {place}", f"from {low} to {high}", f"{count}")
-    for i, name in enumerate(proto.input):
-        formal = schema.inputs[min(i, len(schema.inputs) - 1)]  # the last may stand for many
-        if not name and formal.option != OpSchema.FormalParameterOption.Optional:
-            raise file.refused(f"the input {formal.name!r} of {place}", "given", "none")
-    attributes: dict[str, Any] = {}
-    for name, known in schema.attributes.items():
-        default = known.default_value
-        attributes[name] = _attribute(file, default, place) if default.name else None
-    for attribute in proto.attribute:
-        where = f"the attribute {attribute.name!r} of {place}"
-        if attribute.name not in schema.attributes or attribute.ref_attr_name:
-            raise file.refused(where, f"one of {', '.join(attributes) or 'none'}", "another")
-        wanted: Any = schema.attributes[attribute.name].type
-        wanted = wanted.value
-        if attribute.type != wanted:
-            raise file.refused(where, f"of type {wanted} of ONNX", f"type {attribute.type}")
-        attributes[attribute.name] = _attribute(file, attribute, place)
-    missing = [name for name, known in schema.attributes.items() if known.required and attributes[name] is None]
-    if missing:
-        raise file.refused(f"the attribute {missing[0]!r} of {place}", "given", "none")
+        checker.check_node(bare, context)
+    except (checker.ValidationError, ValueError) as error:
+        raise file.refused(place, f"as operators of version {opset} are", f"an error: {error}") from None
+    schema = get_schema(proto.op_type, opset, "")
+    if "" in proto.input and schema.max_input > len(schema.inputs):  # any number of inputs
+        raise file.refused(f"each input of {place}", "given", "one without a name")
+    attributes = {name: _value(file, known.default_value, place) for name, known in schema.attributes.items()}
+    attributes |= {attribute.name: _value(file, attribute, place) for attribute in proto.attribute}
     return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file, proto)
 
 
-def _attribute(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
-    """The value of an attribute, text decoded, a tensor as an array."""
+def _value(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
+    """The value of an attribute, text decoded, a tensor as an array; None of one without a default."""
+    from onnx import TensorProto, helper
+
     where = f"the attribute {attribute.name!r} of {place}"
-    plain = {1: "f", 2: "i", 6: "floats", 7: "ints"}
-    if attribute.type in plain:
-        value = getattr(attribute, plain[attribute.type])
-        if attribute.type in (1, 6):
-            return [as_meant(number) for number in value] if attribute.type == 6 else as_meant(value)
-        return list(value) if attribute.type > 2 else value
     try:
-        if attribute.type == 3:
-            return attribute.s.decode()
-        if attribute.type == 8:
-            return [text.decode() for text in attribute.strings]
-    except UnicodeDecodeError as error:
-        raise file.refused(where, "text", f"an error: {error}") from None
-    if attribute.type == 4:
-        return file.tensor(attribute.t, where)
-    if attribute.type == 5:
-        return attribute.g  # the branch of a switch
-    raise file.refused(where, "numbers, text or a tensor", "a value of another kind")
+        value = helper.get_attribute_value(attribute) if attribute.name else None
+        if not isinstance(value, TensorProto):
+            return _plain(value)
+    except ValueError as error:  # no text, or a reference to an attribute of a function
+        raise file.refused(where, "text, numbers or a tensor", f"an error: {error}") from None
+    return file.tensor(value, where)
+
+
+def _plain(value: Any) -> Any:
+    """With text decoded, and floats as they were meant."""
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return as_meant(value)
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def as_meant(number: float) -> float:

@@ -7,13 +7,16 @@ is known; those in `MOVES` also where it is not, on the numbers of positions, si
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 #: Operators that move elements and compute nothing: any of them is run on positions.
 MOVES = {
@@ -31,6 +34,7 @@ COMPUTED = {
     *("Sign", "Size", "Sqrt", "Sub", "Sum", "Tanh", "Trilu"),
 }
 
+
 #: Those of them whose result may be of one kind for small lengths, and of another for large ones.
 COMPARES = {"Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"}
 
@@ -39,37 +43,55 @@ _CONSTANTS = {"value": None, "value_int": "i8", "value_ints": "i8", "value_float
 
 def run(node: Node, *values: Array | None) -> Any:
     """What a node makes of arrays: an array, or a tuple of them."""
-    from onnx import GraphProto, ModelProto, OperatorSetIdProto, ValueInfoProto
+    from onnx import FunctionProto, NodeProto, OperatorSetIdProto
     from onnx.reference import ReferenceEvaluator
 
     if node.op == "Constant":
         return _constant(node)
-    given = [value for value in values if value is not None]
-    if node.op == "OneHot":
-        return _one_hot(node, *given)
-    node.take(8 * size_of(node, given))
+    if node.op == "OneHot" and values[1] is not None:  # its depth may have an axis, which is not known there
+        values = (values[0], values[1].reshape(()), *values[2:])
+    given = {f"i{i}": value for i, value in enumerate(values) if value is not None}
     names = [f"i{i}" if value is not None else "" for i, value in enumerate(values)]
     ends = [f"o{i}" if name else "" for i, name in enumerate(node.outputs)]
-    proto = type(node.proto)()
-    proto.CopyFrom(node.proto)
-    proto.input[:], proto.output[:] = names, ends
-    graph = GraphProto(
+    version = max(node.opset, 19) if "Linear" in node.op else node.opset  # those of 8 bits are there from then on
+    proto = NodeProto(op_type=node.op, input=names, output=ends, attribute=node.proto.attribute)
+    node.take(8 * _count(proto, version, given))
+    function = FunctionProto(
         name="node",
         node=[proto],
-        input=[ValueInfoProto(name=name) for name in names if name],
-        output=[ValueInfoProto(name=name) for name in ends if name],
+        input=[*given],
+        output=[name for name in ends if name],
+        opset_import=[OperatorSetIdProto(domain="", version=version)],
     )
-    version = max(node.opset, 19) if "Linear" in node.op else node.opset  # those of 8 bits are there from then on
-    opset = OperatorSetIdProto(domain="", version=version)
-    evaluator = ReferenceEvaluator(ModelProto(ir_version=8, graph=graph, opset_import=[opset]))
     try:
         with np.errstate(all="ignore"):
-            found = evaluator.run(None, {name: value for name, value in zip(names, values, strict=True) if name})
+            found = ReferenceEvaluator(function).run(None, given, {})
     except TypeError as error:  # of types that do not go together
         raise ValueError(str(error)) from error
     arrays = iter([_single(np.asarray(array)) for array in found])
     results = tuple(next(arrays) if name else None for name in ends)
     return results if len(results) > 1 else results[0]
+
+
+def _count(proto: NodeProto, version: int, given: Mapping[str, Array]) -> int:
+    """How many elements a node makes, before they are made."""
+    from onnx import checker, helper, numpy_helper, shape_inference
+    from onnx.defs import get_schema
+
+    kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in given.items()}
+    types = {name: helper.make_tensor_type_proto(kinds[name], array.shape) for name, array in given.items()}
+    data = {name: numpy_helper.from_array(array, name) for name, array in given.items() if array.size < 2**10}
+    try:
+        found = shape_inference.infer_node_outputs(get_schema(proto.op_type, version, ""), proto, types, data)
+    except (shape_inference.InferenceError, checker.ValidationError) as error:
+        shown = [
+            array.tolist() if array.dtype.kind == "i" and array.size < 9 else array.shape for array in given.values()
+        ]
+        raise ValueError(f"{error}, of {' and '.join(map(str, shown))}") from error
+    shapes = [kind.tensor_type.shape.dim for kind in found.values() if kind.tensor_type.HasField("shape")]
+    if len(shapes) < len(found) or not all(dim.HasField("dim_value") for dims in shapes for dim in dims):
+        raise ValueError("its shape does not follow from its inputs")
+    return sum(math.prod(dim.dim_value for dim in dims) for dims in shapes)
 
 
 def _constant(node: Node) -> Array:
@@ -80,55 +102,9 @@ def _constant(node: Node) -> Array:
     return np.asarray(value, _CONSTANTS[name])
 
 
-def _one_hot(node: Node, indices: Array, depth: Array, ends: Array) -> Array:
-    count = int(depth.ravel()[0])
-    node.take(8 * indices.size * count)
-    found = np.arange(count) == indices[..., None].astype(np.int64) % count
-    return np.moveaxis(np.where(found, ends[1], ends[0]), -1, node.attributes["axis"])
-
-
 def _single(array: Array) -> Array:
     """Float16 and bfloat16 as float32, which holds them exactly."""
     return array.astype(np.float32) if array.dtype.name in ("float16", "bfloat16") else array
-
-
-def size_of(node: Node, given: Sequence[Array]) -> int:
-    """About how many elements a node makes, counted before they are made."""
-    sizes = [array.size for array in given]
-    shapes = [array.shape for array in given]
-    whole = [
-        [int(number) for number in array.ravel()] for array in given if array.dtype.kind in "iu" and array.ndim < 2
-    ]
-    last = whole[-1] if whole and len(whole[-1]) < 65 else [1]
-    if node.op == "ConstantOfShape":
-        return math.prod(last)
-    if node.op == "Expand":
-        return max(sizes) if not last else math.prod(_joint([given[0].shape, tuple(last)]))
-    if node.op == "Tile":
-        return sizes[0] * math.prod(last)
-    if node.op == "Range":
-        start, end, step = (float(array.ravel()[0]) for array in given)
-        return math.ceil(min(max((end - start) / step, 0), 2.0**62)) if step else 0
-    if node.op == "Pad":
-        pads = node.attributes.get("pads") or (whole[0] if len(given) > 1 and whole else [])
-        pads = given[1].ravel().tolist() if len(given) > 1 else pads
-        rank = len(pads) // 2
-        return math.prod(n + max(0, pads[i] + pads[i + rank]) for i, n in enumerate(given[0].shape[:rank]))
-    if node.op == "MatMul":
-        (rows, columns) = ((*shape,) if len(shape) > 1 else (1, *shape) for shape in shapes)
-        return math.prod(_joint([rows[:-2], columns[:-2]])) * rows[-2] * columns[-1]
-    if node.op in ("Gather", "GatherND", "GatherElements"):
-        return sizes[1] * max(1, sizes[0] // max(1, given[0].shape[0] if shapes[0] else 1))
-    if len(given) > 1 and node.op not in ("Concat", "Reshape", "Slice", "Split", "Squeeze", "Unsqueeze"):
-        return math.prod(_joint(shapes))
-    return sum(sizes)
-
-
-def _joint(shapes: Sequence[tuple[int, ...]]) -> list[int]:
-    """The shape of arrays that are broadcast together, as far as they fit."""
-    rank = max(map(len, shapes))
-    full = [(1,) * (rank - len(shape)) + shape for shape in shapes]
-    return [max(lengths) for lengths in zip(*full, strict=True)]
 
 
 # What operators ask for.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -118,7 +119,7 @@ def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Sig
 def _cast(node: Node, x: Any, _: Any = None) -> Any:
     if not isinstance(x, Signal) or node.op == "CastLike":
         return x
-    name = TYPES[node.attributes["to"]][0] if node.attributes["to"] in TYPES else ""
+    name = TYPES.get(node.attributes["to"], "")
     is_tokens = all(stage.tokens for stage in x.flow.sources(x.ids))
     if not name.startswith("float") and not (is_tokens and "int" in name):
         raise node.refused("the attribute 'to'", "a type of floats", name or f"{node.attributes['to']}")
@@ -292,8 +293,9 @@ def moved(node: Node, *values: Any) -> Any:
             value = flow.codes(node, value)
         arrays.append(value)
     if node.op == "Pad":
-        if len(arrays) == 1:
-            node = _with_code(node, flow.code(node.attributes["value"]))
+        if len(arrays) == 1:  # in versions before 11 its numbers are attributes
+            arrays += [np.array(node.attributes["pads"]), np.array(flow.code(node.attributes["value"]))]
+            node = replace(node, opset=13, proto=type(node.proto)(op_type="Pad"))
         elif len(arrays) == 2 or arrays[2] is None:
             arrays = [*arrays[:2], np.array(flow.code(0.0)), *arrays[3:]]
     if node.op == "Slice" and isinstance(values[0], Signal):
@@ -311,15 +313,3 @@ def _check_ends(node: Node, x: Signal, starts: Any = None, ends: Any = None, axe
         needed = max((abs(each[i]) for each in bounds if i < len(each) and abs(each[i]) < 2**31 - 1), default=0)
         if needed > length and length in x.flow.open:
             raise ShortError(node, length, needed + 1)
-
-
-def _with_code(node: Node, code: int) -> Node:
-    """A Pad of the versions before 11, whose constant is an attribute."""
-    from dataclasses import replace
-
-    proto = type(node.proto)()
-    proto.CopyFrom(node.proto)
-    for attribute in [each for each in proto.attribute if each.name == "value"]:
-        proto.attribute.remove(attribute)
-    proto.attribute.add(name="value", f=float(code), type=1)
-    return replace(node, proto=proto)

@@ -117,7 +117,7 @@ def read_onnx(
 
 def _given(file: ModelFile, given: Mapping[str, Any]) -> dict[str, Array]:
     """Values of inputs in the types that the model has for them."""
-    types = {info.name: TYPES.get(info.type.tensor_type.elem_type, ("",))[0] for info in file.model.graph.input}
+    types = {info.name: TYPES.get(info.type.tensor_type.elem_type, "") for info in file.model.graph.input}
     found = {}
     for name, value in given.items():
         array = np.asarray(value)
@@ -164,9 +164,7 @@ class _Outputs:
         return owners if len(self.flow.sources(row)) == 1 else None  # else features side by side
 
     def _view(self, name: str, value: Signal) -> End:
-        node = self.traced.nodes.get(name)
-        if node is None:  # an input
-            node = self.traced.graph.stand_in(name)
+        node = self.traced.nodes[name]
         dims = feature_positions(value)
         lengths = tuple(value.shape[d] for d in dims)
         if len(dims) > 1:  # directions and features apart
@@ -219,7 +217,7 @@ class _Outputs:
     def _last(self, stage: Stage) -> Stage:
         """The stage that gives the last h of a layer."""
         ids = last_states(self.flow, stage)
-        node = next(node for node in self.traced.nodes.values() if node is not None and node.place == stage.place)
+        node = next(node for node in self.traced.nodes.values() if node.place == stage.place)
         return view(node, Signal(self.flow, ids.reshape(len(ids), -1)), 1).stage
 
     def found(self) -> dict[str, End | States]:

@@ -27,15 +27,14 @@ class Sizes:
     def __init__(self, model: ModelProto) -> None:
         self._of: dict[str, int] = {}
         self._fixed: set[str] = set()  # those that are as the model has them
-        taken = {length for tensor in model.graph.initializer for length in tensor.dims}
-        for tensor in model.graph.initializer:
-            taken |= {int(n) for n in tensor.int64_data[:64]}
-            if tensor.data_type == 7 and len(tensor.raw_data) <= 512 and len(tensor.raw_data) % 8 == 0:
-                taken |= {int(n) for n in np.frombuffer(tensor.raw_data, "<i8")}
-        for value in model.graph.input:
-            taken |= {dim.dim_value for dim in value.type.tensor_type.shape.dim}
-        self._taken = taken
+        self._taken: set[int] = set()
         self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
+        for tensor in model.graph.initializer:
+            self._taken.update(tensor.dims, tensor.int64_data[:64])
+            if tensor.data_type == tensor.INT64 and len(tensor.raw_data) % 8 == 0:
+                self._taken.update(np.frombuffer(tensor.raw_data[:512], "<i8").tolist())
+        for value in model.graph.input:
+            self._taken.update(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
     def _free(self, low: int) -> int:
         used = self._taken | {*self._of.values()}
@@ -47,47 +46,46 @@ class Sizes:
             if array is not None and array.size == 1 and array.dtype.kind in "iu" and array.item() < _LONGEST:
                 self.compared = max(self.compared, int(array.item()))
 
-    def length(self, name: str) -> int:
-        """The length of an open axis."""
-        if name not in self._of:
-            self._of[name] = self._free(5)
-        return self._of[name]
+    def length(self, length: int | str) -> int:
+        """The length of an axis, an open one by its name."""
+        if isinstance(length, int):
+            return length
+        return self._of.setdefault(length, self._free(5))
 
     def open(self) -> dict[int, str]:
         """Names by length, of those that are open still."""
         return {n: name for name, n in self._of.items() if name not in self._fixed}
 
+    def _change(self, old: int, new: int) -> None:
+        self._of = {name: new if n == old and name not in self._fixed else n for name, n in self._of.items()}
+
     def grow(self, flow: Flow) -> bool:
         """Makes all open lengths others, those of time much longer; False where none is open."""
-        batch = {axis.name for stage in flow.stages for axis in stage.axes if axis.name and axis.role == "batch"}
-        changed = {}
-        for n, _ in sorted(self.open().items()):
-            is_batch = any(self._of[name] == n for name in batch if name in self._of)
-            changed[n] = self._free(n + 1 if is_batch else max(3 * n + 2, self.compared + 1))
-            self._taken.add(changed[n])
-        self._of = {name: n if name in self._fixed else changed[n] for name, n in self._of.items()}
-        return bool(changed)
+        batch = {axis.name for stage in flow.stages for axis in stage.axes if axis.role == "batch"}
+        lengths = sorted(self.open())
+        for n in lengths:
+            is_batch = any(self._of.get(name) == n for name in batch)
+            self._change(n, self._free(n + 1 if is_batch else max(3 * n + 2, self.compared + 1)))
+        return bool(lengths)
 
-    def enlarge(self, node: Node, steps: int, needed: int) -> bool:
+    def enlarge(self, steps: int, needed: int) -> bool:
         """Makes open lengths larger, so that as many steps as windows need are there; False where none is open."""
         times = -(-needed // max(steps, 1))
         changed = steps if steps in self.open() else max(self.open(), default=0)
         if not changed or changed * times > _LONGEST:
             return False
-        longer = self._free(changed * times + 1)
-        self._of = {name: longer if name not in self._fixed and n == changed else n for name, n in self._of.items()}
+        self._change(changed, self._free(changed * times + 1))
         return True
 
     def fit(self, node: Node, values: Sequence[Any]) -> bool:
         """Changes open lengths to what they must be where the inputs of a node do not fit together."""
         open_ = self.open()
         for mine, its in _wanted(node, values):
-            for one, other in ((mine, its), (its, mine)):
-                if one in open_ and one != other:
-                    names = [name for name, n in self._of.items() if n == one]
-                    self._of |= dict.fromkeys(names, other)
-                    if other not in open_:
-                        self._fixed |= {*names}
+            for old, new in ((mine, its), (its, mine)):
+                if old in open_ and old != new:
+                    if new not in open_:
+                        self._fixed |= {name for name, n in self._of.items() if n == old}
+                    self._of = {name: new if n == old else n for name, n in self._of.items()}
                     return True
         return False
 
