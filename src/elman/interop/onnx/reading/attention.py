@@ -16,7 +16,7 @@ from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.parts import AFFINE, PAIRS, PICK, SCORES, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import FAR_BELOW
 from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage
-from elman.interop.onnx.reading.views import axis_over, check_weights, met, view
+from elman.interop.onnx.reading.views import axis_over, check_weights, met, padding_of, view
 
 
 def scores(node: Node, a: Signal, b: Signal) -> Signal:
@@ -41,31 +41,18 @@ def weights(node: Node, x: Signal, d: int) -> Signal | None:
     if j is None or stage.part is None or (stage.kind != SCORES and stage.width != 1):
         return None
     axis = stage.axes[j]
-    gone = x.ids < 0
-    name = ""
+    gone, name = x.ids < 0, ""
     if gone.any():
-        if (x.flow.constants(x.ids[gone]) > FAR_BELOW).any():
-            raise node.refused(
-                "the scores in the padding", f"under {FAR_BELOW}", f"{x.flow.constants(x.ids[gone]).max()}"
-            )
-        name = _mask(x.flow, np.moveaxis(gone, d, -1))
+        highest = x.flow.constants(x.ids[gone]).max()
+        if not highest <= FAR_BELOW:
+            raise node.refused("the scores in the padding", f"under {FAR_BELOW}", f"{highest}")
+        name = padding_of(x.flow, gone) if (gone != gone.take([0], d)).any() else ""
         if not name:
             raise node.refused("the scores that it leaves out", "those after the end of each sequence", "others")
     if stage.kind != SCORES and len(stage.lead) < 3:
         axis.take(node, "time")
     made = x.flow.add(Part(WEIGHTS, {"over": j}, lengths=name), (stage,), node.place, stage.axes)
     return x.moved(np.where(gone, x.flow.code(0.0), x.ids - stage.first + made.first))
-
-
-def _mask(flow: Flow, gone: Array) -> str:
-    """The input of lengths whose padding is left out, whatever the axes between batch and time."""
-    rows = gone.reshape(len(gone), -1, gone.shape[-1])
-    if (rows != rows[:, :1]).any():
-        return ""
-    for name, n in flow.lengths.items():
-        if len(n) == len(rows) and (rows[:, 0] == (np.arange(gone.shape[-1]) >= n[:, None])).all():
-            return name
-    return ""
 
 
 def context(node: Node, p: Signal, x: Signal, turned: bool) -> Signal:
@@ -97,60 +84,67 @@ def attended(node: Node, flow: Flow, weighting: Stage, memory: Stage, time: Axis
     while score.part is not None and score.kind == AFFINE:  # a shift is the same for all steps
         factor *= score.part.config["scale"]
         score = score.reads[0]
-    over, axes = part.config["over"], weighting.axes
-    place, width = node.place, memory.width
+    form, place, width = _form(score, part.config["over"]), node.place, memory.width
     batch = [axis for axis in memory.lead if axis is not time]
     node.take(8 * (width + 1) ** 2)
-    additive = _additive(score)
-    if score.kind == SCORES:
-        last = over == len(axes) - 1 and len(score.reads[1].lead) > 1
-        query, key = score.reads if last else score.reads[::-1]
-        queries = axes[1:over] if last else axes[over + 1 :]
-        config, arrays, value = _by_keys(flow, place, key, memory, query.width)
-        query = _scaled_query(flow, place, query, factor, arrays)
-        config |= {"query_size": query.width, "scaled": False}
-    elif additive is not None:
-        v, pairs = additive
-        of = pairs.part.config["of"] if pairs.part is not None else []
-        key, query = pairs.reads[of[over]], pairs.reads[1 - of[over]]
-        queries = tuple(axis for axis, one in zip(axes, of, strict=False) if one == 1 - of[over])
-        config, arrays, value = _by_keys(flow, place, key, memory, query.width)
+    if form is None:
+        return _by_scores(flow, place, part.lengths, score, memory, batch)
+    query, key, queries, v = form
+    arrays, value = _by_keys(flow, place, key, memory)
+    if v is not None:
         arrays["v"] = v * v.dtype.type(factor)
-        config |= {"query_size": query.width, "kind": "additive"}
-    else:
-        return _by_scores(node, flow, weighting, score, memory, batch)
+    elif factor != 1:
+        query = flow.then(query, Part(AFFINE, {"scale": factor, "shift": 0.0}), place)
+    config: dict[str, Any] = {"query_size": query.width, "memory_size": value.width}
+    config |= {"scaled": False} if v is None else {"kind": "additive"}
     if "Wm" in arrays:
         config["units"] = units = arrays["Wm"].shape[1]
         arrays["Wq"] = np.eye(query.width, units, dtype=np.int8)
-    attention = Part("Attention", {**config, "memory_size": value.width}, arrays, part.lengths)
-    lead = [*batch, *queries]
-    stage = flow.add(attention, (query, value), place, (*lead, Axis(value.width, "features")))
-    if value is not memory:
-        below = _linear(memory)
-        if below is not None and below[2] is value:  # the mean of products is the product of the mean
-            config = {"input_size": value.width, "output_size": width, "activation": "identity"}
-            return flow.then(stage, Part("Dense", config, {"W": below[0], "b": below[1]}), place, width)
-        columns = {"columns": np.arange(width), "width": value.width}
-        return flow.then(stage, Part(PICK, columns), place, width)
-    return stage
+        if v is None:  # a bias of the keys adds the same to all scores of a query
+            arrays["b"] = np.zeros(units, np.int8)
+    axes = (*batch, *queries, Axis(value.width, "features"))
+    stage = flow.add(Part("Attention", config, arrays, part.lengths), (query, value), place, axes)
+    below = _linear(memory)
+    if value is memory:
+        return stage
+    if below is not None and below[2] is value:  # the mean of products is the product of the mean
+        config = {"input_size": value.width, "output_size": width, "activation": "identity"}
+        return flow.then(stage, Part("Dense", config, {"W": below[0], "b": below[1]}), place, width)
+    return _first(flow, place, stage, width)
 
 
-def _by_keys(
-    flow: Flow, place: str, key: Stage, memory: Stage, size: int
-) -> tuple[dict[str, Any], dict[str, Array], Stage]:
-    """Options and arrays of an attention by keys, and the memory that it reads."""
+def _form(score: Stage, over: int) -> tuple[Stage, Stage, tuple[Axis, ...], Array | None] | None:
+    """Queries, keys, the axes of the queries, and v where scores are v . tanh(q + k); None where they are others."""
+    if score.kind == SCORES:
+        query, key = score.reads
+        if over == len(score.axes) - 1 and len(key.lead) > 1:
+            return query, key, score.axes[1:over], None
+        return key, query, score.axes[over + 1 :], None
+    own = _linear(score) if score.width == 1 else None
+    curve = own[2] if own is not None else score
+    if own is None or curve.part is None or curve.part.config.get("activation") != "tanh":
+        return None
+    pairs = curve.reads[0]
+    if pairs.part is None or pairs.kind != PAIRS:
+        return None
+    of = pairs.part.config["of"]  # which of both each axis is of
+    queries = tuple(axis for axis, one in zip(score.axes, of, strict=False) if one == 1 - of[over])
+    return pairs.reads[1 - of[over]], pairs.reads[of[over]], queries, own[0][:, 0]
+
+
+def _by_keys(flow: Flow, place: str, key: Stage, memory: Stage) -> tuple[dict[str, Array], Stage]:
+    """Arrays of an attention by keys, and the memory that it reads."""
     own, below = _linear(key), _linear(memory)
     for value in (memory, *([below[2]] if below is not None else [])):
         if own is not None and own[2] is value:
-            return {}, {"Wm": own[0], "b": own[1]}, value
+            return {"Wm": own[0], "b": own[1]}, value
         if key is value:
-            return {}, {}, value
-    both = flow.add(
-        Part("Concatenate"), (memory, key), place, (*memory.lead, Axis(memory.width + key.width, "features"))
-    )
+            return {}, value
+    axes = (*memory.lead, Axis(memory.width + key.width, "features"))
+    both = flow.add(Part("Concatenate"), (memory, key), place, axes)
     chosen = np.zeros((both.width, key.width), np.int8)
     chosen[memory.width :] = np.eye(key.width)
-    return {}, {"Wm": chosen, "b": np.zeros(key.width, np.int8)}, both
+    return {"Wm": chosen, "b": np.zeros(key.width, np.int8)}, both
 
 
 def _linear(stage: Stage) -> tuple[Array, Array, Stage] | None:
@@ -165,40 +159,23 @@ def _linear(stage: Stage) -> tuple[Array, Array, Stage] | None:
     return part.arrays["W"], shift if shift is not None else part.arrays.get("b", none), stage.reads[0]
 
 
-def _scaled_query(flow: Flow, place: str, query: Stage, factor: float, arrays: dict[str, Array]) -> Stage:
-    if "b" in arrays:  # that of the keys adds the same to all scores of a query
-        arrays["b"] = np.zeros(len(arrays["b"]), np.int8)
-    if factor == 1:
-        return query
-    return flow.then(query, Part(AFFINE, {"scale": factor, "shift": 0.0}), place)
-
-
-def _additive(score: Stage) -> tuple[Array, Stage] | None:
-    """v and what is joined, of v . tanh(q + k)."""
-    own = _linear(score)
-    curve = None if own is None or score.width != 1 else own[2]
-    if own is None or curve is None or curve.part is None or curve.part.config.get("activation") != "tanh":
-        return None
-    return (own[0][:, 0], curve.reads[0]) if curve.reads[0].kind == PAIRS else None
-
-
-def _by_scores(node: Node, flow: Flow, weighting: Stage, score: Stage, memory: Stage, batch: list[Axis]) -> Stage:
+def _by_scores(flow: Flow, place: str, lengths: str, score: Stage, memory: Stage, batch: list[Axis]) -> Stage:
     """By one score of each step: it stands beside the memory as a feature, unless it is a product of the memory."""
     own, width = _linear(score), memory.width
-    assert weighting.part is not None
-    lengths = weighting.part.lengths
     if own is not None and own[2] is memory:
         both, Wm = memory, own[0]  # the bias is the same for all steps
     else:
         axes = (*memory.lead, Axis(width + 1, "features"))
-        both = flow.add(Part("Concatenate"), (memory, score), node.place, axes)
+        both = flow.add(Part("Concatenate"), (memory, score), place, axes)
         Wm = np.eye(width + 1, dtype=np.int8)[:, -1:]
-    query = flow.pooled(both, Part("LastStep", lengths=lengths), node.place)
+    query = flow.pooled(both, Part("LastStep", lengths=lengths), place)
     config = {"query_size": both.width, "memory_size": both.width, "units": 1, "scaled": False}
     arrays = {"Wq": np.zeros((both.width, 1), np.int8), "Wm": Wm, "b": np.ones(1, np.int8)}
     axes = (*batch, Axis(both.width, "features"))
-    stage = flow.add(Part("Attention", config, arrays, lengths), (query, both), node.place, axes)
-    if both is memory:
-        return stage
-    picked = Part(PICK, {"columns": np.arange(width), "width": width + 1})
-    return flow.then(stage, picked, node.place, width)
+    stage = flow.add(Part("Attention", config, arrays, lengths), (query, both), place, axes)
+    return stage if both is memory else _first(flow, place, stage, width)
+
+
+def _first(flow: Flow, place: str, stage: Stage, width: int) -> Stage:
+    """The first features alone."""
+    return flow.then(stage, Part(PICK, {"columns": np.arange(width), "width": stage.width}), place, width)

@@ -63,16 +63,13 @@ class Reading:
         """Gives axes of inputs that no operator told apart the roles that are left: features last, batch first."""
         tokens = dict(zip(self.network.inputs, self.network.graph.tokens(), strict=True))
         for stage in self.assembly.roots:
-            axes = stage.axes
-            roles = {axis.role for axis in axes}
-            open_axes = [axis for axis in axes if not axis.role]
-            if open_axes and "features" not in roles and tokens.get(stage.name, tokens.get("x")) is None:
-                known = [axis for axis in open_axes if not axis.name]
-                last = known[0] if len(known) == 1 else open_axes[-1]
-                open_axes.remove(last)
-                last.tell("features")
-            open_axes.sort(key=lambda axis: "batch" not in axis.name)
-            for axis, role in zip(open_axes, (role for role in _LEAD if role not in roles), strict=False):
+            left = [axis for axis in stage.axes if not axis.role]
+            if left and not stage.features and tokens.get(stage.name, tokens.get("x")) is None:
+                known = [axis for axis in left if not axis.name]
+                (known if len(known) == 1 else left)[-1].tell("features")
+            left = sorted((axis for axis in left if not axis.role), key=lambda axis: "batch" not in axis.name)
+            roles = [role for role in _LEAD if role not in [axis.role for axis in stage.axes]]
+            for axis, role in zip(left, roles, strict=False):
                 axis.tell(role)
 
     @property
@@ -89,10 +86,8 @@ class Reading:
         found = {}
         for stage in self.assembly.roots:
             array = x[stage.name] if isinstance(x, Mapping) else x
-            axes = stage.axes
-            features = tuple(axis for axis in axes if axis.role == "features")
             lead = _LEAD[: array.ndim - (not stage.tokens)]
-            found[stage.name] = _laid_out(array, lead, [(axis,) for axis in axes], features)
+            found[stage.name] = _laid_out(array, lead, [(axis,) for axis in stage.axes], stage.features)
         if self.lengths and lengths is not None:
             found[self.lengths] = self._mask(np.asarray(lengths), x)
         for (_, part), entry in zip(self.assembly.recurrent, state or [], strict=False):

@@ -12,7 +12,7 @@ from elman.cells.activations import ACTIVATIONS, Activation
 from elman.interop.onnx.reading.attention import attended, context, scores, weights
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import Node
-from elman.interop.onnx.reading.joining import merged_directions
+from elman.interop.onnx.reading.joining import joined
 from elman.interop.onnx.reading.known import axis_of, floats, integers, number, run
 from elman.interop.onnx.reading.linear import dense, embedding, gemm
 from elman.interop.onnx.reading.normalization import Statistic, mean_of_features, statistic
@@ -20,7 +20,7 @@ from elman.interop.onnx.reading.parts import SUM, WEIGHTED, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, where
 from elman.interop.onnx.reading.positions import ShortError, Signal, Unknown, signal_of
 from elman.interop.onnx.reading.recurrence import recurrent
-from elman.interop.onnx.reading.views import axis_over, feature_position, view
+from elman.interop.onnx.reading.views import axis_over, feature_positions, view
 from elman.interop.onnx.reading.windows import batch_norm, conv, over_one_axis, pool
 
 Handler: TypeAlias = Callable[..., Any]
@@ -89,8 +89,7 @@ def _over_features(name: str) -> Handler:
             return over
         if d != x.ids.ndim - 1 and (after != 1 or axis_over(x, d) is not None):
             raise node.refused("the attribute 'axis'", "that of the features, the last", f"{node.attributes['axis']}")
-        found = view(node, x, d)
-        return found.signal(found.flow.then(found.stage, Part("Activate", {"activation": name}), node.place))
+        return view(node, x, d).then(node, Part("Activate", {"activation": name}))
 
     return handler
 
@@ -103,9 +102,8 @@ def _layer_norm(node: Node, x: Any, gain: Any, bias: Any = None) -> Signal:
     for name, array in arrays.items():
         if array.shape != x.shape[-1:]:
             raise node.refused(f"its {name}", f"{x.shape[-1:]}", f"{array.shape}")
-    found = view(node, x, x.ids.ndim - 1)
     part = Part("LayerNorm", {"size": x.shape[-1], "epsilon": float(node.attributes["epsilon"])}, arrays)
-    return found.signal(found.flow.then(found.stage, part, node.place))
+    return view(node, x, x.ids.ndim - 1).then(node, part)
 
 
 def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Signal:
@@ -161,7 +159,7 @@ _OVER_TIME: dict[str, tuple[str, float]] = {
     "GlobalMaxPool": ("MaxOverTime", -np.inf),
 }
 _LOWEST = -1e8  # what stands in the padding of a maximum, where it is not -inf
-_MODES = {"ReduceMean": "ave", "ReduceSum": "sum", "ReduceProd": "mul"}
+_JOINS = {"ReduceMean": "Add", "ReduceSum": "Add", "ReduceProd": "Multiply"}  # both directions
 
 
 def _reduce(node: Node, x: Any, axes: Any = None) -> Any:
@@ -169,72 +167,45 @@ def _reduce(node: Node, x: Any, axes: Any = None) -> Any:
     if isinstance(x, Statistic):
         return statistic(node, x, *([] if axes is None else [axes]))
     x = signal_of(node, x)
-    rank, keep = x.ids.ndim, bool(node.attributes.get("keepdims", 1))
-    if node.op.startswith("Global"):
-        gone = {*range(2, rank)}
-    else:
-        given = integers(node, "axes", axes)
-        gone = {axis_of(node, axis, rank) for axis in given} if given else {*range(rank)}
+    given = [*range(2, x.ids.ndim)] if node.op.startswith("Global") else integers(node, "axes", axes)
+    gone = {axis_of(node, axis, x.ids.ndim) for axis in given or range(x.ids.ndim)}
     wide = [axis for axis in gone if x.shape[axis] != 1]
     if len(wide) > 1:
         raise node.refused("its axes", "one: of time or of directions", f"{sorted(gone)}")
-    if wide:
-        x = _reduced(node, x, wide[0])
-    if keep or isinstance(x, Statistic):
+    x = _reduced(node, x, wide[0]) if wide else x
+    if node.attributes.get("keepdims", 1) or isinstance(x, Statistic):
         return x
     return x.moved(x.ids.reshape([n for axis, n in enumerate(x.shape) if axis not in gone]))
 
 
 def _reduced(node: Node, x: Signal, axis: int) -> Any:
     """The signal with one axis of length 1 in the place of all."""
-    flow, last = x.flow, x.ids.ndim - 1
-    is_open = not any(stage.features for stage in flow.sources(x.ids))
-    features = 1 if is_open and node.op.startswith("Global") else feature_position(x)
-    if features == axis == last and node.op in ("ReduceMean", "GlobalAveragePool"):
+    places = feature_positions(x)
+    if node.op.startswith("Global") and not any(stage.features for stage in x.flow.sources(x.ids)):
+        places = [1]
+    if places[-1:] == [axis] == [x.ids.ndim - 1] and node.op in ("ReduceMean", "GlobalAveragePool"):
         return mean_of_features(node, x)
-    if _MODES.get(node.op) and x.shape[axis] == 2:
-        halves = [x.moved(np.take(x.ids, [i], axis)) for i in (0, 1)]
-        position = feature_position(halves[0])
-        kind = "Multiply" if node.op == "ReduceProd" else "Add"
-        both = merged_directions(node, kind, halves, position)
-        if both is not None:
-            stage = flow.stage_of(both.ids)
-            if node.op == "ReduceMean" and stage is not None and stage.part is not None:
-                mean = Part("MergeDirections", {"mode": "ave"})
-                made = flow.add(mean, stage.reads, node.place, stage.axes)
-                both = both.moved(both.ids - stage.first + made.first)
-            return both
-    if node.op not in _OVER_TIME or features == axis:
+    if axis in places[:-1] and x.shape[axis] == 2 and node.op in _JOINS:
+        y = joined(node, _JOINS[node.op], *(x.moved(np.take(x.ids, [i], axis)) for i in (0, 1)))
+        return scaled(node, y, 0.5) if node.op == "ReduceMean" else y
+    found = view(node, x, next(iter(places[::-1]), None)) if node.op in _OVER_TIME and axis not in places else None
+    time = None if found is None else found.axis(node, axis)
+    if found is None or time is None:
         raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {x.shape}")
-    found = view(node, x, features)
-    time = found.axis(node, axis)
-    if time is None:
-        raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {x.shape}")
-    time.take(node, "time")
-    for other in found.stage.lead:
-        if other is not time:
-            other.take(node, "batch")
+    for each in found.stage.lead:
+        each.take(node, "time" if each is time else "batch")
     kind, fill = _OVER_TIME[node.op]
-    lengths = found.padded_by
-    low = found.fill if found.fill is not None else fill
-    if found.codes is not None and not (low == fill or (fill == -np.inf and low <= _LOWEST)):
+    low = found.fill
+    if low is not None and low != fill and not (fill < 0 and low <= _LOWEST):
         must = "the mean of all steps, or a sum over 0 or a maximum over -inf in the padding"
-        raise node.refused("what it takes over time", must, f"{node.op} over {found.fill}")
+        raise node.refused("what it takes over time", must, f"{node.op} over {low}")
     stage = found.stage
     if stage.kind == WEIGHTED and node.op == "ReduceSum":
-        made = attended(node, flow, stage.reads[1], stage.reads[0], time)
+        made = attended(node, x.flow, stage.reads[1], stage.reads[0], time)
     else:
-        config = {"steps": time.length} if kind == SUM else {}
-        made = flow.pooled(stage, Part(kind, config, lengths=lengths), node.place)
-    groups = tuple(() if group == (time,) else group for group in found.groups)
-    sizes = tuple(1 if group == (time,) else n for group, n in zip(found.groups, found.lengths, strict=True))
-    after = type(found)(flow, made, groups, sizes, found.position)
-    return after.signal(made)
-
-
-def _shape(node: Node, x: Any) -> Any:
-    known = np.empty(0) if not isinstance(x, Signal) else np.broadcast_to(np.zeros(()), x.shape)
-    return run(node, known) if isinstance(x, Signal) else x
+        part = Part(kind, {"steps": time.length} if kind == SUM else {}, lengths=found.padded_by)
+        made = x.flow.pooled(stage, part, node.place)
+    return found.replaced(time, None).signal(made)
 
 
 OPERATORS: dict[str, Handler] = {
@@ -247,7 +218,8 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"), _question),
     **dict.fromkeys(("AveragePool", "MaxPool"), over_one_axis(pool)),
     **dict.fromkeys(("Cast", "CastLike"), _cast),
-    **dict.fromkeys(("Shape", "Size"), _shape),
+    "Shape": lambda node, x: run(node, np.broadcast_to(np.zeros(()), x.shape)),
+    "Size": lambda node, x: run(node, np.broadcast_to(np.zeros(()), x.shape)),
     "BatchNormalization": batch_norm,
     "Clip": clip,
     "Conv": over_one_axis(conv),
@@ -283,15 +255,13 @@ def moved(node: Node, *values: Any) -> Any:
         return embedding(node, values[0], signal_of(node, values[1]))
     if node.op == "Pad" and node.attributes["mode"] != "constant":
         raise node.refused("its padding", "constant", f"of the kind {node.attributes['mode']!r}")
-    arrays = []
+    arrays: list[Any] = []
     for i, value in enumerate(values):
-        if isinstance(value, Signal):
-            value = value.ids
-        elif value is not None and not isinstance(value, np.ndarray):
+        if value is not None and not isinstance(value, (Signal, np.ndarray)):
             raise node.refused("its inputs", "known, or the outputs of layers", f"what comes from {value.place}")
-        elif value is not None and (node.op == "Concat" or (node.op == "Pad" and i == 2)):
+        if isinstance(value, np.ndarray) and (node.op == "Concat" or (node.op == "Pad" and i == 2)):
             value = flow.codes(node, value)
-        arrays.append(value)
+        arrays.append(value.ids if isinstance(value, Signal) else value)
     if node.op == "Pad":
         if len(arrays) == 1:  # in versions before 11 its numbers are attributes
             arrays += [np.array(node.attributes["pads"]), np.array(flow.code(node.attributes["value"]))]

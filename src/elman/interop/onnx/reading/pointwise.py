@@ -15,7 +15,7 @@ from elman.interop.onnx.reading.joining import joined
 from elman.interop.onnx.reading.known import floats, number, run
 from elman.interop.onnx.reading.normalization import Statistic, statistic
 from elman.interop.onnx.reading.parts import AFFINE, SUM, Part
-from elman.interop.onnx.reading.positions import UNKNOWN, Signal, Unknown, signal_of
+from elman.interop.onnx.reading.positions import UNKNOWN, Signal, Stage, Unknown, signal_of
 from elman.interop.onnx.reading.views import feature_position, view
 from elman.layers import Activate
 
@@ -36,9 +36,10 @@ def mapped(node: Node, x: Signal, part: Part, change: Callable[[float], float]) 
         except FormatError:
             pass  # the layer stands before what takes it apart, such as states of several layers
         else:
-            fill = found.fill
-            return found.signal(flow.then(found.stage, part, node.place), UNKNOWN if fill is None else change(fill))
-    ids = flow.mapped(x.ids, change)
+            return found.then(node, part, fill=UNKNOWN if found.fill is None else change(found.fill))
+    ids, constant = x.ids.copy(), x.ids < 0
+    codes, at = np.unique(ids[constant], return_inverse=True)
+    ids[constant] = np.array([flow.code(change(flow.number(int(code)))) for code in codes], np.int64)[at]
     for stage in sources:
         own = (x.ids >= stage.first) & (x.ids < stage.first + stage.size)
         ids[own] += flow.then(stage, part, node.place).first - stage.first
@@ -80,13 +81,17 @@ def arithmetic(node: Node, a: Any, b: Any) -> Any:
         if node.op == "Sub":
             b = scaled(node, b, -1)
         return joined(node, "Multiply" if node.op == "Mul" else "Add", a, b)
-    x, known = (b, a) if isinstance(a, np.ndarray) else (a, b)
-    numbers = floats(node, known)
-    if node.op == "Pow" and x is a:
-        return _power(node, x, numbers)
-    if node.op == "Pow" or (node.op == "Div" and x is b):
+    x, k = signal_of(node, b if isinstance(a, np.ndarray) else a), floats(node, a if isinstance(a, np.ndarray) else b)
+    if node.op == "Pow" and isinstance(a, Signal):
+        return _power(node, x, k)
+    if node.op == "Pow" or (node.op == "Div" and isinstance(b, Signal)):
         raise node.refused("the operator", "a sum, a product, a power or a quotient by known numbers", node.op)
-    return _with_numbers(node, signal_of(node, x), numbers, turned=node.op == "Sub" and x is b)
+    with np.errstate(all="ignore"):
+        if node.op in ("Mul", "Div"):
+            return _product(node, x, k if node.op == "Mul" else 1 / k, k if node.op == "Div" else 1 / k)
+    if node.op == "Sub" and isinstance(b, Signal):
+        x = scaled(node, x, -1)
+    return _sum(node, x, -k if node.op == "Sub" and isinstance(a, Signal) else k)
 
 
 def _settled(value: Any) -> Any:
@@ -96,94 +101,61 @@ def _settled(value: Any) -> Any:
     return value
 
 
-def _with_numbers(node: Node, x: Signal, numbers: Array, turned: bool) -> Signal:
-    """A signal and known numbers: those of a mask, one for all, or one for each feature."""
-    wide = [axis - numbers.ndim for axis, length in enumerate(numbers.shape) if length > 1]
-    if node.op in ("Mul", "Div"):
-        mean = _mean(node, x, numbers)
-        if mean is not None:
-            return mean
-    masked = _masked(node, x, numbers, turned)
-    if masked is not None:
-        return masked
-    if not numbers.size or (numbers == numbers.flat[0]).all():
-        wide = []
-    if len(wide) > 1 or numbers.ndim > x.ids.ndim:
-        raise node.refused("its numbers", "one number, or one for each feature", f"{numbers.shape}")
-    with np.errstate(all="ignore"):
-        scale, shift = {
-            "Add": (None, numbers),
-            "Sub": (-np.ones_like(numbers), numbers) if turned else (None, -numbers),
-            "Mul": (numbers, None),
-            "Div": (1 / numbers, None),
-        }[node.op]
-    if not wide:
-        one = [float(each.flat[0]) if each is not None else none for each, none in ((scale, 1.0), (shift, 0.0))]
-        return scaled(node, x, *one)
-    return _with_vectors(node, x, wide[0], scale, shift)
+def _sum(node: Node, x: Signal, k: Array) -> Signal:
+    """With what is far below, where a mask says so, or with numbers."""
+    far = k <= FAR_BELOW
+    if (far | (k == 0)).all() and not (far.all() and k.size):
+        return _set(node, x, far, -np.inf)
+    return _by_features(node, x, "shift", k)
 
 
-def _with_vectors(node: Node, x: Signal, axis: int, scale: Array | None, shift: Array | None) -> Signal:
-    some = scale if scale is not None else shift
-    assert some is not None
-    width = some.shape[axis]
-    ids = x.ids
-    if ids.shape[axis] == 1:
-        node.take(8 * ids.size * width)
-        ids = np.broadcast_to(ids, [width if i == axis % ids.ndim else n for i, n in enumerate(ids.shape)])
-    if ids.shape[axis] != width:
-        raise node.refused("its numbers", f"one number, or one for each feature of {ids.shape}", f"{some.shape}")
-    found = view(node, x.moved(ids), axis % ids.ndim, spread=True)
-    given = {"scale": scale, "shift": shift}
-    arrays = {name: _vector(array) for name, array in given.items() if array is not None}
-    stage = found.flow.then(found.stage, Part("Scale", {}, arrays), node.place)
-    return found.signal(stage, 0 if found.fill == 0 and shift is None else UNKNOWN)
+def _product(node: Node, x: Signal, k: Array, counts: Array) -> Signal:
+    """A mean, where x is a sum over time; with 0 and 1, as a mask has them; or with numbers."""
+    total = x.flow.stage_of(x.ids)
+    if total is not None and total.kind == SUM:
+        return _mean(node, x, total, counts)
+    if ((k == 0) | (k == 1)).all():
+        return _set(node, x, k == 0, 0.0)
+    return _by_features(node, x, "scale", k)
 
 
-def _vector(array: Array) -> Array:
-    return array.ravel().astype(array.dtype if array.dtype.kind == "f" else np.float32)
+def _set(node: Node, x: Signal, gone: Array, number: float) -> Signal:
+    """The signal with a number in some places."""
+    node.take(8 * max(x.ids.size, gone.size))
+    ids, gone = np.broadcast_arrays(x.ids, gone)
+    return x.moved(np.where(gone, x.flow.code(number), ids) if gone.any() else ids)
 
 
-def _masked(node: Node, x: Signal, numbers: Array, turned: bool) -> Signal | None:
-    """A product with 0 and 1, or a sum with 0 and what is far below, which set constants and leave the rest."""
-    if node.op in ("Mul", "Div"):
-        gone, kept, code = numbers == 0, numbers == 1, 0.0
-        if node.op == "Div":
-            gone = np.zeros_like(gone)
-    else:
-        sign = -1 if node.op == "Sub" else 1
-        gone, kept, code = sign * numbers <= FAR_BELOW, numbers == 0, -np.inf
-        if turned or (gone.all() and numbers.size):
-            return None
-    if not (gone | kept).all():
-        return None
-    node.take(8 * max(x.ids.size, numbers.size))
-    shape = np.broadcast_shapes(x.shape, numbers.shape)
-    ids = np.broadcast_to(x.ids, shape)
-    return x.moved(np.where(np.broadcast_to(gone, shape), x.flow.code(code), ids) if gone.any() else ids)
+def _by_features(node: Node, x: Signal, name: str, k: Array) -> Signal:
+    """Times one number or plus one, or with one for each feature."""
+    wide = [axis - k.ndim for axis, length in enumerate(k.shape) if length > 1]
+    if not k.size or (k == k.flat[0]).all():
+        one = float(k.flat[0]) if k.size else 0.0
+        return scaled(node, x, one) if name == "scale" else scaled(node, x, 1, one)
+    if len(wide) > 1 or k.ndim > x.ids.ndim or x.shape[wide[0]] not in (1, k.shape[wide[0]]):
+        raise node.refused("its numbers", f"one number, or one for each feature of {x.shape}", f"{k.shape}")
+    node.take(8 * x.ids.size * k.size)
+    ids, _ = np.broadcast_arrays(x.ids, k)
+    found = view(node, x.moved(ids), wide[0] % ids.ndim, spread=True)
+    vector = k.ravel().astype(k.dtype if k.dtype.kind == "f" else np.float32)
+    fill = 0 if found.fill == 0 and name == "scale" else UNKNOWN
+    return found.then(node, Part("Scale", {}, {name: vector}), fill=fill)
 
 
-def _mean(node: Node, x: Signal, numbers: Array) -> Signal | None:
+def _mean(node: Node, x: Signal, total: Stage, counts: Array) -> Signal:
     """A sum over time divided by how many steps it is of."""
-    flow = x.flow
-    total = flow.stage_of(x.ids)
-    if total is None or total.kind != SUM or total.part is None:
-        return None
-    with np.errstate(all="ignore"):
-        counts = numbers if node.op == "Div" else 1 / np.asarray(numbers, np.float64)
-    name = total.part.lengths
+    assert total.part is not None
+    flow, name = x.flow, total.part.lengths
     steps = flow.lengths[name] if name else np.full(1, total.part.config["steps"])
-    shape = np.broadcast_shapes(x.shape, counts.shape)
-    places = np.unravel_index(np.broadcast_to(x.ids, shape) - total.first, total.shape)
-    batch = places[0] if len(steps) > 1 and len(total.axes) > 1 else np.zeros(shape, np.int64)
-    if not np.allclose(np.broadcast_to(counts, shape), steps[batch], rtol=1e-6):
+    ids, counts = np.broadcast_arrays(x.ids, counts)
+    batch = flow.places(ids, total)[0] if name and len(total.axes) > 1 else np.zeros(ids.shape, np.int64)
+    if not np.allclose(counts, steps[batch], rtol=1e-6):
         must = (
             f"a sum over time, and {'the lengths of its sequences, (batch, 1)' if name else 'how many steps it is of'}"
         )
         raise node.refused("its inputs", must, "others")
-    mean = Part("MeanOverTime", lengths=name)
-    stage = flow.add(mean, total.reads, node.place, total.axes, key=("mean", name))
-    return x.moved(np.broadcast_to(x.ids, shape) - total.first + stage.first)
+    stage = flow.add(Part("MeanOverTime", lengths=name), total.reads, node.place, total.axes, key=("mean", name))
+    return x.moved(ids - total.first + stage.first)
 
 
 def _power(node: Node, x: Signal, array: Array) -> Signal:

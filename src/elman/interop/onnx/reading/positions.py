@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -22,6 +22,13 @@ from elman.interop.onnx.reading.parts import POOLS, Part
 
 #: The number that is under no other: a constant of which nothing is known, as what a layer makes of padding.
 UNKNOWN = math.nan
+
+
+def varies(values: Array, valid: Array, d: int) -> bool:
+    """Whether values change along an axis."""
+    n = values.shape[d]
+    changes = np.diff(values, axis=d) != 0
+    return bool((changes & np.take(valid, range(1, n), d) & np.take(valid, range(n - 1), d)).any())
 
 
 class Axis:
@@ -131,6 +138,18 @@ class Stage:
         """The numbers of its elements, in its own shape."""
         return np.arange(self.first, self.first + self.size).reshape(self.shape)
 
+    def laid(self, lead: Sequence[Axis], ids: Array | None = None) -> Array:
+        """These, or others in its shape, as (axes of `lead`..., those left of length 1..., features)."""
+        order = [*lead, *(axis for axis in self.lead if axis not in lead), *self.features]
+        ids = (self.ids() if ids is None else ids).transpose([self.axes.index(axis) for axis in order])
+        return ids.reshape(*ids.shape[: len(self.lead)], self.width)
+
+    def by_time(self) -> Array:
+        """These as (batch or 1, steps or 1, features)."""
+        time = [axis for axis in self.lead if axis.role == "time"]
+        ids = self.laid([*(axis for axis in self.lead if axis not in time), *time])
+        return ids.reshape(-1, *(axis.length for axis in time or [Axis(1)]), self.width)
+
 
 class Flow:
     """All stages so far, the constants among the positions, and the lengths of the sequences of this trace."""
@@ -169,6 +188,19 @@ class Flow:
         """The stage after a layer that makes one vector of each sequence."""
         lead = tuple(axis for axis in stage.lead if axis is not stage.time)
         return self.add(part, (stage,), place, (*lead, Axis(width or stage.width, "features")), key)
+
+    def reverse(self, stage: Stage, lengths: str, place: str) -> Stage:
+        """The stage with the steps of each sequence in reverse."""
+        return self.then(stage, Part("Reverse", lengths=lengths), place, key=("Reverse", lengths))
+
+    def places(self, ids: Array, stage: Stage) -> tuple[Array, ...]:
+        """Where positions stand along each axis of a stage; 0 where they are those of others."""
+        own = (ids >= stage.first) & (ids < stage.first + stage.size)
+        return np.unravel_index(np.where(own, ids - stage.first, 0), stage.shape) if stage.axes else ()
+
+    def ends(self, name: str, ids: Array) -> Array:
+        """How many steps each sequence of (batch, steps, ...) has, all or as an input of lengths says."""
+        return self.lengths[name] if name else np.full(len(ids), ids.shape[1])
 
     def stage_of(self, ids: Array) -> Stage | None:
         """The one stage whose elements these are; None where there are several, or constants."""
@@ -209,14 +241,6 @@ class Flow:
     def number(self, code: int) -> float:
         """The constant of a code."""
         return self._numbers[-1 - code]
-
-    def mapped(self, ids: Array, change: Callable[[float], float]) -> Array:
-        """The positions with each constant changed; others as they are."""
-        codes = {int(code): self.code(change(self.number(int(code)))) for code in np.unique(ids[ids < 0])}
-        found = ids.copy()
-        for code, new in codes.items():
-            found[ids == code] = new
-        return found
 
     def constants(self, ids: Array) -> Array:
         """The numbers of codes, NaN where there is no constant."""

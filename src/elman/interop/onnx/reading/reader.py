@@ -9,23 +9,23 @@ numbers here; the model is read again with others, and both must give the same n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from elman import checks
 from elman.checks import Array
-from elman.interop.files import refused
 from elman.interop.onnx.reading.assembly import Assembly
 from elman.interop.onnx.reading.correspondence import End, Reading, States
 from elman.interop.onnx.reading.files import TYPES, ModelFile, read_model
 from elman.interop.onnx.reading.graph import Graph
 from elman.interop.onnx.reading.parts import CELL_STATE, Part, RecurrentPart
-from elman.interop.onnx.reading.positions import Signal, Stage
+from elman.interop.onnx.reading.positions import Signal, Stage, varies
 from elman.interop.onnx.reading.recurrence import last_states
 from elman.interop.onnx.reading.sizes import Sizes
 from elman.interop.onnx.reading.trace import Trace, trace
-from elman.interop.onnx.reading.views import View, feature_position, feature_positions, view
+from elman.interop.onnx.reading.views import feature_position, feature_positions, view
 from elman.network import Network
 
 if TYPE_CHECKING:
@@ -132,84 +132,72 @@ class _Outputs:
 
     def __init__(self, file: ModelFile, traced: Trace) -> None:
         self.file, self.traced, self.flow = file, traced, traced.flow
-        self.states: dict[str, tuple[Signal, set[Stage]]] = {}
+        self.states: dict[str, tuple[Signal, list[Stage]]] = {}
         self.views: dict[str, End] = {}
         for name, value in traced.outputs.items():
             if not isinstance(value, Signal):
                 got = getattr(value, "place", "a value that no layer makes")
                 raise file.refused(f"the output {name!r}", "one of a layer", got)
             owners = self._owners(value)
-            if owners is None:
-                self.views[name] = self._view(name, value)
-            else:
+            if owners:
                 self.states[name] = value, owners
+            else:
+                self.views[name] = self._view(name, value)
         self.assembly = self._assembly()
 
-    def _owners(self, value: Signal) -> set[Stage] | None:
-        """The layers whose last states, whole ones, a value is made of; None where it is something else."""
-        owners = set()
+    def _owners(self, value: Signal) -> list[Stage]:
+        """The layers whose last states, whole ones, a value is made of; none where it is something else."""
+        owners = []
         for stage in self.flow.sources(value.ids):
             owner = stage.reads[0] if stage.kind == CELL_STATE else stage
-            own = stage.ids() if stage.kind == CELL_STATE else None
-            if own is None and isinstance(stage.part, RecurrentPart):
-                own = last_states(self.flow, stage)
+            if not isinstance(owner.part, RecurrentPart):
+                return []
+            own = stage.ids() if stage is not owner else last_states(self.flow, stage)
             mine = value.ids[(value.ids >= stage.first) & (value.ids < stage.first + stage.size)]
-            if own is None or not np.array_equal(np.sort(own.ravel()), np.sort(mine)):
-                return None
-            owners.add(owner)
-        if not owners or (value.ids < 0).any():
-            return None
+            if not np.array_equal(np.sort(own.ravel()), np.sort(mine)):
+                return []
+            owners.append(owner)
         d = feature_position(value)
         row = value.ids if d is None else np.moveaxis(value.ids, d, -1).reshape(-1, value.shape[d])[0]
-        return owners if len(self.flow.sources(row)) == 1 else None  # else features side by side
+        side_by_side = len(self.flow.sources(row)) > 1
+        return [] if side_by_side or (value.ids < 0).any() else owners
 
     def _view(self, name: str, value: Signal) -> End:
         node = self.traced.nodes[name]
         dims = feature_positions(value)
         lengths = tuple(value.shape[d] for d in dims)
+        position = dims[0] if dims else None
         if len(dims) > 1:  # directions and features apart
             ids = np.moveaxis(value.ids, dims, range(-len(dims), 0))
-            ids = ids.reshape(*ids.shape[: -len(dims)], -1)
-            found = view(node, value.moved(ids), ids.ndim - 1)
-        else:
-            found = view(node, value, dims[0] if dims else None)
+            value = value.moved(ids.reshape(*ids.shape[: -len(dims)], -1))
+            position = value.ids.ndim - 1
+        found = view(node, value, position)
         if found.fill not in (None, 0.0) and not np.isnan(found.fill or 0.0):
             raise self.file.refused(f"the number in the padding of the output {name!r}", "0", f"{found.fill}")
         held = [axis for group in found.groups for axis in group or ()]
         loose = [axis for axis in found.stage.lead if axis not in held]
         if found.stage.time in loose and found.lengths.count(1) < len(loose):  # a step that was taken out of time
             stage = self.flow.pooled(found.stage, Part("LastStep", lengths=found.stage.lengths), node.place)
-            found = View(self.flow, stage, found.groups, found.lengths, found.position)
+            found = replace(found, stage=stage, codes=None)
         return End(found, tuple(dims), lengths)
 
     def _assembly(self) -> Assembly:
+        """The network of the ends, and of layers of which the last states alone go out."""
         ends = [(name, found.view.stage) for name, found in self.views.items()]
-        owners = {name: states for name, (_, states) in self.states.items()}
-        every = sorted({stage for states in owners.values() for stage in states}, key=lambda stage: stage.first)
+        owners = [(name, stage) for name, (_, stages) in self.states.items() for stage in stages]
+        places = {stage.place for _, stage in owners}
+        for name, stage in sorted(owners, key=lambda pair: -pair[1].first):
+            reached = Assembly(self.file, ends, places, self.flow.padded).stages
+            given = [each for each in self.flow.sources(self.states[name][0].ids) if each.kind != CELL_STATE]
+            if not any(stage.place == each.place for each in reached) and stage in given:
+                ends.append((name, self._last(stage)))
         if not ends:
-            hidden = [
-                (name, stage)
-                for name, (value, _) in self.states.items()
-                for stage in self.flow.sources(value.ids)
-                if stage.kind != CELL_STATE
-            ]
-            if not hidden:
-                got = "cell states alone" if self.states else "none"
-                raise self.file.refused("an output of the graph", "that of a layer", got)
-            name, stage = max(hidden, key=lambda pair: pair[1].first)
-            ends = [(name, self._last(stage))]
-        places = {stage.place for stage in every}
+            raise self.file.refused(
+                "an output of the graph", "that of a layer", "cell states alone" if self.states else "none"
+            )
         assembly = Assembly(self.file, ends, places, self.flow.padded)
-        apart = [
-            (name, self._last(stage))
-            for name, states in owners.items()
-            for stage in sorted(states, key=lambda stage: stage.first)
-            if stage not in assembly.stages and not any(stage.place == other.place for other in assembly.stages)
-        ]
-        if apart:  # last states of layers that nothing else reads
-            assembly = Assembly(self.file, [*ends, *dict(apart).items()], places, self.flow.padded)
-        for name, states in owners.items():
-            for stage in states - {*assembly.stages}:
+        for name, stage in owners:
+            if stage not in assembly.stages:
                 must = "a state of a layer of the network, of all its directions"
                 raise self.file.refused(f"the output {name!r}", must, f"one of {stage.place}")
         return assembly
@@ -223,23 +211,27 @@ class _Outputs:
     def found(self) -> dict[str, End | States]:
         """What each output is, once the network is made."""
         self._check_starts()
-        columns: dict[int, int] = {}
-        rows: dict[int, int] = {}
-        offset = 0
+        every = []
         for stage, part in self.assembly.recurrent:
-            if part is None:
-                continue
-            cell = [each for each in self.flow.stages if each.kind == CELL_STATE and each.reads[0] is stage]
-            for ids in (last_states(self.flow, stage), *(each.ids() for each in cell if part.kind == "lstm")):
-                flat = ids.reshape(len(ids), -1) if stage.lead else ids.reshape(1, -1)
-                for b, line in enumerate(flat.tolist()):
-                    columns |= {number: offset + i for i, number in enumerate(line)}
-                    rows |= dict.fromkeys(line, b)
-                offset += flat.shape[1]
-        return {
-            **self.views,
-            **{name: _states(self.file, name, value, columns, rows) for name, (value, _) in self.states.items()},
-        }
+            if part is not None:
+                cells = [each.ids() for each in self.flow.stages if each.kind == CELL_STATE and each.reads[0] is stage]
+                states = last_states(self.flow, stage), *cells[: part.kind == "lstm"]
+                every += [ids.reshape(len(states[0]), -1) for ids in states]
+        known = np.concatenate(every, 1) if every else np.empty((0, 0), np.int64)
+        return {**self.views, **{name: self._states(name, value, known) for name, (value, _) in self.states.items()}}
+
+    def _states(self, name: str, value: Signal, known: Array) -> States:
+        """Which column of all states, (batch, columns), each number of an output is."""
+        order = np.argsort(known, axis=None)
+        places = order[np.searchsorted(known.ravel(), value.ids, sorter=order)]
+        batch, columns = np.divmod(places, known.shape[1])
+        along = [d for d in range(value.ids.ndim) if varies(batch, value.ids >= 0, d)]
+        if not along:
+            return States(columns, None)
+        columns, batch = np.moveaxis(columns, along[0], 0), np.moveaxis(batch, along[0], -1)
+        if len(along) > 1 or (columns != columns[:1]).any() or (batch != np.arange(len(known))).any():
+            raise self.file.refused(f"the output {name!r}", "states with the batch along one axis", "others")
+        return States(columns[0], along[0])
 
     def _check_starts(self) -> None:
         """Refuses states that go into the network elsewhere than elman has them."""
@@ -248,22 +240,7 @@ class _Outputs:
         for stage, part in self.assembly.recurrent:
             for given in part.given.values() if part is not None else ():
                 taken = {(given.name, int(place)) for place in given.places.ravel()}
-                if taken & seen or given.name in roots or given.places.shape[0] != part.directions:  # type: ignore[union-attr]
+                if taken & seen or given.name in roots:
                     must = "a state of one layer of the network, of all its directions"
                     raise self.file.refused(f"the input {given.name!r}", must, f"one of {stage.place}")
                 seen |= taken
-
-
-def _states(file: ModelFile, name: str, value: Signal, columns: dict[int, int], rows: dict[int, int]) -> States:
-    """Which column of all states each number of an output is."""
-    flat = value.ids.ravel().tolist()
-    at = np.array([rows[number] for number in flat]).reshape(value.shape)
-    which = np.array([columns[number] for number in flat]).reshape(value.shape)
-    along = [d for d in range(at.ndim) if at.shape[d] > 1 and (np.diff(at, axis=d) != 0).any()]
-    if not along:
-        return States(which, None)
-    (d, *more) = along
-    turned = np.moveaxis(which, d, 0), np.moveaxis(at, d, -1)
-    if more or (turned[0] != turned[0][:1]).any() or (turned[1] != np.arange(at.shape[d])).any():
-        raise refused(file.name, f"the output {name!r}", "states with the batch along one axis", "others")
-    return States(turned[0][0], d)

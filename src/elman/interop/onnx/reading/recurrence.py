@@ -16,7 +16,7 @@ from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.known import floats
 from elman.interop.onnx.reading.parts import CELL_STATE, Given, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage, signal_of
-from elman.interop.onnx.reading.steps import direction_of, turned_steps
+from elman.interop.onnx.reading.steps import direction_of, renumbered, turned_steps
 from elman.interop.onnx.reading.views import View, view
 
 #: For each operator its gates, the states of its cell, the gates that each of its functions serves (c is what the
@@ -111,8 +111,10 @@ def _outputs(node: Node, found: View, part: RecurrentPart, lead: tuple[str, str]
         before = flow.then(before, turn, node.place, key=("Reverse", part.lengths))
     both, hidden = part.directions, part.hidden
     stage = flow.then(before, part, node.place, both * hidden)
-    ids = turned_steps(flow, stage.ids(), stage, part.lengths) if backwards else stage.ids()
-    y = found.lay(stage, ids=ids)
+    y = found.lay(stage)
+    if backwards:
+        numbers = stage.by_time()
+        y = renumbered(y, stage, turned_steps(numbers, flow.ends(part.lengths, numbers)))
     y = y.reshape(*y.shape[:2], both, hidden)
     if part.lengths:
         padding = np.arange(y.shape[lead.index("time")]) >= flow.lengths[part.lengths][:, None]
@@ -127,15 +129,11 @@ def _outputs(node: Node, found: View, part: RecurrentPart, lead: tuple[str, str]
 
 def last_states(flow: Flow, stage: Stage) -> Array:
     """The positions of the last h of a layer, (batch, directions, hidden)."""
-    part, time = stage.part, stage.time
+    part, ids = stage.part, stage.by_time()
     assert isinstance(part, RecurrentPart)
-    ids = stage.ids()
-    if time is not None:
-        ids = np.moveaxis(ids, stage.axes.index(time), -2)
-    ids = ids.reshape(-1, 1 if time is None else time.length, part.directions, part.hidden)
-    n = flow.lengths[part.lengths] if part.lengths else np.full(len(ids), ids.shape[1])
-    ends = ids[np.arange(len(ids)), n - 1, :1]
-    return np.concatenate([ends, ids[:, 0, 1:]], 1)
+    n = flow.ends(part.lengths, ids)
+    ids = ids.reshape(*ids.shape[:2], part.directions, part.hidden)
+    return np.concatenate([ids[np.arange(len(ids)), n - 1, :1], ids[:, 0, 1:]], 1)
 
 
 def lengths_of(node: Node, flow: Flow, value: Any, steps: int) -> str:

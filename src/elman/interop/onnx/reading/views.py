@@ -16,8 +16,8 @@ import numpy as np
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.parts import SCORES, UNFINISHED, WEIGHTS, Part, RecurrentPart
-from elman.interop.onnx.reading.positions import UNKNOWN, Axis, Flow, Group, ShortError, Signal, Stage
-from elman.interop.onnx.reading.steps import Run, turned_steps, varies
+from elman.interop.onnx.reading.positions import UNKNOWN, Axis, Flow, Group, ShortError, Signal, Stage, varies
+from elman.interop.onnx.reading.steps import Run, renumbered, turned_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,18 +40,27 @@ class View:
 
         `ids` are others than its own, in its shape.
         """
-        flat = [axis for group in self.groups for axis in group or ()]
-        order = [*flat, *(axis for axis in stage.lead if axis not in flat), *stage.features]
-        ids = (stage.ids() if ids is None else ids).transpose([stage.axes.index(axis) for axis in order])
         shape = [1 if group is None else int(np.prod([axis.length for axis in group])) for group in self.groups]
-        ids = np.broadcast_to(ids.reshape(*shape, stage.width), (*self.lengths, stage.width))
+        ids = stage.laid([axis for group in self.groups for axis in group or ()], ids).reshape(*shape, stage.width)
+        ids = np.broadcast_to(ids, (*self.lengths, stage.width))
         if self.codes is not None:
             ids = np.where(self.codes[..., None] < 0, self.flow.code(fill), ids)
         return ids[..., 0] if self.position is None else np.moveaxis(ids, -1, self.position)
 
+    def then(self, node: Node, part: Part, width: int | None = None, fill: float = UNKNOWN) -> Signal:
+        """What flows after one more layer that keeps the batch and time."""
+        return self.signal(self.flow.then(self.stage, part, node.place, width), fill)
+
     def signal(self, stage: Stage, fill: float = UNKNOWN) -> Signal:
         """What flows after a layer that stands after this view."""
         return Signal(self.flow, self.lay(stage, fill))
+
+    def replaced(self, axis: Axis, by: Axis | None) -> View:
+        """The view with another axis in the place of one, or none."""
+        groups = tuple((() if by is None else (by,)) if group == (axis,) else group for group in self.groups)
+        count = 1 if by is None else by.length
+        lengths = tuple(count if group == (axis,) else n for group, n in zip(self.groups, self.lengths, strict=True))
+        return replace(self, groups=groups, lengths=lengths, codes=None)
 
     @property
     def fill(self) -> float | None:
@@ -64,7 +73,7 @@ class View:
     @property
     def padded_by(self) -> str:
         """The input of lengths that says where the padding is, "" where there is none."""
-        return "" if self.codes is None else _padding_of(self.flow, np.less(self.codes, 0))
+        return "" if self.codes is None else padding_of(self.flow, np.less(self.codes, 0))
 
     def axis(self, node: Node, position: int) -> Axis | None:
         """The one axis of the stage at an axis of the tensor; None where that has length 1."""
@@ -83,9 +92,8 @@ def feature_positions(x: Signal) -> list[int]:
         known = [j for j, axis in enumerate(stage.axes) if axis.role == "features" and axis.length > 1]
         if not known:
             continue
-        valid = (x.ids >= stage.first) & (x.ids < stage.first + stage.size)
-        places = np.unravel_index(np.where(valid, x.ids - stage.first, 0), stage.shape)
-        found = [d for d in range(x.ids.ndim) if any(varies(places[j], valid, d) for j in known)]
+        own, places = (x.ids >= stage.first) & (x.ids < stage.first + stage.size), x.flow.places(x.ids, stage)
+        found = [d for d in range(x.ids.ndim) if any(varies(places[j], own, d) for j in known)]
         if found:
             return found
     if len(sources) > 1:  # one feature of each
@@ -114,12 +122,9 @@ def axis_over(x: Signal, d: int) -> int | None:
     sources = x.flow.sources(x.ids)
     if len(sources) != 1:
         return None
-    (stage,) = sources
-    valid = x.ids >= 0
-    places = np.unravel_index(np.where(valid, x.ids - stage.first, 0), stage.shape) if stage.axes else ()
-    return next(
-        (j for j, axis in enumerate(stage.axes) if axis.role != "features" and varies(places[j], valid, d)), None
-    )
+    axes, places = sources[0].axes, x.flow.places(x.ids, sources[0])
+    found = (j for j, axis in enumerate(axes) if axis.role != "features" and varies(places[j], x.ids >= 0, d))
+    return next(found, None)
 
 
 def view(node: Node, x: Signal, position: int | None, *, spread: bool = False) -> View:
@@ -160,7 +165,7 @@ def _repeated(node: Node, found: View) -> View:
     return replace(found, stage=repeated, groups=groups)
 
 
-def _padding_of(flow: Flow, codes: Array) -> str:
+def padding_of(flow: Flow, codes: Array) -> str:
     """The input of lengths after whose steps constants stand, in any order of two axes; "" where there is none."""
     kept = codes
     for d in reversed(range(codes.ndim)):  # axes along which it is the same
@@ -178,7 +183,7 @@ def _padding_of(flow: Flow, codes: Array) -> str:
 def check_weights(node: Node, p: Signal, weighting: Stage) -> None:
     """Refuses weights of steps of which others are 0 than those after the end of each sequence."""
     gone = p.ids < 0
-    if gone.any() and weighting.part is not None and _padding_of(p.flow, gone) != weighting.part.lengths:
+    if gone.any() and weighting.part is not None and padding_of(p.flow, gone) != weighting.part.lengths:
         raise node.refused("its weights", "a softmax over time as it is", "one of which some are set to 0")
 
 
@@ -239,7 +244,7 @@ class _Reader:
         somewhere: Array = np.any(constant, -1)
         if any(stage.kind == "LastSteps" for stage, _ in parts) and self.ids.ndim == 2:
             return  # zeros before the first step, as the layer has them
-        name = _padding_of(self.flow, somewhere)
+        name = padding_of(self.flow, somewhere)
         if not name:
             number = self.flow.number(int(self.ids[constant][0]))
             raise self.node.refused("its input", "constant in the padding alone", f"{number} elsewhere")
@@ -263,11 +268,12 @@ class _Reader:
                 continue
             self.node.take(16 * a.size)
             stage = self.flow.then(one.reads[0], both, one.place, 2 * a.hidden, key=("both", one, other))
-            numbers = stage.ids()
-            own = numbers[..., : a.hidden].ravel()[np.maximum(ahead - one.first, 0)]
-            flipped = turned_steps(self.flow, numbers[..., a.hidden :], stage, a.lengths)
-            its = flipped.ravel()[np.maximum(back - other.first, 0)]
-            joined = [np.where(each < 0, each, new) for each, new in ((ahead, own), (back, its))]
+            numbers = stage.by_time()
+            turned_numbers = turned_steps(numbers[..., a.hidden :], self.flow.ends(a.lengths, numbers))
+            joined = [
+                renumbered(ahead, one, numbers[..., : a.hidden]),
+                renumbered(back, other, turned_numbers),
+            ]
             return [(np.concatenate(joined[::order], -1), stage)]
         return None
 
