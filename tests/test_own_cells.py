@@ -354,9 +354,9 @@ def test_views_of_memory_that_is_used_again():
 def test_a_tape_that_comes_out_of_a_pickle():
     made = layer(step, back_in_place(lambda x, s, w, k, d: halve(k["n"])))
     y, _, tape = made.forward(X)
-    ((inner, learned),), outs = tape.kept
+    inner, learned = tape.kept
     inner = dataclasses.replace(inner, steps=pickle.loads(pickle.dumps(inner.steps)))
-    tape = dataclasses.replace(tape, kept=([(inner, learned)], outs))
+    tape = dataclasses.replace(tape, kept=(inner, learned))
     with pytest.raises(ValueError, match="changes 'n' of kept"):
         made.backward(tape, np.ones_like(y))
 

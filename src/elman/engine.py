@@ -11,7 +11,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -134,9 +134,9 @@ def runner(cell: Cell) -> str:
     return "compiled kernel" if compiled(cell) else "plain equations"
 
 
-def forward(cell: Cell, *arguments: Any, **options: Any) -> tuple[Arrays, Tape | None]:
-    """A cell over a packed batch; arguments as those of `elman.cells.unroll.unroll`."""
-    return (kernels.run if compiled(cell) else unroll.unroll)(cell, *arguments, **options)
+def forward(cell: Cell) -> Callable[..., tuple[Arrays, Tape | None]]:
+    """What runs a cell over a packed batch: called as `elman.cells.unroll.unroll` is, with the cell first."""
+    return kernels.run if compiled(cell) else unroll.unroll
 
 
 pack = kernels.pack  #: a compiled cell and its weights made ready for streams; see `elman.cells.stepping`

@@ -293,7 +293,9 @@ class Network(Layer):
 
     def _by_layer(self, state: State) -> list[State]:
         """One entry per layer, from one entry per layer with states."""
-        entries = iter(state or [None] * len(self._stateful))
+        if not state:
+            return [None] * len(self.layers)
+        entries = iter(state)
         return [next(entries) if layer.stateful else None for layer in self.layers]
 
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:

@@ -41,7 +41,7 @@ class Layout:
     @classmethod
     def of(cls, form: Kind, lengths: Array, time: int) -> Layout:
         """That of sequences of these lengths, an array having a time axis of `time`."""
-        if form == "list" or (form == "array" and (lengths < time).any()):
+        if form == "list" or (form == "array" and np.count_nonzero(lengths < time)):
             real = np.flatnonzero(np.arange(time) < lengths[:, None]) if form == "array" else None
             return cls(lengths, len(lengths), form, time, real)
         return _dense_layout(len(lengths), int(lengths[0]), form)
@@ -234,13 +234,15 @@ def pack(
     step = () if tokens is not None else (width if width is not None else "features",)
     read: Callable[..., Array] = checks.number_array if step else checks.whole_numbers
     if vectors:
-        rows, layout, kind = *_pack_vectors(name, x, step, read), f"for {name}, which has no steps"
+        rows, layout = _pack_vectors(name, x, step, read)
     elif _is_ragged_list(x, len(step)):
-        rows, layout, kind = *_pack_list(name, x, step, read), f"where {name} is a list of sequences"
+        rows, layout = _pack_list(name, x, step, read)
     else:
-        rows, layout, kind = *_pack_array(name, x, step, read, lengths), f"where {name} is one sequence"
+        rows, layout = _pack_array(name, x, step, read, lengths)
     if lengths is not None and (vectors or layout.form != "array"):
-        raise ValueError(f"lengths must be left out {kind}. Got {checks.describe(lengths)}.")
+        kind = "a list of sequences" if layout.form == "list" else "one sequence"
+        where_not = f"for {name}, which has no steps" if vectors else f"where {name} is {kind}"
+        raise ValueError(f"lengths must be left out {where_not}. Got {checks.describe(lengths)}.")
 
     def where(index: tuple[int, ...]) -> str:
         return place(index, layout)
@@ -320,7 +322,7 @@ def _pack_array(name: str, x: Any, step: tuple[int | str, ...], read: Any, lengt
     steps = checks.whole_numbers("lengths", lengths)
     checks.shape("lengths", steps, (batch,))
     wrong = (steps < 1) | (steps > time)
-    if wrong.any():
+    if np.count_nonzero(wrong):  # quicker than `any`, as above
         got = f"{steps[wrong][0]} at index {int(wrong.argmax())}"
         raise ValueError(f"lengths must be from 1 to {time}, the steps of x. Got {got}.")
     layout = Layout.of("array", steps.astype(np.int64), time)  # a copy: a tape outlives the caller's array

@@ -126,7 +126,7 @@ def _results(cell: Cell, dtype: str, plain: bool) -> list[np.ndarray]:
         assert tape is not None
         dx, dstate, dweights = unroll.unroll_derivative(tape, dy, state)
     else:
-        end, kept = engine.forward(cell, weights, x, lengths, state, out)
+        end, kept = engine.forward(cell)(cell, weights, x, lengths, state, out)
         assert kept is not None
         dx, dstate, dweights = engine.backward(kept, dy, state)
     return [out, *end, dx, *dstate, *dweights]

@@ -168,8 +168,10 @@ class Layer(Made):
         shape = lead if layout.form == "single" else (*lead, layout.count)
         arrays = []
         for (part, width), value in zip(widths.items(), given, strict=True):
-            value = checks.real_array(f"{part} of {name}", value, self.dtype)
-            checks.shape(f"{part} of {name}", value, (*shape, width))
+            usual = type(value) is np.ndarray and value.dtype == self.dtype and value.flags.aligned
+            if not usual or value.shape != (*shape, width):
+                value = checks.real_array(f"{part} of {name}", value, self.dtype)
+                checks.shape(f"{part} of {name}", value, (*shape, width))
             value = np.array(value, order="C") if own else np.ascontiguousarray(value)
             arrays.append(value.reshape(*lead, layout.count, width))
         return arrays

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,32 +36,36 @@ class Directed(Layer):
         raise NotImplementedError
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
-        parts = [*self.directions.values()]
-        width = parts[0]._widths[0]
-        values = np.empty((len(x.values), sum([part._widths[0] for part in parts])), self.dtype)
+        if not self.bidirectional:
+            y = np.empty((len(x.values), self._widths[0]), self.dtype)
+            return x.with_values(y), *self._walk(x, state, rng, keep, y, reverse=False)
+        first, second = self.directions.values()
+        width, (start, last) = first._widths[0], self._by_direction(state)
+        values = np.empty((len(x.values), width + second._widths[0]), self.dtype)
         outs = values[:, :width], values[:, width:]
-        each = zip(parts, self._by_direction(state), outs, (False, True), strict=False)
-        walks = [part._walk(x, start, rng, keep, out, reverse) for part, start, out, reverse in each]
-        ends, tapes = tuple([state for end, _ in walks for state in end]), [tape for _, tape in walks]
+        end, tape = first._walk(x, start, rng, keep, outs[0], reverse=False)
+        more, twin = second._walk(x, last, rng, keep, outs[1], reverse=True)
         if self._merge == "concat":
-            return x.with_values(values), ends, (tapes, None)
-        return x.with_values(merged(self._merge, *outs)), ends, (tapes, outs if keep else None)
+            return x.with_values(values), end + more, (tape, twin, None)
+        return x.with_values(merged(self._merge, *outs)), end + more, (tape, twin, outs if keep else None)
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        tapes, outs = kept
-        width = self.directions[""]._widths[0]
-        douts = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
-        each = zip(self.directions.values(), tapes, douts, self._by_direction(dstate), strict=False)
-        found = [part._walk_back(tape, dout, dend) for part, tape, dout, dend in each]
-        dxs, dstarts, own = zip(*found, strict=True)
-        named = zip(self.directions, own, strict=True)
-        gradients = {name + suffix: array for suffix, arrays in named for name, array in arrays.items()}
-        return functools.reduce(np.add, dxs), tuple(itertools.chain(*dstarts)), gradients
+        if not self.bidirectional:
+            return self._walk_back(kept, dy, dstate)
+        tape, twin, outs = kept
+        first, second = self.directions.values()
+        width, (dend, dlast) = first._widths[0], self._by_direction(dstate)
+        dy, dz = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
+        dx, dstart, gradients = first._walk_back(tape, dy, dend)
+        more, dsecond, others = second._walk_back(twin, dz, dlast)
+        return dx + more, dstart + dsecond, gradients | {name + REVERSE: array for name, array in others.items()}
 
     def _by_direction(self, state: State) -> tuple[State, State]:
         """The packed states of each direction."""
+        if state is None:
+            return None, None
         count = len(self.directions[""].cell.states)
-        return (None, None) if state is None else (state[:count], state[count:])
+        return state[:count], state[count:]
 
     def first_state(self, count: int) -> Arrays:
         return tuple([state for part in self.directions.values() for state in part._first_state(count)])
@@ -228,6 +230,7 @@ class Recurrent(Directed):
         view._states = view.states()
         view._config = ReadOnly(frozen(view._describe(kind._known_options())))
         view._parameters = LiveArrays({name: self._parameters[name + suffix] for name in view.shapes()})
+        view._weights = tuple([view._parameters[name] for name in self.cell.weights])
         return view
 
     def draw(self, rng: np.random.Generator) -> None:
@@ -236,18 +239,14 @@ class Recurrent(Directed):
 
     def _draw(self, rng: np.random.Generator) -> None:
         """The weights of one direction."""
-        recurrent(dict(zip(self.cell.weights, self._weights, strict=True)), self.cell, self._initializer, rng)
+        recurrent(self._parameters, self.cell, self._initializer, rng)
         for name in self._learned:
             self._parameters[name][...] = 0
 
     def _set_weights(self, given: Mapping[str, Array], seed: int | None) -> None:
         self._views = None
         super()._set_weights(given, seed)
-
-    @property
-    def _weights(self) -> Arrays:
-        """In the order of the cell."""
-        return tuple([self._parameters[name] for name in self.cell.weights])
+        self._weights: Arrays = tuple([self._parameters[name] for name in self.cell.weights])  # of the first direction
 
     def _walk(
         self, x: Sequences, state: State, rng: Noise, keep: bool, out: Array, reverse: bool
@@ -260,7 +259,7 @@ class Recurrent(Directed):
         if zones and rng is not None:  # 1 where a unit keeps its value in a step, else 0; the rates are their means
             pairs = zip(zones, self._widths, strict=True)
             zones = tuple([happens(rng, p, (len(out), n)).astype(self.dtype) if p else 0.0 for p, n in pairs])
-        end, tape = engine.forward(
+        end, tape = engine.forward(self.cell)(
             self.cell, weights, x.values, x.lengths, start, out, reverse=reverse, keep=keep, mask=mask, zones=zones
         )
         return end, (tape, state is None)

@@ -28,6 +28,8 @@ class _OfRows(Layer):
         super().__init__()
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
+        if kept is None:  # y is x
+            return dy, None, {}
         shape, inner = kept
         dx = np.zeros(shape, dy.dtype)
         self._spread(dx, inner, dy)
@@ -88,6 +90,8 @@ class Masking(_OfRows):
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, None, Any]:
         lengths = x.lengths
         remain = (x.values != x.values.dtype.type(self.value)).any(-1)  # (N,)
+        if remain.all():
+            return x, None, None
         counts = np.add.reduceat(remain, np.cumsum(lengths) - lengths, dtype=np.int64)
         if not counts.all():
             empty = int(counts.argmin())
@@ -307,9 +311,9 @@ class MaxPool1d(_PoolOverWindows):
     """
 
     def _pool(self, values: Array, rows: Array) -> tuple[Array, Any]:
-        # What stands around a sequence counts as the first step that is in the window, and so is never before it.
-        first = np.where(rows < 0, len(values), rows).min(1, keepdims=True)
-        rows = np.where(rows < 0, first, rows)  # (M, width)
+        around = rows < 0  # (M, width)
+        if around.any():  # it counts as the first step that is in the window, and so is never before it
+            rows = np.where(around, np.where(around, len(values), rows).min(1, keepdims=True), rows)
         best = values[rows].argmax(1)  # (M, features)
         places = np.take_along_axis(rows, best, axis=1), np.arange(values.shape[1])
         return values[places], places

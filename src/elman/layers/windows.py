@@ -91,8 +91,10 @@ class Windows(NamedTuple):
         """
         lengths, layout = x.lengths, x.layout
         counts = self.counts(lengths)
-        around = np.maximum((counts - 1) * self.stride + self.span - lengths, 0)
-        before = around // 2 if self.padding == "same" else np.full_like(lengths, self._sides[0])
+        if self.padding == "same":
+            before = np.maximum((counts - 1) * self.stride + self.span - lengths, 0) // 2
+        else:
+            before = np.full_like(lengths, self._sides[0])
         if not self.keeps_lengths:
             form = layout.form
             time = int(self.counts(np.array([layout.time]))[0]) if form == "array" else 0
@@ -105,9 +107,9 @@ class Windows(NamedTuple):
 
 def rows_of(x: Sequences, sequences: Array, steps: Array) -> Array:
     """Where steps of sequences stand among the rows of x, -1 for what is before or after them."""
-    ends = np.cumsum(x.lengths)[sequences][:, None]
-    rows = ends - x.lengths[sequences][:, None] + steps
-    return np.where((steps < 0) | (rows >= ends), -1, rows)
+    lengths, starts = x.lengths[sequences][:, None], x.layout.starts
+    assert starts is not None
+    return np.where((steps < 0) | (steps >= lengths), -1, starts[sequences][:, None] + steps)
 
 
 class Conv1d(Layer):
@@ -201,8 +203,7 @@ class Conv1d(Layer):
         # The steps of all sequences, those of their states, and at last one of 0 for what there is not.
         rows = np.concatenate([x.values, *before, np.zeros((1, size), self.dtype)])
         under = _under(x, sequences, steps, count)  # (M, width)
-        steps = x.lengths[:, None] + np.arange(-count, 0)
-        last = _under(x, np.arange(batch), steps, count) if count else None  # (B, count)
+        last = _under(x, np.arange(batch), x.lengths[:, None] + np.arange(-count, 0), count) if count else None
         product = Conv1d._product(self)
         parts = [product(rows[some].reshape(len(some), -1)) for some in _blocks(under, size)]
         y = parts[0] if len(parts) == 1 else np.concatenate(parts)  # (M, output)
@@ -263,5 +264,6 @@ def _blocks(under: Array, size: int) -> list[Array]:
 def _under(x: Sequences, sequences: Array, steps: Array, count: int) -> Array:
     """Where steps of sequences stand: among the rows of x, or of `count` rows of the state of each after them."""
     rows = rows_of(x, sequences, steps)
-    before = (len(x.values) + (sequences + 1) * count)[:, None] + steps
-    return np.where(steps < 0, before, rows) if count else rows
+    if count == 0:
+        return rows
+    return np.where(steps < 0, (len(x.values) + (sequences + 1) * count)[:, None] + steps, rows)

@@ -104,8 +104,8 @@ class Examples:
         return self._each(lambda part: part.split(parts))
 
     def _each(self, function: Callable[[Any], Any]) -> Examples:
-        each = ((function(y), None if w is None else function(w), loss) for y, w, loss in self.targets)
-        return Examples(function(self.x), tuple([Target(*parts) for parts in each]))
+        each = [Target(function(y), None if w is None else function(w), loss) for y, w, loss in self.targets]
+        return Examples(function(self.x), tuple(each))
 
 
 Losses = dict[str, Loss]  # of each output, by name; a network of one output without a name has it under ""

@@ -69,7 +69,7 @@ def _layer_text(layer: Layer, key: str | None, known: dict[int, str]) -> str:
     kind = identify("net", type(layer), key, known)
     if isinstance(layer, Network):  # its layers are told one by one
         return kind
-    apart = ("config", "_parameters", "_initializer", "_forget_bias", "_views")  # weights, how they began, and views
+    apart = ("config", "_parameters", "_weights", "_initializer", "_forget_bias", "_views")  # weights, how they began
     own = [] if type(layer).__module__.startswith("elman.") else vars(layer).items()
     attributes = {name: value for name, value in own if name not in apart}
     return f"{kind}({identify('net', dict(layer.config), key, known)}, {identify('net', attributes, key, known)})"

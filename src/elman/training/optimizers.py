@@ -141,6 +141,9 @@ def move_all(
     """One update, none without gradients; where a user's own makes new arrays, the old ones take them over."""
     if not gradients:
         return
+    if type(optimizer) in BUILT_IN:  # which moves those that it is given
+        optimizer.update(parameters, gradients, state, rate)
+        return
     pairs = [("parameters", parameters, dict(parameters)), ("state", state, dict(state))]
     optimizer.update(pairs[0][2], gradients, pairs[1][2], rate)
     kind = type(optimizer).__name__

@@ -229,7 +229,7 @@ class Run:
         state, loss, dys = self.state, 0.0, []
         start = carried if window.begin else None
         # Normal noise while a gradient is computed (Graves 2011, section 3.2); biases have none.
-        noisy = [array for array in state.parameters.values() if array.ndim >= 2 and self.weight_noise]
+        noisy = [array for array in state.parameters.values() if array.ndim >= 2] if self.weight_noise else []
         state.hold(noisy)
         try:
             for array in noisy:
