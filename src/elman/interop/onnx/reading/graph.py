@@ -18,7 +18,7 @@ from elman.interop.files import refused
 from elman.interop.onnx.reading.files import ModelFile
 
 if TYPE_CHECKING:
-    from onnx import AttributeProto, GraphProto, NodeProto, ValueInfoProto
+    from onnx import GraphProto, NodeProto, ValueInfoProto
 
 OLDEST = 7  #: the first version of the operators that is read
 _DOMAINS = ("", "ai.onnx")
@@ -50,7 +50,7 @@ class Node:
     attributes: Mapping[str, Any]  # defaults filled in; None where there is none
     opset: int
     file: ModelFile
-    proto: NodeProto
+    proto: Any = None
 
     def refused(self, place: str, must: str, got: str) -> FormatError:
         """The error of something at this node."""
@@ -135,19 +135,6 @@ class Graph:
                 waiting += maker.input
         return found
 
-    def has_masks(self) -> bool:
-        """Makes inputs that are called masks be read as such; False where there are none, or they are already."""
-        if self.reads_masks or not any("mask" in str(info.name).lower() for info in self.file.model.graph.input):
-            return False
-        self.reads_masks = True
-        return True
-
-    def stand_in(self, name: str) -> Node:
-        """What errors name where no node makes an output."""
-        from onnx import NodeProto
-
-        return Node("Identity", f"the output {name!r}", (), (name,), {}, self.opset, self.file, NodeProto())
-
     def lengths(self, info: ValueInfoProto) -> tuple[int | str, ...]:
         """The lengths of the axes of an input; a name where the model leaves one open."""
         tensor = info.type.tensor_type
@@ -162,14 +149,17 @@ class Graph:
 
     def node(self, proto: NodeProto, known: Collection[str]) -> Node:
         """A node, checked; `known` are the operators that are read."""
-        if id(proto) not in self._nodes:
-            op, reason = proto.op_type, REASONS.get(proto.op_type, "")
-            if proto.domain not in _DOMAINS:
-                got = f"one of the domain {proto.domain!r}, {op}{reason}"
-                raise self.file.refused(f"the operator of {place_of(proto)}", "one of ONNX itself", got)
-            if op not in known:
-                raise self.file.refused(f"the operator of {place_of(proto)}", "one that is read", f"{op}{reason}")
-            self._nodes[id(proto)] = _node(self.file, proto, self.opset)
+        if id(proto) in self._nodes:
+            return self._nodes[id(proto)]
+        place, op, reason = place_of(proto), proto.op_type, REASONS.get(proto.op_type, "")
+        if proto.domain not in _DOMAINS:
+            got = f"one of the domain {proto.domain!r}, {op}{reason}"
+            raise self.file.refused(f"the operator of {place}", "one of ONNX itself", got)
+        if op not in known:
+            raise self.file.refused(f"the operator of {place}", "one that is read", f"{op}{reason}")
+        attributes = _attributes(self.file, proto, self.opset)
+        ports = tuple(proto.input), tuple(proto.output)
+        self._nodes[id(proto)] = Node(op, place, *ports, attributes, self.opset, self.file, proto)
         return self._nodes[id(proto)]
 
 
@@ -201,8 +191,9 @@ def place_of(proto: NodeProto) -> str:
     return f"the node {name!r} ({proto.op_type})"
 
 
-def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
-    from onnx import GraphProto, TensorProto, checker
+def _attributes(file: ModelFile, proto: NodeProto, opset: int) -> dict[str, Any]:
+    """All attributes of a node, which is checked: text decoded, tensors as arrays, None where there is no default."""
+    from onnx import GraphProto, TensorProto, checker, helper
     from onnx.defs import get_schema
 
     place = place_of(proto)
@@ -223,23 +214,18 @@ def _node(file: ModelFile, proto: NodeProto, opset: int) -> Node:
     schema = get_schema(proto.op_type, opset, "")
     if "" in proto.input and schema.max_input > len(schema.inputs):  # any number of inputs
         raise file.refused(f"each input of {place}", "given", "one without a name")
-    attributes = {name: _value(file, known.default_value, place) for name, known in schema.attributes.items()}
-    attributes |= {attribute.name: _value(file, attribute, place) for attribute in proto.attribute}
-    return Node(proto.op_type, place, tuple(proto.input), tuple(proto.output), attributes, opset, file, proto)
-
-
-def _value(file: ModelFile, attribute: AttributeProto, place: str) -> Any:
-    """The value of an attribute, text decoded, a tensor as an array; None of one without a default."""
-    from onnx import TensorProto, helper
-
-    where = f"the attribute {attribute.name!r} of {place}"
-    try:
-        value = helper.get_attribute_value(attribute) if attribute.name else None
-        if not isinstance(value, TensorProto):
-            return _plain(value)
-    except ValueError as error:  # no text, or a reference to an attribute of a function
-        raise file.refused(where, "text, numbers or a tensor", f"an error: {error}") from None
-    return file.tensor(value, where)
+    found = {name: known.default_value for name, known in schema.attributes.items()}
+    found |= {attribute.name: attribute for attribute in proto.attribute}
+    values: dict[str, Any] = {}
+    for name, attribute in found.items():
+        where = f"the attribute {name!r} of {place}"
+        try:
+            values[name] = _plain(helper.get_attribute_value(attribute)) if attribute.name else None
+        except ValueError as error:  # no text, or a reference to an attribute of a function
+            raise file.refused(where, "text, numbers or a tensor", f"an error: {error}") from None
+        if isinstance(values[name], TensorProto):
+            values[name] = file.tensor(values[name], where)
+    return values
 
 
 def _plain(value: Any) -> Any:

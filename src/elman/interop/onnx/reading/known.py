@@ -34,7 +34,6 @@ COMPUTED = {
     *("Sign", "Size", "Sqrt", "Sub", "Sum", "Tanh", "Trilu"),
 }
 
-
 #: Those of them whose result may be of one kind for small lengths, and of another for large ones.
 COMPARES = {"Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"}
 
@@ -43,7 +42,7 @@ _CONSTANTS = {"value": None, "value_int": "i8", "value_ints": "i8", "value_float
 
 def run(node: Node, *values: Array | None) -> Any:
     """What a node makes of arrays: an array, or a tuple of them."""
-    from onnx import FunctionProto, NodeProto, OperatorSetIdProto
+    from onnx import NodeProto, helper
     from onnx.reference import ReferenceEvaluator
 
     if node.op == "Constant":
@@ -56,20 +55,14 @@ def run(node: Node, *values: Array | None) -> Any:
     version = max(node.opset, 19) if "Linear" in node.op else node.opset  # those of 8 bits are there from then on
     proto = NodeProto(op_type=node.op, input=names, output=ends, attribute=node.proto.attribute)
     node.take(8 * _count(proto, version, given))
-    function = FunctionProto(
-        name="node",
-        node=[proto],
-        input=[*given],
-        output=[name for name in ends if name],
-        opset_import=[OperatorSetIdProto(domain="", version=version)],
-    )
+    opsets = [helper.make_opsetid("", version)]
+    function = helper.make_function("", "node", [*given], [name for name in ends if name], [proto], opsets)
     try:
         with np.errstate(all="ignore"):
-            found = ReferenceEvaluator(function).run(None, given, {})
+            found = dict(zip(function.output, ReferenceEvaluator(function).run(None, given, {}), strict=True))
     except TypeError as error:  # of types that do not go together
         raise ValueError(str(error)) from error
-    arrays = iter([_single(np.asarray(array)) for array in found])
-    results = tuple(next(arrays) if name else None for name in ends)
+    results = tuple(_single(np.asarray(found[name])) if name else None for name in ends)
     return results if len(results) > 1 else results[0]
 
 
@@ -84,10 +77,9 @@ def _count(proto: NodeProto, version: int, given: Mapping[str, Array]) -> int:
     try:
         found = shape_inference.infer_node_outputs(get_schema(proto.op_type, version, ""), proto, types, data)
     except (shape_inference.InferenceError, checker.ValidationError) as error:
-        shown = [
-            array.tolist() if array.dtype.kind == "i" and array.size < 9 else array.shape for array in given.values()
-        ]
-        raise ValueError(f"{error}, of {' and '.join(map(str, shown))}") from error
+        arrays = given.values()
+        shown = [str(each.tolist() if each.dtype.kind == "i" and each.size < 9 else each.shape) for each in arrays]
+        raise ValueError(f"{error}, of {' and '.join(shown)}") from error
     shapes = [kind.tensor_type.shape.dim for kind in found.values() if kind.tensor_type.HasField("shape")]
     if len(shapes) < len(found) or not all(dim.HasField("dim_value") for dims in shapes for dim in dims):
         raise ValueError("its shape does not follow from its inputs")
@@ -129,10 +121,8 @@ def axis_of(node: Node, axis: int, rank: int) -> int:
 def floats(node: Node, value: Any) -> Array:
     """The numbers of a value that must be known."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
-        place = getattr(value, "place", "")
-        raise node.refused(
-            "one of its inputs", "known numbers", f"what comes from {place}" if place else "another value"
-        )
+        got = f"what comes from {value.place}" if getattr(value, "place", "") else "another value"
+        raise node.refused("one of its inputs", "known numbers", got)
     return value
 
 

@@ -23,8 +23,7 @@ from elman.interop.onnx.reading.graph import Graph
 from elman.interop.onnx.reading.parts import CELL_STATE, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import Signal, Stage, varies
 from elman.interop.onnx.reading.recurrence import last_states
-from elman.interop.onnx.reading.sizes import Sizes
-from elman.interop.onnx.reading.trace import Trace, trace
+from elman.interop.onnx.reading.trace import Sizes, Trace, trace
 from elman.interop.onnx.reading.views import feature_position, feature_positions, view
 from elman.network import Network
 

@@ -1,8 +1,10 @@
-"""The walk through a graph: each value that the outputs need, after those that it is made of."""
+"""The walk through a graph: each value that the outputs need, after those that it is made of; and lengths left open."""
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,13 +14,28 @@ from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Node, place
 from elman.interop.onnx.reading.known import COMPARES, COMPUTED, MOVES, run
 from elman.interop.onnx.reading.operators import OPERATORS, moved
 from elman.interop.onnx.reading.positions import Axis, Flow, ShortError, Signal, Unknown
-from elman.interop.onnx.reading.sizes import Sizes
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 #: What NumPy and the reference implementation raise where the arrays of a graph do not fit together.
 _UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError, RuntimeError)
 
 _KNOWN = {*OPERATORS, *COMPUTED, *MOVES}
 _MOST = 2**24  # elements of an input, as it is read
+_LONGEST = 2**14  # that an open length is made, where windows ask for more
+
+#: The axes of what operators read, by letters: those of one letter are of one length. Of fewer axes, the last count,
+#: and of more the first. Operators that are not here have them by number.
+_AXES = {
+    "BatchNormalization": "bf f",
+    "Conv": "bf of",
+    "Gemm": "bi io",
+    "LayerNormalization": "bcdefghi i",
+    "MatMul": "abni abio",
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), "tbi dgi dgh dg b dbh dbh"),
+    **dict.fromkeys(("Gather", "Pad", "Reshape", "Slice", "Split", "Tile"), ""),
+}
 
 
 class _AgainError(Exception):
@@ -38,8 +55,9 @@ def trace(graph: Graph, sizes: Sizes) -> Trace:
         except _AgainError:
             continue
         except FormatError:
-            if not graph.has_masks():
+            if graph.reads_masks or not any("mask" in str(info.name).lower() for info in graph.file.model.graph.input):
                 raise
+            graph.reads_masks = True
         except ShortError as short:
             if not sizes.enlarge(short.steps, short.needed):
                 must = f"of {short.steps} steps at most"
@@ -53,7 +71,10 @@ class Trace:
         self.graph, self.sizes, self.flow = graph, sizes, Flow()
         self.axes: dict[str, Axis] = {}
         self.values: dict[str, Any] = {"": None, **graph.known}
-        self.nodes = {name: graph.stand_in(name) for name in graph.outputs}
+        self.nodes = {  # where no node makes an output, what errors name
+            name: Node("Identity", f"the output {name!r}", (), (name,), {}, graph.opset, graph.file)
+            for name in graph.outputs
+        }
         self.masks: dict[str, list[str]] = {}  #: of each mask, what its axes are
         self._readers = graph.readers.copy()
         self._walk()
@@ -126,19 +147,15 @@ class Trace:
             return Unknown((name,))
         if is_whole and len(lengths) == 1:
             return self._lengths(name, *lengths).astype(kind)
-        axes = tuple(self._axis(length, lengths.count(length) > 1) for length in lengths)
+        axes = [Axis(sizes.length(length), name=length if isinstance(length, str) else "") for length in lengths]
+        for i, axis in enumerate(axes):  # those of a name are one, unless an input has two
+            if axis.name and lengths.count(axis.name) == 1:
+                axes[i] = self.axes.setdefault(axis.name, axis)
         if int(np.prod([axis.length for axis in axes], dtype=float)) > _MOST:
             got = " x ".join(str(axis.length) for axis in axes)
             raise graph.file.refused(f"the input {name!r}", f"of at most {_MOST:,} numbers", got)
         stage = self.flow.add(None, (), f"the input {name!r}", axes, name=name, tokens=is_whole)
         return Signal(self.flow, stage.ids())
-
-    def _axis(self, length: int | str, is_apart: bool) -> Axis:
-        """The axis of an input, which those of other inputs that have its name share."""
-        if isinstance(length, int):
-            return Axis(length)
-        axis = Axis(self.sizes.length(length), name=length)
-        return axis if is_apart else self.axes.setdefault(length, axis)
 
     def _lengths(self, name: str, batch: int | str, steps: int = 0) -> Array:
         """Lengths of sequences, such that they differ and the longest has all steps."""
@@ -182,3 +199,102 @@ class Trace:
             if isinstance(error, FormatError):
                 raise
             raise node.refused("what it computes", "possible", f"an error: {error}") from error
+
+
+# Lengths.
+
+
+class Sizes:
+    """Lengths that a model leaves open, by the names of their axes, as the small numbers by which it is read.
+
+    They are primes that no other length of the file has, so that what a graph computes of shapes is plain arithmetic.
+    Where two that meet must be equal, or one must be what weights have, they are changed and the model is read again.
+    """
+
+    def __init__(self, model: ModelProto) -> None:
+        self._of: dict[str, int] = {}
+        self._fixed: set[str] = set()  # those that are as the model has them
+        self._taken: set[int] = set()
+        self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
+        for tensor in model.graph.initializer:
+            self._taken.update(tensor.dims, tensor.int64_data[:64])
+            if tensor.data_type == tensor.INT64 and len(tensor.raw_data) % 8 == 0:
+                self._taken.update(np.frombuffer(tensor.raw_data[:512], "<i8").tolist())
+        for value in model.graph.input:
+            self._taken.update(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+    def _free(self, low: int) -> int:
+        used = self._taken | {*self._of.values()}
+        return next(n for n in itertools.count(low) if n not in used and all(n % d for d in range(2, int(n**0.5) + 1)))
+
+    def compare(self, values: Sequence[Any]) -> None:
+        """Notes numbers that known values are compared with: a length may be under them here, over them elsewhere."""
+        for array in values:
+            if array is not None and array.size == 1 and array.dtype.kind in "iu" and array.item() < _LONGEST:
+                self.compared = max(self.compared, int(array.item()))
+
+    def length(self, length: int | str) -> int:
+        """The length of an axis, an open one by its name."""
+        if isinstance(length, int):
+            return length
+        return self._of.setdefault(length, self._free(5))
+
+    def open(self) -> dict[int, str]:
+        """Names by length, of those that are open still."""
+        return {n: name for name, n in self._of.items() if name not in self._fixed}
+
+    def _change(self, old: int, new: int) -> None:
+        self._of = {name: new if n == old and name not in self._fixed else n for name, n in self._of.items()}
+
+    def grow(self, flow: Flow) -> bool:
+        """Makes all open lengths others, those of time much longer; False where none is open."""
+        batch = {axis.name for stage in flow.stages for axis in stage.axes if axis.role == "batch"}
+        lengths = sorted(self.open())
+        for n in lengths:
+            is_batch = any(self._of.get(name) == n for name in batch)
+            self._change(n, self._free(n + 1 if is_batch else max(3 * n + 2, self.compared + 1)))
+        return bool(lengths)
+
+    def enlarge(self, steps: int, needed: int) -> bool:
+        """Makes open lengths larger, so that as many steps as windows need are there; False where none is open."""
+        times = -(-needed // max(steps, 1))
+        changed = steps if steps in self.open() else max(self.open(), default=0)
+        if not changed or changed * times > _LONGEST:
+            return False
+        self._change(changed, self._free(changed * times + 1))
+        return True
+
+    def fit(self, node: Node, values: Sequence[Any]) -> bool:
+        """Changes open lengths to what they must be where the inputs of a node do not fit together."""
+        open_ = self.open()
+        for mine, its in _wanted(node, values):
+            for old, new in ((mine, its), (its, mine)):
+                if old in open_ and old != new:
+                    if new not in open_:
+                        self._fixed |= {name for name, n in self._of.items() if n == old}
+                    self._of = {name: new if n == old else n for name, n in self._of.items()}
+                    return True
+        return False
+
+
+def _wanted(node: Node, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Pairs of lengths that must be equal, at a node."""
+    shapes = [value.shape if isinstance(value, (Signal, np.ndarray)) else () for value in values]
+    axes = _AXES.get(node.op, "abcdefgh " * len(shapes))
+    if node.op == "Reshape" and isinstance(values[1], np.ndarray):  # an exporter wrote the length that its example had
+        x, target = shapes[0], values[1].ravel().tolist()
+        pairs = [*zip(x, target, strict=False), *zip(x[::-1], target[::-1], strict=False)]
+        yield from ((n, wanted) for n, wanted in pairs if wanted > 0)
+    if node.op == "Conv":
+        shapes[1] = tuple(length * node.attributes["group"] for length in shapes[1])
+    if node.attributes.get("transB"):
+        axes = axes.replace("io", "oi")
+    if node.attributes.get("layout"):
+        axes = axes.replace("tb", "bt").replace("db", "bd")
+    named = [
+        dict(zip(a[-len(shape) :], shape, strict=False)) for a, shape in zip(axes.split(" "), shapes, strict=False)
+    ]
+    for one, other in itertools.combinations(named, 2):
+        for mine, its in ((one[axis], other[axis]) for axis in one if axis in other):
+            if node.op in _AXES or 1 not in (mine, its):
+                yield mine, its
