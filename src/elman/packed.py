@@ -16,7 +16,7 @@ from elman.cells.cell import Arrays
 from elman.cells.stepping import Packed, PlainPacked
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer
-from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, place_of, placed_layers
+from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, place_of
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -87,7 +87,7 @@ def _shared(key: bytes, net: Network) -> PackedNetwork:
 
 def _facts(net: Network) -> list[Any]:
     """What a network is made of beside its weights."""
-    return [net.config, *((place, type(layer)) for place, layer in placed_layers(net))]
+    return [net.config, *map(type, every_layer(net))]
 
 
 def _bits(array: Array) -> Array:
