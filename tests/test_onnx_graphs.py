@@ -535,3 +535,75 @@ def test_states_of_two_layers_moved(end):
 def test_states_of_two_layers_along_another_axis_are_refused(end):
     with pytest.raises(FormatError, match=r"of one layer at each step|states with the batch along one axis"):
         from_onnx(made(lambda parts: end(parts, two_layers(parts)), ("time", "batch", 3)).model(17))
+
+
+def masked(ending):
+    """`ending` of x (batch, time, 3) times a mask of (batch, time)."""
+
+    def build(parts):
+        parts.inputs["mask"] = (np.bool_, ("batch", "time"))
+        mask = parts.add("Unsqueeze", parts.add("Cast", "mask", to=1), parts.integers(2))
+        return ending(parts, parts.add("Mul", "x", mask), mask)
+
+    return made(build, ("batch", "time", 3)).model(17)
+
+
+def over_time(parts, x, op, *weights, **attributes):
+    turned = [parts.add("Transpose", x, perm=[0, 2, 1]), *weights]
+    y = parts.add(op, *turned, kernel_shape=[3], pads=[1, 1], **attributes)
+    return parts.add("Transpose", y, perm=[0, 2, 1])
+
+
+def convolved(parts, x):
+    return over_time(parts, x, "Conv", parts.weights(f"K{len(parts.tensors)}", 3, 3, 3))
+
+
+def pooled_by_softmax(parts, x, mask):
+    p = parts.add("Softmax", parts.add("MatMul", x, parts.weights("v", 3, 1)), axis=1)
+    return parts.add("ReduceSum", parts.add("Mul", p, x), parts.integers(1), keepdims=0)
+
+
+def states_at_the_end(direction):
+    return lambda parts, x, mask: steps_of(parts, x, direction)[1]
+
+
+def steps_of(parts, x, direction="forward"):
+    x = parts.add("Transpose", x, perm=[1, 0, 2])
+    return recurrent(parts, x, 3, "GRU", direction=direction)[0]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        lambda parts, x, mask: convolved(parts, x),
+        lambda parts, x, mask: convolved(parts, parts.add("Mul", convolved(parts, x), mask)),
+        lambda parts, x, mask: steps_of(parts, convolved(parts, x))[0],
+    ],
+)
+def test_windows_beside_a_mask(ending):
+    """What stands in the padding is 0 to each convolution: it is read, and gives what ONNX Runtime does."""
+    model = masked(ending)
+    net, lengths = from_onnx(model), np.array([7, 4, 5])
+    x = np.random.default_rng(0).standard_normal((3, 7, 3)).astype(np.float32)
+    mask = np.arange(7) < lengths[:, None]
+    (want,) = session(model).run(None, {"x": x, "mask": mask})
+    want = want if want.ndim == 3 else want[:, 0].transpose(1, 0, 2)
+    np.testing.assert_allclose(net(x, lengths=lengths)[0], want * mask[..., None], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (states_at_the_end("forward"), "must be the same for all layers that read to their end"),
+        (lambda parts, x, mask: steps_of(parts, x, "reverse")[0], "must be the same for all layers"),
+        (lambda parts, x, mask: steps_of(parts, x, "bidirectional")[0], "must be the same for all layers"),
+        (lambda parts, x, mask: parts.add("Mul", convolved(parts, "x"), mask), "must be the same for all layers"),
+        (pooled_by_softmax, "the scores in the padding must be under"),
+        (lambda parts, x, mask: convolved(parts, convolved(parts, x)), "the number in the padding must be 0.0"),
+        (lambda parts, x, mask: over_time(parts, x, "MaxPool"), "the number in the padding must be -inf"),
+    ],
+)
+def test_what_reads_what_is_in_the_padding_is_refused(ending, words):
+    """A network has nothing there: numbers would be wrong where sequences are shorter than the longest."""
+    with pytest.raises(FormatError, match=words):
+        from_onnx(masked(ending))
