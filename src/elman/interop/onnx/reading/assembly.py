@@ -15,24 +15,20 @@ from elman.checks import FormatError
 from elman.graph import Node
 from elman.interop.chain import free_name, network_of
 from elman.interop.onnx.reading.files import ModelFile
-from elman.interop.onnx.reading.parts import (
-    AFFINE,
-    CELL_STATE,
-    LINEAR,
-    POOLS,
-    UNFINISHED,
-    Part,
-    RecurrentPart,
-)
+from elman.interop.onnx.reading.parts import AFFINE, CELL_STATE, LINEAR, POOLS, UNFINISHED, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import Stage
 from elman.layers import Activate, Layer
 from elman.network import Network
 
-#: Layers that read a sequence to its end, and so must all know where it is.
-_TO_THE_END = (*POOLS, "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse", "gru", "lstm", "rnn")
+#: Layers but the recurrent that read a sequence to its end, and so must all know where it is.
+_TO_THE_END = (*POOLS, "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse")
 
-#: What a scale and a shift are in the layer before, where that has a place for them.
-_PLACES = {"Conv1d": {"shift": "b"}, "Dense": {"shift": "b"}, "LayerNorm": {"scale": "gain", "shift": "bias"}}
+#: What a scale or a shift is in the layer before, where that has a place for it.
+_PLACES: dict[tuple[str, ...], str] = {
+    **{(kind, "shift"): "b" for kind in LINEAR},
+    ("LayerNorm", "scale"): "gain",
+    ("LayerNorm", "shift"): "bias",
+}
 
 
 class Assembly:
@@ -43,66 +39,59 @@ class Assembly:
     """
 
     def __init__(
-        self, file: ModelFile, ends: Sequence[tuple[str, Stage]], last: Collection[str], padded: Collection[str]
+        self, file: ModelFile, ends: list[tuple[str, Stage]], last: Collection[str], padded: Collection[str]
     ) -> None:
-        self.last, self.file, self.ends, self.padded = last, file, list(ends), padded
-        self._made: dict[Stage, tuple[Part, tuple[Stage, ...]]] = {}
-        self.stages: list[Stage] = []
-        self.roots: list[Stage] = []
-        self._walk()
-        self._fuse()
-
-    def _walk(self) -> None:
-        seen: set[Stage] = set()
-        waiting = [stage for _, stage in reversed(self.ends)]
+        self.last, self.file, self.ends, self.padded = last, file, ends, padded
+        order: dict[Stage, None] = {}
+        waiting = [stage for _, stage in reversed(ends)]
         while waiting:
-            stage = waiting[-1]
-            missing = [read for read in (*stage.reads, *_starts(stage.part)) if read not in seen]
-            if stage in seen or not missing:
-                waiting.pop()
-                if stage not in seen:
-                    seen.add(stage)
-                    (self.roots if stage.part is None else self.stages).append(stage)
-            else:
+            missing = [read for read in _needed(waiting[-1]) if read not in order]
+            if missing:
                 waiting += reversed(missing)
+            else:
+                order.setdefault(waiting.pop())
+        self.roots = [stage for stage in order if stage.part is None]
+        self._made = self._fuse([stage for stage in order if stage.part is not None])
+        self.stages, self.parts = [*self._made], [part for part, _ in self._made.values()]
 
-    def _fuse(self) -> None:
+    def _fuse(self, stages: Sequence[Stage]) -> dict[Stage, tuple[Part, tuple[Stage, ...]]]:
         """Makes one layer of two where the second is a part of the first, which nothing else reads."""
-        readers = Counter(read for stage in self.stages for read in (*stage.reads, *_starts(stage.part)))
+        readers = Counter(read for stage in stages for read in _needed(stage))
         readers.update(stage for _, stage in self.ends)
-        for stage in self.stages:
+        made: dict[Stage, tuple[Part, tuple[Stage, ...]]] = {}
+        for stage in stages:
             part, reads = stage.part, stage.reads
             assert part is not None
-            before = self._made.get(reads[0]) if len(reads) == 1 and readers[reads[0]] == 1 else None
-            fused = None if before is None else _fused(before[0], part, stage.width)
-            if fused is not None and before is not None:
-                del self._made[reads[0]]
-                part, reads = fused, before[1]
-            self._made[stage] = part, reads
-        self.stages = [stage for stage in self.stages if stage in self._made]
+            if len(reads) == 1 and reads[0] in made and readers[reads[0]] == 1:
+                before, earlier = made[reads[0]]
+                fused = _fused(before, part, stage.width)
+                if fused is not None:
+                    del made[reads[0]]
+                    part, reads = fused, earlier
+            made[stage] = part, reads
+        return made
 
     def check_same(self, other: Assembly) -> None:
         """Refuses a network that depends on lengths which the model leaves open."""
         for mine, its in itertools.zip_longest(self._wired(), other._wired()):
             if mine is None or its is None or mine[1] != its[1] or not mine[2].same(its[2]):
-                place = (mine or its)[0]
                 must = "a layer that is the same for any number of sequences and steps"
-                raise self.file.refused(place, must, "one that depends on it")
+                raise self.file.refused((mine or its)[0], must, "one that depends on it")
 
     def _wired(self) -> list[tuple[str, list[Any], Part]]:
         """Of each layer, and of each output: where it is, which it reads, and what it is."""
-        number = {stage: i for i, stage in enumerate(self.stages)}
-        made = [(stage.place, (*self._made[stage][1], *_starts(stage.part)), self._made[stage][0]) for stage in number]
+        number: dict[Any, Any] = {stage: i for i, stage in enumerate(self.stages)}
+        number |= {root: root.name for root in self.roots}
+        made = [(stage.place, (*reads, part.start), part) for stage, (part, reads) in self._made.items()]
         every = [*made, *((name, (stage,), Part("")) for name, stage in self.ends)]
-        return [(place, [number.get(read, read.name) for read in reads], part) for place, reads, part in every]
+        return [(place, [*map(number.get, reads)], part) for place, reads, part in every]
 
     @property
     def recurrent(self) -> list[tuple[Stage, RecurrentPart | None]]:
         """The layers with states in order, and what each is, where it is a recurrent one."""
-        found = [(stage, self._made[stage][0]) for stage in self.stages]
         return [
             (stage, part if isinstance(part, RecurrentPart) else None)
-            for (stage, part), layer in zip(found, self.layers, strict=True)
+            for stage, part, layer in zip(self.stages, self.parts, self.layers, strict=True)
             if layer.stateful
         ]
 
@@ -112,46 +101,33 @@ class Assembly:
             raise self.file.refused("the graph", "a network of at least one layer", "none")
         self._check_lengths()
         self.layers = self._layers()
-        if len(self.ends) == 1 and self._is_row():
+        before = [*self.roots, *self.stages]
+        every = [reads for _, reads in self._made.values()]
+        is_row = every == [(stage,) for stage in before[:-1]] and [stage for _, stage in self.ends] == before[-1:]
+        if is_row and not any(part.start for part in self.parts):
             return network_of(self.layers, self.file.name)
-        return self._graph()
-
-    def _is_row(self) -> bool:
-        before = [*self.roots[:1], *self.stages]
-        alone = all(self._made[stage][1] == (read,) for read, stage in itertools.pairwise(before))
-        starts = any(_starts(part) for part, _ in self._made.values())
-        return len(self.roots) == 1 and alone and not starts and self.ends[0][1] is self.stages[-1]
-
-    def _graph(self) -> Network:
-        names: dict[Stage, str] = {stage: stage.name for stage in self.roots}
-        taken = set(names.values())
-        copies: list[tuple[str, Stage]] = []  # outputs that are another one too, or an input
-        outputs = []
-        for name, stage in self.ends:
-            outputs.append(free_name(name, taken))
-            if stage in names:
-                copies.append((outputs[-1], stage))
-            else:
-                names[stage] = outputs[-1]
-        for stage, layer in zip(self.stages, self.layers, strict=True):
-            names[stage] = names.get(stage) or free_name(type(layer).__name__.lower(), taken)
+        names: dict[Any, str] = {stage: stage.name for stage in self.roots}
+        taken = {stage.name for stage in self.roots}
+        outputs = [free_name(name, taken) for name, _ in self.ends]
         nodes: dict[str, Any] = {}
-        for stage, layer in zip(self.stages, self.layers, strict=True):
-            part, reads = self._made[stage]
-            state = next((names[start] for start in _starts(part)), None)
-            nodes[names[stage]] = Node(layer, *(names[read] for read in reads), state=state)
-        nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies}
+        copies: dict[str, Stage] = {}  # outputs that are another one too, or an input
+        for name, (_, stage) in zip(outputs, self.ends, strict=True):
+            if names.setdefault(stage, name) != name:
+                copies[name] = stage
+        for (stage, (part, reads)), layer in zip(self._made.items(), self.layers, strict=True):
+            name = names[stage] = names.get(stage) or free_name(type(layer).__name__.lower(), taken)
+            nodes[name] = Node(layer, *(names[read] for read in reads), state=names.get(part.start))
+        nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies.items()}
         return network_of(nodes, self.file.name, None if outputs == [*nodes][-1:] else tuple(outputs))
 
     def _layers(self) -> list[Layer]:
-        parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
-        kinds = {str(array.dtype) for _, part in parts for array in part.arrays.values() if array.dtype.kind == "f"}
+        kinds = {str(array.dtype) for part in self.parts for array in part.arrays.values() if array.dtype.kind == "f"}
         if len(kinds) > 1:
             raise self.file.refused("the weights", "all float32, or all float64", " and ".join(sorted(kinds)))
         dtype = np.dtype(kinds.pop() if kinds else np.float32)
-        in_chunks = any(isinstance(part, RecurrentPart) and part.given for _, part in parts)
+        in_chunks = any(part.given for part in self.parts)
         layers = []
-        for place, part in parts:
+        for place, part in zip((stage.place for stage in self.stages), self.parts, strict=True):
             if part.kind in UNFINISHED:
                 what, must = UNFINISHED[part.kind]
                 got = "a layer that reads it" if part.kind == CELL_STATE else "one that is used elsewhere"
@@ -169,13 +145,15 @@ class Assembly:
 
     def _check_lengths(self) -> None:
         """Refuses a network of which some layers end with each sequence and others with the padding."""
-        parts = [(stage.place, self._made[stage][0]) for stage in self.stages]
-        last = {*self.last, *(stage.place for _, part in parts for stage in _starts(part))}
-        readers = {
-            part.lengths: place
-            for place, part in parts
-            if part.kind in _TO_THE_END and not _is_causal(part, place in last)
-        }
+        last = {*self.last, *(part.start.place for part in self.parts if part.start is not None)}
+        readers: dict[str, str] = {}
+        for place, part in zip((stage.place for stage in self.stages), self.parts, strict=True):
+            if isinstance(part, RecurrentPart):  # forward alone, the padding changes nothing of real steps
+                to_end = part.directions == 2 or part.lengths or place in last
+            else:
+                to_end = part.kind in _TO_THE_END and part.config.get("padding") != "causal"
+            if to_end:
+                readers[part.lengths] = place
         if "" in readers:
             readers |= dict.fromkeys(self.padded, "constants in the padding")
         if len(readers) > 1:
@@ -184,55 +162,33 @@ class Assembly:
             raise self.file.refused("the lengths of sequences", must, "; ".join(words))
 
 
-def _is_causal(part: Part, gives_last: bool) -> bool:
-    """Whether the padding changes nothing that it gives of real steps."""
-    if isinstance(part, RecurrentPart):
-        return part.directions == 1 and not part.lengths and not gives_last
-    return part.config.get("padding") == "causal"
-
-
-def _starts(part: Part | None) -> list[Stage]:
-    """The layer from whose last state it starts, if there is one."""
-    return [part.start] if isinstance(part, RecurrentPart) and part.start is not None else []
+def _needed(stage: Stage) -> tuple[Stage, ...]:
+    """What it reads, and the layer from whose last state it starts."""
+    start = None if stage.part is None else stage.part.start
+    return stage.reads if start is None else (*stage.reads, start)
 
 
 def _fused(before: Part, part: Part, width: int) -> Part | None:
     """One layer that is two in a row; None where they must be two."""
-    free = before.config.get("activation", "identity") == "identity"
-    if part.kind == "Activate" and before.kind in LINEAR and free:
-        config = part.config["activation"]
-        name = config if isinstance(config, str) else config["name"]
-        return replace(before, config={**before.config, "activation": config}) if name in ACTIVATIONS else None
+    own, config = before.config, part.config
+    is_free = own.get("activation", "identity") == "identity"
+    if part.kind == "Activate" and before.kind in LINEAR and is_free:
+        activation = config["activation"]
+        name = activation if isinstance(activation, str) else activation["name"]
+        return replace(before, config={**own, "activation": activation}) if name in ACTIVATIONS else None
+    if part.kind == before.kind == "Scale":
+        (first, moved), (scale, shift) = before.scaling(), part.scaling()
+        return replace(before, arrays={"scale": first * scale, "shift": moved * scale + shift})
+    given = part.arrays if part.kind == "Scale" else {}
     if part.kind == AFFINE:
-        scale, shift = part.config["scale"], part.config["shift"]
-        if before.kind == AFFINE and before.config["shift"] == 0 and scale == 1:
-            return replace(before, config={**before.config, "shift": shift})
-        if before.kind == "MergeDirections" and before.config["mode"] == "sum" and (scale, shift) == (0.5, 0):
+        if before.kind == AFFINE and own["shift"] == 0 and config["scale"] == 1:
+            return replace(before, config={**own, "shift": config["shift"]})
+        if before.kind == "MergeDirections" and own["mode"] == "sum" and config == {"scale": 0.5, "shift": 0}:
             return replace(before, config={"mode": "ave"})
-        given = {
-            name: np.full(width, value)
-            for name, value in (("scale", scale), ("shift", shift))
-            if value != (name == "scale")
-        }
-    elif part.kind == "Scale":
-        given = dict(part.arrays)
-    else:
+        given = {name: np.full(width, value) for name, value in config.items() if value != (name == "scale")}
+    place = _PLACES.get((before.kind, *given))
+    if place is None or place in before.arrays or not is_free or (place == "gain" and before.arrays):
         return None
-    if before.kind == part.kind == "Scale":
-        return replace(before, arrays=_composed(before.arrays, given))
-    (name, *more) = given
-    own = _PLACES.get(before.kind, {}).get(name)
-    if more or own is None or own in before.arrays or not free or (name == "scale" and before.arrays):
-        return None
-    dtype = next((array.dtype for array in before.arrays.values()), given[name].dtype)
-    return replace(before, arrays={**before.arrays, own: given[name].astype(dtype)})
-
-
-def _composed(before: Any, after: Any) -> dict[str, Any]:
-    """scale x + shift, of two in a row."""
-    some = next(iter(after.values()))
-    scale, shift = after.get("scale", np.ones_like(some)), after.get("shift", np.zeros_like(some))
-    return {
-        "scale": before.get("scale", np.ones_like(some)) * scale,
-        "shift": before.get("shift", np.zeros_like(some)) * scale + shift,
-    }
+    (array,) = given.values()
+    dtype = next((array.dtype for array in before.arrays.values()), array.dtype)
+    return replace(before, arrays={**before.arrays, place: array.astype(dtype)})

@@ -1,4 +1,4 @@
-"""Layer normalization that a graph writes out: a mean over the features, and what is computed of it.
+"""Batch normalization; and layer normalization that a graph writes out: a mean over the features, and what follows it.
 
 The steps are run on drawn rows. Once the result is (x - mean) / sqrt(variance + epsilon), times a gain, plus a bias,
 for some numbers, it is the layer with these.
@@ -14,9 +14,9 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node, as_meant
-from elman.interop.onnx.reading.known import run
+from elman.interop.onnx.reading.known import floats, run
 from elman.interop.onnx.reading.parts import Part
-from elman.interop.onnx.reading.positions import Signal
+from elman.interop.onnx.reading.positions import Signal, signal_of
 from elman.interop.onnx.reading.views import view
 
 _ROWS = 8
@@ -45,19 +45,20 @@ def mean_of_features(node: Node, x: Signal) -> Statistic:
 def statistic(node: Node, *given: Any) -> Statistic | Signal:
     """The next step, or the normalization."""
     first = next(value for value in given if isinstance(value, Statistic))
-    values, epsilons, dtype = [], first.epsilons, first.dtype
+    values, epsilons, dtype = [], [*first.epsilons], first.dtype
     for value in given:
-        if isinstance(value, np.ndarray):
-            if value.size == 1 and node.op == "Add":
-                epsilons = (*epsilons, float(value.item()))
-            dtype = np.float64 if value.dtype == np.float64 else dtype
-            value = value.astype(np.float64) if value.dtype.kind == "f" else value
-        elif isinstance(value, (Statistic, Signal)):
-            epsilons = (*epsilons, *getattr(value, "epsilons", ()))
-            x = value.x if isinstance(value, Statistic) else value
-            if not np.array_equal(x.ids, first.x.ids):
+        if isinstance(value, Signal):
+            value = Statistic(value, first.rows, first.rows)
+        if isinstance(value, Statistic):
+            if not np.array_equal(value.x.ids, first.x.ids):
                 raise node.refused("a step of a layer normalization", "of one signal", "of two")
-            value = value.values if isinstance(value, Statistic) else first.rows
+            epsilons += value.epsilons
+            value = value.values
+        elif isinstance(value, np.ndarray):
+            if value.size == 1 and node.op == "Add":
+                epsilons.append(float(value.item()))
+            if value.dtype.kind == "f":
+                dtype, value = np.result_type(dtype, value.dtype), value.astype(np.float64)
         values.append(value)
     found = replace(first, values=run(node, *values), epsilons=tuple(dict.fromkeys(epsilons)), dtype=dtype)
     return _normalized(node, found) or found
@@ -81,3 +82,18 @@ def _normalized(node: Node, found: Statistic) -> Signal | None:
         part = Part("LayerNorm", {"size": v.stage.width, "epsilon": as_meant(epsilon)}, arrays)
         return v.signal(v.flow.then(v.stage, part, node.place))
     return None
+
+
+def batch_norm(node: Node, x: Any, *given: Any) -> Signal:
+    """With the running mean and variance."""
+    x = signal_of(node, x)
+    found = view(node, x, 1)
+    width = found.stage.width
+    names = ("gain", "bias", "mean", "variance")
+    arrays = {name: floats(node, value) for name, value in zip(names, given, strict=True)}
+    if node.attributes.get("training_mode") or any(array.shape != (width,) for array in arrays.values()):
+        got = f"{[array.shape for array in arrays.values()]}, training_mode {node.attributes.get('training_mode')}"
+        raise node.refused("its statistics", f"({width},), and training_mode 0", got)
+    momentum = round(1 - node.attributes["momentum"], 9)
+    config = {"size": width, "momentum": momentum, "epsilon": node.attributes["epsilon"]}
+    return found.signal(found.flow.then(found.stage, Part("BatchNorm", config, arrays), node.place))

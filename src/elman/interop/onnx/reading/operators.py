@@ -14,14 +14,13 @@ from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.joining import joined
 from elman.interop.onnx.reading.known import axis_of, floats, integers, number, run
-from elman.interop.onnx.reading.linear import dense, embedding, gemm
-from elman.interop.onnx.reading.normalization import Statistic, mean_of_features, statistic
+from elman.interop.onnx.reading.linear import dense, embedding, gemm, windows
+from elman.interop.onnx.reading.normalization import Statistic, batch_norm, mean_of_features, statistic
 from elman.interop.onnx.reading.parts import SUM, WEIGHTED, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, where
 from elman.interop.onnx.reading.positions import ShortError, Signal, Unknown, signal_of
 from elman.interop.onnx.reading.recurrence import recurrent
 from elman.interop.onnx.reading.views import axis_over, feature_positions, view
-from elman.interop.onnx.reading.windows import batch_norm, conv, over_one_axis, pool
 
 Handler: TypeAlias = Callable[..., Any]
 
@@ -216,13 +215,12 @@ OPERATORS: dict[str, Handler] = {
     ),
     **dict.fromkeys(_CURVES, _curve),
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"), _question),
-    **dict.fromkeys(("AveragePool", "MaxPool"), over_one_axis(pool)),
+    **dict.fromkeys(("AveragePool", "Conv", "MaxPool"), windows),
     **dict.fromkeys(("Cast", "CastLike"), _cast),
     "Shape": lambda node, x: run(node, np.broadcast_to(np.zeros(()), x.shape)),
     "Size": lambda node, x: run(node, np.broadcast_to(np.zeros(()), x.shape)),
     "BatchNormalization": batch_norm,
     "Clip": clip,
-    "Conv": over_one_axis(conv),
     "Dropout": _dropout,
     "Elu": _activation("elu"),
     "Gelu": _gelu,

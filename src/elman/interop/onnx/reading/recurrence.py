@@ -6,6 +6,7 @@ by those functions alone that have them, and Affine and ScaledTanh have no defau
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,64 +22,30 @@ from elman.interop.onnx.reading.views import View, view
 
 #: For each operator its gates, the states of its cell, the gates that each of its functions serves (c is what the
 #: cell state goes through), and its functions where none are named.
-_OPERATORS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
-    "RNN": (1, ("h",), ("h",), ("tanh",)),
-    "GRU": (3, ("h",), ("rz", "n"), ("sigmoid", "tanh")),
-    "LSTM": (4, ("h", "c"), ("ifo", "g", "c"), ("sigmoid", "tanh", "tanh")),
+_OPERATORS: dict[str, tuple[int, tuple[str, ...], tuple[str, ...], list[str]]] = {
+    "RNN": (1, ("h",), ("h",), ["tanh"]),
+    "GRU": (3, ("h",), ("rz", "n"), ["sigmoid", "tanh"]),
+    "LSTM": (4, ("h", "c"), ("ifo", "g", "c"), ["sigmoid", "tanh", "tanh"]),
 }
-
-_FUNCTIONS = {name.replace("_", ""): name for name in ACTIVATIONS}
+_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
+_FUNCTIONS = {name.replace("_", ""): name for name in ACTIVATIONS if name != "identity"}
 _NO_DEFAULTS = ("affine", "scaled_tanh")  # their alpha and beta must be given
 
 
-def recurrent(
-    node: Node,
-    x: Any,
-    W: Any,
-    R: Any,
-    B: Any = None,
-    lengths: Any = None,
-    first_h: Any = None,
-    first_c: Any = None,
-    P: Any = None,
-) -> tuple[Signal, ...]:
+def recurrent(node: Node, x: Any, W: Any, R: Any, *more: Any) -> tuple[Signal, ...]:
     """Y, Y_h and, for an LSTM, Y_c."""
-    gates, states, _, _ = _OPERATORS[node.op]
+    B, lengths, first_h, first_c, P = (*more, *[None] * 5)[:5]
     signal = signal_of(node, x)
     lead = ("batch", "time") if node.attributes.get("layout") else ("time", "batch")
     if signal.ids.ndim != 3:
         raise node.refused("its input X", f"({lead[0]}, {lead[1]}, features)", f"{signal.shape}")
-    directions = _directions(node)
-    arrays = {
-        name: _weights(node, name, value) for name, value in zip("WRBP", (W, R, B, P), strict=True) if value is not None
-    }
-    hidden = _check_shapes(node, arrays, directions, gates, signal.shape[2])
+    arrays = _weights(node, signal.shape[2], {"W": W, "R": R, "B": B, "P": P})
     found = _read(node, signal, lead)
-    name = lengths_of(node, signal.flow, lengths, signal.shape[lead.index("time")])
-    starts = {
-        state: _start(node, state, value, directions, hidden)
-        for state, value in zip(states, (first_h, first_c), strict=False)
-    }
-    learned = {state: start for state, start in starts.items() if isinstance(start, np.ndarray)}
-    begins = [start for start in starts.values() if isinstance(start, Stage)]
-    if begins and (len(begins) < len(starts) or any(start is not begins[0] for start in begins)):
-        raise node.refused("its initial states", "all those of one layer, where one is", "others")
-    if learned:  # the others start at 0
-        learned = {state: learned.get(state, np.zeros((directions, hidden), np.float32)) for state in states}
-        if any(isinstance(start, Given) for start in starts.values()):
-            raise node.refused("its initial states", "all constant, or all inputs of the graph", "one of each")
-    options = _options(node, directions, "P" in arrays)
-    part = RecurrentPart(
-        node.op.lower(),
-        options[0],
-        arrays,
-        name,
-        learned=learned,
-        start=begins[0] if begins else None,
-        second=options[1] if options[-1] != options[0] else None,
-        given={state: start for state, start in starts.items() if isinstance(start, Given)},
-    )
-    return _outputs(node, found, part, lead)
+    name = _lengths(node, signal.flow, lengths, signal.shape[lead.index("time")])
+    options, *others = _options(node, arrays)
+    second = next((other for other in others if other != options), None)
+    part = RecurrentPart(node.op.lower(), options, arrays, name, second=second)
+    return _outputs(node, found, _started(node, part, first_h, first_c), lead)
 
 
 # What flows in and out.
@@ -87,19 +54,18 @@ def recurrent(
 def _read(node: Node, x: Signal, lead: tuple[str, str]) -> View:
     """What the operator reads, with the roles of its axes; an axis of length 1 may be none of the network."""
     found = view(node, x, 2)
-    loose = [axis for axis in found.stage.lead if not any(axis in (group or ()) for group in found.groups)]
+    stage, groups = found.stage, [group or () for group in found.groups]
+    loose = [axis for axis in stage.lead if axis not in groups[0] + groups[1]]
     for role in sorted(lead):
-        group = found.groups[lead.index(role)] or ()
+        group = groups[lead.index(role)]
         if len(group) > 1:
             raise node.refused(f"the axis of {role} of its input X", "one axis of the network", f"{[*group]}")
-        free = [axis for axis in loose if axis.role in ("", role)] if not group else []
-        for axis in group or free[:1]:
+        for axis in group or [axis for axis in loose if axis.role in ("", role)][:1]:
             axis.take(node, role)
-    if found.stage.time is None and found.stage.pooled:  # one vector is a sequence of one step
-        stage = found.stage
+    if stage.time is None and stage.pooled:  # one vector is a sequence of one step
         axes = (*stage.lead, Axis(1, "time"), Axis(stage.width, "features"))
         repeated = found.flow.add(Part("Repeat", {"count": 1}), (stage,), node.place, axes, key="one step")
-        found = View(found.flow, repeated, found.groups, found.lengths, found.position, found.codes)
+        found = replace(found, stage=repeated)
     return found
 
 
@@ -107,8 +73,7 @@ def _outputs(node: Node, found: View, part: RecurrentPart, lead: tuple[str, str]
     flow, before = found.flow, found.stage
     backwards = node.attributes["direction"] == "reverse"
     if backwards:
-        turn = Part("Reverse", lengths=part.lengths)
-        before = flow.then(before, turn, node.place, key=("Reverse", part.lengths))
+        before = flow.then(before, Part("Reverse", lengths=part.lengths), node.place, key=("Reverse", part.lengths))
     both, hidden = part.directions, part.hidden
     stage = flow.then(before, part, node.place, both * hidden)
     y = found.lay(stage)
@@ -136,90 +101,84 @@ def last_states(flow: Flow, stage: Stage) -> Array:
     return np.concatenate([ids[np.arange(len(ids)), n - 1, :1], ids[:, 0, 1:]], 1)
 
 
-def lengths_of(node: Node, flow: Flow, value: Any, steps: int) -> str:
+def _lengths(node: Node, flow: Flow, value: Any, steps: int) -> str:
     """The input that says how many steps of each sequence are real; "" where all are."""
-    if value is None:
-        return ""
-    if isinstance(value, np.ndarray):
-        for name, n in flow.lengths.items():
-            if np.array_equal(value, n):
-                return name
-        if (value == steps).all():
-            return ""
+    known = value if isinstance(value, np.ndarray) else np.empty(0)
+    names = [name for name, n in flow.lengths.items() if np.array_equal(known, n)]
+    if names or value is None or (known.size and (known == steps).all()):
+        return next(iter(names), "")
     must = f"an input of the graph, which becomes `lengths`, or {steps}, all steps, for every sequence"
-    got = f"{value.ravel()[:4].tolist()}" if isinstance(value, np.ndarray) else "a value that the graph computes"
+    got = f"{known.ravel()[:4].tolist()}" if known is value else "a value that the graph computes"
     raise node.refused("its lengths", must, got)
 
 
 # Weights and states.
 
 
-def _directions(node: Node) -> int:
-    found = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(node.attributes["direction"])
-    if found is None:
-        raise node.refused(
-            "the attribute 'direction'", "forward, reverse or bidirectional", node.attributes["direction"]
-        )
-    return found
-
-
-def _weights(node: Node, name: str, value: Any) -> Array:
-    inputs = [stage.name for stage in value.flow.sources(value.ids) if stage.name] if isinstance(value, Signal) else []
-    if inputs:
-        must = f"known: give it to from_onnx, weights={{{inputs[0]!r}: array}}"
-        raise node.refused(f"its input {name}", must, "an input of the graph")
-    if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
-        raise node.refused(f"its input {name}", "known floats", "a value of another kind")
-    return value
-
-
-def _check_shapes(node: Node, arrays: dict[str, Array], directions: int, gates: int, width: int) -> int:
-    """The number of hidden units, on which all arrays agree."""
-    given = node.attributes["hidden_size"]
-    hidden = arrays["R"].shape[-1] if given is None and arrays["R"].ndim else given
-    if hidden is None:
+def _weights(node: Node, width: int, given: dict[str, Any]) -> dict[str, Array]:
+    """Those of W, R, B and P that there are, of shapes that agree."""
+    arrays = {name: value for name, value in given.items() if value is not None}
+    for name, value in arrays.items():
+        sources = value.flow.sources(value.ids) if isinstance(value, Signal) else ()
+        for stage in sources:
+            if stage.name:
+                must = f"known: give it to from_onnx, weights={{{stage.name!r}: array}}"
+                raise node.refused(f"its input {name}", must, "an input of the graph")
+        if not isinstance(value, np.ndarray) or value.dtype.kind != "f":
+            raise node.refused(f"its input {name}", "known floats", "a value of another kind")
+    directions, hidden = _DIRECTIONS.get(node.attributes["direction"]), node.attributes["hidden_size"]
+    if directions is None:
+        must = "forward, reverse or bidirectional"
+        raise node.refused("the attribute 'direction'", must, node.attributes["direction"])
+    if arrays["R"].ndim != 3:
         raise node.refused("the shape of its input R", "(directions, gates, hidden)", f"{arrays['R'].shape}")
-    wide = gates * hidden
-    wanted = {
-        "W": (directions, wide, width),
-        "R": (directions, wide, hidden),
-        "B": (directions, 2 * wide),
-        "P": (directions, 3 * hidden),
-    }
+    hidden = arrays["R"].shape[2] if hidden is None else hidden
+    wide = _OPERATORS[node.op][0] * hidden
+    shapes = {"W": (wide, width), "R": (wide, hidden), "B": (2 * wide,), "P": (3 * hidden,)}
     for name, array in arrays.items():
-        if array.shape != wanted[name]:
-            raise node.refused(f"the shape of its input {name}", f"{wanted[name]}", f"{array.shape}")
-    return int(hidden)
+        if array.shape != (directions, *shapes[name]):
+            raise node.refused(f"the shape of its input {name}", f"{(directions, *shapes[name])}", f"{array.shape}")
+    return arrays
 
 
-def _start(node: Node, state: str, value: Any, directions: int, hidden: int) -> Array | Given | Stage | None:
+def _started(node: Node, part: RecurrentPart, *values: Any) -> RecurrentPart:
+    """The layer with its states before the first step."""
+    states = _OPERATORS[node.op][1]
+    every = [(state, _start(node, part, state, value)) for state, value in zip(states, values, strict=False)]
+    found: dict[str, Any] = {state: start for state, start in every if start is not None}  # the others are 0
+    kinds = {type(start) for start in found.values()}
+    if len(kinds) > 1 or (kinds == {Stage} and [*map(found.get, states)] != [found.get("h")] * len(states)):
+        must = "all constant, all inputs of the graph, or all those of one layer"
+        raise node.refused("its initial states", must, "others")
+    if kinds == {Given}:
+        return replace(part, given=found)
+    if kinds == {Stage}:
+        return replace(part, start=found["h"])
+    none = np.zeros((part.directions, part.hidden), part.arrays["R"].dtype)
+    learned = {f"{state}0": np.asarray(found.get(state, none), none.dtype) for state in states if found}
+    return replace(part, arrays={**part.arrays, **learned})
+
+
+def _start(node: Node, part: RecurrentPart, state: str, value: Any) -> Array | Given | Stage | None:
     """The state before the first step: None for 0, an array (directions, hidden), an input of the graph, or a layer."""
-    if value is None:
+    if value is None or (isinstance(value, np.ndarray) and not floats(node, value).any()):
         return None
     place = f"its input initial_{state}"
-    order = (1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)  # directions, batch, hidden
-    if isinstance(value, np.ndarray):
-        array = floats(node, value)
-        if not array.any():
-            return None
-        rows = array.transpose(order) if array.ndim == 3 else array
-        if array.ndim != 3 or (rows.shape[0], rows.shape[2]) != (directions, hidden):
-            raise node.refused(f"the shape of {place}", f"({directions}, batch, {hidden})", f"{rows.shape}")
+    array = value if isinstance(value, np.ndarray) else signal_of(node, value).ids
+    rows = array.transpose((1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)) if array.ndim == 3 else array
+    if array.ndim != 3 or (rows.shape[0], rows.shape[2]) != (part.directions, part.hidden):
+        raise node.refused(f"the shape of {place}", f"({part.directions}, batch, {part.hidden})", f"{rows.shape}")
+    if array is value:
         if not (rows == rows[:, :1]).all():
             raise node.refused(place, "the same for each sequence, or an input of the graph", "rows that differ")
         return np.array(rows[:, 0])
-    signal = signal_of(node, value)
-    ids = signal.ids.transpose(order) if signal.ids.ndim == 3 else signal.ids
-    sources = signal.flow.sources(ids)
-    if ids.ndim != 3 or (ids.shape[0], ids.shape[2]) != (directions, hidden):
-        raise node.refused(f"the shape of {place}", f"({directions}, batch, {hidden})", f"{signal.shape}")
-    if len(sources) == 1 and (ids >= 0).all():
-        (stage,) = sources
-        found = _given(stage, ids) if stage.part is None else _handed_on(signal.flow, node, state, stage, ids)
+    stage = value.flow.stage_of(rows)
+    if stage is not None:
+        found = _given(stage, rows) if stage.part is None else _handed_on(value.flow, part, state, stage, rows)
         if found is not None:
             return found
     must = f"known, an input of the graph of 3 axes, or the last {state} of another {node.op}, of all its directions"
-    raise node.refused(place, must, f"what comes from {signal.place}")
+    raise node.refused(place, must, f"what comes from {value.place}")
 
 
 def _given(stage: Stage, ids: Array) -> Given | None:
@@ -234,73 +193,60 @@ def _given(stage: Stage, ids: Array) -> Given | None:
     return Given(stage.name, stage.shape, rows, along[0] if along else None)
 
 
-def _handed_on(flow: Flow, node: Node, state: str, stage: Stage, ids: Array) -> Stage | None:
+def _handed_on(flow: Flow, reader: RecurrentPart, state: str, stage: Stage, ids: Array) -> Stage | None:
     """The layer whose last state it is, perhaps one direction of it."""
     owner = stage.reads[0] if stage.kind == CELL_STATE else stage
     part = owner.part
-    if not isinstance(part, RecurrentPart) or part.kind != node.op.lower() or (state == "c") != (stage is not owner):
+    if not isinstance(part, RecurrentPart) or part.kind != reader.kind or (state == "c") != (stage is not owner):
         return None
-    whole = stage.ids().reshape(-1, part.directions, part.hidden) if state == "c" else last_states(flow, owner)
-    if np.array_equal(whole.transpose(1, 0, 2), ids):
+    states = stage.ids().reshape(-1, part.directions, part.hidden) if state == "c" else last_states(flow, owner)
+    states = states.transpose(1, 0, 2)
+    if np.array_equal(states, ids):
         return owner
-    for index in range(part.directions if part.start is None else 0):
-        if np.array_equal(whole[:, index : index + 1].transpose(1, 0, 2), ids):
-            return direction_of(flow, owner, index)
-    return None
+    alone = [i for i, one in enumerate(states) if np.array_equal(one[None], ids)]
+    return direction_of(flow, owner, alone[0]) if alone and part.start is None else None
 
 
 # Options of the cell.
 
 
-def _options(node: Node, directions: int, peepholes: bool) -> list[dict[str, Any]]:
-    """The options of the cell of each direction."""
-    options: dict[str, Any] = {}
-    if node.attributes["clip"] is not None:
-        options["clip"] = node.attributes["clip"]
-    if peepholes:
-        options["peepholes"] = True
-    if node.attributes.get("input_forget"):
-        options["coupled"] = True
-    if node.op == "GRU":
-        options["reset_after"] = bool(node.attributes.get("linear_before_reset"))
-    each, count = _activations(node, directions), len(_OPERATORS[node.op][3])
-    return [{**options, **_chosen(node, each[i : i + count], options)} for i in range(0, len(each), count)]
-
-
-def _chosen(node: Node, activations: list[Activation], options: dict[str, Any]) -> dict[str, Any]:
-    if node.op == "RNN":
-        return {"activation": activations[0].to_config()}
-    chosen = zip(_OPERATORS[node.op][2], activations, strict=True)
-    by_gate = {gate: activation for gates, activation in chosen for gate in gates}
-    if options.get("coupled"):
-        del by_gate["f"]
-    return {} if activations == [Activation(name) for name in _OPERATORS[node.op][3]] else {"activations": by_gate}
-
-
-def _activations(node: Node, directions: int) -> list[Activation]:
-    """The functions of the operator, with their alpha and beta, one direction after the other."""
-    defaults = _OPERATORS[node.op][3]
-    names = node.attributes["activations"]
-    names = list(defaults) * directions if names is None else names
-    if names == ["Tanh", "Tanh"] and node.op == "RNN":  # the default, whatever the number of directions
-        names = names[:directions]
-    if len(names) != len(defaults) * directions:
-        must = f"{len(defaults) * directions}, {len(defaults)} for each direction"
+def _options(node: Node, arrays: dict[str, Array]) -> list[dict[str, Any]]:
+    """The options of the cell, one direction after the other."""
+    _, _, served, defaults = _OPERATORS[node.op]
+    names, count = node.attributes["activations"], len(defaults) * len(arrays["W"])
+    if names is None or (names == ["Tanh", "Tanh"] and node.op == "RNN"):  # the default, of any number of directions
+        names = defaults * len(arrays["W"])
+    if len(names) != count:
+        must = f"{count}, {len(defaults)} for each direction"
         raise node.refused("the attribute 'activations'", must, f"{len(names)}: {', '.join(names)}")
+    options = {"clip": node.attributes["clip"]}
+    if node.op == "LSTM":
+        options |= {"peepholes": "P" in arrays, "coupled": bool(node.attributes["input_forget"])}
+    if node.op == "GRU":
+        options["reset_after"] = bool(node.attributes["linear_before_reset"])
     left = {key: list(node.attributes[f"activation_{key}"] or []) for key in ("alpha", "beta")}
-    found = []
-    for name in names:
-        own = _FUNCTIONS.get(name.lower().replace("_", ""), "identity")
-        if own == "identity":
-            raise node.refused("the attribute 'activations'", f"of {', '.join(list(_FUNCTIONS)[1:])}", repr(name))
-        given = {key: left[key].pop(0) for key in ACTIVATIONS[own].defaults if left[key]}
-        if own in _NO_DEFAULTS and len(given) < 2:
-            raise node.refused(
-                "its attributes", f"activation_alpha and activation_beta for {name}", "none or one of them"
-            )
-        found.append(Activation(own, **given))
+    found: list[dict[str, Any]] = []
+    for i in range(0, count, len(defaults)):
+        by_gate: dict[str, Activation] = {}
+        for gates, name in zip(served, names[i : i + len(defaults)], strict=True):
+            by_gate |= dict.fromkeys(gates, _activation(node, name, left))
+        if options.get("coupled"):
+            del by_gate["f"]
+        found.append(options | ({"activation": by_gate["h"]} if node.op == "RNN" else {"activations": by_gate}))
     for key, values in left.items():
         if values:
             must = f"as many as functions that have {key}"
             raise node.refused(f"the attribute 'activation_{key}'", must, f"{len(values)} more: {values[:4]}")
     return found
+
+
+def _activation(node: Node, name: str, left: dict[str, list[float]]) -> Activation:
+    """A function of the operator, with the next alpha and beta where it has them."""
+    own = _FUNCTIONS.get(name.lower().replace("_", ""))
+    if own is None:
+        raise node.refused("the attribute 'activations'", f"of {', '.join(_FUNCTIONS)}", repr(name))
+    given = {key: left[key].pop(0) for key in ACTIVATIONS[own].defaults if left[key]}
+    if own in _NO_DEFAULTS and len(given) < 2:
+        must = f"activation_alpha and activation_beta for {name}"
+        raise node.refused("its attributes", must, "none or one of them")
+    return Activation(own, **given)
