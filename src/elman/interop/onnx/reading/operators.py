@@ -17,7 +17,7 @@ from elman.interop.onnx.reading.known import axis_of, floats, integers, number, 
 from elman.interop.onnx.reading.linear import dense, embedding, gemm, windows
 from elman.interop.onnx.reading.normalization import Statistic, batch_norm, mean_of_features, statistic
 from elman.interop.onnx.reading.parts import SUM, WEIGHTED, WEIGHTS, Part
-from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, where
+from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, several, where
 from elman.interop.onnx.reading.positions import ShortError, Signal, Unknown, signal_of
 from elman.interop.onnx.reading.recurrence import recurrent
 from elman.interop.onnx.reading.views import axis_over, feature_positions, view
@@ -214,6 +214,7 @@ OPERATORS: dict[str, Handler] = {
         ("GlobalAveragePool", "GlobalMaxPool", "ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce
     ),
     **dict.fromkeys(_CURVES, _curve),
+    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), several),
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"), _question),
     **dict.fromkeys(("AveragePool", "Conv", "MaxPool"), windows),
     **dict.fromkeys(("Cast", "CastLike"), _cast),

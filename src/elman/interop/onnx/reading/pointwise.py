@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -183,6 +184,25 @@ def clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
     wide = top - bottom
     y = activated(node, x, Activation("hard_sigmoid", alpha=1 / wide, beta=-bottom / wide))
     return scaled(node, scaled(node, y, wide), 1, bottom)
+
+
+def several(node: Node, *values: Any) -> Any:
+    """Sum and Mean of any number of values; Max and Min of one and a number."""
+    if node.op in ("Sum", "Mean"):
+        add = replace(node, op="Add")
+        total = functools.reduce(lambda a, b: arithmetic(add, a, b), values)
+        return (
+            arithmetic(replace(node, op="Div"), total, np.array([len(values)], np.float32))
+            if node.op == "Mean"
+            else total
+        )
+    signals = [value for value in values if isinstance(value, Signal)]
+    numbers = [value for value in values if isinstance(value, np.ndarray) and value.size == 1]
+    if len(signals) != 1 or len(values) != 2 or not numbers:
+        raise node.refused("its inputs", "one output of a layer and one known number", f"{len(values)} values")
+    sign = 1 if node.op == "Max" else -1  # min(x, k) = -max(-x, -k)
+    y = clip(replace(node, attributes={}), scaled(node, signals[0], sign), np.asarray(sign * numbers[0]))
+    return scaled(node, y, sign)
 
 
 def where(node: Node, condition: Any, a: Any, b: Any) -> Any:
