@@ -121,6 +121,18 @@ def test_a_heap_of_hdf5_whose_objects_end_outside_of_it(tmp_path, length):
 # The program itself.
 
 
+def test_last_states_of_layers_with_batches_of_other_names():
+    """Each input of the model has its own number of sequences."""
+    from onnx_models import Parts
+
+    made = Parts(np.random.default_rng(0))
+    for name, batch in (("x", "many"), ("other", "some")):
+        made.inputs[name] = (np.float32, ("time", batch, 3))
+        weights = made.weights(f"W{name}", 1, 6, 3), made.weights(f"R{name}", 1, 6, 2)
+        made.outputs += made.add("GRU", name, *weights, count=2, hidden_size=2, linear_before_reset=1)[1:]
+    assert len(elman.from_onnx(made.model()).layers) >= 2
+
+
 def test_files_are_changed_the_same_way_by_the_same_seed(tmp_path):
     files = fuzz_readers.corpus(tmp_path, None)
     assert set(files) >= {".safetensors", ".state.safetensors", ".keras", ".onnx", ".json"}

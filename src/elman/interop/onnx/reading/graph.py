@@ -158,9 +158,8 @@ class Graph:
         if op not in known:
             raise self.file.refused(f"the operator of {place}", "one that is read", f"{op}{reason}")
         attributes = _attributes(self.file, proto, self.opset)
-        ports = tuple(proto.input), tuple(proto.output)
-        self._nodes[id(proto)] = Node(op, place, *ports, attributes, self.opset, self.file, proto)
-        return self._nodes[id(proto)]
+        node = Node(op, place, tuple(proto.input), tuple(proto.output), attributes, self.opset, self.file, proto)
+        return self._nodes.setdefault(id(proto), node)
 
 
 def _with_branches(graph: GraphProto) -> Iterator[GraphProto]:

@@ -216,7 +216,9 @@ class _Outputs:
                 cells = [each.ids() for each in self.flow.stages if each.kind == CELL_STATE and each.reads[0] is stage]
                 states = last_states(self.flow, stage), *cells[: part.kind == "lstm"]
                 every += [ids.reshape(len(states[0]), -1) for ids in states]
-        known = np.concatenate(every, 1) if every else np.empty((0, 0), np.int64)
+        most = max(map(len, every), default=0)  # layers of other inputs may have fewer sequences
+        rows = [np.pad(ids, ((0, most - len(ids)), (0, 0)), constant_values=-1) for ids in every]
+        known = np.concatenate(rows, 1) if rows else np.empty((0, 0), np.int64)
         return {**self.views, **{name: self._states(name, value, known) for name, (value, _) in self.states.items()}}
 
     def _states(self, name: str, value: Signal, known: Array) -> States:
@@ -228,7 +230,7 @@ class _Outputs:
         if not along:
             return States(columns, None)
         columns, batch = np.moveaxis(columns, along[0], 0), np.moveaxis(batch, along[0], -1)
-        if len(along) > 1 or (columns != columns[:1]).any() or (batch != np.arange(len(known))).any():
+        if len(along) > 1 or (columns != columns[:1]).any() or (batch != np.arange(batch.shape[-1])).any():
             raise self.file.refused(f"the output {name!r}", "states with the batch along one axis", "others")
         return States(columns[0], along[0])
 

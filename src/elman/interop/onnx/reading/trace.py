@@ -118,8 +118,7 @@ class Trace:
             if each:
                 values[each], self.nodes[each] = value, node
         if name not in values:
-            must = "one that can be read"
-            raise self.graph.file.refused(f"the output {name!r} of {node.place}", must, "another output of its node")
+            raise node.refused(f"the output {name!r}", "one that can be read", "another output of its node")
         for each in node.inputs:
             self._readers[each] -= 1
             if not self._readers[each] and isinstance(values.get(each), Signal):
