@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+import onnx
+
 import elman
 from elman.checks import FormatError
-from elman.interop.onnx.reading.reader import from_onnx
+from elman.interop.onnx.reading.reader import from_onnx, read_onnx
 from foreign_hand import (
     Case,
     cell,
@@ -174,3 +177,93 @@ def test_a_normalization_is_over_features(axes, opset):
     else:
         with pytest.raises(FormatError):
             from_onnx(model.build())
+
+
+def test_one_feature_of_an_input_is_no_step():
+    read(X, lambda p: slices(p, "x", 1, 2, 2))
+    read(X, lambda p: p.add("Tanh", slices(p, "x", 3, 4, 2)))
+
+
+# Models that are none.
+
+
+def test_lengths_that_are_not_those_of_the_sequences():
+    """Sequences of one input, in reverse by as many lengths as another has sequences."""
+
+    def build(p):
+        lengths = p.add("Expand", size(p, "m", 1), size(p, "x", 0))
+        y = p.add("ReverseSequence", "m", lengths, batch_axis=0, time_axis=1)
+        return p.add("Gather", p.add("Tanh", y), scalar(p, -1), axis=0)
+
+    model = case({"x": "b t=1 3", "m": "b s 3"}, build).build()
+    onnx_model = onnx.load_from_string(model)
+    for value in onnx_model.graph.input:
+        value.type.tensor_type.shape.dim[0].ClearField("dim_param")
+    with pytest.raises(FormatError):
+        from_onnx(onnx_model)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "build"),
+    [
+        ({"k": "tokens9 b", "x": "b t 4"}, lambda p: p.add("Gather", "x", "k", axis=1)),
+        ({"k": "tokens9 b t", "x": "b t 4"}, lambda p: p.add("GatherElements", "x", unsqueeze(p, "k", 2), axis=1)),
+        ({"x": "b=2 t=1 2"}, lambda p: p.add("Pad", steps(p, width=2), p.integers(2, 0, 0, 2, 0, 0))),
+        ({"x": "b=2 t=3 4"}, lambda p: p.add("ReverseSequence", "x", p.integers(1, 2), batch_axis=9, time_axis=7)),
+        (X, lambda p: p.add("Conv", turn(p, "x", 0, 2, 1), p.weights("w", 2, 4, 3), strides=[-1])),
+        (X, lambda p: p.add("MaxPool", turn(p, "x", 0, 2, 1), kernel_shape=[3], strides=[0])),
+        ({"x": "b 1", "m": "boolmask b=1048576 t=1048576"}, lambda p: p.add("Where", "m", "x", number(p, 0))),
+        ({"x": "b 1", "n": "lengths b=17179869184"}, lambda p: p.add("Mul", "x", p.add("Cast", "n", to=1))),
+    ],
+)
+def test_what_cannot_be_moved_or_is_too_large(inputs, build):
+    refused(inputs, build)
+
+
+def test_outputs_are_in_the_order_of_the_model():
+    def build(p):
+        y, h = cell(p, turn(p, "x", 1, 0, 2), "GRU")
+        return [h, turn(p, squeeze(p, y, 1), 1, 0, 2)]
+
+    model = case(X, build, outputs=2).build()
+    reading = read_onnx(model)
+    x = np.random.default_rng(0).standard_normal((3, 7, 4)).astype(np.float32)
+    for got, want in zip(
+        reading.results(*reading.network(x)).values(), session(model).run(None, {"x": x}), strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_many_switches():
+    def branch(op, name):
+        value = helper.make_tensor_value_info("t", 1, None)
+        return helper.make_graph([helper.make_node(op, [name], ["t"])], "branch", [], [value])
+
+    def build(p):
+        y, chosen = "x", p.tensor("chosen", np.array(True))
+        for _ in range(200):
+            y = p.add("If", chosen, then_branch=branch("Relu", y), else_branch=branch("Tanh", "x"))
+        return y
+
+    assert len(from_onnx(case(X, build).build()).layers) == 200
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "MatMul"])
+def test_an_axis_beside_the_features_is_no_axis_of_features(op):
+    def build(p):
+        x = unsqueeze(p, p.add("Neg", "x"), 3)
+        return p.add("MatMul", x, p.weights("w", 1, 3)) if op == "MatMul" else p.add(op, x, axis=3)
+
+    refused(X, build, r"must be \(batch, time, features\)")
+
+
+def test_states_after_one_direction_of_another_layer():
+    def build(p):
+        _, h, _ = cell(p, turn(p, "x", 1, 0, 2), "LSTM", hidden=2, directions=2)
+        return squeeze(p, cell(p, slices(p, h, 0, 1, 0), "LSTM", width=2, hidden=3)[0], 1)
+
+    model = case(X, build).build()
+    reading = read_onnx(model)
+    x = np.random.default_rng(0).standard_normal((3, 7, 4)).astype(np.float32)
+    (found,) = reading.results(*reading.network(x)).values()
+    np.testing.assert_allclose(found, session(model).run(None, {"x": x})[0], rtol=1e-5, atol=1e-5)

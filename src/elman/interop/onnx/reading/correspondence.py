@@ -42,8 +42,9 @@ class End:
         """The output of the model, of that of the network, batch first."""
         groups = [group or () for group in self.view.groups]
         features = self.view.stage.features
-        if self.view.position is not None:
-            groups.insert(self.view.position, features)
+        if self.view.position is not None:  # an axis of length 1, where another was told to be that of the features
+            held = any(axis in features for group in groups for axis in group)
+            groups.insert(self.view.position, () if held else features)
         found = _laid_out(array, _LEAD[: array.ndim - 1], groups, features)
         if len(self.dims) < 2:
             return found
@@ -71,6 +72,11 @@ class Reading:
             roles = [role for role in _LEAD if role not in [axis.role for axis in stage.axes]]
             for axis, role in zip(left, roles, strict=False):
                 axis.tell(role)
+            wide = [axis.role for axis in stage.axes if axis.length != 1]
+            for role in _LEAD:
+                if wide.count(role) > 1:
+                    must, got = "one of the batch, one of time, and features", f"two of the {role}"
+                    raise self.assembly.file.refused(f"the axes of the input {stage.name!r}", must, got)
 
     @property
     def lengths(self) -> str:

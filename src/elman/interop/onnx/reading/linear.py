@@ -80,6 +80,8 @@ def windows(node: Node, x: Any, W: Any = None, B: Any = None) -> Signal:
     x, kernel = signal_of(node, x), None if W is None else floats(node, W)
     widths = tuple(node.attributes["kernel_shape"]) if kernel is None else kernel.shape[2:]
     pads = node.attributes["pads"] or [0] * 2 * len(widths)
+    if min([*widths, *(each for key in _BY_AXIS for each in node.attributes.get(key) or ())], default=1) < 1:
+        raise node.refused("its windows", "1 step wide and apart at least", "less")
     for i in range(2 if (x.ids.ndim, len(widths), len(pads)) == (4, 2, 4) else 0):
         if widths[i] == x.shape[2 + i] == 1 and not any(pads[i::2]):
             one = {key: [value[1 - i]] for key, value in node.attributes.items() if key in _BY_AXIS and value}
@@ -155,8 +157,8 @@ def _steps(node: Node, x: Signal) -> tuple[View, Axis]:
     found = view(node, x, 1)
     loose = [found.stage.time, *(axis for axis in found.stage.lead if axis.length == 1 and not axis.role)]
     time = found.axis(node, 2) or next(filter(None, loose), None)
-    if time is None:
-        raise node.refused("its last axis", "that of time", "of length 1")
+    if time is None or found.stage.pooled:
+        raise node.refused("its last axis", "that of time", "one vector of each sequence")
     for axis in found.stage.lead:
         axis.take(node, "time" if axis is time else "batch")
     return replace(found, groups=(found.groups[0], (time,))), time

@@ -258,6 +258,8 @@ def moved(node: Node, *values: Any) -> Any:
     for i, value in enumerate(values):
         if value is not None and not isinstance(value, (Signal, np.ndarray)):
             raise node.refused("its inputs", "known, or the outputs of layers", f"what comes from {value.place}")
+        if isinstance(value, Signal) and i and node.op != "Concat":
+            raise node.refused("where it moves elements", "known", f"what comes from {value.place}")
         if isinstance(value, np.ndarray) and (node.op == "Concat" or (node.op == "Pad" and i == 2)):
             value = flow.codes(node, value)
         arrays.append(value.ids if isinstance(value, Signal) else value)
@@ -267,6 +269,8 @@ def moved(node: Node, *values: Any) -> Any:
             node = replace(node, opset=13, proto=type(node.proto)(op_type="Pad"))
         elif len(arrays) == 2 or arrays[2] is None:
             arrays = [*arrays[:2], np.array(flow.code(0.0)), *arrays[3:]]
+    if node.op == "ReverseSequence" and arrays[1].shape != arrays[0].shape[node.attributes["batch_axis"] :][:1]:
+        raise node.refused("its lengths", "as many as sequences", f"{arrays[1].shape} for {arrays[0].shape}")
     if node.op == "Slice" and isinstance(values[0], Signal):
         _check_ends(node, values[0], *arrays[1:4])
     found = run(node, *arrays)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -107,9 +108,9 @@ def read_onnx(
         raise file.refused(place, "named like inputs of the graph", ", ".join(unknown))
     graph = Graph(file, constants)
     sizes = Sizes(file.model)
-    outputs = _Outputs(file, trace(graph, sizes))
+    outputs = trace(graph, sizes, partial(_Outputs, file))
     if sizes.grow(outputs.flow):
-        outputs.assembly.check_same(_Outputs(file, trace(graph, sizes)).assembly)
+        outputs.assembly.check_same(trace(graph, sizes, partial(_Outputs, file)).assembly)
     network = outputs.assembly.network()
     return Reading(network, outputs.assembly, outputs.found(), outputs.traced.masks)
 
@@ -214,12 +215,16 @@ class _Outputs:
         for stage, part in self.assembly.recurrent:
             if part is not None:
                 cells = [each.ids() for each in self.flow.stages if each.kind == CELL_STATE and each.reads[0] is stage]
-                states = last_states(self.flow, stage), *cells[: part.kind == "lstm"]
+                hidden = last_states(self.flow, stage)  # of one direction of another layer no output is the cell state
+                states = hidden, *(cells or [np.full_like(hidden, -1)])[: part.kind == "lstm"]
                 every += [ids.reshape(len(states[0]), -1) for ids in states]
         most = max(map(len, every), default=0)  # layers of other inputs may have fewer sequences
         rows = [np.pad(ids, ((0, most - len(ids)), (0, 0)), constant_values=-1) for ids in every]
         known = np.concatenate(rows, 1) if rows else np.empty((0, 0), np.int64)
-        return {**self.views, **{name: self._states(name, value, known) for name, (value, _) in self.states.items()}}
+        return {
+            name: self.views.get(name) or self._states(name, self.states[name][0], known)
+            for name in self.traced.outputs
+        }
 
     def _states(self, name: str, value: Signal, known: Array) -> States:
         """Which column of all states, (batch, columns), each number of an output is."""

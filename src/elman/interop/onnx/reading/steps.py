@@ -111,9 +111,16 @@ class Run:
         known = [axis for axis in alone if not axis.name] or alone
         for axis in known if len(stage.axes) - len(known) > 1 else known[-1:]:  # (batch, steps, features), flattened
             axis.take(self.node, "features")
+        if stage.features or self.ids.shape[-1] != 1:
+            return
         ones = [axis for axis in stage.axes if axis.length == 1 and not axis.role]
-        if not stage.features and ones and self.ids.shape[-1] == 1:
-            ones[-1].take(self.node, "features")
+        picked = [  # one feature of several
+            axis
+            for axis, along in zip(stage.axes, self.along, strict=True)
+            if not along and not axis.role and (not axis.name or axis is stage.axes[-1])
+        ]
+        for axis in (ones or (picked if len(stage.axes) > 2 else []))[-1:]:
+            axis.take(self.node, "features")
 
     # Steps of time.
 

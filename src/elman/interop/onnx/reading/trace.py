@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 #: What NumPy and the reference implementation raise where the arrays of a graph do not fit together.
 _UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError, RuntimeError)
 
+T = TypeVar("T")
+
 _KNOWN = {*OPERATORS, *COMPUTED, *MOVES}
-_MOST = 2**24  # elements of an input, as it is read
+_MOST = 2**22  # elements of an input, as it is read
 _LONGEST = 2**14  # that an open length is made, where windows ask for more
 
 #: The axes of what operators read, by letters: those of one letter are of one length. Of fewer axes, the last count,
@@ -34,7 +37,8 @@ _AXES = {
     "LayerNormalization": "bcdefghi i",
     "MatMul": "abni abio",
     **dict.fromkeys(("GRU", "LSTM", "RNN"), "tbi dgi dgh dg b dbh dbh"),
-    **dict.fromkeys(("Gather", "Pad", "Reshape", "Slice", "Split", "Tile"), ""),
+    **dict.fromkeys(("Expand", "Gather", "GatherElements", "GatherND", "Pad", "Reshape", "ReverseSequence"), ""),
+    **dict.fromkeys(("Slice", "Split", "Tile"), ""),
 }
 
 
@@ -42,8 +46,8 @@ class _AgainError(Exception):
     """Open lengths were changed: the graph is to be read again."""
 
 
-def trace(graph: Graph, sizes: Sizes) -> Trace:
-    """What flows to the outputs, with open lengths that fit together.
+def trace(graph: Graph, sizes: Sizes, made: Callable[[Trace], T]) -> T:
+    """What is made of what flows to the outputs, with open lengths that fit together.
 
     Inputs that are called masks are read as any others first.
     """
@@ -51,7 +55,7 @@ def trace(graph: Graph, sizes: Sizes) -> Trace:
         graph.file.work = 0
         graph.forget()
         try:
-            return Trace(graph, sizes)
+            return made(Trace(graph, sizes))
         except _AgainError:
             continue
         except FormatError:
@@ -150,11 +154,14 @@ class Trace:
         for i, axis in enumerate(axes):  # those of a name are one, unless an input has two
             if axis.name and lengths.count(axis.name) == 1:
                 axes[i] = self.axes.setdefault(axis.name, axis)
-        if int(np.prod([axis.length for axis in axes], dtype=float)) > _MOST:
-            got = " x ".join(str(axis.length) for axis in axes)
-            raise graph.file.refused(f"the input {name!r}", f"of at most {_MOST:,} numbers", got)
+        self._check_size(name, [axis.length for axis in axes])
         stage = self.flow.add(None, (), f"the input {name!r}", axes, name=name, tokens=is_whole)
         return Signal(self.flow, stage.ids())
+
+    def _check_size(self, name: str, lengths: list[int]) -> None:
+        if math.prod(lengths) > _MOST:
+            got = " x ".join(map(str, lengths))
+            raise self.graph.file.refused(f"the input {name!r}", f"of at most {_MOST:,} numbers", got)
 
     def _lengths(self, name: str, batch: int | str, steps: int = 0) -> Array:
         """Lengths of sequences, such that they differ and the longest has all steps."""
@@ -162,6 +169,7 @@ class Trace:
             inputs = [info for info in self.graph.file.model.graph.input if info.name not in (name, *self.graph.given)]
             leads = [lengths[:2] for lengths in map(self.graph.lengths, inputs) if len(lengths) > 1]
             steps = self.sizes.length(next((each for lead in leads for each in lead[::-1] if each != batch), 5))
+        self._check_size(name, [self.sizes.length(batch), steps])
         fewer, shift = (0, steps - 1, 2, 1, steps // 2), len(self.flow.lengths)
         n = np.array([max(steps - fewer[(i + shift) % 5], 1) for i in range(self.sizes.length(batch))])
         self.flow.lengths[name] = n

@@ -145,6 +145,9 @@ def view(node: Node, x: Signal, position: int | None, *, spread: bool = False) -
     codes = None
     if reader.codes is not None:
         codes = reader.codes.reshape(lengths)
+    wide_axes = [axis for axis in stage.axes if axis.length != 1]
+    if position is not None and not stage.features and len(wide_axes) > 2:  # features are beside all three of them
+        raise node.refused("its input", "(batch, time, features)", f"{x.shape}, of 1 feature")
     found = View(flow, stage, tuple(every), lengths, position, codes)
     return found if spread or None not in every else _repeated(node, found)
 
