@@ -267,3 +267,20 @@ def test_states_after_one_direction_of_another_layer():
     x = np.random.default_rng(0).standard_normal((3, 7, 4)).astype(np.float32)
     (found,) = reading.results(*reading.network(x)).values()
     np.testing.assert_allclose(found, session(model).run(None, {"x": x})[0], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "Mul"])
+def test_directions_of_a_last_state_are_no_features(op):
+    def build(p):
+        h = cell(p, turn(p, "x", 1, 0, 2), "GRU", directions=2)[1]
+        return (
+            p.add("Softmax", turn(p, h, 2, 1, 0), axis=2)
+            if op == "Softmax"
+            else p.add("Mul", h, p.weights("w", 2, 1, 1))
+        )
+
+    refused(X, build)
+
+
+def test_the_shape_of_a_mean_over_features():
+    refused(X, lambda p: p.add("Expand", "x", p.add("Shape", p.add("ReduceMean", "x", axes=[-1]))))

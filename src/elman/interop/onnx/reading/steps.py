@@ -131,7 +131,7 @@ class Run:
         ids = self.ids[..., None, :] if at is None else np.moveaxis(self.ids, at, -2)
         ids = ids.reshape(-1, *ids.shape[-2:])  # (batch or 1, steps, features)
         t = self.places[stage.axes.index(time)] if time is not None else self.ids
-        is_spread = odd and at is not None and not varies(t, self.valid, at)
+        is_spread = odd and at is not None and not varies(self.ids, self.valid, at)
         ids = ids[:, 0] if at is None or is_spread else ids
         width = ids.shape[-1]
         row = t.reshape(-1, width)[self.valid.reshape(-1, width).sum(1).argmax()]
