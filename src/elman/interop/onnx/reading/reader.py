@@ -188,8 +188,9 @@ class _Outputs:
         places = {stage.place for _, stage in owners}
         for name, stage in sorted(owners, key=lambda pair: -pair[1].first):
             reached = Assembly(self.file, ends, places, self.flow.padded).stages
+            made = [each.place for each in reached if isinstance(each.part, RecurrentPart)]
             given = [each for each in self.flow.sources(self.states[name][0].ids) if each.kind != CELL_STATE]
-            if not any(stage.place == each.place for each in reached) and stage in given:
+            if stage.place not in made and stage in given:
                 ends.append((name, self._last(stage)))
         if not ends:
             raise self.file.refused(

@@ -107,6 +107,9 @@ def feature_positions(x: Signal) -> list[int]:
         fixed = [d for d, j in held if j is not None and not sources[0].axes[j].name]
         if len(fixed) == 1:  # the one length that is known
             return fixed
+    held = [axis_over(x, d) for d in range(x.ids.ndim)]
+    if not ones and len(sources) == 1 and held.count(None) == 1:  # one feature, several times
+        return [held.index(None)]
     if ones or not x.ids.ndim or all(stage.features for stage in sources):
         return ones[-1:]
     return [x.ids.ndim - 1]
