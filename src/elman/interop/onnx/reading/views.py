@@ -102,12 +102,11 @@ def feature_positions(x: Signal) -> list[int]:
         if apart:
             return apart
     ones = [d for d, length in enumerate(x.shape) if length == 1]
+    held = [axis_over(x, d) for d in range(x.ids.ndim)]
     if len(sources) == 1 and not sources[0].features:
-        held = [(d, axis_over(x, d)) for d in range(x.ids.ndim)]
-        fixed = [d for d, j in held if j is not None and not sources[0].axes[j].name]
+        fixed = [d for d, j in enumerate(held) if j is not None and not sources[0].axes[j].name]
         if len(fixed) == 1:  # the one length that is known
             return fixed
-    held = [axis_over(x, d) for d in range(x.ids.ndim)]
     if not ones and len(sources) == 1 and held.count(None) == 1:  # one feature, several times
         return [held.index(None)]
     if ones or not x.ids.ndim or all(stage.features for stage in sources):
