@@ -223,7 +223,11 @@ class Sizes:
         self._fixed: set[str] = set()  # those that are as the model has them
         self._taken: set[int] = set()
         self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
-        for tensor in model.graph.initializer:
+        constants = [
+            attribute for node in model.graph.node if node.op_type == "Constant" for attribute in node.attribute
+        ]
+        self._taken.update(number for attribute in constants for number in (attribute.i, *attribute.ints[:64]))
+        for tensor in (*model.graph.initializer, *(attribute.t for attribute in constants)):
             self._taken.update(tensor.dims, tensor.int64_data[:64])
             if tensor.data_type == tensor.INT64 and len(tensor.raw_data) % 8 == 0:
                 self._taken.update(np.frombuffer(tensor.raw_data[:512], "<i8").tolist())
