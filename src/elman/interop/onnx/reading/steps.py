@@ -108,15 +108,12 @@ class Run:
         if stage.tokens or (stage.features and stage.part is not None):
             return
         alone = [axis for axis, d in zip(stage.axes, self.along, strict=True) if not axis.role and d == {last}]
-        fixed = [(axis, d) for axis, d in zip(stage.axes, self.along, strict=True) if not axis.name]
-        if len(fixed) == 1 and len(stage.axes) > 2 and not fixed[0][1] and not fixed[0][0].role:
-            fixed[0][0].take(self.node, "features")  # of the one length that is known, a row
         known = [axis for axis in alone if not axis.name] or alone
         for axis in known if len(stage.axes) - len(known) > 1 else known[-1:]:  # (batch, steps, features), flattened
             axis.take(self.node, "features")
-        if stage.features or self.ids.shape[-1] != 1:
+        if stage.features:
             return
-        ones = [axis for axis in stage.axes if axis.length == 1 and not axis.role]
+        ones = [axis for axis in stage.axes if axis.length == 1 and not axis.role and self.ids.shape[-1] == 1]
         picked = [  # one feature of several
             axis
             for axis, along in zip(stage.axes, self.along, strict=True)
