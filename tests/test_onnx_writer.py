@@ -427,3 +427,10 @@ def test_curves(name, tmp_path):
     net = fill(Network([Dense(3, 4, "relu" if name == "sqrt" else "identity"), Activate(name)]), rng)
     x = rng.normal(size=(2, 5, 3)).astype(np.float32)
     np.testing.assert_allclose(run(written(tmp_path, net), x)["y"], net(x)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_flags_of_numpy_are_flags(tmp_path):
+    net = elman.Network([elman.GRU(3, 4, seed=0), elman.LastStep()])
+    for name, flag in (("plain", True), ("numpy", np.True_)):
+        to_onnx(net, tmp_path / f"{name}.onnx", states=flag, lengths=flag)
+    assert (tmp_path / "plain.onnx").read_bytes() == (tmp_path / "numpy.onnx").read_bytes()

@@ -103,8 +103,7 @@ def to_onnx(
     ['Transpose', 'LSTM', 'Squeeze', 'MatMul', 'Add', 'Transpose']
     """
     net = as_layer(net)
-    checks.flag("states", states)
-    checks.flag("lengths", lengths)
+    states, lengths = checks.flag("states", states), checks.flag("lengths", lengths)
     names = net.inputs if isinstance(net, Network) else ("x",)
     if vectors is not None:
         if not isinstance(vectors, (list, tuple, set, frozenset)):
