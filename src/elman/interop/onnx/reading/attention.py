@@ -140,8 +140,7 @@ def _by_keys(flow: Flow, place: str, key: Stage, memory: Stage) -> tuple[dict[st
             return {"Wm": own[0], "b": own[1]}, value
         if key is value:
             return {}, value
-    axes = (*memory.lead, Axis(memory.width + key.width, "features"))
-    both = flow.add(Part("Concatenate"), (memory, key), place, axes)
+    both = flow.beside((memory, key), place, memory.lead)
     chosen = np.zeros((both.width, key.width), np.int8)
     chosen[memory.width :] = np.eye(key.width)
     return {"Wm": chosen, "b": np.zeros(key.width, np.int8)}, both
@@ -165,8 +164,7 @@ def _by_scores(flow: Flow, place: str, lengths: str, score: Stage, memory: Stage
     if own is not None and own[2] is memory:
         both, Wm = memory, own[0]  # the bias is the same for all steps
     else:
-        axes = (*memory.lead, Axis(width + 1, "features"))
-        both = flow.add(Part("Concatenate"), (memory, score), place, axes)
+        both = flow.beside((memory, score), place, memory.lead)
         Wm = np.eye(width + 1, dtype=np.int8)[:, -1:]
     query = flow.pooled(both, Part("LastStep", lengths=lengths), place)
     config = {"query_size": both.width, "memory_size": both.width, "units": 1, "scaled": False}

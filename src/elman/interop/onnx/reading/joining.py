@@ -28,7 +28,7 @@ def joined(node: Node, kind: str, *signals: Signal) -> Signal:
     node.take(8 * int(np.prod(shape)))
     wide = [signal.moved(np.broadcast_to(signal.ids, shape)) for signal in signals]
     position = _position(wide)
-    both = merged_directions(node, kind, wide, position) if len(wide) == 2 else None
+    both = _merged_directions(node, kind, wide, position) if len(wide) == 2 else None
     if both is not None:
         return both
     views = [view(node, signal, position, spread=True) for signal in wide]
@@ -53,17 +53,15 @@ def joined(node: Node, kind: str, *signals: Signal) -> Signal:
         part = Part(PAIRS, {"of": of})
     else:
         part = Part(kind)
-        lead = next((each.stage for each in views if None not in each.groups), max(stages, key=_rank)).lead
+        lead = next(
+            (each.stage for each in views if None not in each.groups), max(stages, key=lambda each: len(each.axes))
+        ).lead
     stage = wide[0].flow.add(part, stages, node.place, (*lead, Axis(stages[0].width, "features")))
     codes = [each.codes for each in views if each.codes is not None]
     fills = [each.fill for each in views]
     fill = 0.0 if kind == "Multiply" and 0.0 in fills else sum(UNKNOWN if each is None else each for each in fills)
     found = replace(views[0], stage=stage, groups=tuple(groups), codes=np.minimum.reduce(codes) if codes else None)
     return found.signal(stage, fill)
-
-
-def _rank(stage: Stage) -> int:
-    return len(stage.axes)
 
 
 def _position(signals: list[Signal]) -> int | None:
@@ -73,7 +71,7 @@ def _position(signals: list[Signal]) -> int | None:
     return next((place for place in places if place is not None), None)
 
 
-def merged_directions(node: Node, kind: str, signals: list[Signal], position: int | None) -> Signal | None:
+def _merged_directions(node: Node, kind: str, signals: list[Signal], position: int | None) -> Signal | None:
     """Both directions of a layer made one by a sum or a product; None where the signals are no directions."""
     flow = signals[0].flow
     owners = {stage for signal in signals for stage in flow.sources(signal.ids)}

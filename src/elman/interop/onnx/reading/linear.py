@@ -159,8 +159,7 @@ def _steps(node: Node, x: Signal) -> tuple[View, Axis]:
     time = found.axis(node, 2) or next(filter(None, loose), None)
     if time is None or found.stage.pooled:
         raise node.refused("its last axis", "that of time", "one vector of each sequence")
-    for axis in found.stage.lead:
-        axis.take(node, "time" if axis is time else "batch")
+    found.stage.tell_time(node, time)
     return replace(found, groups=(found.groups[0], (time,))), time
 
 

@@ -80,7 +80,7 @@ def _normalized(node: Node, found: Statistic) -> Signal | None:
         arrays = {name: array for name, array in arrays.items() if np.abs(array - (name == "gain")).max() > 1e-12}
         v = view(node, found.x, found.x.ids.ndim - 1)
         part = Part("LayerNorm", {"size": v.stage.width, "epsilon": as_meant(epsilon)}, arrays)
-        return v.signal(v.flow.then(v.stage, part, node.place))
+        return v.then(node, part)
     return None
 
 
@@ -96,4 +96,4 @@ def batch_norm(node: Node, x: Any, *given: Any) -> Signal:
         raise node.refused("its statistics", f"({width},), and training_mode 0", got)
     momentum = round(1 - node.attributes["momentum"], 9)
     config = {"size": width, "momentum": momentum, "epsilon": node.attributes["epsilon"]}
-    return found.signal(found.flow.then(found.stage, Part("BatchNorm", config, arrays), node.place))
+    return found.then(node, Part("BatchNorm", config, arrays))

@@ -187,12 +187,12 @@ def _reduced(node: Node, x: Signal, axis: int) -> Any:
     if axis in places[:-1] and x.shape[axis] == 2 and node.op in _JOINS:
         y = joined(node, _JOINS[node.op], *(x.moved(np.take(x.ids, [i], axis)) for i in (0, 1)))
         return scaled(node, y, 0.5) if node.op == "ReduceMean" else y
-    found = view(node, x, next(iter(places[::-1]), None)) if node.op in _OVER_TIME and axis not in places else None
+    reads = node.op in _OVER_TIME and axis not in places
+    found = view(node, x, places[-1] if places else None) if reads else None
     time = None if found is None else found.axis(node, axis)
     if found is None or time is None:
         raise node.refused("its axis", "that of time, or of directions", f"axis {axis}, of {x.shape}")
-    for each in found.stage.lead:
-        each.take(node, "time" if each is time else "batch")
+    found.stage.tell_time(node, time)
     kind, fill = _OVER_TIME[node.op]
     low = found.fill
     if low is not None and low != fill and not (fill < 0 and low <= _LOWEST):
@@ -204,7 +204,7 @@ def _reduced(node: Node, x: Signal, axis: int) -> Any:
     else:
         part = Part(kind, {"steps": time.length} if kind == SUM else {}, lengths=found.padded_by)
         made = x.flow.pooled(stage, part, node.place)
-    return found.replaced(time, None).signal(made)
+    return found.without(time).signal(made)
 
 
 OPERATORS: dict[str, Handler] = {

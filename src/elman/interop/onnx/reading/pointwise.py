@@ -42,8 +42,7 @@ def mapped(node: Node, x: Signal, part: Part, change: Callable[[float], float]) 
     codes, at = np.unique(ids[constant], return_inverse=True)
     ids[constant] = np.array([flow.code(change(flow.number(int(code)))) for code in codes], np.int64)[at]
     for stage in sources:
-        own = (x.ids >= stage.first) & (x.ids < stage.first + stage.size)
-        ids[own] += flow.then(stage, part, node.place).first - stage.first
+        ids[stage.holds(x.ids)] += flow.then(stage, part, node.place).first - stage.first
     return x.moved(ids)
 
 
@@ -189,13 +188,9 @@ def clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
 def several(node: Node, *values: Any) -> Any:
     """Sum and Mean of any number of values; Max and Min of one and a number."""
     if node.op in ("Sum", "Mean"):
-        add = replace(node, op="Add")
-        total = functools.reduce(lambda a, b: arithmetic(add, a, b), values)
-        return (
-            arithmetic(replace(node, op="Div"), total, np.array([len(values)], np.float32))
-            if node.op == "Mean"
-            else total
-        )
+        total = functools.reduce(functools.partial(arithmetic, replace(node, op="Add")), values)
+        count = np.array([len(values)], np.float32)
+        return total if node.op == "Sum" else arithmetic(replace(node, op="Div"), total, count)
     signals = [value for value in values if isinstance(value, Signal)]
     numbers = [value for value in values if isinstance(value, np.ndarray) and value.size == 1]
     if len(signals) != 1 or len(values) != 2 or not numbers:

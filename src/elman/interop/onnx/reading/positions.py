@@ -138,10 +138,19 @@ class Stage:
         """The numbers of its elements, in its own shape."""
         return np.arange(self.first, self.first + self.size).reshape(self.shape)
 
-    def laid(self, lead: Sequence[Axis], ids: Array | None = None) -> Array:
-        """These, or others in its shape, as (axes of `lead`..., those left of length 1..., features)."""
+    def holds(self, ids: Array) -> Array:
+        """Which positions are those of its elements."""
+        return (ids >= self.first) & (ids < self.first + self.size)
+
+    def tell_time(self, node: Node, time: Axis) -> None:
+        """Tells that one of its axes is that of time, and the other that of the batch."""
+        for axis in self.lead:
+            axis.take(node, "time" if axis is time else "batch")
+
+    def laid(self, lead: Sequence[Axis]) -> Array:
+        """These as (axes of `lead`..., those left of length 1..., features)."""
         order = [*lead, *(axis for axis in self.lead if axis not in lead), *self.features]
-        ids = (self.ids() if ids is None else ids).transpose([self.axes.index(axis) for axis in order])
+        ids = self.ids().transpose([self.axes.index(axis) for axis in order])
         return ids.reshape(*ids.shape[: len(self.lead)], self.width)
 
     def by_time(self) -> Array:
@@ -193,10 +202,14 @@ class Flow:
         """The stage with the steps of each sequence in reverse."""
         return self.then(stage, Part("Reverse", lengths=lengths), place, key=("Reverse", lengths))
 
+    def beside(self, stages: Sequence[Stage], place: str, lead: Sequence[Axis]) -> Stage:
+        """The features of several stages side by side, at the axes of `lead`."""
+        axes = (*lead, Axis(sum(stage.width for stage in stages), "features"))
+        return self.add(Part("Concatenate"), stages, place, axes)
+
     def places(self, ids: Array, stage: Stage) -> tuple[Array, ...]:
         """Where positions stand along each axis of a stage; 0 where they are those of others."""
-        own = (ids >= stage.first) & (ids < stage.first + stage.size)
-        return np.unravel_index(np.where(own, ids - stage.first, 0), stage.shape) if stage.axes else ()
+        return np.unravel_index(np.where(stage.holds(ids), ids - stage.first, 0), stage.shape) if stage.axes else ()
 
     def ends(self, name: str, ids: Array) -> Array:
         """How many steps each sequence of (batch, steps, ...) has, all or as an input of lengths says."""

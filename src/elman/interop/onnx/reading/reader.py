@@ -153,7 +153,7 @@ class _Outputs:
             if not isinstance(owner.part, RecurrentPart):
                 return []
             own = stage.ids() if stage is not owner else last_states(self.flow, stage)
-            mine = value.ids[(value.ids >= stage.first) & (value.ids < stage.first + stage.size)]
+            mine = value.ids[stage.holds(value.ids)]
             if not np.array_equal(np.sort(own.ravel()), np.sort(mine)):
                 return []
             owners.append(owner)

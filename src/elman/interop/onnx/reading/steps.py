@@ -69,8 +69,8 @@ class Run:
         if len(odd) > 1 or (last > 2 and odd):
             must = "whole sequences of a batch, or a step of each, as (batch, time, features)"
             raise self.refused(must, f"{ids.shape} of {[*axes]}")
-        for axis in self.stage.lead if odd else ():
-            axis.take(self.node, "time" if axis is odd[0] else "batch")
+        if odd:
+            self.stage.tell_time(self.node, odd[0])
         times = [axis.length for axis in self.stage.lead if axis.role == "time"]
         if len(times) == 1 and times[0] > 1 and last < 3:
             return self._steps(groups, bool(odd))
@@ -144,8 +144,7 @@ class Run:
             must = "all of an axis, its first or last step of time, or one of two directions"
             raise self.refused(must, f"{took} of {time}, or another order,")
         if len(stages) > 1:
-            axes = (*stages[0].lead, Axis(sum(each.width for each in stages), "features"))
-            stages = [self.flow.add(Part("Concatenate"), stages, self.node.place, axes)]
+            stages = [self.flow.beside(stages, self.node.place, stages[0].lead)]
         if at is not None and not is_spread and stages[0].time is not None:
             groups = [(stages[0].time,) if d == at else group for d, group in enumerate(groups)]
         return stages[0], groups

@@ -35,13 +35,10 @@ class View:
     position: int | None
     codes: Array | None = None
 
-    def lay(self, stage: Stage, fill: float = UNKNOWN, ids: Array | None = None) -> Array:
-        """The positions of a stage with the same axes but for its features, as the tensor has them.
-
-        `ids` are others than its own, in its shape.
-        """
+    def lay(self, stage: Stage, fill: float = UNKNOWN) -> Array:
+        """The positions of a stage with the same axes but for its features, as the tensor has them."""
         shape = [1 if group is None else int(np.prod([axis.length for axis in group])) for group in self.groups]
-        ids = stage.laid([axis for group in self.groups for axis in group or ()], ids).reshape(*shape, stage.width)
+        ids = stage.laid([axis for group in self.groups for axis in group or ()]).reshape(*shape, stage.width)
         ids = np.broadcast_to(ids, (*self.lengths, stage.width))
         if self.codes is not None:
             ids = np.where(self.codes[..., None] < 0, self.flow.code(fill), ids)
@@ -55,11 +52,10 @@ class View:
         """What flows after a layer that stands after this view."""
         return Signal(self.flow, self.lay(stage, fill))
 
-    def replaced(self, axis: Axis, by: Axis | None) -> View:
-        """The view with another axis in the place of one, or none."""
-        groups = tuple((() if by is None else (by,)) if group == (axis,) else group for group in self.groups)
-        count = 1 if by is None else by.length
-        lengths = tuple(count if group == (axis,) else n for group, n in zip(self.groups, self.lengths, strict=True))
+    def without(self, axis: Axis) -> View:
+        """The view with length 1 in the place of one axis."""
+        groups = tuple(() if group == (axis,) else group for group in self.groups)
+        lengths = tuple(1 if group == (axis,) else n for group, n in zip(self.groups, self.lengths, strict=True))
         return replace(self, groups=groups, lengths=lengths, codes=None)
 
     @property
@@ -92,7 +88,7 @@ def feature_positions(x: Signal) -> list[int]:
         known = [j for j, axis in enumerate(stage.axes) if axis.role == "features" and axis.length > 1]
         if not known:
             continue
-        own, places = (x.ids >= stage.first) & (x.ids < stage.first + stage.size), x.flow.places(x.ids, stage)
+        own, places = stage.holds(x.ids), x.flow.places(x.ids, stage)
         found = [d for d in range(x.ids.ndim) if any(varies(places[j], own, d) for j in known)]
         if found:
             return found
@@ -116,7 +112,8 @@ def feature_positions(x: Signal) -> list[int]:
 
 def feature_position(x: Signal) -> int | None:
     """The last of them."""
-    return next(iter(feature_positions(x)[::-1]), None)
+    positions = feature_positions(x)
+    return positions[-1] if positions else None
 
 
 def axis_over(x: Signal, d: int) -> int | None:
@@ -219,9 +216,7 @@ class _Reader:
             return parts[0]
         groups = met(node, [groups for _, groups in parts])
         full = next((stage for stage, held in parts if None not in held), parts[0][0])
-        width = sum(stage.width for stage, _ in parts)
-        axes = (*full.lead, Axis(width, "features"))
-        return flow.add(Part("Concatenate"), [stage for stage, _ in parts], node.place, axes), groups
+        return flow.beside([stage for stage, _ in parts], node.place, full.lead), groups
 
     def _runs(self) -> list[tuple[Array, Stage]]:
         """Parts of the features, each of one stage."""
