@@ -25,7 +25,7 @@ FLOORS = {
     "layers": 3, "graph": 3, "network": 3, "packed": 3, "streaming": 3, "initializers": 3, "saving": 3,
     "training": 4, "tables": 4,
     "estimators": 5,
-    "interop": 6, "opening": 6, "explain": 6, "cluster": 6,
+    "interop": 6, "opening": 6, "insight": 6, "cluster": 6,
     "cli": 7, "__main__": 7,
 }  # fmt: skip
 

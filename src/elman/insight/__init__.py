@@ -1,0 +1,1 @@
+"""Seeing: traces of every number of every step, worked steps, checks of gradients, dynamics, attribution, plots."""
