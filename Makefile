@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench results sanitize fuzz lint api format wheels ci-long clean
+.PHONY: demo test test-peers bench results sanitize fuzz lint api docs format wheels ci-long clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -54,6 +54,11 @@ fuzz: $(VENV)/test.stamp
 # Every public signature; tests/test_api.py holds the changelog to what differs from the last release.
 api: $(VENV)/test.stamp
 	$(BIN)/python tools/api.py > docs/api.txt
+
+# The site of these pages, every warning an error, in build/docs.
+docs: $(VENV)/docs.stamp
+	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
@@ -121,6 +126,10 @@ $(VENV)/sanitize.stamp: $(VENV)/test.stamp
 	rm -rf $(VENV)/sanitize
 	$(PIP) install --no-deps --target $(VENV)/sanitize . \
 	    --config-settings=cmake.define.ELMAN_SANITIZE=ON --config-settings=build-dir=$(OBJECTS)-sanitize
+	touch $@
+
+$(VENV)/docs.stamp: $(VENV)/test.stamp
+	$(PIP) install --group docs
 	touch $@
 
 $(VENV)/wheels.stamp: $(VENV)/new.stamp

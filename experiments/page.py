@@ -18,7 +18,7 @@ ORDER = (
 
 HEAD = """# Results
 
-Made by `make results` from the scripts in [experiments](../experiments), one for a row or two. Settings were chosen on
+Made by `make results` from the scripts in `experiments`, one for a row or two. Settings were chosen on
 validation data. A figure is the mean over the seeds, on test data, with the lowest and the highest in brackets; a goal
 counts for the mean, except where a note says otherwise.
 

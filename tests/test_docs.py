@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
+import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +42,23 @@ def test_the_docstrings_hold_examples():
     finder = doctest.DocTestFinder(exclude_empty=True)
     count = sum(len(test.examples) for name in MODULES for test in finder.find(importlib.import_module(name)))
     assert count > 100
+
+
+def test_code_in_tables_of_pages_names_what_there_is():
+    """Names and keywords of calls in code spans of pages, where no example runs them."""
+    checked = 0
+    for page in PAGES:
+        for span in re.findall(r"`(elman\.[^`]+)`", page.read_text()) if page.parent.name == "docs" else ():
+            try:
+                tree = ast.parse(span.replace("...", "None").replace("**", ""), mode="eval")
+            except SyntaxError:  # a part of a line
+                continue
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "elman":
+                    known = node.attr in elman.__all__ or f"elman.{node.attr}" in MODULES
+                    assert known, f"{page.name}: elman.{node.attr}"
+                if isinstance(node, ast.Call) and ast.unparse(node.func).removeprefix("elman.") in elman.__all__:
+                    call = getattr(elman, ast.unparse(node.func).removeprefix("elman."))
+                    inspect.signature(call).bind_partial(**{k.arg: None for k in node.keywords if k.arg})
+                    checked += 1
+    assert checked > 10

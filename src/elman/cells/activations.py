@@ -38,6 +38,7 @@ def _definition(name: str) -> _Definition:
 
 
 _NAMES = "identity relu tanh sigmoid affine leaky_relu thresholded_relu scaled_tanh hard_sigmoid elu softsign softplus"
+#: The activations that gates and layers may have, by name: what each takes and computes.
 ACTIVATIONS = {name: _definition(name) for name in _NAMES.split()}
 
 #: Those that act over the features of a step together; each is a layer, see `elman.Activate`.

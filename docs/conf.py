@@ -1,0 +1,193 @@
+"""The documentation site: `make docs` builds it into build/docs, and takes every warning for an error.
+
+The pages of the reference are made from the table of public names in `elman.__init__`, that of the equations from the
+docstrings of the cells, so that nothing stands in two places.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import elman
+
+project = "elman"
+author = copyright = "The elman developers"  # noqa: A001 (the name that Sphinx reads)
+version = release = elman.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.viewcode", "myst_nb", "sphinx_copybutton"]
+html_theme = "pydata_sphinx_theme"
+html_title = "elman"
+html_theme_options = {
+    "show_prev_next": True,
+    "navigation_with_keys": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "show_toc_level": 2,
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+exclude_patterns = ["api*.txt"]
+default_role = "code"
+highlight_language = "none"
+
+# Tutorials keep their outputs; the tests run them.
+nb_execution_mode = "off"
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 100
+
+HERE = Path(__file__).parent
+
+#: The pages of the reference: name, title, first words, and the modules of the table whose names stand on them.
+PAGES = [
+    ("layers", "Layers and networks", "layers network graph opening streaming cells"),
+    ("steps", "Steps and functions", "cells.functions cells.rnn cells.lstm cells.gru cells.activations"),
+    ("training", "Training", "training"),
+    ("estimators", "Estimators", "estimators"),
+    ("insight", "Seeing", "insight"),
+    ("interop", "Models of other systems", "interop"),
+    ("rest", "Errors and what runs", "checks engine"),
+]
+
+
+def public_names() -> dict[str, list[str]]:
+    """The public names by the module that has them."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(set(elman.__all__) - {"__version__"}):
+        found.setdefault(elman._MODULES[name].removeprefix("elman."), []).append(name)
+    return found
+
+
+def write_reference() -> None:
+    """One page per group of names, and one list of them."""
+    folder = HERE / "reference"
+    folder.mkdir(exist_ok=True)
+    names = public_names()
+    for page, title, modules in PAGES:
+        wanted = modules.split()
+        mine = [m for m in names if any(m == one or (one == "insight" and m.startswith("insight")) for one in wanted)]
+        lines = [f"# {title}", "", "```{eval-rst}", ".. currentmodule:: elman", ""]
+        for module in sorted(mine, key=lambda m: wanted.index(m) if m in wanted else 0):
+            for name in names.pop(module):
+                lines += [*directive(name), ""]
+        replace(folder / f"{page}.md", "\n".join([*lines, "```", ""]))
+    if names:
+        raise ValueError(f"PAGES must hold every module of public names. Got none for {', '.join(names)}.")
+    toc = "\n".join(page for page, *_ in PAGES)
+    text = "Every public name, with shapes, dtypes, errors and sources. `docs/api.txt` has the bare signatures."
+    replace(folder / "index.md", f"# Reference\n\n{text}\n\n```{{toctree}}\n{toc}\n```\n")
+
+
+def directive(name: str) -> list[str]:
+    value = getattr(elman, name)
+    if isinstance(value, type):
+        if issubclass(value, Exception):
+            return [f".. autoclass:: {name}"]
+        members = ":members:"
+        if issubclass(value, elman.Layer) and value is not elman.Layer:  # what all layers have stands there once
+            own = [one for one in vars(value) if not one.startswith("_") and not hasattr(elman.Layer, one)]
+            members = f":members: {', '.join(own)}" if own else ""
+        elif not issubclass(value, elman.Layer):
+            members = ":members:\n   :inherited-members: object"
+        signature = inspect.signature(value).replace(return_annotation=inspect.Signature.empty)
+        lines = [f".. autoclass:: {name}" + re.sub(r": '([^']*)'", r": \1", str(signature))]
+        return [*lines, *(f"   {line.strip()}" for line in members.split("\n") if line)]
+    if callable(value):
+        return [f".. autofunction:: {name}"]
+    if type(value) is type(elman):
+        return [f".. automodule:: {value.__name__}", "   :members:"]
+    return [f".. autodata:: {name}", "   :no-value:"]
+
+
+def write_equations() -> None:
+    """The docstring of each file of cells, which is its notation and its equations."""
+    parts = [
+        "# Equations",
+        "",
+        "Each cell stands as plain NumPy in one short file: one step, and under it its derivative.",
+    ]
+    parts += ["These are the heads of those files; `layer.equations` shows them for a layer.", ""]
+    for name in ("rnn", "lstm", "lstm_variants", "lstm_layer_norm", "gru", "unroll", "activations"):
+        module = importlib.import_module(f"elman.cells.{name}")
+        first, _, rest = (module.__doc__ or "").partition("\n")
+        parts += [f"## `elman/cells/{name}.py`", "", first, "", as_blocks(rest), ""]
+    replace(HERE / "equations.md", "\n".join(parts))
+
+
+def as_blocks(text: str) -> str:
+    """Paragraphs as they are, indented ones as blocks of code."""
+    shown = []
+    for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
+        indented = paragraph.startswith("    ")
+        shown.append(f"```text\n{textwrap.dedent(paragraph)}\n```" if indented else paragraph)
+    return "\n\n".join(shown)
+
+
+def replace(path: Path, text: str) -> None:
+    """Writes a page where it has changed: Sphinx reads only those again."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
+
+
+def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text; what is indented after a line of text is a block of code, stars and bars are signs."""
+    if what == "data":
+        lines[:] = comment_of(name.removeprefix("elman.")).split("\n")
+    text = signs("\n".join(lines)).split("\n")
+    shown: list[str] = []
+    terms = block = example = False  # where a line stands: among names with what they mean, in code, in an example
+    for i, line in enumerate(text):
+        after = text[i + 1] if i + 1 < len(text) else ""
+        if set(line) == {"-"}:
+            shown[-1:] = [f".. rubric:: {shown[-1]}", ""]
+            terms = True
+            continue
+        example = bool(line.strip()) and (example or line.startswith(">>>"))
+        if line.strip() and not line.startswith(" "):
+            block, terms = False, terms and after.startswith("    ")
+        elif line.startswith("    ") and not (terms or block or example or text[i - 1].strip()):
+            shown += [] if shown[-2:-1] and shown[-2].endswith("::") else ["::", ""]
+            block = True
+        shown.append(line)
+    lines[:] = shown
+
+
+def signs(text: str) -> str:
+    """Stars and bars outside of code and examples are signs, not marks of a language."""
+    parts = re.split(r"(``.*?``|`[^`]*`|^>>>.*?(?:\n\s*\n|\Z)|^    .*?$)", text, flags=re.DOTALL | re.MULTILINE)
+    code = (">>>", "`", "    ")
+    return "".join(one if one.startswith(code) else re.sub(r"([*|]|_(?!\w))", r"\\\1", one) for one in parts)
+
+
+def comment_of(name: str) -> str:
+    """The comment that stands above a public value where it is made."""
+    folder = Path(elman.__file__).parent
+    made = re.compile(rf"((?:^#:.*\n)+)^{name}\b.*=", re.MULTILINE)
+    found = [match[1] for file in folder.rglob("*.py") if (match := made.search(file.read_text()))]
+    return re.sub(r"^#: ?", "", found[0], flags=re.MULTILINE)
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """What scikit-learn's own classes bring along has its page there."""
+    if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
+        return True
+    module = getattr(obj, "__module__", None) or ""
+    return True if module.startswith("sklearn") else None
+
+
+def setup(app: Any) -> None:
+    write_reference()
+    write_equations()
+    app.connect("autodoc-process-docstring", as_rst)
+    app.connect("autodoc-skip-member", skip)
