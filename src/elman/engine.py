@@ -149,6 +149,11 @@ def backward(tape: Tape, dy: Array | None, dstate: Arrays | None) -> tuple[Array
     return unroll.unroll_derivative(tape, dy, dstate)
 
 
+def alone(tape: Tape, rows: slice, b: int) -> Tape | None:
+    """The tape of one sequence of a batch, which has these rows; None where it cannot be told apart."""
+    return tape.alone(rows, b) if isinstance(tape, kernels.KernelTape) else None
+
+
 def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
     """A dense layer made ready, its weights copied: gives y (..., O) of x (..., I), of up to three axes.
 

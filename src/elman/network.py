@@ -13,7 +13,7 @@ from elman.checks import Array, ShapeError
 from elman.graph import Graph, Node, placed, read_graph, read_names, read_nodes
 from elman.layers import LAYERS, Layer
 from elman.layers.layer import Gradients, Noise, Seen, State
-from elman.layers.nesting import place_of
+from elman.layers.nesting import every_layer, place_of
 from elman.options import REQUIRED, LiveArrays, ReadOnly, check_names, frozen
 from elman.sequences import Layout, Sequences, Several, axes_before_features, by_name, pack
 
@@ -256,7 +256,7 @@ class Network(Layer):
             if layer.stateful:
                 states.append(end)
             if keep:
-                kept.append((tape, y.values))
+                kept.append((tape, y))
             else:
                 for j in spent:
                     values[j] = None
@@ -265,6 +265,17 @@ class Network(Layer):
         return y, states, kept
 
     def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
+        return self._back(kept, dy, dstate, by_sequence=False)
+
+    def _back_by_sequence(
+        self, kept: Any, y: Sequences | Several, dy: Any, dstate: State
+    ) -> tuple[Any, State, Gradients]:
+        of_library = all(type(layer).__module__.startswith("elman.") for layer in every_layer(self))
+        if not of_library or self.seen(kept):  # the gradient of one sequence may go through others
+            return super()._back_by_sequence(kept, y, dy, dstate)
+        return self._back(kept, dy, dstate, by_sequence=True)
+
+    def _back(self, kept: Any, dy: Any, dstate: State, by_sequence: bool) -> tuple[Any, State, Gradients]:
         first = len(self.inputs)
         dvalues: list[Array | None] = [None] * (first + len(self.layers))
         for i in self.graph.outputs:
@@ -274,7 +285,11 @@ class Network(Layer):
         for i, layer, reads, start, _ in reversed(self.graph.nodes):
             tape, y = kept[i]
             dvalue = dvalues[first + i]
-            dread, dstart, own = layer.run_back(tape, np.zeros_like(y) if dvalue is None else dvalue, dends[i])
+            dvalue = np.zeros_like(y.values) if dvalue is None else dvalue
+            if by_sequence:
+                dread, dstart, own = layer._back_by_sequence(tape, y, dvalue, dends[i])
+            else:
+                dread, dstart, own = layer.run_back(tape, dvalue, dends[i])
             # A value that is read twice has the sum of the gradients.
             for j, part in zip(reads, (dread,) if len(reads) == 1 else dread, strict=True):
                 dvalues[j] = part if dvalues[j] is None else dvalues[j] + part

@@ -56,6 +56,11 @@ class Layout:
         """(B,): how many rows each example has: its steps, or one vector."""
         return np.ones(self.count, np.int64) if self.lengths is None else self.lengths
 
+    def of_one(self, b: int) -> slice:
+        """The rows of example b."""
+        start = b if self.starts is None else int(self.starts[b])
+        return slice(start, start + int(self.rows[b]))
+
     def as_vectors(self) -> Layout:
         """The layout after pooling over time: one row per sequence."""
         return Layout(None, self.count, self.form)
@@ -143,6 +148,12 @@ class Sequences(NamedTuple):
 
         return self.layout.pack(name, value, read)
 
+    def only(self, values: Array, b: int) -> Array:
+        """Rows like these values, with 0 in those of all examples but b."""
+        rows, own = self.layout.of_one(b), np.zeros_like(values)
+        own[rows] = values[rows]
+        return own
+
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Sequences:
         """The chosen sequences as a batch of its own; of each its steps from `begin` up to `end` or its own end."""
         if self.layout.starts is None:
@@ -200,6 +211,10 @@ class Several:
         """See `Sequences.gradient`; what is left out is 0."""
         given = dict.fromkeys(self.named) if value is None else by_name(name, value, self.named, every=False)
         return {part: own.gradient(f"{name}[{part!r}]", given[part]) for part, own in self.named.items()}
+
+    def only(self, values: Mapping[str, Array], b: int) -> dict[str, Array]:
+        """See `Sequences.only`."""
+        return {name: part.only(values[name], b) for name, part in self.named.items()}
 
     def take(self, indices: Array, begin: int = 0, end: int | None = None) -> Several:
         """The chosen sequences; see `Sequences.take`."""

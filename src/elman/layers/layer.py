@@ -95,6 +95,33 @@ class Layer(Made):
         `x.values`, by the first states, and by each parameter."""
         raise NotImplementedError
 
+    def _alone(self, kept: Any, rows: slice, b: int) -> Any:
+        """What `run_back` needs of sequence b alone, which has these rows of y; None where it is asked for all."""
+        return None
+
+    def _back_by_sequence(
+        self, kept: Any, y: Sequences | Several, dy: Any, dstate: State
+    ) -> tuple[Any, State, Gradients]:
+        """`run_back` with the gradients by parameters of each sequence, from its own rows of y and last states.
+
+        `run_back` is linear in what it is given, so that a sequence has those of a pass in which the others have 0.
+        """
+        dx, dstart, gradients = self.run_back(kept, dy, dstate)
+        count = y.layout.count
+        each = {name: np.zeros((count, *array.shape), array.dtype) for name, array in gradients.items()}
+        of_library = type(self).__module__.startswith("elman.")  # else it may keep something else
+        for b in range(count if gradients else 0):
+            rows = y.layout.of_one(b)
+            own = self._alone(kept, rows, b) if of_library else None
+            if own is None:
+                _, _, gradients = self.run_back(kept, y.only(dy, b), _only(dstate, b))
+            else:
+                last = None if dstate is None else tuple([part[b : b + 1] for part in dstate])
+                _, _, gradients = self.run_back(own, dy[rows], last)
+            for name, array in gradients.items():
+                each[name][b] = array
+        return dx, dstart, each
+
     def seen(self, kept: Any) -> list[Seen]:
         """What a run with `rng` saw of what `buffers` follow. `run` itself moves none: its outcome may be refused."""
         return []
@@ -229,7 +256,9 @@ class Layer(Made):
                 one.move()
         return found
 
-    def backward(self, tape: Tape, dy: Any = None, dstate: Any = None) -> tuple[Any, Any, Gradients]:
+    def backward(
+        self, tape: Tape, dy: Any = None, dstate: Any = None, by_sequence: bool = False
+    ) -> tuple[Any, Any, Gradients]:
         """Exact gradients of a forward pass, by backpropagation through time.
 
         Parameters
@@ -240,13 +269,27 @@ class Layer(Made):
             The gradient of a loss by y, in the form of y; what stands in padding is never read. May be left out.
         dstate
             The gradient by the final state, in the form of the state. May be left out.
+        by_sequence
+            True gives the gradients by parameters of each sequence, (batch, ...) each, whose sum is what False gives.
+            They come of the sequence's own rows of dy and of dstate. Recurrent layers with a kernel and dense ones go
+            back over each sequence alone. Others that have parameters go back over the whole batch once for each
+            sequence, and so does a whole network with a layer of one's own, or one that measured a batch
+            (`elman.BatchNorm` in training).
 
         Returns
         -------
         dx, dstate, gradients
             The gradient by x in the form of x (None for tokens), by the initial state, and by every parameter,
             name -> array, summed over batch and time.
+
+        >>> import numpy as np, elman
+        >>> layer = elman.GRU(2, 3, seed=0)
+        >>> y, _, tape = layer.forward(np.ones((4, 7, 2)))
+        >>> _, _, gradients = layer.backward(tape, np.ones_like(y), by_sequence=True)
+        >>> gradients["Wh"].shape
+        (4, 3, 9)
         """
+        checks.flag("by_sequence", by_sequence)
         if not isinstance(tape, Tape):
             raise TypeError(f"tape must be what forward returned. Got {checks.describe(tape)}.")
         if (tape.layer, tape.config) != (type(self).__name__, self.config):
@@ -254,8 +297,21 @@ class Layer(Made):
         layout = tape.x.layout
         dend = self.pack_state("dstate", dstate, layout, own=False)
         packed = tape.y.gradient("dy", dy)
-        dx, dstart, gradients = self.run_back(tape.kept, packed, dend)
+        if by_sequence:
+            dx, dstart, gradients = self._back_by_sequence(tape.kept, tape.y, packed, dend)
+        else:
+            dx, dstart, gradients = self.run_back(tape.kept, packed, dend)
         # A layer that did nothing hands dy on: it must not be the caller's array.
         own = dict in (type(dx), type(packed)) or dx is packed
         ordered = {name: gradients[name] for name in self.parameters}
         return tape.x.with_values(dx).unpack(own), self.unpack_state(dstart, layout), ordered
+
+
+def _only(state: State, b: int) -> State:
+    """States, or their gradients, with those of all sequences but one at 0."""
+    if state is None or isinstance(state, list):
+        return state if state is None else [_only(part, b) for part in state]
+    only = tuple([np.zeros_like(part) for part in state])
+    for own, part in zip(only, state, strict=True):
+        own[b] = part[b]
+    return only

@@ -70,6 +70,10 @@ class Dense(Layer):
     def ready(self) -> Callable[[Array], Array]:
         return engine.pack_dense(self._parameters["W"], self._parameters["b"], self.activation)
 
+    def _alone(self, kept: Any, rows: slice, b: int) -> Any:
+        x, W, y = kept
+        return x[rows], W, y[rows]
+
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, None, Gradients]:
         x, W, y = kept
         dx, dW, db = engine.dense_derivative(x, W, y, np.ascontiguousarray(dy, self.dtype), self.activation)

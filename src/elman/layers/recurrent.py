@@ -60,6 +60,14 @@ class Directed(Layer):
         more, dsecond, others = second._walk_back(twin, dz, dlast)
         return dx + more, dstart + dsecond, gradients | {name + REVERSE: array for name, array in others.items()}
 
+    def _alone(self, kept: Any, rows: slice, b: int) -> Any:
+        if not self.bidirectional:
+            own = engine.alone(kept[0], rows, b)
+            return own and (own, kept[1])
+        tape, twin, outs = kept
+        both = [part._alone(own, rows, b) for part, own in zip(self.directions.values(), (tape, twin), strict=True)]
+        return None if None in both else (*both, outs and tuple([out[rows] for out in outs]))
+
     def _by_direction(self, state: State) -> tuple[State, State]:
         """The packed states of each direction."""
         if state is None:
