@@ -1,4 +1,4 @@
-"""Gradients of each sequence of a batch, held to each sequence alone and to passes in which the others count nothing."""
+"""Gradients of each sequence of a batch, held to each one alone and to passes in which the others count nothing."""
 
 from __future__ import annotations
 
@@ -158,5 +158,5 @@ def test_old_weights_and_pickles():
 def test_refused():
     layer = elman.Dense(2, 1, seed=0)
     _, _, tape = layer.forward(np.ones((3, 2)))
-    with pytest.raises(TypeError, match="by_sequence must be True or False. Got 'yes'"):
+    with pytest.raises(TypeError, match=r"by_sequence must be True or False\. Got 'yes'"):
         layer.backward(tape, by_sequence="yes")

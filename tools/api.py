@@ -21,6 +21,8 @@ def lines() -> Iterator[str]:
             yield f"{name}{_signature(value)}"
         else:
             yield f"{name}: {type(value).__name__}"
+            for member in sorted(value.__all__) if inspect.ismodule(value) else ():
+                yield f"    {name}.{member}{_signature(getattr(value, member))}"
 
 
 def _is_the_same(member: str, cls: type, base: type) -> bool:

@@ -37,6 +37,7 @@ _NAMES = {
         to_keras to_onnx to_rtneural to_torch
     """,
     "graph": "Node",
+    "insight": "dynamics",
     "layers": """
         GRU LSTM RNN Activate Add Attention AveragePool1d BatchNorm Bidirectional Concatenate Conv1d Dense Dropout
         Embedding Joining LastStep LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections

@@ -27,6 +27,7 @@ from elman.estimators import SequenceRegressor as SequenceRegressor
 from elman.estimators import SequenceTagger as SequenceTagger
 from elman.estimators import TextGenerator as TextGenerator
 from elman.graph import Node as Node
+from elman.insight import dynamics as dynamics
 from elman.interop import CONVENTIONS as CONVENTIONS
 from elman.interop import Convention as Convention
 from elman.interop import convert as convert

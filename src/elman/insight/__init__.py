@@ -1,1 +1,3 @@
 """Seeing: traces of every number of every step, worked steps, checks of gradients, dynamics, attribution, plots."""
+
+from elman.insight import dynamics as dynamics

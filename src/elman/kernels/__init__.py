@@ -47,7 +47,9 @@ class KernelTape(NamedTuple):
     def alone(self, rows: slice, b: int) -> KernelTape:
         """That of sequence b, which has these rows."""
         of_steps = ("values", "y", "gates", "inner", "before_zoneout")
-        arrays = {name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in of_steps}
+        arrays: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[rows] for name in of_steps
+        }
         state = self.state and tuple([s[b : b + 1] for s in self.state])
         zones = self.zones and tuple([z[rows] if len(z) == len(self.values) else z for z in self.zones])
         mask = None if self.mask is None else self.mask[b : b + 1]
