@@ -221,6 +221,27 @@ def test_training_from_vectors():
     assert net({"x": np.ones(3), "other": np.zeros(2)})[0].shape == (2, 5)
 
 
+def test_layers_between_vectors_and_repeat():
+    """An input that is repeated further on has no steps, whatever treats each step by itself before."""
+    rng = np.random.default_rng(3)
+    dense, norm, decoder = elman.Dense(3, 4, "tanh", seed=0), elman.LayerNorm(4), elman.GRU(4, 2, seed=1)
+    x, tokens = rng.normal(size=(5, 3)), np.array([1, 4, 0, 2, 2])
+    table = elman.Embedding(5, 4, seed=2)
+    joined = elman.Network({"d": (dense, "x"), "n": (elman.Add(), "d", "b"), "r": elman.Repeat(6), "y": decoder})
+    want = decoder((dense(x)[0] + 1.0)[:, None].repeat(6, axis=1))[0]
+    np.testing.assert_array_equal(joined({"x": x, "b": np.ones((5, 4))})[0], want)
+    for first, given in (([dense, norm], x), ([dense, elman.Activate("relu")], x), ([table], tokens)):
+        net, rows = elman.Network([*first, elman.Repeat(6), decoder]), given
+        for layer in first:
+            rows = layer(rows)[0]
+        for _ in range(2):
+            np.testing.assert_array_equal(net(given)[0], decoder(rows[:, None].repeat(6, axis=1))[0])
+        np.testing.assert_array_equal(net(given[2])[0], net(given)[0][2])
+    for nodes in ([elman.RNN(3, 3, seed=0), elman.Repeat(2)], [elman.Conv1d(3, 3, 2), elman.Repeat(2)]):
+        with pytest.raises(elman.ShapeError, match="Repeat must be given one vector per sequence"):
+            elman.Network(nodes)(np.ones((2, 5, 3)))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -340,6 +340,24 @@ def test_both_outputs_of_a_bidirectional_layer_that_gives_its_states():
         np.testing.assert_allclose(ours, numbers(theirs), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("first", ["channels_first", "channels_last"])
+def test_a_decoder_from_vectors_and_the_order_in_which_flatten_reads(first, tmp_path):
+    source, vector = keras.Input((4, 3)), keras.Input((2,))
+    flat = keras.Model(source, L.Dense(2)(L.Flatten(data_format=first)(source)))
+    if first == "channels_first":
+        with pytest.raises(elman.FormatError, match="data_format must be 'channels_last'"):
+            from_keras(flat)
+        return
+    y = L.GRU(2, return_sequences=True)(L.RepeatVector(5)(L.Dropout(0.1)(L.Dense(3, activation="relu")(vector))))
+    for model, x in (
+        (flat, np.random.default_rng(2).normal(size=(3, 4, 3))),
+        (keras.Model(vector, y), np.ones((3, 2))),
+    ):
+        shuffled(model, np.random.default_rng(1)).save(tmp_path / "model.keras")
+        net = from_keras(tmp_path / "model.keras")
+        np.testing.assert_allclose(net(x)[0], numbers(model(x)), rtol=1e-5, atol=1e-5)
+
+
 def test_nested_models_and_weights_alone_of_graphs(tmp_path):
     inner_in = keras.Input((None, 3))
     inner = keras.Model(inner_in, [L.GRU(4, return_sequences=True)(inner_in), L.BatchNormalization()(inner_in)])

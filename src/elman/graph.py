@@ -86,9 +86,16 @@ class Graph:
         return found
 
     def vectors(self) -> list[bool]:
-        """For each input whether a node takes it as vectors, one per sequence."""
-        nodes = list(zip(self.layers, self.reads, strict=True))
-        return [any(layer.takes_vectors and j in reads for layer, reads in nodes) for j in range(len(self.inputs))]
+        """For each input whether a node takes as vectors what layers that treat each step by itself make of it."""
+        first = len(self.inputs)
+        found = [False] * (first + len(self.layers))
+        for i in reversed(range(len(self.layers))):
+            layer, reads = self.layers[i], self.reads[i]
+            mixes = layer.stateful or layer.needs_whole_sequences or layer.pools or layer.changes_steps
+            if layer.takes_vectors or (found[first + i] and not mixes):
+                for j in reads:
+                    found[j] = True
+        return found[:first]
 
     def describe(self) -> list[dict[str, Any]]:
         """Of each node its name, what it reads and where it starts, as files have them."""

@@ -287,7 +287,7 @@ ROWS: dict[str, Row] = {
     "Dense": Row(_product, ("kernel", "bias"), each=True, fixed={"quantization_config": None, "lora_rank": None}),
     "Dropout": Row(_dropout, each=True),
     "Embedding": Row(_embedding, ("embeddings",), 2),
-    "Flatten": Row(_flatten, skips=False, each=True),
+    "Flatten": Row(_flatten, skips=False, each=True, fixed=_LAST),
     "GlobalAveragePooling1D": _POOL._replace(made=layers.MeanOverTime),
     "GlobalMaxPooling1D": _POOL._replace(made=layers.MaxOverTime, skips=False),
     "Identity": _NOTHING,
