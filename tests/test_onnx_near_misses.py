@@ -284,3 +284,74 @@ def test_directions_of_a_last_state_are_no_features(op):
 
 def test_the_shape_of_a_mean_over_features():
     refused(X, lambda p: p.add("Expand", "x", p.add("Shape", p.add("ReduceMean", "x", axes=[-1]))))
+
+
+# Lengths of sequences.
+
+
+def longest(p):
+    return p.add("ReduceMax", "n", axes=[0], keepdims=1)
+
+
+def last(p, x):
+    return p.add("Gather", x, scalar(p, -1), axis=1)
+
+
+@pytest.mark.parametrize("inputs", [XN, {"x": "b=3 t=7 4", "n": "lengths b=3"}])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: p.add("Slice", steps(p), p.integers(0), longest(p), p.integers(1)),
+        lambda p: p.add("ReduceMean", p.add("Slice", steps(p), p.integers(0), longest(p), p.integers(1)), axes=[1]),
+        lambda p: p.add("Gather", steps(p), p.add("Sub", longest(p), p.integers(1)), axis=1),
+    ],
+)  # fmt: skip
+def test_steps_up_to_the_end_of_the_longest_sequence(inputs, build):
+    refused(inputs, build, "must be all of an axis")
+
+
+@pytest.mark.parametrize("more", [{"n": "lengths b"}, {"m": "boolmask b t"}, {"attention_mask": "intmask b t"}])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: last(p, steps(p)),
+        lambda p: steps(p, directions=2),
+        lambda p: p.add("ReduceMean", steps(p), axes=[1]),
+        lambda p: p.add("Conv", turn(p, "x", 0, 2, 1), p.weights("w", 2, 4, 3), pads=[1, 1]),
+        lambda p: cell(p, turn(p, "x", 1, 0, 2))[1],
+    ],
+)
+def test_lengths_that_a_layer_should_read_and_does_not(more, build):
+    """The argument `lengths` would change what the input of the model does not."""
+    name, inputs = next(iter(more)), X | more
+    refused(inputs, build, f"the argument `lengths` for an input of the model: '{name}'")
+    from_onnx(case(inputs, build).build(), given={name: 0})  # no input any more
+
+
+def test_lengths_that_no_layer_needs():
+    read(XN, steps)
+    read(XN, lambda p: p.add("Tanh", "x"))
+
+
+@pytest.mark.parametrize("shape", ["b=1 b t 4", "b t=1 s 4", "b t b=1 4", "t=1 4", "b=1 t=1 4", "1 b t 4", "b 1 1 4"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_the_inputs_of_a_model_with_axes_of_length_one(shape, axis):
+    model = case({"x": shape}, lambda p: p.add("ReduceMax", "x", axes=[axis], keepdims=0)).build()
+    try:
+        reading = read_onnx(model)
+    except FormatError:
+        return
+    for sizes in ((3, 6, 4), (1, 6, 4), (3, 1, 4), (1, 1, 4)):
+        x = np.random.default_rng(0).standard_normal(sizes).astype(np.float32)
+        try:
+            feeds = reading.feed(x)
+        except ValueError as error:
+            if "as the model has its axes of length 1" not in str(error):
+                raise
+            continue
+        (found,) = reading.results(*reading.network(x)).values()
+        np.testing.assert_array_equal(found, session(model).run(None, feeds)[0])
+
+
+def test_no_steps_at_all():
+    refused({"x": "1 b 1 4"}, lambda p: slices(p, "x", 1, 2, 2), "one of a layer")

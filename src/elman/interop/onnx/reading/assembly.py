@@ -34,14 +34,14 @@ _PLACES: dict[tuple[str, ...], str] = {
 class Assembly:
     """All that the ends of a graph need, each stage after those it reads, and the network of it.
 
-    `ends` are the outputs by name, `last` the places of layers whose last states are outputs, `padded` the inputs of
-    lengths after which something is constant in the padding.
+    `ends` are the outputs by name, `last` the places of layers whose last states are outputs, `lengths` the inputs of
+    the model that are the argument of that name.
     """
 
     def __init__(
-        self, file: ModelFile, ends: list[tuple[str, Stage]], last: Collection[str], padded: Collection[str]
+        self, file: ModelFile, ends: list[tuple[str, Stage]], last: Collection[str], lengths: Collection[str]
     ) -> None:
-        self.last, self.file, self.ends, self.padded = last, file, ends, padded
+        self.last, self.file, self.ends, self.lengths = last, file, ends, lengths
         order: dict[Stage, None] = {}
         waiting = [stage for _, stage in reversed(ends)]
         while waiting:
@@ -155,7 +155,8 @@ class Assembly:
             if to_end:
                 readers[part.lengths] = place
         if "" in readers:
-            readers |= dict.fromkeys(self.padded, "constants in the padding")
+            for name in self.lengths:
+                readers.setdefault(name, "the argument `lengths` for an input of the model")
         if len(readers) > 1:
             words = [f"{place}: {repr(name) if name else 'all steps'}" for name, place in readers.items()]
             must = "the same for all layers that read to their end"

@@ -154,9 +154,13 @@ def _laid_out(array: Array, lead: Sequence[str], groups: Sequence[Sequence[Axis]
     array = array.reshape(*array.shape[: len(lead)], *widths)
     names: list[Any] = [*lead, *(features or ("one",) * (array.ndim - len(lead)))]
     names = names[: array.ndim]
-    flat = [axis.role if axis.role in _LEAD else axis for group in groups for axis in group]
+    held = [axis for group in groups for axis in group]  # one of length 1 may have the role of another
+    twice = [axis for axis in held if axis.length == 1 and [one.role for one in held].count(axis.role) > 1]
+    named = [[axis.role if axis.role in _LEAD else axis for axis in group if axis not in twice] for group in groups]
     sizes = dict(zip(names, array.shape, strict=True))
-    order = [names.index(name) for name in flat if name in sizes]
+    order = [names.index(name) for group in named for name in group if name in sizes]
     order += [i for i in range(len(names)) if i not in order]  # axes of length 1 that the tensor does not have
-    shape = [math.prod(sizes.get(axis.role if axis.role in _LEAD else axis, 1) for axis in group) for group in groups]
+    shape = [math.prod(sizes.get(name, 1) for name in group) for group in named]
+    if math.prod(shape) != array.size:
+        raise ValueError(f"x must fill {tuple(shape)}, as the model has its axes of length 1. Got {array.shape}.")
     return array.transpose(order).reshape(shape)

@@ -166,7 +166,6 @@ class Flow:
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.lengths: dict[str, Array] = {}  #: of each input of lengths
-        self.padded: set[str] = set()  #: those of which what a layer or an output reads is constant in the padding
         self.open: dict[int, str] = {}  #: the names of axes that the model leaves open, by their lengths here
         self._firsts: list[int] = []
         self._end = 0

@@ -60,8 +60,9 @@ def from_onnx(
         batch first, (batch, time, features), whatever order the model has. ``net(x)`` gives the outputs, batch first,
         and the states of the recurrent layers in order, whether the model has them as outputs or not. Initial states
         that are inputs of the model are the argument `state`, those that are constant are learned states, and an input
-        with the lengths of sequences is the argument `lengths`; what a model gives after the end of a sequence is 0
-        here. Where the outputs are states alone, such as ``Y_h``, y is that of the last layer.
+        with the lengths of sequences is the argument `lengths`, which all layers that read a sequence to its end must
+        heed, or none where it is `given`; what a model gives after the end of a sequence is 0 here. Where the outputs
+        are states alone, such as ``Y_h``, y is that of the last layer.
 
     Inputs and outputs of a graph have the names of the model. Nodes hold no dot, do not end in ``_reverse`` and have
     names of their own: an output "a.b" is "a_b" here, "y_reverse" is "y_reverse_", and "x" beside an input "x" "x_2".
@@ -135,8 +136,8 @@ class _Outputs:
         self.states: dict[str, tuple[Signal, list[Stage]]] = {}
         self.views: dict[str, End] = {}
         for name, value in traced.outputs.items():
-            if not isinstance(value, Signal):
-                got = getattr(value, "place", "a value that no layer makes")
+            if not isinstance(value, Signal) or not value.ids.size:
+                got = getattr(value, "place", "") or "a value that no layer makes"
                 raise file.refused(f"the output {name!r}", "one of a layer", got)
             owners = self._owners(value)
             if owners:
@@ -187,7 +188,7 @@ class _Outputs:
         owners = [(name, stage) for name, (_, stages) in self.states.items() for stage in stages]
         places = {stage.place for _, stage in owners}
         for name, stage in sorted(owners, key=lambda pair: -pair[1].first):
-            reached = Assembly(self.file, ends, places, self.flow.padded).stages
+            reached = Assembly(self.file, ends, places, self.flow.lengths).stages
             made = [each.place for each in reached if isinstance(each.part, RecurrentPart)]
             given = [each for each in self.flow.sources(self.states[name][0].ids) if each.kind != CELL_STATE]
             if stage.place not in made and stage in given:
@@ -196,7 +197,7 @@ class _Outputs:
             raise self.file.refused(
                 "an output of the graph", "that of a layer", "cell states alone" if self.states else "none"
             )
-        assembly = Assembly(self.file, ends, places, self.flow.padded)
+        assembly = Assembly(self.file, ends, places, self.flow.lengths)
         for name, stage in owners:
             if stage not in assembly.stages:
                 must = "a state of a layer of the network, of all its directions"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -82,6 +83,11 @@ class Trace:
         self.masks: dict[str, list[str]] = {}  #: of each mask, what its axes are
         self._readers = graph.readers.copy()
         self._walk()
+        seen = self.values.keys() | {stage.name for stage in self.flow.stages}
+        for name, maker in graph.makers.items():  # lengths and masks that no output needs are arguments all the same
+            if hasattr(maker, "type") and name not in seen:
+                with contextlib.suppress(FormatError):
+                    self._read(name, maker, True)
         self.outputs = {name: self.values[name] for name in graph.outputs}
 
     def _walk(self) -> None:
@@ -97,7 +103,7 @@ class Trace:
                 must = "made by a node, or be an input or a tensor"
                 raise graph.file.refused(f"the value {name!r}, which is read by {reader},", must, "none of that name")
             elif not hasattr(maker, "op_type"):
-                values[name] = self._read(name, maker)
+                values[name] = self._read(name, maker, graph.reads_masks)
                 self.flow.open = self.sizes.open()
             else:
                 needed = [(each, place_of(maker)) for each in reversed(maker.input) if each not in values]
@@ -128,8 +134,8 @@ class Trace:
             if not self._readers[each] and isinstance(values.get(each), Signal):
                 del values[each]
 
-    def _read(self, name: str, maker: Any) -> Any:
-        """A value that no node makes: a tensor, or an input."""
+    def _read(self, name: str, maker: Any, masks: bool) -> Any:
+        """A value that no node makes: a tensor, or an input. With `masks`, those that are called so are masks."""
         graph, sizes = self.graph, self.sizes
         if hasattr(maker, "raw_data"):
             graph.known[name] = graph.file.tensor(maker, f"the tensor {name!r}")
@@ -137,7 +143,7 @@ class Trace:
         lengths, number = graph.lengths(maker), maker.type.tensor_type.elem_type
         kind = TYPES.get(number, "")
         lead = [length for length in lengths if length != 1]
-        if len(lead) == 2 and (kind == "bool" or (graph.reads_masks and kind and "mask" in str(name).lower())):
+        if len(lead) == 2 and (kind == "bool" or (masks and kind and "mask" in str(name).lower())):
             batch, time = lead
             n = self._lengths(name, batch, sizes.length(time))
             self.masks[name] = ["one" if n == 1 else "batch" if n == batch else "time" for n in lengths]
@@ -164,13 +170,14 @@ class Trace:
             raise self.graph.file.refused(f"the input {name!r}", f"of at most {_MOST:,} numbers", got)
 
     def _lengths(self, name: str, batch: int | str, steps: int = 0) -> Array:
-        """Lengths of sequences, such that they differ and the longest has all steps."""
+        """Lengths of sequences, such that they differ; the longest has all steps only when read first."""
         if not steps:  # those of another input
             inputs = [info for info in self.graph.file.model.graph.input if info.name not in (name, *self.graph.given)]
-            leads = [lengths[:2] for lengths in map(self.graph.lengths, inputs) if len(lengths) > 1]
-            steps = self.sizes.length(next((each for lead in leads for each in lead[::-1] if each != batch), 5))
+            leads = [lengths[:2][::-1] for lengths in map(self.graph.lengths, inputs) if len(lengths) > 1]
+            every = [self.sizes.length(each) for lead in leads for each in lead]
+            steps = next((n for n in every if n != self.sizes.length(batch)), 5)
         self._check_size(name, [self.sizes.length(batch), steps])
-        fewer, shift = (0, steps - 1, 2, 1, steps // 2), len(self.flow.lengths)
+        fewer, shift = (int(self.sizes.grown), steps - 1, 2, 1, steps // 2), len(self.flow.lengths)
         n = np.array([max(steps - fewer[(i + shift) % 5], 1) for i in range(self.sizes.length(batch))])
         self.flow.lengths[name] = n
         return n
@@ -222,6 +229,7 @@ class Sizes:
         self._of: dict[str, int] = {}
         self._fixed: set[str] = set()  # those that are as the model has them
         self._taken: set[int] = set()
+        self.grown = False  #: whether the model is read again
         self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
         constants = [
             attribute for node in model.graph.node if node.op_type == "Constant" for attribute in node.attribute
@@ -261,10 +269,11 @@ class Sizes:
         """Makes all open lengths others, those of time much longer; False where none is open."""
         batch = {axis.name for stage in flow.stages for axis in stage.axes if axis.role == "batch"}
         lengths = sorted(self.open())
+        self.grown = True
         for n in lengths:
             is_batch = any(self._of.get(name) == n for name in batch)
             self._change(n, self._free(n + 1 if is_batch else max(3 * n + 2, self.compared + 1)))
-        return bool(lengths)
+        return bool(lengths or flow.lengths)
 
     def enlarge(self, steps: int, needed: int) -> bool:
         """Makes open lengths larger, so that as many steps as windows need are there; False where none is open."""

@@ -248,7 +248,6 @@ class _Reader:
         if not name:
             number = self.flow.number(int(self.ids[constant][0]))
             raise self.node.refused("its input", "constant in the padding alone", f"{number} elsewhere")
-        self.flow.padded.add(name)
         low, high = (np.where(constant, self.ids, other) for other in (0, -(2**62)))
         same = constant.all(-1) & (low.min(-1) == high.max(-1))
         self.codes = np.where(somewhere, np.where(same, low.min(-1), self.flow.code(UNKNOWN)), 0)
