@@ -38,6 +38,8 @@ _NAMES = {
     """,
     "graph": "Node",
     "insight": "dynamics",
+    "insight.attributing": "attribution",
+    "insight.curvature": "hessian_product",
     "layers": """
         GRU LSTM RNN Activate Add Attention AveragePool1d BatchNorm Bidirectional Concatenate Conv1d Dense Dropout
         Embedding Joining LastStep LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections

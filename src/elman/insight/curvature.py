@@ -1,0 +1,136 @@
+"""How the gradient of a loss changes along a direction: products of its Hessian with a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array
+from elman.layers import Layer
+from elman.layers.layer import Gradients
+from elman.sequences import Several
+from elman.training.examples import Examples, read_examples, read_losses
+
+_FIRST = 0.1  # the first step along v, whose largest entry counts as 1
+_HALVINGS = 10  # of the step, at most
+
+
+def hessian_product(
+    net: Layer,
+    loss: Any,
+    x: Any,
+    y: Any,
+    v: Any,
+    *,
+    lengths: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    class_weight: Any = None,
+) -> dict[str, Array]:
+    """H v, of the Hessian H of the mean loss by all parameters and a vector v: how the gradient changes along v.
+
+    Parameters
+    ----------
+    net
+        A network or a layer. Nothing is dropped out, and what is measured of batches stays as it is.
+    loss, x, y
+        As for `elman.fit`: the loss is the weighted mean over all rows.
+    v
+        Parameter name -> array of its shape; a name that is left out counts as 0.
+    lengths, mask, sample_weight, class_weight
+        As for `elman.fit`.
+
+    Returns
+    -------
+    product
+        Parameter name -> array of its shape, float64, in the order of `net.parameters`.
+
+    The product is the limit of (g(theta + t v) - g(theta - t v)) / 2 t, where g is the exact gradient in float64: t is
+    halved, and the differences are extrapolated to t = 0 until they are at their best (Ridders 1982). That takes up to
+    22 gradients, and for smooth networks and losses gives some ten digits: u . H v and v . H u agree to 1e-8 of their
+    size. Where relu or a pool over the largest has a kink on the way, the product is that to one side of it, or a mean
+    of both, to fewer digits.
+
+    Raises `ShapeError`, `DtypeError` or `ValueError` where something does not fit. Source: Pearlmutter 1994, section 1,
+    for products without the Hessian; Ridders 1982, Advances in Engineering Software 4.
+
+    >>> import numpy as np, elman
+    >>> net = elman.Dense(1, 1, dtype="float64", seed=0)
+    >>> x = np.array([[[1.0], [3.0]]])  # L = mean (x W + b)^2: H = 2 mean ((x, 1) (x, 1)^T)
+    >>> product = elman.hessian_product(net, "squared_error", x, 0 * x, {"W": [[1.0]]})
+    >>> {name: array.round(8).tolist() for name, array in product.items()}
+    {'W': [[10.0]], 'b': [4.0]}
+    """
+    if not isinstance(net, Layer):
+        raise TypeError(f"net must be a network or a layer. Got {checks.show(net)}.")
+    net = net.astype("float64")
+    weights = {"mask": mask, "sample_weight": sample_weight, "class_weight": class_weight}
+    data = read_examples(net, x, y, lengths, read_losses(net, loss), **weights)
+    names, direction = [*net.parameters], _direction(net, v)
+    size = np.abs(direction).max(initial=0)
+    if not size:
+        return {name: np.zeros(array.shape) for name, array in net.parameters.items()}
+    start = {name: array.copy() for name, array in net.parameters.items()}
+
+    def slope(t: float) -> Array:
+        """(g(theta + t v) - g(theta - t v)) / 2 t."""
+        both = []
+        for sign in (t, -t):
+            for name, part in _split(sign * direction, start).items():
+                net.parameters[name][...] = start[name] + part
+            gradients = _gradient(net, data)
+            both.append(np.concatenate([gradients[name].ravel() for name in names]))
+        return np.asarray((both[0] - both[1]) / (2 * t))
+
+    return _split(_limit(slope, _FIRST / size), start)
+
+
+def _limit(slope: Any, t: float) -> Array:
+    """What slope(t) goes to as t goes to 0, for a slope whose error is a series in t^2: Ridders's extrapolation."""
+    row = [slope(t)]
+    best, error = row[0], np.inf
+    for _ in range(_HALVINGS):
+        t, before, row = t / 2, row, [slope(t / 2)]
+        for order, coarse in enumerate(before, 1):
+            row.append(row[-1] + (row[-1] - coarse) / (4.0**order - 1))
+            change = max(np.abs(row[-1] - row[-2]).max(), np.abs(row[-1] - coarse).max())
+            if change < error:
+                best, error = row[-1], change
+        if np.abs(row[-1] - before[-1]).max() > 2 * error:  # rounding has the upper hand
+            break
+    return best
+
+
+def _gradient(net: Layer, data: Examples) -> Gradients:
+    """The gradient of the mean loss by every parameter."""
+    y, _, kept = net.run(data.x, None, None, keep=True)
+    pairs = zip(y.named.items(), data.targets, strict=True)
+    dys = {name: target.measure(output, backward=True)[1] / (target.total or 1.0) for (name, output), target in pairs}
+    gradients: Gradients = net.run_back(kept, dys if isinstance(y, Several) else dys["x"], None)[2]
+    return gradients
+
+
+def _direction(net: Layer, v: Any) -> Array:
+    """v as one vector."""
+    given: Mapping[str, Any] = checks.mapping("v", v, "of names of parameters to arrays")
+    for name in given:
+        checks.choice("a name in v", name, net.parameters)
+    parts = []
+    for name, own in net.parameters.items():
+        array = checks.real_array(f"v[{name!r}]", given.get(name, np.zeros(own.shape)), np.float64)
+        checks.shape(f"v[{name!r}]", array, own.shape)
+        parts.append(array.ravel())
+    direction = np.concatenate([*parts, np.zeros(0)])
+    if not np.isfinite(direction).all():
+        raise ValueError(f"v must be finite. Got {direction[~np.isfinite(direction)][0]}.")
+    return direction
+
+
+def _split(vector: Array, like: Mapping[str, Array]) -> dict[str, Array]:
+    """A vector as arrays by name."""
+    ends = np.cumsum([array.size for array in like.values()])
+    pairs = zip(like.items(), np.split(vector, ends[:-1]), strict=True)
+    return {name: part.reshape(array.shape).copy() for (name, array), part in pairs}
