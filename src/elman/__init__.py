@@ -7,6 +7,7 @@
 - estimators for scikit-learn: `SequenceClassifier` and others
 - models of other systems: `from_torch`, `to_torch` and their like; any file: `inspect`, `convert`; plain arrays:
   `from_arrays`, `to_arrays`
+- seeing: `trace`
 - what runs: `backend`, `set_threads`, `get_threads`
 
 `dir(elman)` has all names.
@@ -32,6 +33,7 @@ _NAMES = {
     "checks": "DtypeError FormatError MissingExtraError ShapeError",
     "engine": "backend get_threads set_threads",
     "estimators": "Forecaster SequenceClassifier SequenceRegressor SequenceTagger TextGenerator",
+    "insight.tracing": "trace",
     "interop": """
         CONVENTIONS Convention convert from_arrays from_keras from_onnx from_rtneural from_torch inspect to_arrays to_c
         to_keras to_onnx to_rtneural to_torch

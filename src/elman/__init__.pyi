@@ -30,6 +30,7 @@ from elman.graph import Node as Node
 from elman.insight import dynamics as dynamics
 from elman.insight.attributing import attribution as attribution
 from elman.insight.curvature import hessian_product as hessian_product
+from elman.insight.tracing import trace as trace
 from elman.interop import CONVENTIONS as CONVENTIONS
 from elman.interop import Convention as Convention
 from elman.interop import convert as convert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -22,6 +22,23 @@ if TYPE_CHECKING:
 
     from elman.packed import PackedNetwork
     from elman.streaming import Stream
+
+
+class Taped(NamedTuple):
+    """A node of a network, or of one within it, as it ran."""
+
+    place: str  # "1.0" in a network within the network, as in the names of parameters
+    layer: Layer
+    kept: Any  # what its `run` kept
+    y: Sequences
+
+
+class Flow(NamedTuple):
+    """The gradients that came to a node on the way back, and the one that it gave on."""
+
+    dy: Array  # by its output
+    dstate: State  # by its last states
+    dx: Any  # by what it read
 
 
 class Network(Layer):
@@ -275,7 +292,9 @@ class Network(Layer):
             return super()._back_by_sequence(kept, y, dy, dstate)
         return self._back(kept, dy, dstate, by_sequence=True)
 
-    def _back(self, kept: Any, dy: Any, dstate: State, by_sequence: bool) -> tuple[Any, State, Gradients]:
+    def _back(
+        self, kept: Any, dy: Any, dstate: State, by_sequence: bool, flows: dict[str, Flow] | None = None
+    ) -> tuple[Any, State, Gradients]:
         first = len(self.inputs)
         dvalues: list[Array | None] = [None] * (first + len(self.layers))
         for i in self.graph.outputs:
@@ -288,8 +307,13 @@ class Network(Layer):
             dvalue = np.zeros_like(y.values) if dvalue is None else dvalue
             if by_sequence:
                 dread, dstart, own = layer._back_by_sequence(tape, y, dvalue, dends[i])
+            elif flows is not None and isinstance(layer, Network):
+                dread, dstart, own, inner = flow_back(layer, tape, dvalue, dends[i])
+                flows |= {f"{self.names[i]}.{place}": flow for place, flow in inner.items()}
             else:
                 dread, dstart, own = layer.run_back(tape, dvalue, dends[i])
+            if flows is not None:
+                flows[self.names[i]] = Flow(dvalue, dends[i], dread)
             # A value that is read twice has the sum of the gradients.
             for j, part in zip(reads, (dread,) if len(reads) == 1 else dread, strict=True):
                 dvalues[j] = part if dvalues[j] is None else dvalues[j] + part
@@ -347,6 +371,21 @@ class Network(Layer):
         ]
         kind = "" if self.dtype is None else f", {self.dtype}"
         return "\n".join([f"Network of {len(rows)} layers, {self.parameter_count:,} parameters{kind}", *rows])
+
+
+def flow_back(net: Network, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients, dict[str, Flow]]:
+    """What `run_back` of a network gives, and what came to each node, by its place."""
+    flows: dict[str, Flow] = {}
+    return *net._back(kept, dy, dstate, by_sequence=False, flows=flows), flows
+
+
+def taped(net: Network, kept: Any, path: str = "") -> list[Taped]:
+    """The nodes of a network as they ran, those of networks within it in their places, from what its `run` kept."""
+    found = []
+    for name, layer, (own, y) in zip(net.names, net.layers, kept, strict=True):
+        place = path + name
+        found += taped(layer, own, f"{place}.") if isinstance(layer, Network) else [Taped(place, layer, own, y)]
+    return found
 
 
 LAYERS["Network"] = Network  # for files: a network may be a layer of another

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import Arrays, Cell, Kept
+from elman.cells.cell import Arrays, Cell, Given, Kept
 from elman.checks import Array, DtypeError, ShapeError, listed
 
 Zones: TypeAlias = tuple[Array | float, ...]
@@ -39,20 +39,42 @@ def advance(
     """
     for given in (x, *state):
         lock(given, False)
-    try:
-        results = cell.step(x, state, weights, *mask)
-    except (ValueError, TypeError) as error:
-        _explain(error, cell.step, "step", cell, (x, state, weights, *mask))
-        raise
-    if not (_has(results, 2) and _has(results[0], len(state)) and isinstance(results[1], dict)):
-        wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
-        raise ShapeError(f"step of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
-    after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
+    after, kept, _ = _stepped(cell, cell.step, x, state, weights, mask)
     if keep:
         kept = _kept(cell, kept, len(x))
     if zones is not None:  # zoneout: s' = z s + (1 - z) s_new
         after = tuple(z * old + (1 - z) * new for old, new, z in zip(state, after, zones, strict=True))
     return after, kept
+
+
+def look(
+    cell: Cell, x: Array, state: Arrays, weights: Arrays, mask: tuple[Array, ...] = ()
+) -> tuple[Arrays, Kept, Kept]:
+    """One step as `advance` takes it: the next states before zoneout, what is kept, and what has a name besides."""
+    for given in (x, *state):
+        lock(given, False)
+    after, kept, more = _stepped(cell, whole(cell.step), x, state, weights, mask)
+    return after, _kept(cell, kept, len(x)), _kept(cell, more, len(x))
+
+
+def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a cell with all that it returns: one of this library leaves out what is for whoever looks."""
+    return function.whole if isinstance(function, Given) else function
+
+
+def _stepped(
+    cell: Cell, step: Callable[..., Any], x: Array, state: Arrays, weights: Arrays, mask: tuple[Array, ...]
+) -> tuple[Arrays, Kept, Kept]:
+    try:
+        results = step(x, state, weights, *mask)
+    except (ValueError, TypeError) as error:
+        _explain(error, step, "step", cell, (x, state, weights, *mask))
+        raise
+    if not (_has(results, 2, True) and _has(results[0], len(state)) and isinstance(results[1], dict)):
+        wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
+        raise ShapeError(f"step of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
+    more = results[2] if len(results) > 2 else {}
+    return _states(cell, "step", "the next state", results[0], state), results[1], more
 
 
 def go_back(
@@ -65,25 +87,60 @@ def go_back(
     mask: tuple[Array, ...] = (),
 ) -> tuple[Array, Arrays, Arrays]:
     """The derivative of one step: the gradients of x, of every state, and of every weight, in their shapes."""
+    return _gone_back(cell, cell.step_derivative, x, state, weights, kept, dnext, mask)[:3]
+
+
+def look_back(
+    cell: Cell,
+    x: Array,
+    state: Arrays,
+    weights: Arrays,
+    kept: Kept,
+    dnext: Arrays,
+    mask: tuple[Array, ...] = (),
+) -> tuple[Array, Arrays, Arrays, Kept]:
+    """What `go_back` gives, and the gradients that the cell gives by name."""
+    dx, dstate, dweights, by_name = _gone_back(cell, whole(cell.step_derivative), x, state, weights, kept, dnext, mask)
+    shapes = {name: array.shape for name, array in (*kept.items(), *zip(cell.states, dnext, strict=True))}
+    for name, array in (checked := _kept(cell, by_name, len(x), "step_derivative")).items():
+        if array.shape != shapes.get(name, array.shape):
+            must = (
+                f"step_derivative of the cell {cell.name!r} must give the gradient of {name} the shape {shapes[name]}"
+            )
+            raise ShapeError(f"{must}. Got {array.shape}.")
+    return dx, dstate, dweights, checked
+
+
+def _gone_back(
+    cell: Cell,
+    derivative: Callable[..., Any],
+    x: Array,
+    state: Arrays,
+    weights: Arrays,
+    kept: Kept,
+    dnext: Arrays,
+    mask: tuple[Array, ...],
+) -> tuple[Array, Arrays, Arrays, Kept]:
     for given in (x, *dnext):
         lock(given, False)
     try:
-        results = cell.step_derivative(x, state, weights, dict(kept), dnext, *mask)
+        results = derivative(x, state, weights, dict(kept), dnext, *mask)
     except (ValueError, TypeError) as error:
-        _explain(error, cell.step_derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
+        _explain(error, derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
         raise
-    if not (_has(results, 3) and _has(results[1], len(state)) and _has(results[2], len(weights))):
+    if not (_has(results, 3, True) and _has(results[1], len(state)) and _has(results[2], len(weights))):
         wanted = f"dx, dstate, dweights: one gradient each for x, {listed(cell.states)} and {listed(cell.weights)}"
         raise ShapeError(f"step_derivative of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
-    (dx, dstate, dweights), odd = results, False
+    (dx, dstate, dweights), odd = results[:3], False
     for part, own in zip((dx, *dweights), (x, *weights), strict=True):
         odd = odd or type(part) is not np.ndarray or part.shape != own.shape or part.dtype is not own.dtype
     if odd:
-        dx, *dweights = [  # type: ignore[assignment]
+        dx, *dweights = [
             _checked(cell, "step_derivative", "the gradient of", name, part, own.shape)
             for name, part, own in zip(("x", *cell.weights), (dx, *dweights), (x, *weights), strict=True)
         ]
-    return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights)
+    by_name = results[3] if len(results) > 3 else {}
+    return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights), by_name
 
 
 def one_step(cell: Cell, x: Any, state: tuple[Any, ...], weights: tuple[Any, ...]) -> Arrays:
@@ -119,8 +176,11 @@ def locked(weights: Arrays) -> Arrays:
     return views
 
 
-def _has(value: Any, count: int) -> bool:
-    return (type(value) is tuple or isinstance(value, list)) and len(value) == count
+def _has(value: Any, count: int, more: bool = False) -> bool:
+    """Whether a value is so many in a row; with `more` a dict, for whoever looks, may stand after them."""
+    if not (type(value) is tuple or isinstance(value, list)):
+        return False
+    return len(value) == count or (more and len(value) == count + 1 and isinstance(value[count], dict))
 
 
 def _states(cell: Cell, function: str, what: str, given: Any, like: Arrays) -> Arrays:
@@ -153,14 +213,15 @@ def _checked(cell: Cell, function: str, what: str, name: str, given: Any, shape:
     return array
 
 
-def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
-    """What a step keeps, which can no longer be written into, in a dict of its own."""
+def _kept(cell: Cell, kept: Kept, batch: int, function: str = "step") -> Kept:
+    """Arrays of a step by name, which can no longer be written into, in a dict of their own."""
     found = {}
     for name, part in kept.items():
         named = isinstance(name, str) and isinstance(part, np.ndarray)
         if not named or part.shape[:1] != (batch,):
             wanted = f"an array with one row per sequence, ({batch}, ...){'' if named else ', named by a text'}"
-            must = f"step of the cell {cell.name!r} must keep {name!r} as {wanted}"
+            verb = "keep" if function == "step" else "give the gradient of"
+            must = f"{function} of the cell {cell.name!r} must {verb} {name!r} as {wanted}"
             raise (ShapeError if named else DtypeError)(
                 f"{must}. Got {part.shape if named else checks.describe(part)}."
             )

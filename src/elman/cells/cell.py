@@ -15,8 +15,9 @@ from elman.options import frozen
 Arrays: TypeAlias = tuple[Array, ...]
 Kept: TypeAlias = dict[str, Array]
 # Further arguments: the mask, where the cell takes one.
-Step: TypeAlias = Callable[..., tuple[Arrays, Kept]]
-StepDerivative: TypeAlias = Callable[..., tuple[Array, Arrays, Arrays]]
+# One value more is for whoever looks: by name, what a step computes besides, and gradients of what it names.
+Step: TypeAlias = Callable[..., tuple[Arrays, Kept] | tuple[Arrays, Kept, Kept]]
+StepDerivative: TypeAlias = Callable[..., tuple[Array, Arrays, Arrays] | tuple[Array, Arrays, Arrays, Kept]]
 REVERSE = "_reverse"  #: ends the names of what belongs to the second direction of a layer
 
 
@@ -41,6 +42,11 @@ class Cell:
         ``step_derivative(x, state, weights, kept, dnext) -> dx, dstate, dweights``: from the gradient `dnext` of
         every next state, those of the input, of every state and of every weight (summed over the batch), each in the
         shape of what it is the gradient of.
+
+        Both functions may return one value more, a dict of arrays (batch, ...) by name, which `elman.trace` shows and
+        nothing else reads: `step` what has a name and need not be kept, such as "a_f", what stands inside the gate f;
+        `step_derivative` gradients under the names of what they are the gradients of, those in `kept`, in the dict of
+        `step` or in `states` (a state that acts on another one within the step has more of a gradient than `dnext`).
     gates
         The blocks along each "gates" axis, in order.
     inner_biases
@@ -209,7 +215,8 @@ class Cell:
 class Given:
     """A function of a built-in cell, with some keyword arguments given; two of the same are equal.
 
-    States and weights that are no tuples are refused in words: users call these functions too.
+    States and weights that are no tuples are refused in words: users call these functions too. Called, it returns what
+    each cell must; `whole` gives what is there for whoever looks besides.
     """
 
     function: Callable[..., Any]
@@ -220,6 +227,10 @@ class Given:
     activations: Mapping[str, Activation]
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
+        return self.whole(x, state, weights, *rest)[:-1]
+
+    def whole(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
+        """The same, with the values or gradients by name."""
         for what, given, names in (("state", state, self.states), ("weights", weights, self.weights)):
             if not isinstance(given, (tuple, list)) or len(given) != len(names):
                 must = f"{what} must be a tuple of arrays, {checks.listed(names)}"

@@ -34,60 +34,67 @@ _ACTIVATIONS = {"r": Activation("sigmoid"), "z": Activation("sigmoid"), "n": Act
 
 def step_reset_after(
     x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Acts
-) -> tuple[Arrays, Kept]:
+) -> tuple[Arrays, Kept, Kept]:
     (h,) = state
     Wx, Wh, b, bn = weights
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)  # (B, H) each
     hr, hz, hn = np.split(masked(h, mask) @ Wh, 3, axis=-1)
-    r, z, m = act["r"](xr + hr), act["z"](xz + hz), hn + bn
-    n = act["n"](xn + r * m)
-    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n, "m": m}
+    a_r, a_z, m = xr + hr, xz + hz, hn + bn
+    r, z = act["r"](a_r), act["z"](a_z)
+    a_n = xn + r * m
+    n = act["n"](a_n)
+    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n, "m": m}, {"a_r": a_r, "a_z": a_z, "a_n": a_n}
 
 
 def step_reset_after_derivative(
     x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Acts
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b, bn = weights
     r, z, n, m = kept["r"], kept["z"], kept["n"], kept["m"]
-    dn = dh * (1 - z) * act["n"].derivative(n)
-    dr = dn * m * act["r"].derivative(r)
-    dz = dh * (h - n) * act["z"].derivative(z)
-    da = np.concatenate([dr, dz, dn], axis=-1)  # (B, 3H), of x Wx + b
-    dm = dn * r
-    dp = np.concatenate([dr, dz, dm], axis=-1)  # (B, 3H), of h Wh
-    dWh = masked(h, mask).T @ dp
-    return da @ Wx.T, (masked(dp @ Wh.T, mask) + dh * z,), (x.T @ da, dWh, da.sum(0), dm.sum(0))
+    dn, dz = dh * (1 - z), dh * (h - n)
+    da_n = dn * act["n"].derivative(n)
+    dr, dm = da_n * m, da_n * r
+    da_r, da_z = dr * act["r"].derivative(r), dz * act["z"].derivative(z)
+    da = np.concatenate([da_r, da_z, da_n], axis=-1)  # (B, 3H), of x Wx + b
+    dp = np.concatenate([da_r, da_z, dm], axis=-1)  # (B, 3H), of h Wh
+    dweights = (x.T @ da, masked(h, mask).T @ dp, da.sum(0), dm.sum(0))
+    by_name = {"r": dr, "z": dz, "n": dn, "m": dm, "a_r": da_r, "a_z": da_z, "a_n": da_n}
+    return da @ Wx.T, (masked(dp @ Wh.T, mask) + dh * z,), dweights, by_name
 
 
 def step_reset_before(
     x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Acts
-) -> tuple[Arrays, Kept]:
+) -> tuple[Arrays, Kept, Kept]:
     (h,) = state
     Wx, Wh, b = weights
     H, mh = h.shape[-1], masked(h, mask)
     xr, xz, xn = np.split(x @ Wx + b, 3, axis=-1)
     hr, hz = np.split(mh @ Wh[:, : 2 * H], 2, axis=-1)
-    r, z = act["r"](xr + hr), act["z"](xz + hz)
-    n = act["n"](xn + (r * mh) @ Wh[:, 2 * H :])
-    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}
+    a_r, a_z = xr + hr, xz + hz
+    r, z = act["r"](a_r), act["z"](a_z)
+    a_n = xn + (r * mh) @ Wh[:, 2 * H :]
+    n = act["n"](a_n)
+    return ((1 - z) * n + z * h,), {"r": r, "z": z, "n": n}, {"a_r": a_r, "a_z": a_z, "a_n": a_n}
 
 
 def step_reset_before_derivative(
     x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Acts
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
     r, z, n, H, mh = kept["r"], kept["z"], kept["n"], h.shape[-1], masked(h, mask)
-    dn = dh * (1 - z) * act["n"].derivative(n)
-    drh = dn @ Wh[:, 2 * H :].T  # (B, H), of r m h
-    dr = drh * mh * act["r"].derivative(r)
-    dz = dh * (h - n) * act["z"].derivative(z)
-    drz = np.concatenate([dr, dz], axis=-1)
-    da = np.concatenate([drz, dn], axis=-1)  # (B, 3H)
-    dh = dh * z + masked(drh * r + drz @ Wh[:, : 2 * H].T, mask)
-    dWh = np.concatenate([mh.T @ drz, (r * mh).T @ dn], axis=-1)
-    return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0))
+    dn, dz = dh * (1 - z), dh * (h - n)
+    da_n = dn * act["n"].derivative(n)
+    drh = da_n @ Wh[:, 2 * H :].T  # (B, H), of r m h
+    dr = drh * mh
+    da_r, da_z = dr * act["r"].derivative(r), dz * act["z"].derivative(z)
+    da_rz = np.concatenate([da_r, da_z], axis=-1)
+    da = np.concatenate([da_rz, da_n], axis=-1)  # (B, 3H)
+    dh = dh * z + masked(drh * r + da_rz @ Wh[:, : 2 * H].T, mask)
+    dWh = np.concatenate([mh.T @ da_rz, (r * mh).T @ da_n], axis=-1)
+    by_name = {"r": dr, "z": dz, "n": dn, "a_r": da_r, "a_z": da_z, "a_n": da_n}
+    return da @ Wx.T, (dh,), (x.T @ da, dWh, da.sum(0)), by_name
 
 
 def gru_cell(

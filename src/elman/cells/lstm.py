@@ -28,27 +28,33 @@ from elman.cells.lstm_variants import ACTIVATIONS, lstm_variant
 from elman.checks import Array
 
 
-def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept, Kept]:
     h, c = state
     Wx, Wh, b = weights
-    i, f, g, o = np.split(x @ Wx + masked(h, mask) @ Wh + b, 4, axis=-1)  # (B, H) each
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    a_i, a_f, a_g, a_o = np.split(x @ Wx + masked(h, mask) @ Wh + b, 4, axis=-1)  # (B, H) each
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
     c_next = f * c + i * g
     tanh_c = tanh(c_next)
-    return (o * tanh_c, c_next), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+    kept = {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c}
+    return (o * tanh_c, c_next), kept, {"a_i": a_i, "a_f": a_f, "a_g": a_g, "a_o": a_o}
 
 
 def step_derivative(
     x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h, c), (dh, dc) = state, dnext
     Wx, Wh, b = weights
     i, f, g, o, tanh_c = kept["i"], kept["f"], kept["g"], kept["o"], kept["tanh_c"]
-    dc = dc + dh * o * tanh_derivative(tanh_c)  # c' acts through h' too
-    di, df = dc * g * sigmoid_derivative(i), dc * c * sigmoid_derivative(f)
-    dg, do = dc * i * tanh_derivative(g), dh * tanh_c * sigmoid_derivative(o)
-    da = np.concatenate([di, df, dg, do], axis=-1)  # (B, 4H), of what stands inside the gates
-    return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
+    dtanh_c = dh * o
+    dc = dc + dtanh_c * tanh_derivative(tanh_c)  # c' acts through h' too
+    di, df, dg, do = dc * g, dc * c, dc * i, dh * tanh_c
+    da_i, da_f = di * sigmoid_derivative(i), df * sigmoid_derivative(f)
+    da_g, da_o = dg * tanh_derivative(g), do * sigmoid_derivative(o)
+    da = np.concatenate([da_i, da_f, da_g, da_o], axis=-1)  # (B, 4H), of what stands inside the gates
+    dweights = (x.T @ da, masked(h, mask).T @ da, da.sum(0))
+    inside = {"a_i": da_i, "a_f": da_f, "a_g": da_g, "a_o": da_o}
+    by_name = {"c": dc, "tanh_c": dtanh_c, "i": di, "f": df, "g": dg, "o": do, **inside}
+    return da @ Wx.T, (masked(da @ Wh.T, mask), dc * f), dweights, by_name
 
 
 def lstm_cell(

@@ -38,37 +38,42 @@ def normalize_derivative(normal: Array, scale: Array, dnormal: Array) -> Array:
     return scale * (dnormal - dnormal.mean(-1, keepdims=True) - normal * (dnormal * normal).mean(-1, keepdims=True))
 
 
-def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept]:
+def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None) -> tuple[Arrays, Kept, Kept]:
     h, c = state
     Wx, Wh, b, gain_x, gain_h, gain_c, bias_c = weights
     nx, sx = normalize(x @ Wx, EPSILON)  # (B, 4H), (B, 1)
     nh, sh = normalize(masked(h, mask) @ Wh, EPSILON)
-    i, f, g, o = np.split(gain_x * nx + gain_h * nh + b, 4, axis=-1)  # (B, H) each
-    i, f, g, o = sigmoid(i), sigmoid(f), tanh(g), sigmoid(o)
+    a_i, a_f, a_g, a_o = np.split(gain_x * nx + gain_h * nh + b, 4, axis=-1)  # (B, H) each
+    i, f, g, o = sigmoid(a_i), sigmoid(a_f), tanh(a_g), sigmoid(a_o)
     c_next = f * c + i * g
     nc, sc = normalize(c_next, EPSILON)
     tanh_c = tanh(gain_c * nc + bias_c)
     normal = {"nx": nx, "sx": sx, "nh": nh, "sh": sh, "nc": nc, "sc": sc}
-    return (o * tanh_c, c_next), {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c, **normal}
+    kept = {"i": i, "f": f, "g": g, "o": o, "tanh_c": tanh_c, **normal}
+    return (o * tanh_c, c_next), kept, {"a_i": a_i, "a_f": a_f, "a_g": a_g, "a_o": a_o}
 
 
 def step_derivative(
     x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h, c), (dh, dc) = state, dnext
     Wx, Wh, b, gain_x, gain_h, gain_c, bias_c = weights
     i, f, g, o, tanh_c = kept["i"], kept["f"], kept["g"], kept["o"], kept["tanh_c"]
     nx, nh, nc = kept["nx"], kept["nh"], kept["nc"]
-    dlc = dh * o * tanh_derivative(tanh_c)  # (B, H), of gain_c LN(c') + bias_c
+    dtanh_c = dh * o
+    dlc = dtanh_c * tanh_derivative(tanh_c)  # (B, H), of gain_c LN(c') + bias_c
     dc = dc + normalize_derivative(nc, kept["sc"], dlc * gain_c)
-    di, df = dc * g * sigmoid_derivative(i), dc * c * sigmoid_derivative(f)
-    dg, do = dc * i * tanh_derivative(g), dh * tanh_c * sigmoid_derivative(o)
-    da = np.concatenate([di, df, dg, do], axis=-1)  # (B, 4H)
+    di, df, dg, do = dc * g, dc * c, dc * i, dh * tanh_c
+    da_i, da_f = di * sigmoid_derivative(i), df * sigmoid_derivative(f)
+    da_g, da_o = dg * tanh_derivative(g), do * sigmoid_derivative(o)
+    da = np.concatenate([da_i, da_f, da_g, da_o], axis=-1)  # (B, 4H)
     dpx = normalize_derivative(nx, kept["sx"], da * gain_x)  # of x Wx
     dph = normalize_derivative(nh, kept["sh"], da * gain_h)  # of h Wh
     dgains = ((da * nx).sum(0), (da * nh).sum(0), (dlc * nc).sum(0))
     dweights = (x.T @ dpx, masked(h, mask).T @ dph, da.sum(0), *dgains, dlc.sum(0))
-    return dpx @ Wx.T, (masked(dph @ Wh.T, mask), dc * f), dweights
+    inside = {"a_i": da_i, "a_f": da_f, "a_g": da_g, "a_o": da_o}
+    by_name = {"c": dc, "tanh_c": dtanh_c, "i": di, "f": df, "g": dg, "o": do, **inside}
+    return dpx @ Wx.T, (masked(dph @ Wh.T, mask), dc * f), dweights, by_name
 
 
 def layer_norm_cell() -> Cell:

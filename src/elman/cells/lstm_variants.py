@@ -43,19 +43,22 @@ ACTIVATIONS: Mapping[str, Activation] = {"i": _SIGMOID, "f": _SIGMOID, "g": _TAN
 
 def step(
     x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, names: Names, gates: Names, act: Acts
-) -> tuple[Arrays, Kept]:
+) -> tuple[Arrays, Kept, Kept]:
     h, c = state
     w = dict(zip(names, weights, strict=True))
     sums = x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"]
     a = dict(zip(gates, np.split(sums, len(gates), axis=-1), strict=True))  # (B, H) each
-    i = act["i"](a["i"] + peep(w, "pi", c))
-    f = act["f"](a["f"] + peep(w, "pf", c)) if "f" in a else 1 - i
+    a |= {gate: a[gate] + peep(w, "p" + gate, c) for gate in ("i", "f") if gate in a}
+    i = act["i"](a["i"])
+    f = act["f"](a["f"]) if "f" in a else 1 - i
     g = act["g"](a["g"])
     c_next = act["bound"](f * c + i * g)
-    o = act["o"](a["o"] + peep(w, "po", c_next))
+    a["o"] = a["o"] + peep(w, "po", c_next)
+    o = act["o"](a["o"])
     act_c = act["c"](c_next)
     h_next = (o * act_c) @ w["Wp"] if "Wp" in w else o * act_c  # (B, P) or (B, H)
-    return (h_next, c_next), {"i": i, "f": f, "g": g, "o": o, "act_c": act_c, "c_next": c_next}
+    kept = {"i": i, "f": f, "g": g, "o": o, "act_c": act_c, "c": c_next}
+    return (h_next, c_next), kept, {"a_" + gate: a[gate] for gate in gates}
 
 
 def step_derivative(
@@ -69,25 +72,23 @@ def step_derivative(
     names: Names,
     gates: Names,
     act: Acts,
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h, c), (dh, dc) = state, dnext
     w = dict(zip(names, weights, strict=True))
-    i, f, g, o, act_c, c_next = (kept[name] for name in ("i", "f", "g", "o", "act_c", "c_next"))
+    i, f, g, o, act_c, c_next = (kept[name] for name in ("i", "f", "g", "o", "act_c", "c"))
     dout = dh @ w["Wp"].T if "Wp" in w else dh  # (B, H), of o act_c(c')
-    da = {"o": dout * act_c * act["o"].derivative(o)}  # (B, H) each, of what stands inside the gates
-    dc = dc + dout * o * act["c"].derivative(act_c) + peep(w, "po", da["o"])
-    dc = dc * act["bound"].derivative(c_next)  # of f c + i g
-    if "f" in gates:
-        da["f"] = dc * c * act["f"].derivative(f)
-        da["i"] = dc * g * act["i"].derivative(i)
-    else:
-        da["i"] = dc * (g - c) * act["i"].derivative(i)  # f = 1 - i
-    da["g"] = dc * i * act["g"].derivative(g)
+    d = {"o": dout * act_c, "act_c": dout * o}
+    da = {"o": d["o"] * act["o"].derivative(o)}  # (B, H) each, of what stands inside the gates
+    d["c"] = dc + d["act_c"] * act["c"].derivative(act_c) + peep(w, "po", da["o"])
+    dc = d["c"] * act["bound"].derivative(c_next)  # of f c + i g
+    d |= {"i": dc * g if "f" in gates else dc * (g - c), "f": dc * c, "g": dc * i}  # coupled, f = 1 - i
+    da |= {gate: d[gate] * act[gate].derivative(kept[gate]) for gate in gates if gate != "o"}
     dc = dc * f + sum(peep(w, "p" + gate, da[gate]) for gate in ("i", "f") if gate in gates)
     ds = np.concatenate([da[gate] for gate in gates], axis=-1)  # (B, G H)
     dw = {"Wx": x.T @ ds, "Wh": masked(h, mask).T @ ds, "b": ds.sum(0), "Wp": (o * act_c).T @ dh}
     dw |= {"p" + gate: (da[gate] * (c_next if gate == "o" else c)).sum(0) for gate in gates}
-    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in names)
+    d |= {"a_" + gate: da[gate] for gate in gates}
+    return ds @ w["Wx"].T, (masked(ds @ w["Wh"].T, mask), dc), tuple(dw[name] for name in names), d
 
 
 def peep(w: Mapping[str, Array], name: str, c: Array) -> Array | int:

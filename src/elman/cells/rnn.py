@@ -17,20 +17,23 @@ from elman.cells.cell import Arrays, Cell, Kept, built_in_cell, masked
 from elman.checks import Array
 
 
-def step(x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Gate) -> tuple[Arrays, Kept]:
+def step(
+    x: Array, state: Arrays, weights: Arrays, mask: Array | None = None, *, act: Gate
+) -> tuple[Arrays, Kept, Kept]:
     (h,) = state
     Wx, Wh, b = weights
-    h_next = act(x @ Wx + masked(h, mask) @ Wh + b)  # (B, H)
-    return (h_next,), {"h": h_next}
+    a_h = x @ Wx + masked(h, mask) @ Wh + b  # (B, H)
+    h_next = act(a_h)
+    return (h_next,), {"h": h_next}, {"a_h": a_h}
 
 
 def step_derivative(
     x: Array, state: Arrays, weights: Arrays, kept: Kept, dnext: Arrays, mask: Array | None = None, *, act: Gate
-) -> tuple[Array, Arrays, Arrays]:
+) -> tuple[Array, Arrays, Arrays, Kept]:
     (h,), (dh,) = state, dnext
     Wx, Wh, b = weights
     da = dh * act.derivative(kept["h"])  # (B, H), of what stands inside act
-    return da @ Wx.T, (masked(da @ Wh.T, mask),), (x.T @ da, masked(h, mask).T @ da, da.sum(0))
+    return da @ Wx.T, (masked(da @ Wh.T, mask),), (x.T @ da, masked(h, mask).T @ da, da.sum(0)), {"a_h": da}
 
 
 def rnn_cell(activation: str | dict[str, Any] | Activation = "tanh", *, clip: float | None = None) -> Cell:

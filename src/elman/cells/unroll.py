@@ -15,12 +15,13 @@ Two things may act on the states besides the cell:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
-from elman.cells.calling import Zones, advance, go_back, lock, locked
+from elman.cells.calling import Zones, advance, go_back, lock, locked, look, look_back
 from elman.cells.cell import Arrays, Cell, Kept
 from elman.checks import Array
 
@@ -35,6 +36,7 @@ class TapeStep:
     kept: Kept  # by name, (A, ...) each, what the cell kept
     mask: tuple[Array, ...]  # (A, H), or none
     zones: Zones | None
+    after: Arrays  # (A, H) each
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,41 @@ class PlainTape:
     weights: Arrays
     values: Array  # (N, I)
     steps: list[TapeStep]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a tape tells of all steps of a batch, packed, (N, ...) each: for whoever looks, whatever ran the cell."""
+
+    cell: Cell
+    weights: Arrays
+    values: Array
+    before: Arrays  # the states before each step
+    after: Arrays  # and after it, and after zoneout
+    kept: Kept  # by name; a kernel keeps the gates and no more
+    mask: tuple[Array, ...]
+    zones: Zones | None
+    order: list[tuple[Array, Array]]  # of each recurrent step, as `walk` gives it
+
+    def look(self, count: int | None = None) -> tuple[Arrays, Kept, Kept]:
+        """The states before zoneout, what a step keeps, and what has a name besides; of the first rows, or of all."""
+        given = (self.values[:count], tuple(s[:count] for s in self.before), locked(self.weights))
+        return look(self.cell, *given, tuple(m[:count] for m in self.mask))
+
+    def tape(self, kept: Kept) -> PlainTape:
+        """The tape of the plain equations, from all that a step keeps."""
+        steps = []
+        for alive, rows in self.order:
+            before, after, mask = (
+                tuple(part[rows] for part in parts) for parts in (self.before, self.after, self.mask)
+            )
+            zones = None if self.zones is None else _at(self.zones, rows)
+            steps.append(TapeStep(alive, rows, before, {name: a[rows] for name, a in kept.items()}, mask, zones, after))
+        return PlainTape(self.cell, self.weights, self.values, steps)
+
+
+#: Sees a step of the way back: the gradients by the states after it, by those before zoneout, and those by name.
+Watch: TypeAlias = Callable[[TapeStep, Arrays, Arrays, Kept], None]
 
 
 def walk(lengths: Array, reverse: bool = False) -> Iterator[tuple[Array, Array]]:
@@ -84,14 +121,19 @@ def unroll(
     for alive, rows in walk(lengths, reverse):
         before = _of(state, alive)
         masks = () if mask is None else (mask[alive],)
-        acting = None if zones is None else tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
+        acting = None if zones is None else _at(zones, rows)
         after, kept = advance(cell, values[rows], before, weights, masks, acting, keep)
         state = _into(state, alive, after)
         out[rows] = after[0]
         if keep:
-            steps.append(TapeStep(alive, rows, before, kept, masks, acting))
+            steps.append(TapeStep(alive, rows, before, kept, masks, acting, after))
     tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
     return tuple(s.copy() for s in state), tape  # the tape keeps the others
+
+
+def _at(zones: Zones, rows: Array) -> Zones:
+    """Zones of some rows."""
+    return tuple(z[rows] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in zones)
 
 
 def _of(states: Arrays, alive: Array) -> Arrays:
@@ -109,7 +151,9 @@ def _into(states: Arrays, alive: Array, new: Arrays) -> Arrays:
     return states
 
 
-def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) -> tuple[Array, Arrays, Arrays]:
+def unroll_derivative(
+    tape: PlainTape, dy: Array | None, dstate: Arrays | None, watch: Watch | None = None
+) -> tuple[Array, Arrays, Arrays]:
     """Backpropagation through time over the steps of a tape.
 
     dy (N, H), the gradient of every output, and dstate (B, H) each, that of every final state; None for 0. Returns
@@ -128,11 +172,17 @@ def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) 
         dnext = _of(dstate, step.alive)
         if dy is not None:
             dnext = (dnext[0] + dy[step.rows], *dnext[1:])
+        dafter = dnext
         if step.zones is not None:
             past = tuple(z * d for z, d in zip(step.zones, dnext, strict=True))  # passes the step by
             dnext = tuple((1 - z) * d for z, d in zip(step.zones, dnext, strict=True))
         x = tape.values[step.rows]
-        dx, dbefore, parts = go_back(tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
+        given = (tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
+        if watch is None:
+            dx, dbefore, parts = go_back(*given)
+        else:
+            dx, dbefore, parts, by_name = look_back(*given)
+            watch(step, dafter, dnext, by_name)
         if step.zones is not None:
             dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))
         dvalues[step.rows] = dx
@@ -140,3 +190,26 @@ def unroll_derivative(tape: PlainTape, dy: Array | None, dstate: Arrays | None) 
         for total, part in zip(dweights, parts, strict=True):
             total += part
     return dvalues, tuple(d.copy() for d in dstate), dweights
+
+
+def packed_steps(tape: PlainTape) -> Steps:
+    """All steps of a tape, packed."""
+    steps, count = tape.steps, len(tape.values)
+
+    def packed(parts: list[Array]) -> Array:
+        found = np.empty((count, *parts[0].shape[1:]), parts[0].dtype)
+        for step, part in zip(steps, parts, strict=True):
+            found[step.rows] = part
+        return found
+
+    def each(of: Callable[[TapeStep], tuple[Array, ...]]) -> Arrays:
+        return tuple(packed(list(parts)) for parts in zip(*map(of, steps), strict=True))
+
+    kept = {name: packed([step.kept[name] for step in steps]) for name in steps[0].kept}
+    acting = zip(*(step.zones or () for step in steps), strict=True)
+    zones = tuple(packed([*parts]) if isinstance(parts[0], np.ndarray) else parts[0] for parts in acting)
+    order = [(step.alive, step.rows) for step in steps]
+    states = (each(lambda step: step.state), each(lambda step: step.after))
+    return Steps(
+        tape.cell, tape.weights, tape.values, *states, kept, each(lambda step: step.mask), zones or None, order
+    )

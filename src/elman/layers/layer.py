@@ -50,6 +50,11 @@ class Tape:
     y: Sequences | Several
     kept: Any
 
+    def __repr__(self) -> str:
+        layout = self.x.layout
+        steps = "" if layout.lengths is None else f", {int(layout.lengths.sum()):,} steps"
+        return f"Tape of {self.layer}: {layout.count:,} sequence{'s' * (layout.count != 1)}{steps}, for backward"
+
 
 #: Layers, each with the places among them of what it reads; None for what the layer reads that they make up.
 Spelled: TypeAlias = "list[tuple[Layer, tuple[int, ...] | None]]"

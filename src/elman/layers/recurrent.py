@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,15 @@ from elman.layers.layer import Gradients, Layer, Noise, State
 from elman.layers.pointwise import dropout_mask, dropout_rate, happens, merged, merged_derivative
 from elman.options import LiveArrays, ReadOnly, frozen
 from elman.sequences import Layout, Sequences
+
+
+class Walk(NamedTuple):
+    """What one direction of a layer kept of a forward pass, and the gradients that come to it on the way back."""
+
+    tape: Any  # of the engine
+    from_learned: bool  # whether it began from the state that is learned
+    dy: Array | None = None  # (N, H)
+    dstate: Arrays | None = None  # (B, H) each, by the last states
 
 
 class Directed(Layer):
@@ -50,14 +59,11 @@ class Directed(Layer):
         return x.with_values(merged(self._merge, *outs)), end + more, (tape, twin, outs if keep else None)
 
     def run_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, State, Gradients]:
-        if not self.bidirectional:
-            return self._walk_back(kept, dy, dstate)
-        tape, twin, outs = kept
-        first, second = self.directions.values()
-        width, (dend, dlast) = first._widths[0], self._by_direction(dstate)
-        dy, dz = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(self._merge, outs, dy)
-        dx, dstart, gradients = first._walk_back(tape, dy, dend)
-        more, dsecond, others = second._walk_back(twin, dz, dlast)
+        walks = zip(self.directions.values(), walks_of(self, kept, dy, dstate).values(), strict=True)
+        (dx, dstart, gradients), *others = [part._walk_back(walk) for part, walk in walks]
+        if not others:
+            return dx, dstart, gradients
+        more, dsecond, others = others[0]
         return dx + more, dstart + dsecond, gradients | {name + REVERSE: array for name, array in others.items()}
 
     def _alone(self, kept: Any, rows: slice, b: int) -> Any:
@@ -99,6 +105,18 @@ class Directed(Layer):
             return super().unpack_state([np.stack(pair) for pair in zip(*both, strict=True)], layout)
         pairs = zip(self.directions.values(), both, strict=True)
         return tuple([part.unpack_state(own, layout) for part, own in pairs])
+
+
+def walks_of(layer: Directed, kept: Any, dy: Array | None = None, dstate: State = None) -> dict[str, Walk]:
+    """Of what `run` of a layer kept, and of the gradients by its outputs and last states, each direction's part."""
+    if not layer.bidirectional:
+        return {"": Walk(kept[0], kept[1], dy, dstate)}
+    tape, twin, outs = kept
+    width, (dend, dlast) = layer.directions[""]._widths[0], layer._by_direction(dstate)
+    dz = None
+    if dy is not None:
+        dy, dz = (dy[:, :width], dy[:, width:]) if outs is None else merged_derivative(layer._merge, outs, dy)
+    return {"": Walk(tape[0], tape[1], dy, dend), REVERSE: Walk(twin[0], twin[1], dz, dlast)}
 
 
 class Recurrent(Directed):
@@ -272,13 +290,12 @@ class Recurrent(Directed):
         )
         return end, (tape, state is None)
 
-    def _walk_back(self, kept: Any, dy: Array, dstate: State) -> tuple[Array, Arrays, Gradients]:
+    def _walk_back(self, walk: Walk) -> tuple[Array, Arrays, Gradients]:
         """The gradients by x, the first states and the parameters, from those by the outputs and the last states."""
-        tape, from_learned = kept
-        dx, dstart, dweights = engine.backward(tape, dy, dstate)
+        dx, dstart, dweights = engine.backward(walk.tape, walk.dy, walk.dstate)
         gradients = dict(zip(self.cell.weights, dweights, strict=True))
         for name, d0 in zip(self._learned, dstart, strict=False):
-            gradients[name] = d0.sum(0) if from_learned else np.zeros(d0.shape[1:], d0.dtype)
+            gradients[name] = d0.sum(0) if walk.from_learned else np.zeros(d0.shape[1:], d0.dtype)
         return dx, dstart, gradients
 
     def _first_state(self, count: int) -> Arrays:

@@ -1,0 +1,358 @@
+"""Every number of every step: `elman.trace`, and the `Trace` that it returns.
+
+Names are those of the cell's equations, "1.f" of the node "1" of a network, "f" of a layer alone; "d" before a name is
+the gradient of the loss by it: "1.df". Names of the second direction end in ``_reverse``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import bounded
+from elman.checks import Array
+from elman.insight.tables import Norms, Saturation
+from elman.insight.walks import TracedLayer
+from elman.layers import Directed, Layer
+from elman.layers.layer import Noise
+from elman.layers.nesting import computes_otherwise
+from elman.layers.recurrent import walks_of
+from elman.network import Flow, Network, Taped, flow_back, taped
+from elman.sequences import Layout, Sequences, Several, place
+
+#: What a name stands for: how its rows belong together, None for a share of a weight, and what computes them.
+Entry: TypeAlias = "tuple[Layout | None, Callable[[], Array]]"
+
+
+class UnknownNameError(KeyError, ValueError):
+    """A name that nothing in a trace has."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # not quoted, as KeyError has it
+
+
+class Trace:
+    """What a layer or a network computed at every step, by name; see `elman.trace`.
+
+    ``t["1.f"]`` is an array in the form of x: (batch, time, hidden), (time, hidden) for one sequence, a list for a
+    list; padded places are 0. Of each recurrent layer, or direction of one, there are its states ("h", "c"), its gates,
+    what else its cell keeps, what stands inside the gates ("a_f") and, where they act, the `mask` of recurrent dropout
+    and, of a state with zoneout, its value before it ("c_new") and how much of the old one was kept ("zone_c"). Every
+    node has its output "y", recurrent ones also what they read, "x"; so has a layer alone.
+
+    A trace made with `dy` or `dstate` has the gradient of the loss by each of these, "dc", "df", "da_f", "dy", through
+    everything that comes after it; "dx" is that of both directions together. It also has what each step adds to the
+    gradient of each weight, "dWh" (time, *shape of the weight), summed over the batch.
+
+    All of it is computed where it is asked for, from the tape of the one forward pass; later changes of the weights do
+    not touch it. ``name in t`` says whether there is such a name.
+    """
+
+    net: Layer  #: what ran
+    x: Any  #: what came in, as it was read
+    y: Any  #: what came out
+    state: Any  #: the state after the last step of each sequence
+    lengths: Array | None  #: (batch,), the steps of each sequence; None for vectors
+    layers: Mapping[str, TracedLayer]  #: the recurrent layers, each direction by itself: "1", "1_reverse"; "" alone
+    dx: Any = None  #: the gradient by x, as `backward` gives it; None without `dy` and `dstate`
+    dstate: Any = None  #: the gradient by the first state
+    gradients: Mapping[str, Array] | None = None  #: the gradient of every parameter
+
+    def __init__(self, net: Layer, x: Sequences | Several, y: Sequences | Several, end: Any, kept: Any) -> None:
+        self.net, self.x, self.y, self.state = net, x.unpack(True), y.unpack(True), net.unpack_state(end, x.layout)
+        self.lengths = None if x.layout.lengths is None else x.layout.lengths.copy()
+        self._read, self._kept, self._count = x, kept, x.layout.count
+        self._nodes = taped(net, kept) if isinstance(net, Network) else [Taped("", net, kept, y)]  # type: ignore[arg-type]
+        self._flows: dict[str, Flow] | None = None
+        self._dread: Any = None
+        self._set_layers()
+
+    def _go_back(self, dy: Any, dstate: Any) -> None:
+        """The gradients that come to each node."""
+        if isinstance(self.net, Network):
+            dx, dstart, found, flows = flow_back(self.net, self._kept, dy, dstate)
+        else:
+            dx, dstart, found = self.net.run_back(self._kept, dy, dstate)
+            flows = {"": Flow(dy, dstate, dx)}
+        self._flows, self._dread = flows, dx
+        self.dx = self._read.with_values(dx).unpack(own=True)
+        self.dstate = self.net.unpack_state(dstart, self._read.layout)
+        self.gradients = {name: found[name] for name in self.net.parameters}
+        self._set_layers()
+
+    def _set_layers(self) -> None:
+        self.layers = {
+            one.name: one for node in self._nodes for one in _directions(node, (self._flows or {}).get(node.place))
+        }
+
+    def __getitem__(self, name: str) -> Any:
+        if not isinstance(name, str) or name not in self._index:
+            raise self._unknown(name)
+        layout, values = self._index[name]
+        return values() if layout is None else layout.unpack(values(), own=True)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names: inputs, then of one node after another its numbers, their gradients, and shares of weights."""
+        return tuple(self._index)
+
+    @functools.cached_property
+    def _index(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        if isinstance(self.net, Network):
+            parts = self._read.named.items()
+            back = self._dread if isinstance(self._dread, dict) else dict.fromkeys(self._read.named, self._dread)
+            found |= {name: (part.layout, functools.partial(_given, part.values)) for name, part in parts}
+            found |= {
+                f"d{name}": (part.layout, functools.partial(_given, back[name]))
+                for name, part in parts
+                if back[name] is not None
+            }
+        for node in self._nodes:
+            found |= self._entries(node)
+        return found
+
+    def _entries(self, node: Taped) -> dict[str, Entry]:
+        """The names of a node."""
+        path, flow = node.place and f"{node.place}.", (self._flows or {}).get(node.place)
+        whole: dict[str, Entry] = {}
+        own = [one for one in self.layers.values() if one.place == node.place]
+        if own:
+            whole["x"] = (node.y.layout, functools.partial(own[0].values, "x"))
+        elif not path:
+            whole["x"] = (self._read.layout, functools.partial(_given, self._read.named["x"].values))
+        for one in own:
+            for name in one.names():
+                whole[name + one.end] = (node.y.layout, functools.partial(one.values, name))
+        whole["y"] = (node.y.layout, functools.partial(_given, node.y.values))
+        if flow is not None:
+            if "x" in whole and flow.dx is not None:
+                whole["dx"] = (whole["x"][0], functools.partial(_given, flow.dx))
+            for one in own:
+                for name in one.gradient_names():
+                    whole.setdefault(f"d{name}{one.end}", (node.y.layout, functools.partial(one.gradient, name)))
+            whole["dy"] = (node.y.layout, functools.partial(_given, flow.dy))
+            for one in own:
+                for name in one.layer.parameters:
+                    whole.setdefault(f"d{name}{one.end}", (None, functools.partial(one.share, name)))
+        return {path + name: entry for name, entry in whole.items()}
+
+    def _unknown(self, name: Any) -> UnknownNameError:
+        """The error for a name that is not there."""
+        node, _, last = str(name).rpartition(".")
+        without = f"{node}.{last[1:]}" if node else last[1:]
+        known = [*self._index, *self.net.parameters]
+        if self._flows is None and last.startswith("d") and without in known:
+            must = f"{name!r} must be asked of a trace with dy or dstate, from which gradients come"
+            return UnknownNameError(f"{must}. Got a trace of the forward pass alone.")
+        places = checks.listed([node.place for node in self._nodes if node.place])
+        where = f", of a node of {places}" if places != "()" else ""
+        must = f"a name must be one of t.names{where}"
+        return UnknownNameError(f"{must}. Got {checks.show(name)}.{checks.hint(name, self._index)}")
+
+    def norms(self) -> Norms:
+        """The Euclidean norm of every state at each step, over the batch and the units, and that of its gradient.
+
+        A mapping of names, "1.h", "1.dh", to arrays (time,), that prints as a table. Outputs of nodes without states
+        are there too.
+
+        >>> import elman
+        >>> t = elman.trace(elman.RNN(1, 2, seed=0), [[1.0], [0.5]], dy=[[0.0, 0.0], [1.0, 1.0]])
+        >>> list(t.norms()), bool(np.isclose(t.norms()["h"][1], np.linalg.norm(t["h"][1])))
+        (['h', 'dh'], True)
+        """
+        found: dict[str, Array] = {}
+        for node in self._nodes:
+            layout, path = node.y.layout, node.place and f"{node.place}."
+            own = [
+                state + one.end for one in self.layers.values() if one.place == node.place for state in one.cell.states
+            ]
+            for name in own or ["y"]:
+                for of in (f"{path}{name}", f"{path}d{name}"):
+                    if layout.lengths is not None and of in self._index:
+                        found[of] = _norms(self._index[of][1](), layout)
+        return Norms(found)
+
+    def saturation(self, limit: float = 0.05) -> Saturation:
+        """Which units sit where their gate cannot move: the share of steps, from 0 to 1, of each unit of each gate.
+
+        A gate cannot move where the slope of its activation is under `limit` of the steepest that it has; for 0.05
+        that is where a sigmoid is under 0.013 or over 0.987, and a tanh beyond +-0.975. A mapping of names, "1.f", to
+        arrays (units,), that prints as a table. A cell of one's own takes part with the gates whose activations it
+        names.
+
+        >>> import elman
+        >>> layer = elman.LSTM(1, 2, seed=0)
+        >>> layer.b[2:4] = [9, 0]
+        >>> elman.trace(layer, [[1.0], [0.5]]).saturation()["f"].tolist()
+        [1.0, 0.0]
+        """
+        checks.number("limit", limit, 0, 1)
+        found: dict[str, Array] = {}
+        for one in self.layers.values():
+            names, path = one.names(), one.place and f"{one.place}."
+            for gate in one.cell.gates:
+                name = f"{gate}_new" if gate in one.zoned else gate
+                if gate in one.cell.activations and name in names:
+                    act = bounded(one.cell.activations[gate], one.cell.options.get("clip"))
+                    steepest = np.abs(act.derivative(act(np.linspace(-8, 8, 4001)))).max()
+                    flat = np.abs(act.derivative(one.values(name))) <= limit * steepest
+                    found[f"{path}{name}{one.end}"] = flat.mean(0)
+        return Saturation(found)
+
+    def to_frame(self, names: Any = None) -> Any:
+        """A long pandas table, a row per number: its `name`, `sequence`, `step`, `unit` and `value`.
+
+        `names` chooses; left out, all but what stands inside the gates and the shares of weights. A vector per sequence
+        stands at step 0. Raises `ValueError` for a share, which belongs to no sequence, and `MissingExtraError` without
+        pandas.
+
+        >>> import elman
+        >>> t = elman.trace(elman.GRU(1, 2, seed=0), [[1.0], [0.5], [0.2]])
+        >>> t.to_frame(["h", "z"]).query("step == 2 and unit == 0").name.tolist()
+        ['h', 'z']
+        """
+        try:
+            import pandas  # type: ignore[import-untyped,unused-ignore]
+        except ImportError:
+            raise checks.MissingExtraError("to_frame must have pandas installed: pip install pandas") from None
+        inside = [f"{d}a_{gate}" for one in self.layers.values() for gate in one.cell.gates for d in ("", "d")]
+        if names is None:
+            chosen = [n for n, (layout, _) in self._index.items() if layout is not None]
+            names = [n for n in chosen if n.rpartition(".")[2].removesuffix("_reverse") not in inside]
+        tables = []
+        for name in [names] if isinstance(names, str) else names:
+            if name not in self._index:
+                raise self._unknown(name)
+            layout, values = self._index[name]
+            if layout is None:
+                raise ValueError(f"names must be of numbers of each sequence. Got {name!r}, a share of a weight.")
+            rows = values()
+            rows = rows.reshape(len(rows), -1)
+            sequence, step = np.repeat(np.arange(layout.count), layout.rows), _positions(layout)
+            units = np.tile(np.arange(rows.shape[1]), len(rows))
+            places = [np.repeat(part, rows.shape[1]) for part in (sequence, step)]
+            columns = {"name": name, "sequence": places[0], "step": places[1], "unit": units, "value": rows.ravel()}
+            tables.append(pandas.DataFrame(columns))
+        return pandas.concat(tables, ignore_index=True)
+
+    def plot(self, name: str, text: Any = None, unit: int | None = None) -> Any:
+        """A picture of what a name stands for, as an Axes of matplotlib; see `elman.insight.plots.trace`."""
+        return import_module("elman.insight.plots").trace(self, name, text=text, unit=unit)
+
+    def to_html(self, path: Any, text: Any = None, compare: Trace | None = None) -> None:
+        """Writes all of it as one page that works offline; see `elman.insight.page.write`."""
+        import_module("elman.insight.page").write(self, path, text=text, compare=compare)
+
+    def __repr__(self) -> str:
+        steps = "" if self.lengths is None else f", {int(self.lengths.sum()):,} steps"
+        back = "gradients too" if self._flows is not None else "without gradients"
+        head = f"Trace of {type(self.net).__name__}: {self._count} sequence{'s' * (self._count != 1)}{steps}, {back}"
+        rows = []
+        for node in self._nodes:
+            own = [name + one.end for one in self.layers.values() if one.place == node.place for name in one.names()]
+            rows.append((node.place, type(node.layer).__name__, " ".join(own or ["y"])))
+        widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
+        lines = [f"  {place:<{widths[0]}}  {kind:<{widths[1]}}  {names}" for place, kind, names in rows]
+        return "\n".join([head, *lines])
+
+
+def trace(
+    net: Layer, x: Any, state: Any = None, lengths: Any = None, dy: Any = None, dstate: Any = None, *, rng: Noise = None
+) -> Trace:
+    """Runs a layer or a network, and shows every number of every step: gates, states, what stands inside the gates.
+
+    Parameters
+    ----------
+    net, x, state, lengths, rng
+        As `forward` takes them. With `rng` dropout and zoneout draw as in training; running statistics do not move.
+    dy, dstate
+        The gradients of a loss by y and by the last states, as `backward` takes them, in finite numbers. With one of
+        them the trace has the gradient of everything at every step.
+
+    Returns
+    -------
+    Trace
+        By name, ``t["1.f"]``; `Trace.names` has all names.
+
+    Gates come from the tape of the forward pass, which takes as long as ever; the rest is computed where it is asked
+    for. A bad argument is refused as `forward` and `backward` refuse it.
+
+    >>> import numpy as np, elman
+    >>> net = elman.Network([elman.LSTM(2, 3, seed=0), elman.Dense(3, 1, seed=1)])
+    >>> x = np.ones((4, 7, 2))
+    >>> t = elman.trace(net, x, dy=np.ones((4, 7, 1)))
+    >>> t
+    Trace of Network: 4 sequences, 28 steps, gradients too
+      0  LSTM   h c i f g o tanh_c a_i a_f a_g a_o
+      1  Dense  y
+    >>> t["0.f"].shape, t["0.dc"].shape, t["0.dWh"].shape, t["1.dy"].shape
+    ((4, 7, 3), (4, 7, 3), (7, 3, 12), (4, 7, 1))
+    >>> y, _, tape = net.forward(x)
+    >>> _, _, gradients = net.backward(tape, np.ones((4, 7, 1)))
+    >>> bool(np.allclose(t["0.dWh"].sum(0), gradients["0.Wh"], rtol=1e-5))
+    True
+    """
+    if not isinstance(net, Layer):
+        raise checks.KindError(f"net must be a layer or a network. Got {checks.show(net)}.")
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng must be a numpy.random.Generator, or None. Got {checks.show(rng)}.")
+    packed = net.pack(x, lengths, own=True)
+    start = net.pack_state("state", state, packed.layout)
+    dend = net.pack_state("dstate", dstate, packed.layout)
+    _check_finite("dstate", dend, packed.layout.as_vectors())
+    try:
+        y, end, kept = net.run(packed, start, rng, keep=True)
+        found = Trace(net, packed, y, end, kept)
+        if dy is not None or dstate is not None:
+            given = y.gradient("dy", dy)
+            for name, part in y.named.items():
+                _check_finite("dy", given[name] if isinstance(given, dict) else given, part.layout)
+            found._go_back(given, dend)
+    except NotImplementedError:
+        must = "net must have layers that compute whole sequences and their gradients, by run and run_back"
+        raise checks.KindError(f"{must}. Got {checks.show(net)}.") from None
+    return found
+
+
+def _directions(node: Taped, flow: Flow | None) -> Iterator[TracedLayer]:
+    """The directions of a recurrent layer; none of another one."""
+    layer = node.layer
+    if isinstance(layer, Directed) and not computes_otherwise(layer):
+        walks = walks_of(layer, node.kept, *(() if flow is None else flow[:2]))
+        for end, walk in walks.items():
+            yield TracedLayer(node.place, end, layer.directions[end], node.y.layout, walk)
+
+
+def _given(values: Array) -> Array:
+    return values
+
+
+def _check_finite(name: str, value: Any, layout: Layout) -> None:
+    """Refuses a gradient, packed, that is no finite number somewhere."""
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            _check_finite(name, part, layout)
+    elif value is not None and not np.isfinite(value).all():
+        index = checks.first(~np.isfinite(value))
+        raise ValueError(f"{name} must hold finite numbers. Got {value[index]} at {place(index, layout)}.")
+
+
+def _positions(layout: Layout) -> Array:
+    """(N,): the step of each packed row in its sequence."""
+    starts = 0 if layout.starts is None else np.repeat(layout.starts, layout.rows)
+    return np.arange(layout.rows.sum()) - starts if layout.starts is not None else np.zeros(layout.count, np.int64)
+
+
+def _norms(values: Array, layout: Layout) -> Array:
+    """(time,): the norm of all numbers at each step."""
+    squares = np.square(values.astype(np.float64)).reshape(len(values), -1).sum(1)
+    return np.sqrt(np.bincount(_positions(layout), squares, minlength=layout.time))
