@@ -10,11 +10,14 @@ DTYPE = "float64"
 
 
 class Drawn:
-    """A random graph, whether it can stream, and its inputs of three sequences."""
+    """A random graph, whether it can stream, and its inputs of three sequences.
 
-    def __init__(self, seed: int, streamable: bool = False, plain: bool = False) -> None:
+    With `states` last states are values, and nodes start from values.
+    """
+
+    def __init__(self, seed: int, streamable: bool = False, plain: bool = False, states: bool = False) -> None:
         self.rng = rng = np.random.default_rng(seed)
-        self.streamable, self.plain = streamable, plain
+        self.streamable, self.plain, self.states = streamable, plain, states
         self.nodes: dict[str, object] = {}
         self.kinds: dict[str, str] = {}  # "steps", "vectors", "tokens", "memory": steps of other lengths
         self.widths: dict[str, int] = {}
@@ -55,6 +58,9 @@ class Drawn:
         choices += ["rnn", "gru", "lstm", "network", "convolution"] * (kind == "steps")
         choices += ["both", "two", "mean", "max", "last", "window", "attention"] * (
             kind == "steps" and not self.streamable
+        )
+        choices += (
+            ["rnn", "gru", "lstm", "both", "two"] * 2 if self.states and kind == "steps" and not self.streamable else []
         )
         choices = ["attention"] if kind == "memory" else choices
         getattr(self, f"_{rng.choice(choices)}")(name, read, kind, width)
@@ -132,9 +138,36 @@ class Drawn:
         if before and self.rng.random() < 0.5 and not self.streamable:
             state = str(self.rng.choice(before))
             layer = layer.replace(learned_state=False)
+        elif self._starts():
+            layer = layer.replace(learned_state=False)
+            state = self._made(name, layer)
         self.nodes[name] = elman.Node(layer, read, state=state)
         self.cells[name] = (kind, size, options)
         self._value(name, "steps", layer.output_size)
+        self._last_states(name, layer)
+
+    def _last_states(self, name, layer):
+        for part, its in layer.states().items() if self.states and not self.streamable else []:
+            if self.rng.random() < 0.6:
+                self._value(f"{name}.{part}", "vectors", its)
+
+    def _starts(self):
+        return self.states and not self.streamable and self.rng.random() < 0.7 and self._of_kind("vectors")
+
+    def _made(self, name, layer):
+        return tuple([self._start(name, part, width) for part, width in layer.states().items()])
+
+    def _start(self, name, part, width):
+        """A vector as wide as a state: one that is there, or one that a layer makes."""
+        vectors = self._of_kind("vectors")
+        fitting = [other for other in vectors if self.widths[other] == width]
+        if fitting and self.rng.random() < 0.5:
+            return str(self.rng.choice(fitting))
+        read = str(self.rng.choice(vectors))
+        made = f"{name}_{part.replace('_reverse', '_back')}"
+        self.nodes[made] = (elman.Dense(self.widths[read], width, "tanh", dtype=DTYPE, seed=self._seed()), read)
+        self._value(made, "vectors", width)
+        return made
 
     def _rnn(self, name, read, kind, width):
         self._recurrent(name, read, width, elman.RNN)
@@ -152,15 +185,17 @@ class Drawn:
         """Two layers of any cells, one in each direction."""
         merge = str(self.rng.choice(["concat", "sum", "mean", "multiply"]))
         size, parts = int(self.rng.integers(1, 4)), []
+        starts = self._starts()
         for cell in self.rng.choice([elman.RNN, elman.GRU, elman.LSTM], 2):
-            more = {"learned_state": True} if self.rng.random() < 0.3 else {}
+            more = {"learned_state": True} if self.rng.random() < 0.3 and not starts else {}
             if cell is elman.LSTM and self.rng.random() < 0.3:
                 more["peepholes"] = True
             parts.append(cell(width, size, dtype=DTYPE, seed=self._seed(), **more))
             size = int(self.rng.integers(1, 4)) if merge == "concat" else size
         layer = elman.Bidirectional(*parts, merge=merge)
-        self.nodes[name] = (layer, read)
+        self.nodes[name] = elman.Node(layer, read, state=self._made(name, layer) if starts else None)
         self._value(name, "steps", layer.output_size)
+        self._last_states(name, layer)
 
     def _network(self, name, read, kind, width):
         first = elman.GRU(width, 3, dtype=DTYPE, seed=self._seed())
@@ -185,6 +220,7 @@ class Drawn:
         """What nobody reads is joined, or comes out."""
         parts = [elman.Node(*n) if isinstance(n, tuple) else n for n in self.nodes.values()]
         read = {name for node in parts for name in node.reads} | {node.state for node in parts}
+        read |= {name for node in parts if isinstance(node.state, tuple) for name in node.state}
         for name in set(self.inputs) - read:
             if self.kinds[name] == "tokens":
                 self.nodes[f"{name}_e"] = (elman.Embedding(7, 2, dtype=DTYPE, seed=self._seed()), name)
@@ -193,7 +229,9 @@ class Drawn:
                 self._attention(f"{name}_a", name, "memory", self.widths[name])
                 read |= {*self.nodes[f"{name}_a"][1:]}
         left = [name for name in self.kinds if name not in read and self.kinds[name] in ("steps", "vectors")]
-        self.outputs = tuple(name for name in left if name in self.nodes and self.rng.random() < 0.5)
+        owners = {name.partition(".")[0] for name in self.kinds if "." in name}
+        left = [name for name in left if name not in owners or self.rng.random() < 0.5]  # its states alone are read
+        self.outputs = tuple(name for name in left if name not in self.inputs and self.rng.random() < 0.5)
         rest = [name for name in left if name not in self.outputs]
         if len(rest) > 1:
             self.nodes["end"] = (elman.Concatenate(), *rest)
@@ -208,7 +246,18 @@ class Drawn:
             dense = elman.Dense(self.widths[read], 2, dtype=DTYPE, seed=self._seed())
             self.nodes["pool"] = (elman.Network([pool, dense]), read)
             self.outputs = (*self.outputs, "pool")
+        if self.streamable and self.states and self.cells:
+            some = str(self.rng.choice(list(self.cells)))
+            state = f"{some}.{self.rng.choice(list(elman.Node(*self._parts(some)).layer.states()))}"
+            width = self.cells[some][1]
+            self.nodes["dense"] = (elman.Dense(width, 2, "tanh", dtype=DTYPE, seed=self._seed()), state)
+            self.nodes["state"] = (elman.Concatenate(), "dense", state)
+            self.outputs = (*self.outputs, "state", state)
         self.named = len(self.outputs) > 1 or self.rng.random() < 0.3 or next(reversed(self.nodes)) != self.outputs[0]
+
+    def _parts(self, name):
+        node = self.nodes[name]
+        return (node.layer, *node.reads) if isinstance(node, elman.Node) else node
 
     def network(self) -> elman.Network:
         return elman.Network(self.nodes, outputs=self.outputs if self.named else None)

@@ -105,6 +105,22 @@ def rows():
         "a node that starts from the state of another": [
             elman.Network({"a": elman.GRU(3, 4), "b": elman.Node(elman.GRU(4, 4), "a", state="a")}),
         ],
+        "last states as values": [
+            elman.Network({"a": lstm(), "b": (elman.Dense(4, 2), "a.c")}),
+            elman.Network({"a": lstm(), "b": (elman.Concatenate(), "a.h", "a.c"), "c": elman.Dense(8, 2)}),
+        ],
+        "a node that starts from values": [
+            elman.Network(
+                {
+                    "a": elman.Bidirectional(elman.LSTM(3, 4), elman.LSTM(3, 4)),
+                    **{f"first_{s}": (elman.Concatenate(), f"a.{s}", f"a.{s}_reverse") for s in "hc"},
+                    "b": elman.Node(elman.LSTM(3, 8), "x", state=("first_h", "first_c")),
+                }
+            ),
+            elman.Network(
+                {"a": lstm(), "d": (elman.Dense(4, 5), "a.h"), "b": elman.Node(elman.GRU(3, 5), "x", state=("d",))}
+            ),
+        ],
         "`Attention`": [attending(elman.Attention(4, 4)), attending(elman.Attention(4, 4, scaled=False))],
         "`Attention(units=...)`": [
             attending(elman.Attention(4, 4, 5)),

@@ -41,14 +41,14 @@ def first_state(net, rng, count=3):
     """A random state for a batch: None for nodes that start from another."""
     _, state = net(*net_inputs[net])
     starts = [node for i, node in enumerate(net.graph.starts) if net.layers[i].stateful]
-    return [None if start is not None else random_like(rng, part) for part, start in zip(state, starts, strict=True)]
+    return [None if start else random_like(rng, part) for part, start in zip(state, starts, strict=True)]
 
 
 net_inputs: dict[elman.Network, tuple] = {}
 
 
 def case(seed, **options):
-    drawn = Drawn(seed, **options)
+    drawn = Drawn(seed, states=seed % 2 == 1, **options)
     net = drawn.network()
     x = drawn.inputs_of(net)
     net_inputs.clear()
@@ -165,6 +165,51 @@ def test_files_pickles_and_copies_have_the_same_bits(seed, tmp_path):
     (tmp_path / "again").write_bytes((tmp_path / "net").read_bytes())
     elman.load(tmp_path / "net").save(tmp_path / "again")
     assert (tmp_path / "net").read_bytes() == (tmp_path / "again").read_bytes()
+
+
+def test_a_decoder_that_starts_from_what_layers_make_of_both_directions():
+    """The usual translator: the last states of both directions side by side are the first of the decoder."""
+    rng = np.random.default_rng(5)
+    encoder = elman.LSTM(3, 2, bidirectional=True, dtype="float64", seed=1)
+    decoder, dense = elman.LSTM(4, 4, dtype="float64", seed=2), elman.Dense(4, 5, dtype="float64", seed=3)
+    nodes = {
+        "encoder": (encoder, "source"),
+        **{f"first_{s}": (elman.Concatenate(), f"encoder.{s}", f"encoder.{s}_reverse") for s in "hc"},
+        "decoder": elman.Node(decoder, "target", state=("first_h", "first_c")),
+        "out": dense,
+    }
+    net = elman.Network(nodes, outputs=("out", "encoder.c_reverse"))
+    x = {
+        "source": [rng.standard_normal((n, 3)) for n in (4, 2)],
+        "target": [rng.standard_normal((n, 4)) for n in (1, 3)],
+    }
+    for _ in range(2):
+        y, (end, last) = net(x)
+        _, (h, c) = encoder(x["source"])
+        whole, after = decoder(x["target"], tuple([np.concatenate([*part], axis=1) for part in (h, c)]))
+        for a, b in zip([*leaves(y), *leaves(end), *leaves(last)],
+                        [*leaves(dense(whole)[0]), c[1], h, c, *after], strict=True):  # fmt: skip
+            np.testing.assert_array_equal(a, b)
+        end[1][...] = 7  # what is given is the user's own
+        y["encoder.c_reverse"][...] = 7
+    assert repr(net).splitlines()[4].startswith("  decoder <- target, from ('first_h', 'first_c')  LSTM(")
+    targets = {"out": [np.tanh(part @ np.ones((4, 5)) / 3) for part in x["target"] * 9]}
+    targets["encoder.c_reverse"] = np.full((18, 2), 0.3)
+    many = {name: part * 9 for name, part in x.items()}
+    history = elman.fit(net, many, targets, loss="squared_error", optimizer=elman.Adam(0.02), epochs=60, progress=False)
+    assert history.loss[-1] < history.loss[0] / 2
+
+
+def test_the_whole_state_of_a_node_by_its_names_is_the_short_form():
+    def net(state):
+        decoder = elman.Node(elman.LSTM(2, 3, seed=1), "target", state=state)
+        return elman.Network({"encoder": (elman.LSTM(3, 3, seed=0), "source"), "decoder": decoder})
+
+    short, long = net("encoder"), net(("encoder.h", "encoder.c"))
+    assert short.config == long.config
+    assert long.config["nodes"][1]["state"] == "encoder"
+    turned = net(("encoder.c", "encoder.h"))
+    assert turned.config["nodes"][1]["state"] == (("encoder", "c"), ("encoder", "h"))
 
 
 def test_a_mapping_of_the_same_chain_has_the_bits_of_the_list():

@@ -55,6 +55,66 @@ NETWORKS = {
         elman.ShapeError,
         "must have the states of node 'a'",
     ),
+    "a state that the layer does not have": (
+        {"a": (gru(bidirectional=True), "x"), "b": (dense(), "a.h_revers")},
+        ValueError,
+        r"a state of node 'a' must be one of 'h', 'h_reverse'\. Got 'h_revers'\. Did you mean 'h_reverse'\?",
+    ),
+    "a value that is a state of a layer without": (
+        {"a": (dense(3, 3), "x"), "b": (dense(), "a.h")},
+        ValueError,
+        r"'a\.h' must be a state of a recurrent layer\. Got Dense",
+    ),
+    "a value that is a state within a network": (
+        {"a": (elman.Network([gru()]), "x"), "b": (dense(), "a.h")},
+        ValueError,
+        r"'a\.h' must be a state of a recurrent layer\. Got ",
+    ),
+    "a state of another width than what reads it": (
+        {"a": (gru(3, 5), "x"), "b": (dense(), "a.h")},
+        elman.ShapeError,
+        r"node 'b', Dense, must take 5 features, as what it reads has\. Got input_size 4",
+    ),
+    "its own state": (
+        {"a": Node(gru(), "x", state=("a.h",))},
+        ValueError,
+        r"node 'a' must read nodes that stand before it\. Got 'a\.h', which does not",
+    ),
+    "the state of a later one as a value": (
+        {"b": (dense(), "a.h"), "a": (gru(), "b")},
+        ValueError,
+        r"node 'b' must read nodes that stand before it\. Got 'a\.h', which does not",
+    ),
+    "made states of another number": (
+        {"a": (gru(), "x"), "b": Node(elman.LSTM(3, 4), "x", state=("a.h",))},
+        ValueError,
+        r"state of node 'b' must be a tuple of 2 names, one for each of h, c\. Got \('a\.h',\)",
+    ),
+    "a made state of another width": (
+        {"a": (gru(), "x"), "d": (dense(4, 3), "a.h"), "b": Node(gru(), "x", state=("d",))},
+        elman.ShapeError,
+        r"node 'b', GRU, must start from 4 features for its state h\. Got 3 of 'd'",
+    ),
+    "steps as a state": (
+        {"a": (gru(), "x"), "b": Node(gru(), "x", state=("a",))},
+        elman.ShapeError,
+        r"node 'b', GRU, must start from one vector per sequence, as 'a\.h' is\. Got the steps of node 'a'",
+    ),
+    "tokens as a state": (
+        {"a": (elman.Embedding(5, 3), "x"), "b": Node(gru(), "a", state=("x",))},
+        elman.ShapeError,
+        "the input 'x' must be read as tokens by all nodes or by none",
+    ),
+    "a made state of a layer without": (
+        {"a": (gru(), "x"), "b": Node(dense(), "a", state=("a.h",))},
+        ValueError,
+        r"state of node 'b' must be that of a recurrent layer\. Got one of Dense",
+    ),
+    "a learned state beside a made one": (
+        {"a": (gru(), "x"), "b": Node(gru().replace(learned_state=True), "x", state=("a.h",))},
+        ValueError,
+        r"node 'b' must have no learned_state, as it starts from \('a\.h',\)",
+    ),
     "a learned state beside another's": (
         {"a": (gru(), "x"), "b": Node(gru().replace(learned_state=True), "x", state="a")},
         ValueError,
@@ -214,6 +274,43 @@ def test_a_node_that_starts_from_another_takes_no_state():
         net(x, state)
 
 
+def test_a_node_that_starts_from_values():
+    net = elman.Network(
+        {"first": (dense(3, 4), "v"), "decoder": Node(gru(2, 4, seed=1), "target", state=("first",)), "d": dense()}
+    )
+    x = {"v": np.ones((2, 3)), "target": np.ones((2, 5, 2))}
+    _, (last,) = net(x)
+    with pytest.raises(elman.ShapeError, match=r"GRU, must be None, as it starts from \('first',\)"):
+        net(x, [last])
+    net(x, [None])
+    with pytest.raises(elman.ShapeError, match=r"v must have shape \(batch, 3\) or \(3,\)\. Got \(2, 5, 3\)"):
+        net({**x, "v": np.ones((2, 5, 3))})
+    steps = elman.Network({"c": (elman.Conv1d(3, 4, 2), "x"), "a": Node(gru(), "x", state=("c",))})
+    with pytest.raises(
+        elman.ShapeError, match=r"node 'a', GRU, must start from one vector per sequence\. Got the steps"
+    ):
+        steps(np.ones((2, 5, 3)))
+    with pytest.raises(
+        elman.ShapeError, match=r"must have nodes that start by themselves\. Got node 'decoder', from val"
+    ):
+        net.stream()
+    with pytest.raises(ValueError, match="truncate must be left out for a network that needs whole sequences"):
+        elman.fit(net, x, np.ones((2, 5, 2)), truncate=2, loss="squared_error", progress=False)
+    direct = elman.Network({"a": Node(gru(), "x", state=("v",))})
+    with pytest.raises(elman.ShapeError, match=r"v must have shape \(batch, 4\)"):
+        direct({"x": np.ones((2, 5, 3)), "v": np.ones((2, 5, 4))})
+    assert direct({"x": np.ones((2, 5, 3)), "v": np.ones((2, 4))})[0].shape == (2, 5, 4)
+
+
+def test_a_state_that_is_read_with_truncation():
+    net = elman.Network({"a": (gru(), "x"), "d": (dense(), "a.h"), "y": (elman.Concatenate(), "a", "d")})
+    with pytest.raises(elman.ShapeError, match=r"that reads a sequence and its last step\. Got node 'y'"):
+        elman.fit(net, np.ones((2, 5, 3)), np.ones((2, 5, 6)), truncate=2, loss="squared_error", progress=False)
+    pooled = elman.Network({"a": (gru(), "x"), "d": (dense(), "a.h")})
+    with pytest.raises(ValueError, match="truncate must be left out"):
+        elman.fit(pooled, np.ones((2, 5, 3)), np.ones((2, 2)), truncate=2, loss="squared_error", progress=False)
+
+
 def test_gradients_of_outputs():
     net = joined()
     _, _, tape = elman.Network({"a": (gru(), "x"), "b": dense()}, outputs=("a", "b")).forward(np.ones((2, 5, 3)))
@@ -233,6 +330,10 @@ STREAMS = {
     "steps": ({"a": (gru(), "x"), "steps": elman.LastSteps(4, 2)}, "Got node 'steps'"),
     "reverse": ({"a": gru(bidirectional=True), "b": dense(8, 2)}, "Got node 'a'"),
     "state": ({"a": (gru(), "x"), "b": Node(gru(), "x", state="a")}, "Got node 'b', from a last state"),
+    "state as a value": (
+        {"a": (gru(), "x"), "b": (dense(4, 3), "a.h"), "c": (elman.Concatenate(), "b", "x")},
+        "must have no node that reads a sequence and its last step. Got node 'c'",
+    ),
     "last": (
         {"a": (gru(), "x"), "last": elman.LastStep(), "b": (elman.Concatenate(), "a", "last")},
         "must have no node that reads a sequence and its last step. Got node 'b'",
@@ -276,6 +377,32 @@ def test_steps_of_several_inputs():
         many.step(np.ones(3), out=np.empty(2, np.float32))
     with pytest.raises(elman.ShapeError, match="as many in each input"):
         stream.run({"series": np.ones((2, 4, 3)), "store": np.ones((2, 3, 2))})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("reads", [["a"]]), ("reads", [["a", "c"]]), ("reads", [["a", "h", "h"]]), ("reads", [["a", 3]]),
+        ("reads", [["b", "h"]]), ("state", []), ("state", [3]), ("state", [["a", "h"], "x"]), ("state", [["b", "h"]]),
+        ("state", [["a", 3]]), ("state", {"a": "h"}),
+    ],
+)  # fmt: skip
+def test_damaged_states(key, value, tmp_path):
+    nodes = {
+        "a": (gru(), "x"),
+        "v": (dense(4, 4), "a.h"),
+        "b": Node(gru(4, 4), "a", state=("v",)),
+        "c": (dense(), "b.h"),
+    }
+    elman.Network(nodes).save(tmp_path / "net")
+    tensors, metadata = read_safetensors((tmp_path / "net").read_bytes())
+    description = json.loads(metadata["elman"])
+    assert description["network"]["nodes"][1]["reads"] == [["a", "h"]]
+    assert description["network"]["nodes"][2]["state"] == ["v"]
+    description["network"]["nodes"][2][key] = value
+    whole = write_safetensors(tensors, {"elman": json.dumps({**description, "version": 1})})
+    with pytest.raises(elman.FormatError, match=r"cannot be loaded: .*must"):
+        elman.load(whole)
 
 
 @pytest.mark.parametrize("write", ["to_rtneural", "convert"])

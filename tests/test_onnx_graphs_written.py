@@ -96,7 +96,7 @@ def states_of(net, rng, like):
             if layer.layers:
                 yield [*drawn(layer.layers, layer.graph.starts, entry)]
             else:
-                yield None if start is not None else random_like(entry)
+                yield None if start else random_like(entry)
 
     def random_like(entry):
         if isinstance(entry, tuple):

@@ -49,9 +49,11 @@ class Network(Layer):
     layers
         A list of layers, or a mapping of names to nodes, in order. A node is a layer, which reads the node before it
         (the first one the input "x"); a tuple ``(layer, *names)`` of what it reads; or an `elman.Node`, which may also
-        start from the last state of another node. A name that no node has is an input.
+        start from the last state of another node or from values. "encoder.c" is the last state c of the node "encoder",
+        one vector per sequence. A name that no node has is an input.
     outputs
-        The names of the nodes whose values come out, as a dict by name; left out, the last node's value comes out.
+        The names of the nodes or states whose values come out, as a dict by name; left out, the last node's value
+        comes out.
 
     It is called like a layer: ``y, state = net(x)``, with several inputs ``net({"series": x, "store": s})``. Beside a
     batch an input without an axis of time, (batch, features), is one vector per sequence. `lengths` is one array for
@@ -104,8 +106,7 @@ class Network(Layer):
         self.takes_vectors = self._vectors == [True]
         self.stateful = bool(self._stateful)
         self._open = None in taken and not graph.is_chain
-        from_states = any(start is not None for start in graph.starts)
-        self.needs_whole_sequences = from_states or any(layer.needs_whole_sequences for layer in self.layers)
+        self.needs_whole_sequences = any(graph.starts) or any(layer.needs_whole_sequences for layer in self.layers)
         self.drops_steps = any(layer.drops_steps for layer in self.layers)
         self.changes_steps = any(layer.changes_steps for layer in self.layers)
         self.narrowing = math.prod(layer.narrowing for layer in self.layers) if graph.is_chain else 0
@@ -118,7 +119,7 @@ class Network(Layer):
         if not graph.is_list:
             config["nodes"] = graph.describe()
         if graph.named:
-            config["outputs"] = [self.names[i] for i in graph.outputs]
+            config["outputs"] = [graph.values[len(self.inputs) + i] for i in graph.outputs]
         self._config = ReadOnly(frozen(config))
 
     @classmethod
@@ -216,7 +217,7 @@ class Network(Layer):
         given = [width if width is not None else take[1] for take in self.takes]
         values = [width for widths in self.graph.widths(given) for width in widths]
         layers = []
-        for i, layer, reads, _, _ in self.graph.nodes:
+        for i, layer, reads, *_ in self.graph.nodes:
             try:
                 own = not layer.layers and place_of(layer, "step", "ready") < place_of(layer, "in_stream")
                 layers.append(layer if own else layer.in_stream(values[reads[0]]))
@@ -254,22 +255,23 @@ class Network(Layer):
         return Several(parts)
 
     def run(self, x: Any, state: State, rng: Noise, keep: bool) -> tuple[Any, State, Any]:
-        values: list[Any] = [x] if isinstance(x, Sequences) else [*x.named.values()]
+        graph, given = self.graph, [x] if isinstance(x, Sequences) else [*x.named.values()]
+        values: list[Any] = [*given, *[None] * (len(graph.values) - len(given))]
         begins = iter(state) if state else None
-        ends: list[State] = []
         states: list[State] = []
         kept: list[Any] = []
-        for i, layer, reads, start, spent in self.graph.nodes:
+        for i, layer, reads, start, own, spent in graph.nodes:
             begin = next(begins) if begins and layer.stateful else None
-            if start is not None:
-                begin = tuple([array.copy() for array in ends[start]])
             try:
+                if start:
+                    begin = tuple([values[j].vectors(repr(graph.values[j])) for j in start])
                 read = values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
                 y, end, tape = layer.run(read, begin, rng, keep)
             except ShapeError as error:
-                raise error if self.graph.is_list else ShapeError(f"{self.graph.called(i)} {error}") from None
-            values.append(y)
-            ends.append(end)
+                raise error if graph.is_list else ShapeError(f"{graph.called(i)} {error}") from None
+            values[len(self.inputs) + i] = y
+            for s, j in own:  # copies: the last states go to the user
+                values[j] = Sequences(end[s].copy(), y.layout.as_vectors())
             if layer.stateful:
                 states.append(end)
             if keep:
@@ -277,8 +279,8 @@ class Network(Layer):
             else:
                 for j in spent:
                     values[j] = None
-        if self.graph.named:
-            y = Several({self.names[i]: values[len(self.inputs) + i] for i in self.graph.outputs})
+        if graph.named:
+            y = Several({graph.values[len(self.inputs) + i]: values[len(self.inputs) + i] for i in graph.outputs})
         return y, states, kept
 
     def run_back(self, kept: Any, dy: Any, dstate: State) -> tuple[Any, State, Gradients]:
@@ -295,33 +297,35 @@ class Network(Layer):
     def _back(
         self, kept: Any, dy: Any, dstate: State, by_sequence: bool, flows: dict[str, Flow] | None = None
     ) -> tuple[Any, State, Gradients]:
-        first = len(self.inputs)
-        dvalues: list[Array | None] = [None] * (first + len(self.layers))
-        for i in self.graph.outputs:
-            dvalues[first + i] = dy[self.names[i]] if self.graph.named else dy
+        first, graph = len(self.inputs), self.graph
+        dvalues: list[Array | None] = [None] * len(graph.values)
+        for i in graph.outputs:
+            dvalues[first + i] = dy[graph.values[first + i]] if graph.named else dy
         dends, starts = self._by_layer(dstate), [None] * len(self.layers)
         gradients: Gradients = {}
-        for i, layer, reads, start, _ in reversed(self.graph.nodes):
+        for i, layer, reads, start, given, _ in reversed(graph.nodes):
             tape, y = kept[i]
-            dvalue = dvalues[first + i]
+            dvalue, dend = dvalues[first + i], dends[i]
             dvalue = np.zeros_like(y.values) if dvalue is None else dvalue
+            asked = {s: dstate for s, j in given if (dstate := dvalues[j]) is not None}
+            if asked:
+                count, widths = y.layout.count, layer.states().values()
+                dend = [np.zeros((count, width), y.values.dtype) for width in widths] if dend is None else dend
+                dend = tuple([part + asked[s] if s in asked else part for s, part in enumerate(dend)])
             if by_sequence:
-                dread, dstart, own = layer._back_by_sequence(tape, y, dvalue, dends[i])
+                dread, dstart, own = layer._back_by_sequence(tape, y, dvalue, dend)
             elif flows is not None and isinstance(layer, Network):
-                dread, dstart, own, inner = flow_back(layer, tape, dvalue, dends[i])
+                dread, dstart, own, inner = flow_back(layer, tape, dvalue, dend)
                 flows |= {f"{self.names[i]}.{place}": flow for place, flow in inner.items()}
             else:
-                dread, dstart, own = layer.run_back(tape, dvalue, dends[i])
+                dread, dstart, own = layer.run_back(tape, dvalue, dend)
             if flows is not None:
-                flows[self.names[i]] = Flow(dvalue, dends[i], dread)
+                flows[self.names[i]] = Flow(dvalue, dend, dread)
+            starts[i] = None if start else dstart
             # A value that is read twice has the sum of the gradients.
-            for j, part in zip(reads, (dread,) if len(reads) == 1 else dread, strict=True):
+            dreads = [dread] if len(reads) == 1 else dread
+            for j, part in zip((*reads, *start), [*dreads, *(dstart if start else ())], strict=True):
                 dvalues[j] = part if dvalues[j] is None else dvalues[j] + part
-            if start is None:
-                starts[i] = dstart
-            else:
-                past = dends[start]
-                dends[start] = dstart if past is None else tuple([a + b for a, b in zip(past, dstart, strict=True)])
             for name, gradient in own.items():
                 gradients[f"{self.names[i]}.{name}"] = gradient
         dx = dvalues[0] if first == 1 else dict(zip(self.inputs, dvalues, strict=False))
@@ -345,8 +349,8 @@ class Network(Layer):
             raise ShapeError(f"{must}. Got {checks.describe(state)}.")
         entries = self._by_layer(state)
         for i, start in enumerate(self.graph.starts):
-            if name == "state" and start is not None and entries[i] is not None:
-                what = f"{name} of {self.graph.called(i)} must be None, as it starts from node {self.names[start]!r}"
+            if name == "state" and start and entries[i] is not None:
+                what = f"{name} of {self.graph.called(i)} must be None, as it starts from {self.graph.begin(i)}"
                 raise ShapeError(f"{what}. Got {checks.describe(entries[i])}.")
         return [layer.pack_state(name, part, layout, own) for layer, part in zip(self._stateful, state, strict=True)]
 
@@ -361,8 +365,9 @@ class Network(Layer):
         names = [layer._shown("dtype") for layer in self.layers]
         counts = [f"{layer.parameter_count:,}" for layer in self.layers]
         left, right = max(map(len, names)), max(map(len, counts))
-        values = (*self.inputs, *self.names)
-        reads = [", ".join(values[j] for j in each) for each in self.graph.reads]
+        reads = [", ".join(self.graph.values[j] for j in each) for each in self.graph.reads]
+        for i, start in enumerate(self.graph.starts):
+            reads[i] += f", from {self.graph.begin(i)}" if start else ""
         places = self.names if self.graph.is_list else [f"{a} <- {b}" for a, b in zip(self.names, reads, strict=True)]
         begin = max(map(len, places)) if not self.graph.is_list else 0
         rows = [

@@ -16,7 +16,7 @@ from elman.cells.cell import Arrays
 from elman.cells.stepping import Packed, PlainPacked
 from elman.checks import Array, ShapeError
 from elman.layers import Dropout, LastStep, Layer
-from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes, place_of
+from elman.layers.nesting import Flat, LastState, computes_otherwise, every_layer, flat_nodes, place_of
 
 if TYPE_CHECKING:
     from elman.network import Network
@@ -42,12 +42,21 @@ class PackedNetwork:
         # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
         places = list(range(inputs))
         # Of each such layer the function of rows, None for one with states, and what it reads, None for the value
-        # right before; of those with states what makes their steppers, and the first states, (1, width) each.
-        self.rows: list[tuple[Callable[[Any], Array] | None, tuple[int, ...] | None]] = []
+        # right before, and which of its states are values after its own; of those with states what makes their
+        # steppers, and the first states, (1, width) each.
+        self.rows: list[tuple[Callable[[Any], Array] | None, tuple[int, ...] | None, list[int]]] = []
         self.ready: list[Packed] = []
         self.first: list[Arrays] = []
         for node in nodes:
-            layer, value, reads = node.layer, inputs + len(self.rows), tuple([places[j] for j in node.reads])
+            layer, value, reads = (
+                node.layer,
+                inputs + sum(1 + len(row[2]) for row in self.rows),
+                tuple([places[j] for j in node.reads]),
+            )
+            if isinstance(layer, LastState):
+                places.append(value)
+                self.rows[-1][2].append(layer.index)
+                continue
             if not _changes_steps(layer):
                 places.append(reads[0])
                 continue
@@ -55,11 +64,12 @@ class PackedNetwork:
             # A step of one's own is run in the place of what it extends.
             own = place_of(layer, "ready") > place_of(layer, "step")
             made = Layer.ready(layer) if own else layer.ready()
-            self.rows.append((None if layer.stateful else made, None if reads == (value - 1,) else reads))
+            self.rows.append((None if layer.stateful else made, None if reads == (value - 1,) else reads, []))
             if layer.stateful:
                 self.ready.append(made)
                 self.first.append(layer.first_state(1))
-        names = [self.net.names[i] for i in self.net.graph.outputs]
+        self.by_steps = any(states for *_, states in self.rows)  # a chunk has the last states of its end alone
+        names = [self.net.graph.values[inputs + i] for i in self.net.graph.outputs]
         self.outputs = dict(zip(names, [places[j] for j in outputs], strict=True))
         self.begins_at_0 = not any(array.any() for state in self.first for array in state)
         self._made_of = _facts(net)
@@ -114,7 +124,8 @@ def check_steps(nodes: list[Flat], inputs: int) -> None:
         if layer.needs_whole_sequences:
             raise ShapeError(f"a stream must have layers that go forward step by step. Got {got}.")
         if node.start is not None:
-            raise ShapeError(f"a stream must have nodes that start by themselves. Got {got}, from a last state.")
+            what = "a last state" if isinstance(node.start, int) else "values"
+            raise ShapeError(f"a stream must have nodes that start by themselves. Got {got}, from {what}.")
         if _changes_steps(layer):
             check_own(layer)
         if len(read) > 1:

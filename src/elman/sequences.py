@@ -118,6 +118,12 @@ class Sequences(NamedTuple):
             raise ShapeError("a layer over time must be given sequences. Got vectors, one per example.")
         return self.layout.lengths
 
+    def vectors(self, name: str) -> Array:
+        """The rows from which a layer starts, one per sequence."""
+        if self.layout.lengths is not None:
+            raise ShapeError(f"must start from one vector per sequence. Got the steps of {name}.")
+        return self.values
+
     @property
     def named(self) -> Mapping[str, Sequences]:
         """Itself by the name of a single input, as `Several` has its parts."""

@@ -43,12 +43,13 @@ class Stream:
     row by row (a NaN before any value is refused). The last values are no part of `state`, but copies and pickles keep
     them, and `reset` forgets them. Infinity is a value. Tokens are never missing: "forward" is refused.
 
-    A pool over time gives at each step what a sequence that ended there would give: `LastStep` that step,
-    `MaxOverTime` and `MeanOverTime` the largest and the mean so far. A causal `Conv1d` keeps its last inputs. A network
-    of several inputs takes them by name, vectors per sequence at every step too, and outputs by name come as a dict.
-    Raises `ShapeError`, which names the node, for a network that must see more than the steps so far: with a
-    bidirectional layer, a `Conv1d` of another padding or with a stride, `MaxPool1d` or `AveragePool1d`, `LastSteps`,
-    `Repeat`, `Reverse` or `Masking`, `Attention`, a node that starts from another, or a sequence beside its own pool.
+    A pool over time gives at each step what a sequence that ended there would give: `LastStep` that step, a last state
+    that is read the one after it, `MaxOverTime` and `MeanOverTime` the largest and the mean so far. A causal `Conv1d`
+    keeps its last inputs. A network of several inputs takes them by name, vectors per sequence at every step too, and
+    outputs by name come as a dict. Raises `ShapeError`, which names the node, for a network that must see more than the
+    steps so far: with a bidirectional layer, a `Conv1d` of another padding or with a stride, `MaxPool1d` or
+    `AveragePool1d`, `LastSteps`, `Repeat`, `Reverse` or `Masking`, `Attention`, a node that starts from others, or a
+    sequence beside its own pool.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 8, dtype="float64", seed=0), elman.Dense(8, 1, dtype="float64", seed=1)])
@@ -150,7 +151,16 @@ class Stream:
         time = values[0].shape[len(self._outer)]
         if time == 0 or any(rows.shape[len(self._outer)] != time for rows in values):
             raise ShapeError(f"x must have at least one step, and as many in each input. Got {values[0].shape}.")
+        if self._packed.by_steps:
+            return self._move(self._step_by_step, values, time)
         return self._move(self._through, values, None, True)
+
+    def _step_by_step(self, steppers: Steppers, x: list[Array], time: int) -> Any:
+        axis = len(self._outer)
+        steps = [self._through(steppers, [np.asarray(rows.take(t, axis)) for rows in x]) for t in range(time)]
+        if self._gives is not None:
+            return np.stack(steps, axis)
+        return {name: np.stack([step[name] for step in steps], axis) for name in steps[0]}
 
     def _through(self, steppers: Steppers, x: list[Array], out: Array | None = None, chunk: bool = False) -> Any:
         """x through all layers; the last writes into `out` itself where it can."""
@@ -159,7 +169,7 @@ class Stream:
             filler = next(own)
             values[j] = filler.run(values[j]) if chunk else filler.step(values[j])
         y: Any = values[-1]
-        for stateless, reads in packed.rows:
+        for stateless, reads, states in packed.rows:
             rows: Any = (
                 y if reads is None else values[reads[0]] if len(reads) == 1 else tuple([values[j] for j in reads])
             )
@@ -173,6 +183,10 @@ class Stream:
                     y = stepper.run(rows) if chunk else stepper.step(rows)
                     assert y is not NotImplemented  # the layers fit together
             values.append(y)
+            if states:
+                last = stepper.state()
+                values += [last[s] for s in states]
+                y = values[-1]
         if gives is None:
             return {name: np.array(values[j]) for name, j in packed.outputs.items()}
         y = values[gives]

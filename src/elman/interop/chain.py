@@ -15,7 +15,7 @@ from elman.cells.activations import Activation
 from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError, ShapeError
 from elman.layers import Activate, Add, Attention, Dense, Dropout, Layer, Recurrent, Repeat, Scale
-from elman.layers.nesting import Flat, computes_otherwise, every_layer, flat_nodes
+from elman.layers.nesting import Flat, LastState, computes_otherwise, every_layer, flat_nodes
 from elman.network import Network
 
 T = TypeVar("T")
@@ -47,7 +47,14 @@ def nodes_of(net: Any, spelled: bool = True) -> tuple[Network, list[Flat], list[
         if computes_otherwise(layer):
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
     network = net if isinstance(net, Network) else Network([net])
-    return network, *flat_nodes(network, spelled)
+    nodes, outputs = flat_nodes(network, spelled)
+    for node in nodes:
+        if isinstance(node.start, tuple) or isinstance(node.layer, LastState):
+            what = (
+                "start from a whole state, or none" if isinstance(node.start, tuple) else "be no value for this format"
+            )
+            raise FormatError(f"{node.place!r} must {what}. Got another.")
+    return network, nodes, outputs
 
 
 def layers_of(net: Any) -> list[Layer]:
@@ -117,10 +124,10 @@ def input_widths(net: Network) -> list[int | None]:
 def branch(net: Network) -> str:
     """The first node of a graph that makes it no chain, in words."""
     graph = net.graph
-    for i, _, reads, start, _ in graph.nodes:
-        if reads != (i,) or start is not None:
-            names = " and ".join(repr((*graph.inputs, *graph.names)[j]) for j in reads)
-            return f"{graph.called(i)} which reads {names}" + (", and starts from a state" if start is not None else "")
+    for i, _, reads, start, *_ in graph.nodes:
+        if reads != (i,) or start:
+            names = " and ".join(repr(graph.values[j]) for j in reads)
+            return f"{graph.called(i)} which reads {names}" + (f", and starts from {graph.begin(i)}" if start else "")
     return f"outputs {', '.join(map(repr, net.config['outputs']))}"
 
 

@@ -17,7 +17,7 @@ from elman.interop import formats
 from elman.interop.conventions import CONVENTIONS
 from elman.interop.formats import Format
 from elman.layers import Directed, Recurrent
-from elman.layers.nesting import flat_nodes, placed_layers
+from elman.layers.nesting import LastState, flat_nodes, placed_layers
 from elman.network import Network
 
 _MOST = 40  # lines of what is in a file that cannot be loaded
@@ -80,6 +80,7 @@ class Inspection:
         )
         nodes, chain = flat_nodes(net)[0], net.graph.is_chain
         values = [*net.inputs, *(node.place for node in nodes)]
+        nodes = [node for node in nodes if not isinstance(node.layer, LastState)]
         reads = [", ".join(values[j] for j in node.reads) for node in nodes]
         places = [str(i) if chain else f"{node.place} <- {reads[i]}" for i, node in enumerate(nodes)]
         count = len(self.layers)

@@ -10,6 +10,18 @@ from elman.layers.layer import Layer
 from elman.layers.recurrent import Directed
 
 
+class LastState(Layer):
+    """Stands in a row of layers for a last state that is read: of the layer right before, or of what that is made of.
+
+    In a network the state is a value by its name, "encoder.c".
+    """
+
+    pools = True
+
+    def setup(self, index: int, output_size: int) -> None:
+        self.index, self.output_size = index, output_size
+
+
 class Flat(NamedTuple):
     """A layer among all those of a network, with the places of what it reads among the values.
 
@@ -19,37 +31,51 @@ class Flat(NamedTuple):
     place: str  # "1.0" in a network within the network, as in the names of parameters
     layer: Layer
     reads: tuple[int, ...]
-    start: int | None  # the layer from whose last state it starts
+    start: int | tuple[int, ...] | None  # the layer from whose last state it starts, or values, one per state
 
 
 def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
     """The layers of a network, those of nested networks in their place, and the values that come out.
 
-    With `spelled` a layer of both directions stands as the layers that make it up, see `Layer._spelled`.
+    With `spelled` a layer of both directions stands as the layers that make it up, see `Layer._spelled`. A last state
+    that is read is a `LastState` of the layer that has it.
     """
     found: list[Flat] = []
     first = len(net.inputs)
     keepers: dict[int | None, int] = {}  # value -> the layer that has its state, where another one gives the value
 
-    def walk(inside: Any, path: str, values: list[int]) -> list[int]:
-        for i, layer, reads, start, _ in inside.graph.nodes:
-            read, place = [values[j] for j in reads], path + inside.names[i]
+    def walk(inside: Any, path: str, given: list[int]) -> list[int]:
+        graph, count = inside.graph, len(given)
+        values = [*given, *[-1] * (len(graph.values) - count)]
+        asked = {j for start, whole in zip(graph.starts, graph.wholes, strict=True) if whole is None for j in start}
+        asked |= {j for reads in graph.reads for j in reads} | {count + i for i in graph.outputs}
+        for i, layer, reads, start, states, _ in graph.nodes:
+            read, place, whole = [values[j] for j in reads], path + inside.names[i], graph.wholes[i]
             if layer.layers:
-                values.append(walk(layer, f"{place}.", read)[0])
-            else:
-                begin = None if start is None else values[len(inside.inputs) + start] - first
-                begin = keepers.get(begin, begin)
-                here = len(found)
-                for part in [layer, inside.layers[start]] if spelled and start is not None else []:
-                    if len(part._spelled()) > 2:
-                        must = f"node {place!r} must take its first state from, and be, a layer that stands as one"
-                        raise ShapeError(f"{must}. Got {part!r}.")
-                for part, own in layer._spelled() if spelled else [(layer, None)]:
-                    inner = tuple(read) if own is None else tuple([first + here + k for k in own])
-                    found.append(Flat(place, part, inner, begin if part.stateful else None))
-                keepers[len(found) - 1] = here
-                values.append(first + len(found) - 1)
-        return [values[len(inside.inputs) + i] for i in inside.graph.outputs]
+                values[count + i] = walk(layer, f"{place}.", read)[0]
+                continue
+            here, rows = len(found), layer._spelled() if spelled else [(layer, None)]
+            for part in [layer, inside.layers[whole]] if spelled and whole is not None else []:
+                if len(part._spelled()) > 2:
+                    must = f"node {place!r} must take its first state from, and be, a layer that stands as one"
+                    raise ShapeError(f"{must}. Got {part!r}.")
+            begins, owners = iter([values[j] for j in start]), list[tuple[int, int, int]]()
+            for part, own in rows:
+                inner = tuple(read) if own is None else tuple([first + here + k for k in own])
+                begin: int | tuple[int, ...] | None = tuple([next(begins) for _ in part.states() if start]) or None
+                if begin is not None and whole is not None:
+                    begin = keepers[values[count + whole] - first]
+                owners += [(len(found), s, width) for s, width in enumerate(part.states().values())]
+                found.append(Flat(place, part, inner, begin))
+            keepers[len(found) - 1] = here
+            values[count + i] = first + len(found) - 1
+            for s, j in states:
+                if j in asked:
+                    owner, index, width = owners[s]
+                    values[j] = first + len(found)
+                    state = LastState(index=index, output_size=width)
+                    found.append(Flat(f"{path}{graph.values[j]}", state, (first + owner,), None))
+        return [values[count + i] for i in graph.outputs]
 
     outputs = walk(net, "", list(range(first)))
     return found, outputs
@@ -57,7 +83,7 @@ def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
 
 def placed_layers(net: Layer) -> list[tuple[str, Layer]]:
     """Every layer of a network with its place."""
-    return [(node.place, node.layer) for node in flat_nodes(net)[0]]
+    return [(node.place, node.layer) for node in flat_nodes(net)[0] if not isinstance(node.layer, LastState)]
 
 
 def every_layer(net: Layer) -> Iterator[Layer]:

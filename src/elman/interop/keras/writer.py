@@ -263,7 +263,7 @@ class _Pieces:
         options = {"return_sequences": last is None, **({"return_state": True} if asked else {})}
         written, start = write_recurrent(layer, mode, backwards, options, self._version), self._nodes[i].start
         begins = range(len(layer.first_state(1)) if start is not None else 0)
-        starts = [(self.values[self._first + (start or 0)][0], 1 + k) for k in begins]
+        starts = [(self.values[self._first + start][0], 1 + k) for k in begins if isinstance(start, int)]
         reads = [self.values[j] for j in node.reads]
         piece = self._add(end, _Piece(self._places[begin], self._nodes[end].place, reads, *written, starts))
         self.values[self._first + i] = (piece, 0)

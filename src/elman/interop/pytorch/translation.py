@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -296,7 +296,7 @@ def write(net: Layer) -> TorchNetwork:
     if not lists:
         network, nodes, outputs = nodes_of(net, spelled=False)
         given = [network.names[i] for i in network.graph.outputs]
-        reads = tuple((node.place, node.reads, node.start) for node in nodes)
+        reads = tuple((node.place, node.reads, cast("int | None", node.start)) for node in nodes)
         made.flow = Flow(network.inputs, reads, dict(zip(given, outputs, strict=True)), network.graph.named)
     # They were made without weights, so that PyTorch's generator stays as it was.
     made.load_state_dict(tensors, assign=True)

@@ -136,7 +136,7 @@ def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | N
         graph.enter(f"{node.place}.{type(layer).__name__}")
         if not isinstance(layer, ANY_ORDER):
             read = [ordered(graph, x, 1) if x.time_axis == 2 else x for x in read]
-        graph.begin = () if node.start is None else values[first + node.start].states
+        graph.begin = values[first + node.start].states if isinstance(node.start, int) else ()
         if isinstance(layer, OVER_TIME) and read[-1].is_vector:
             raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one per example.")
         write = turned.get(i) or row_of(WRITERS, layer)
@@ -159,7 +159,7 @@ def _turned(nodes: list[Flat], first: int, outputs: list[int]) -> dict[int, Writ
         through.append(through[node.reads[0]] if dropped else first + i)
         for j in [] if dropped else node.reads:
             readers.setdefault(through[j], []).append(i)
-    gone = {through[j] for j in outputs} | {first + node.start for node in nodes if node.start is not None}
+    gone = {through[j] for j in outputs} | {first + node.start for node in nodes if isinstance(node.start, int)}
     after = {j - first: each[0] for j, each in readers.items() if len(each) == 1 and j not in gone}
     found: dict[int, Writer] = {}
     for i, node in enumerate(nodes):
