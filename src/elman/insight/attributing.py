@@ -24,7 +24,7 @@ from elman.checks import Array, ShapeError
 from elman.graph import Node
 from elman.insight.shares import Attribution, Attributions
 from elman.layers import Dropout, Embedding, Layer
-from elman.layers.nesting import computes_otherwise, flat_nodes
+from elman.layers.nesting import LastState, computes_otherwise, flat_nodes
 from elman.network import Network
 from elman.sequences import Sequences, Several, by_name
 
@@ -323,14 +323,22 @@ def _without_embeddings(net: Layer, names: list[str]) -> tuple[Network, dict[str
     the tokens and their vectors."""
     flat, outputs = flat_nodes(net if isinstance(net, Network) else Network([net]))
     prefix = "node" + "_" * max(map(len, names))  # such a name no input has
-    values = [*names, *(f"{prefix}{i}" for i in range(len(flat)))]
+    values = [*names]
+    for i, node in enumerate(flat):
+        inside = isinstance(node.layer, LastState)
+        values.append(f"{values[node.reads[0]]}.{node.layer.state}" if inside else f"{prefix}{i}")
     gives = [values[j] for j in outputs]
     nodes: dict[str, Node] = {}
     tables: dict[str, tuple[str, Array]] = {}
     for name, node in zip(values[len(names) :], flat, strict=True):
+        if isinstance(node.layer, LastState):
+            continue
         if not node.layer.takes_tokens:
-            start = None if node.start is None else values[len(names) + node.start]
-            nodes[name] = Node(node.layer, *(values[j] for j in node.reads), state=start)
+            start = node.start
+            begin: str | tuple[str, ...] | None = None
+            if start is not None:
+                begin = values[len(names) + start] if isinstance(start, int) else tuple([values[j] for j in start])
+            nodes[name] = Node(node.layer, *(values[j] for j in node.reads), state=begin)
         elif isinstance(node.layer, Embedding) and not computes_otherwise(node.layer):
             vectors = f"{name}_vectors" if name in gives else name
             tables[vectors] = values[node.reads[0]], node.layer.W

@@ -18,8 +18,8 @@ class LastState(Layer):
 
     pools = True
 
-    def setup(self, index: int, output_size: int) -> None:
-        self.index, self.output_size = index, output_size
+    def setup(self, state: str, index: int, output_size: int) -> None:
+        self.state, self.index, self.output_size = state, index, output_size
 
 
 class Flat(NamedTuple):
@@ -59,22 +59,21 @@ def flat_nodes(net: Any, spelled: bool = False) -> tuple[list[Flat], list[int]]:
                 if len(part._spelled()) > 2:
                     must = f"node {place!r} must take its first state from, and be, a layer that stands as one"
                     raise ShapeError(f"{must}. Got {part!r}.")
-            begins, owners = iter([values[j] for j in start]), list[tuple[int, int, int]]()
+            begins, owners = iter([values[j] for j in start]), list[tuple[int, LastState]]()
             for part, own in rows:
                 inner = tuple(read) if own is None else tuple([first + here + k for k in own])
                 begin: int | tuple[int, ...] | None = tuple([next(begins) for _ in part.states() if start]) or None
                 if begin is not None and whole is not None:
                     begin = keepers[values[count + whole] - first]
-                owners += [(len(found), s, width) for s, width in enumerate(part.states().values())]
+                for s, (state, width) in enumerate(part.states().items() if states else ()):
+                    owners.append((len(found), LastState(state=state, index=s, output_size=width)))
                 found.append(Flat(place, part, inner, begin))
             keepers[len(found) - 1] = here
             values[count + i] = first + len(found) - 1
             for s, j in states:
                 if j in asked:
-                    owner, index, width = owners[s]
                     values[j] = first + len(found)
-                    state = LastState(index=index, output_size=width)
-                    found.append(Flat(f"{path}{graph.values[j]}", state, (first + owner,), None))
+                    found.append(Flat(path + graph.values[j], owners[s][1], (first + owners[s][0],), None))
         return [values[count + i] for i in graph.outputs]
 
     outputs = walk(net, "", list(range(first)))
