@@ -236,3 +236,13 @@ def _measures(
         "MASE": _by_step(scaled, counted),
         "sMAPE": _by_step(shares, counted),
     }
+
+
+def skill(test: Backtest) -> float:
+    """1 - MAE / MAE of the seasonal naive value."""
+    if not test["naive MAE"] > 0:  # NaN where no value came
+        raise ValueError(
+            "series must not repeat itself exactly, or there is no error to compare with. "
+            f"Got MAE {test['naive MAE']:g}."
+        )
+    return 1 - test["MAE"] / test["naive MAE"]

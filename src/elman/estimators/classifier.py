@@ -176,7 +176,9 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):  # type: ignore[mi
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """The share of sequences whose label is told right. A label that fit has not seen counts as an error."""
-        inputs = self._read_again(X, y)
+        return self._judge(self._read_again(X, y), y, sample_weight)
+
+    def _judge(self, inputs: Inputs, y: Any, sample_weight: Any) -> float:
         targets = labels.read(y, len(inputs))
         targets = labels.check(targets, words("sequence"), self.classes_)
         weight = read_weight(sample_weight, inputs)

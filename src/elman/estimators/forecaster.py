@@ -18,12 +18,13 @@ import numpy as np
 from elman import checks
 from elman.checks import Array, ShapeError
 from elman.estimators import windows
-from elman.estimators.backtest import Backtest, origins, scored, warn_of_young
+from elman.estimators.backtest import Backtest, origins, scored, skill, warn_of_young
 from elman.estimators.deployment import forecasting
 from elman.estimators.extra import BaseEstimator, check_is_fitted, random_generator
 from elman.estimators.features import warn_of_variables
 from elman.estimators.files import Fitted
 from elman.estimators.members import TrainingSettings, check_ready, forecast, known_ahead
+from elman.estimators.permutation import Importance, Repeats, of_series
 from elman.estimators.spec import WindowSpec, naive_season
 from elman.estimators.windows import Scaled, Statistics
 from elman.network import Network
@@ -312,15 +313,36 @@ class Forecaster(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         check_no_y(y)
         check_is_fitted(self, "networks_")
         panel = self._read_again(series, exogenous, past)
+        return self._skill(panel, self._origins(panel))
+
+    def importance(
+        self,
+        series: Any,
+        *,
+        exogenous: Any = None,
+        past: Any = None,
+        repeats: int = 5,
+        random_state: Any = None,
+        progress: bool = False,
+    ) -> Importance:
+        """What the score loses where a column beside the series, exogenous or past, says nothing any more.
+
+        The values of a column are moved on in time, by steps drawn anew each time. The series are those of `score`; the
+        result is that of `elman.SequenceClassifier.importance` without parts. Columns of arrays are called
+        "exogenous 0" or "past 0". Raises `ValueError` where there are none.
+        """
+        settings = Repeats.read(repeats, random_state, progress)
+        panel = self._read_again(series, exogenous, past)
+        places = self._origins(panel)
+        return of_series(panel, lambda changed: self._skill(changed, places), settings)
+
+    def _origins(self, panel: Panel) -> tuple[Sequence[int], Sequence[Array]]:
         firsts, ends = origins(panel, self._spec, None, 1, naive_season(self.season))
         warn_of_young(panel, self._spec, firsts, ends)
-        test = self._score_origins(panel, firsts, ends)
-        if not test["naive MAE"] > 0:  # NaN where no value came
-            raise ValueError(
-                "series must not repeat itself exactly, or there is no error to compare with. "
-                f"Got MAE {test['naive MAE']:g}."
-            )
-        return 1 - test["MAE"] / test["naive MAE"]
+        return firsts, ends
+
+    def _skill(self, panel: Panel, places: tuple[Sequence[int], Sequence[Array]]) -> float:
+        return skill(self._score_origins(panel, *places))
 
     def _score_origins(self, panel: Panel, firsts: Sequence[int], ends: Sequence[Array]) -> Backtest:
         """Forecasts from the given ends, by what was known before the first of each series, beside what came."""

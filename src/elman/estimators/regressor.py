@@ -108,7 +108,9 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):  # type: ignore[misc
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R squared: 1 where all is told right, 0 for the mean of y; the mean over the values where y has several."""
-        inputs = self._read_again(X, y)
+        return self._judge(self._read_again(X, y), y, sample_weight)
+
+    def _judge(self, inputs: Inputs, y: Any, sample_weight: Any) -> float:
         told, targets = self._tell(inputs), _read_targets(y, inputs)
         if targets.reshape(len(targets), -1).shape[1] != told.reshape(len(told), -1).shape[1]:
             raise ShapeError(f"y must have shape {told.shape}, as in fit. Got {targets.shape}.")

@@ -112,7 +112,9 @@ class SequenceTagger(SequenceEstimator):
 
         A label that fit has not seen counts as an error. `sample_weight` (n,) counts the steps of each sequence.
         """
-        inputs = self._read_again(X, y)
+        return self._judge(self._read_again(X, y), y, sample_weight)
+
+    def _judge(self, inputs: Inputs, y: Any, sample_weight: Any) -> float:
         tags = _read_tags(y, inputs)
         tags = labels.check(tags, _places(inputs), self.classes_)
         weight = read_weight(sample_weight, inputs)

@@ -20,6 +20,7 @@ from elman.estimators.extra import BaseEstimator, StandardScaler, check_is_fitte
 from elman.estimators.features import check_rows
 from elman.estimators.files import Fitted
 from elman.estimators.inputs import InputForm, Inputs, names_of, place, read_inputs
+from elman.estimators.permutation import Importance, Repeats, of_sequences
 from elman.estimators.scaling import standard_scaler
 from elman.layers import Activate, Dense, Dropout, Embedding, LastStep, Layer, MaxOverTime, MeanOverTime
 from elman.layers.pointwise import dropout_rate
@@ -111,6 +112,61 @@ class SequenceEstimator(Fitted, BaseEstimator):  # type: ignore[misc]  # scikit-
         True
         """
         return self.to_network().stream(batch, missing)
+
+    def _judge(self, inputs: Inputs, y: Any, sample_weight: Any) -> float:
+        """The score of sequences that are read already."""
+        raise NotImplementedError
+
+    def importance(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        repeats: int = 5,
+        parts: int | None = 5,
+        random_state: Any = None,
+        progress: bool = False,
+    ) -> Importance:
+        """What the score loses where a feature, or a part of the sequences, says nothing any more.
+
+        Each sequence is given the values that another one has of a feature, or of all features in a part of its steps;
+        where the other one is shorter, it begins again. So every value is one that comes, and only what goes together
+        is broken. What two features tell alike is told by the other one still: both may then seem to be worth little.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `score`; not those of the training, for what a network has learned by heart counts there.
+        repeats
+            How often sequences are drawn for each feature and part: as many predictions of all X.
+        parts
+            Equal parts of each sequence, by its own length; None for features alone.
+        random_state
+            As in the estimator.
+        progress
+            Shows how it goes on stderr.
+
+        Returns
+        -------
+        importance
+            With `features`, name -> (mean, deviation) of the loss of score over the repeats, `parts`, the same for
+            "0-20 %" and so on, `score`, and ``plot(parts=False)``. The names are those of columns, where X has such, a
+            category being one feature; else "feature 0" and so on, or "tokens".
+
+        >>> import numpy as np, elman
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(160, 8, 2))
+        >>> y = X[:, :, 0].sum(axis=1) > 0  # the second feature says nothing
+        >>> settings = {"hidden": 8, "epochs": 40, "dropout": 0.0, "random_state": 0}
+        >>> classifier = elman.SequenceClassifier(**settings).fit(X[:100], y[:100])
+        >>> found = classifier.importance(X[100:], y[100:], random_state=0)
+        >>> found.features["feature 0"].mean > 0.2, abs(found.features["feature 1"].mean) < 0.1
+        (True, True)
+        """
+        settings = Repeats.read(repeats, random_state, progress)
+        inputs = self._read_again(X, y)
+        return of_sequences(inputs, lambda changed: self._judge(changed, y, sample_weight), parts, settings)
 
     def _outputs(self) -> int:
         """How many values the network gives for a sequence, or for a step."""

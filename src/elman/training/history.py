@@ -251,9 +251,9 @@ class Progress:
     A context that is told of every update and every epoch, counted from 0.
     """
 
-    def __init__(self, epochs: int, begun: int = 0, silent: bool = False) -> None:
-        """`begun` epochs are over already, of a run that is taken up."""
-        self.epochs, self.begun, self.silent = epochs, begun, silent
+    def __init__(self, epochs: int, begun: int = 0, silent: bool = False, called: str = "epoch") -> None:
+        """`begun` epochs are over already, of a run that is taken up; `called` is what an epoch is called."""
+        self.epochs, self.begun, self.silent, self.called = epochs, begun, silent, called
         self.start = time.perf_counter()
         self.parts = max(1, LINES // epochs)  # lines per epoch
         self.told = 0  # of these parts, in this epoch
@@ -265,23 +265,24 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def update(self, epoch: int, done: float, loss: float) -> None:
+    def update(self, epoch: int, done: float, loss: float | None) -> None:
         """The share `done` of an epoch is over; `loss` is the mean so far in this epoch."""
         part = int(done * self.parts)
         if self.told < part < self.parts:
             self._line(epoch, done, loss, None)
         self.told = part % self.parts
 
-    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+    def epoch(self, epoch: int, loss: float | None, validation_loss: float | None) -> None:
         """An epoch is done."""
         if (epoch + 1) % self.stride == 0 or epoch + 1 == self.epochs:
             self._line(epoch, 1, loss, validation_loss)
 
-    def _line(self, epoch: int, part: float, loss: float, validation_loss: float | None) -> None:
+    def _line(self, epoch: int, part: float, loss: float | None, validation_loss: float | None) -> None:
         left = (time.perf_counter() - self.start) * (self.epochs - epoch - part) / (epoch + part - self.begun)
         count = f"{epoch + 1:>{len(str(self.epochs))}}/{self.epochs}"
         percent = f" {part:4.0%}" if self.parts > 1 else ""
-        self.note(f"epoch {count}{percent}  {_losses(loss, validation_loss)}  {_clock(left)} left")
+        told = [f"{self.called} {count}{percent}", _losses(loss, validation_loss), f"{_clock(left)} left"]
+        self.note("  ".join(filter(None, told)))
 
     def note(self, text: str) -> None:
         """Something worth knowing."""
@@ -293,11 +294,11 @@ class Progress:
 class _Bar(Progress):
     """A bar with the losses and the time left, drawn by rich."""
 
-    def __init__(self, epochs: int, console: Any) -> None:
+    def __init__(self, epochs: int, console: Any, called: str = "epoch") -> None:
         from rich import progress
 
         super().__init__(epochs)
-        first, losses = f"epoch {{task.fields[epoch]}}/{epochs}", "{task.fields[losses]}"
+        first, losses = f"{called} {{task.fields[epoch]}}/{epochs}", "{task.fields[losses]}"
         left = (progress.TimeRemainingColumn(compact=True), "left")
         columns = (first, progress.BarColumn(), progress.TaskProgressColumn(), losses, *left)
         self.bar = progress.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False)
@@ -311,10 +312,10 @@ class _Bar(Progress):
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def update(self, epoch: int, done: float, loss: float) -> None:
+    def update(self, epoch: int, done: float, loss: float | None) -> None:
         self.bar.update(self.task, completed=epoch + done, epoch=epoch + 1, losses=_losses(loss, self.validation_loss))
 
-    def epoch(self, epoch: int, loss: float, validation_loss: float | None) -> None:
+    def epoch(self, epoch: int, loss: float | None, validation_loss: float | None) -> None:
         self.validation_loss = validation_loss
         self.bar.update(self.task, losses=_losses(loss, validation_loss))
 
@@ -322,21 +323,21 @@ class _Bar(Progress):
         self.bar.console.print(text, markup=False, highlight=False)
 
 
-def reporter(show: bool, epochs: int, begun: int) -> Progress:
+def reporter(show: bool, epochs: int, begun: int, called: str = "epoch") -> Progress:
     """What fits where the output goes: a bar, plain lines, or nothing where `show` is false."""
     if show and sys.stderr is not None and find_spec("rich") is not None:
         from rich.console import Console
 
         shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
         if type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None:
-            return _Bar(epochs, Console())  # in a notebook that can redraw it
+            return _Bar(epochs, Console(), called)  # in a notebook that can redraw it
         if sys.stderr.isatty():
-            return _Bar(epochs, Console(stderr=True))
-    return Progress(epochs, begun, silent=not show or sys.stderr is None)
+            return _Bar(epochs, Console(stderr=True), called)
+    return Progress(epochs, begun, not show or sys.stderr is None, called)
 
 
-def _losses(loss: float, validation_loss: float | None) -> str:
-    text = f"loss {loss:#.4g}"
+def _losses(loss: float | None, validation_loss: float | None) -> str:
+    text = "" if loss is None else f"loss {loss:#.4g}"
     return text if validation_loss is None else f"{text}  validation {validation_loss:#.4g}"
 
 
