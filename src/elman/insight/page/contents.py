@@ -1,0 +1,303 @@
+"""What stands on the page: one sequence of a trace as JSON, its arrays as base64 of float32.
+
+An array is {"shape", "data"}. Each direction of each recurrent layer is an entry of "layers", its arrays (steps, units)
+by their names without node and direction.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from elman import checks
+from elman.checks import Array, ShapeError
+from elman.insight.page import words
+from elman.insight.page.connectivity import connectivity
+from elman.insight.page.equations import equations
+from elman.insight.page.one import One, Part
+
+ROOM = 1_500_000  #: bytes of the arrays over units and steps, at most, where the user has not chosen
+LEAST = 8  #: units that stay when there is little room; then steps are left out
+
+
+def contents(
+    trace: Any, *, text: Any, compare: Any, target: Any, labels: Any, sequence: Any, units: Any, steps: Any
+) -> dict[str, Any]:
+    """The data of a page; refuses in words what does not fit the trace."""
+    one = One(trace, sequence)
+    if not one.parts:
+        raise ValueError("a page must show a network with a recurrent layer. Got none.")
+    entries = read_text(text, len(one.x))
+    shown, span, left_out = chosen(one.parts, units, steps)
+    tokens = one.x.ndim == 1
+    outcome = output(one, entries, target, labels, span)
+    if entries is None and tokens:
+        entries = [str(int(token)) for token in one.x]
+    hangs = connectivity(trace.net, one.x, one.state)
+    found: dict[str, Any] = {
+        "title": f"{type(trace.net).__name__}, step by step",
+        "about": repr(trace.net),
+        "steps": {"first": span.start, "count": span.stop - span.start},
+        "text": None if entries is None else entries[span],
+        "x": None if tokens else {"names": [f"x{k}" for k in range(one.x.shape[1])], "array": packed(one.x[span])},
+        "layers": [layer(part, shown[part.name], span) for part in one.parts],
+        "output": outcome,
+        "connectivity": None,
+        "noConnectivity": hangs if isinstance(hangs, str) else "",
+        "words": [*words.of(one, hangs), *left_out],
+        "compare": None,
+    }
+    if not isinstance(hangs, str):
+        found["connectivity"] = between(*hangs, span)
+    if compare is not None:
+        found["compare"] = compared(one, One(compare, sequence), found["layers"], shown, span)
+    return found
+
+
+def packed(array: Array) -> dict[str, Any]:
+    """An array as the page reads it."""
+    data = base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
+    return {"shape": list(array.shape), "data": data}
+
+
+def read_text(text: Any, steps: int) -> list[str] | None:
+    """One text per step, from one string (its characters) or a list; None for none."""
+    if text is None:
+        return None
+    given = list(text) if isinstance(text, (str, list, tuple)) else None
+    if given is None or not all(isinstance(entry, str) for entry in given):
+        raise TypeError(f"text must be one string, or a list of one string per step. Got {checks.describe(text)}.")
+    if len(given) != steps:
+        raise ShapeError(f"text must have {steps} characters or entries, one per step. Got {len(given)}.")
+    return given
+
+
+def chosen(parts: list[Part], units: Any, steps: Any) -> tuple[dict[str, Array], slice, list[str]]:
+    """By layer the units that are shown, the steps, and in words what is left out where the user has not chosen."""
+    time = parts[0].time
+    widest = max(part.width for part in parts)
+    read = _places("units", units, widest)
+    span = _places("steps", steps, time)
+    arrays = sum(len(part.arrays) for part in parts)
+    most, last = widest if read is None else int(read.size), time if span is None else int(span.size)
+    if span is None and arrays * min(most, LEAST if read is None else most) * last * 16 / 3 > ROOM:
+        last = max(2, int(ROOM * 3 / 16 / (arrays * min(most, LEAST if read is None else most))))
+        span = np.arange(time - last, time)
+    if read is None:
+        most = min(most, max(LEAST, int(ROOM * 3 / 16 / (arrays * last))))
+        read = np.arange(most)
+    left_out = []
+    if most < widest and units is None:
+        left_out.append(f"units {most} to {widest - 1} (choose with units=[...])")
+    if last < time and steps is None:
+        left_out.append(f"steps 0 to {time - last - 1} (choose with steps=slice(a, b))")
+    said = [f"The trace is too large for one page. Left out: {' and '.join(left_out)}."] if left_out else []
+    begin, end = (0, time) if span is None else (int(span[0]), int(span[-1]) + 1)
+    shown = {part.name: read[read < part.width] for part in parts}
+    empty = next((name for name, own in shown.items() if not len(own)), None)
+    if empty is not None:
+        raise ValueError(f"units must name at least one unit of layer {empty}. Got {checks.show(units)}.")
+    return shown, slice(begin, end), said
+
+
+def _places(name: str, given: Any, count: int) -> Array | None:
+    """What `units` or `steps` name, ascending; None for all."""
+    if given is None:
+        return None
+    must = f"{name} must be a slice, or whole numbers from 0 to {count - 1}, each once"
+    if name == "steps":
+        must += ", one after another"
+    places = np.arange(count)[given] if isinstance(given, slice) else checks.real_array(name, given)
+    whole = places.ndim == 1 and len(places) and (places == np.floor(places)).all()
+    good = whole and places.min() >= 0 and places.max() < count and len(np.unique(places)) == len(places)
+    if not good or (name == "steps" and (np.diff(np.sort(places)) != 1).any()):
+        raise ValueError(f"{must}. Got {checks.show(given)}.")
+    return np.sort(places).astype(np.int64)
+
+
+def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
+    """One direction of a layer, its weights only for the units that are shown."""
+    cell, forward, backward = part.cell, *equations(part.cell)
+    arrays = {name: array[span, units[units < array.shape[1]]] for name, array in part.arrays.items()}
+    before = part.before(span)
+    return {
+        "name": part.name,
+        "title": f"{part.name}: {part.layer.cell.name}, {part.layer.hidden_size} units",
+        "reverse": bool(part.suffix),
+        "units": units.tolist(),
+        "states": list(cell.states),
+        "gates": list(cell.gates),
+        "groups": groups(part),
+        "arrays": {name: packed(array) for name, array in arrays.items()},
+        "initial": {name: [float(v) for v in array[units[units < len(array)]]] for name, array in before.items()},
+        "input": None if part.input is None else packed(part.input[span]),
+        "inputs": None if part.input is None else list(range(part.input.shape[1])),
+        "weights": {name: packed(array) for name, array in weights(part, units).items()},
+        "forward": forward,
+        "backward": backward if part.has_gradients else [],
+        "noBackward": NO_BACKWARD if not part.has_gradients else "This layer's derivative is its own.",
+        "other": None,
+    }
+
+
+NO_BACKWARD = "Give elman.trace a dy, the gradient of a loss by the output, and the gradients stand here too."
+
+
+def groups(part: Part) -> list[tuple[str, list[str]]]:
+    """The arrays of a layer in the groups in which they are shown."""
+    cell, left = part.cell, list(part.arrays)
+    inside = [f"a_{gate}" for gate in cell.gates]
+    gates = [gate for gate in cell.gates if gate not in cell.states]
+    wanted = [("States and gates", [*cell.states, *gates]), ("Inside the gates", inside)]
+    wanted += [(f"Gradients: {title.lower()}", [f"d{name}" for name in names]) for title, names in wanted]
+    found = []
+    for title, names in wanted:
+        there = [name for name in names if name in left]
+        left = [name for name in left if name not in there]
+        if there:
+            found.append((title, there))
+    return found + ([("Kept besides", left)] if left else [])
+
+
+def weights(part: Part, units: Array) -> dict[str, Array]:
+    """The weights of a layer for some of its units, the axis of gates split: Wx (input, gates, units)."""
+    cell, count = part.cell, part.layer.hidden_size
+    found = {}
+    for name, axes in cell.weights.items():
+        array = part.layer.parameters[name + part.suffix]
+        split = [n for axis in axes for n in ((len(cell.gates), count) if axis == "gates" else (-1,))]
+        array = array.reshape([array.shape[axes.index(axis)] if n == -1 else n for axis, n in _sized(axes, split)])
+        for place, kind in enumerate(kind for axis in axes for kind in (("", "hidden") if axis == "gates" else (axis,))):
+            if kind in ("hidden", "projection"):
+                array = array.take(units[units < array.shape[place]], axis=place)
+        found[name] = array
+    return found
+
+
+def _sized(axes: tuple[str, ...], split: list[int]) -> list[tuple[str, int]]:
+    spread = [axis for axis in axes for _ in range(2 if axis == "gates" else 1)]
+    return list(zip(spread, split, strict=True))
+
+
+def between(matrix: Array, rows: Array, span: slice) -> dict[str, Any]:
+    """The matrix of connections, for the steps that are shown."""
+    kept = (rows >= span.start) & (rows < span.stop) if len(rows) > 1 else np.ones(1, bool)
+    meaning = (
+        "The norm of the gradient of the largest output at a step by the input at each step: how much this output "
+        "would change with a small change there."
+    )
+    first = span.start if len(rows) > 1 else 0
+    return {"array": packed(matrix[kept, span]), "rows": (rows[kept] - first).tolist(), "meaning": meaning}
+
+
+def output(one: One, entries: list[str] | None, target: Any, labels: Any, span: slice) -> dict[str, Any] | None:
+    """What comes out at each step: values, scores or probabilities, with what came and the loss."""
+    y, x = one.y, one.x
+    if y is None:
+        return None
+    vector = y.ndim == 1
+    rows = y[None] if vector else y
+    width = rows.shape[1]
+    net = one.trace.net
+    follows = x.ndim == 1 and getattr(net, "tokens", None) == width and len(rows) == len(x)
+    if target is None and follows:
+        target = [*x[1:].tolist(), None]  # the next token
+    came, kind = None, "values"
+    sums = np.allclose(rows.sum(-1), 1, atol=1e-4) and rows.min() >= 0 and width > 1
+    if target is not None:
+        came = read_target(target, rows.shape, vector)
+    if sums or follows or isinstance(came, list):
+        kind = "probabilities" if sums else "logits"
+    loss = None if came is None else losses(rows, came, kind)
+    shown = slice(0, 1) if vector else span
+    names = read_labels(labels, width, entries if follows else None, x)
+    return {
+        "array": packed(rows[shown]),
+        "labels": names,
+        "kind": kind,
+        "target": came[shown] if isinstance(came, list) else None if came is None else packed(came[shown]),
+        "loss": None if loss is None else loss[shown],
+        "lossName": "squared error" if kind == "values" else "loss in nats, -log p of what came",
+    }
+
+
+def read_target(target: Any, shape: tuple[int, ...], vector: bool) -> list[int | None] | Array:
+    """Labels, one per step or None, or numbers in the shape of the output."""
+    steps, width = shape
+    given = [target] if vector and np.ndim(target) == 0 else target
+    try:
+        labels = [None if one is None else int(one) for one in given]
+        whole = all(a is None or a == b for a, b in zip(labels, given, strict=True))
+    except (TypeError, ValueError):
+        labels, whole = [], False
+    if whole and width > 1 and len(labels) == steps and all(k is None or 0 <= k < width for k in labels):
+        return labels
+    wanted = f"{steps} labels from 0 to {width - 1}, or numbers of shape {shape}"
+    try:
+        array = np.asarray(given, np.float64).reshape(shape)
+    except (TypeError, ValueError):
+        raise ShapeError(f"target must have {wanted}. Got {checks.describe(target)}.") from None
+    return array
+
+
+def losses(rows: Array, came: list[int | None] | Array, kind: str) -> list[float | None]:
+    """The loss at each step; None where nothing came."""
+    if not isinstance(came, list):
+        return [float(v) for v in ((rows.astype(np.float64) - came) ** 2).mean(-1)]
+    scores = rows.astype(np.float64)
+    if kind == "logits":
+        scores = scores - scores.max(-1, keepdims=True)
+        log_p = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    else:
+        log_p = np.log(np.maximum(scores, 1e-300))
+    return [None if k is None else float(-log_p[t, k]) for t, k in enumerate(came)]
+
+
+def read_labels(labels: Any, width: int, entries: list[str] | None, x: Array) -> list[str]:
+    """What the outputs are called: as given, by the tokens that the text shows, or by their places."""
+    if labels is not None:
+        names = [str(label) for label in labels]
+        if len(names) != width:
+            raise ShapeError(f"labels must have {width} names, one per output. Got {len(names)}.")
+        return names
+    known = {} if entries is None else {int(token): entry for token, entry in zip(x, entries, strict=True)}
+    return [known.get(k, f"token {k}" if entries is not None else f"y{k}") for k in range(width)]
+
+
+def compared(one: One, other: One, layers: list[dict[str, Any]], shown: Mapping[str, Array], span: slice) -> Any:
+    """Where two traces of the same sequence part; puts the other's arrays into `layers`."""
+    names = {(part.name, part.time, part.width) for part in one.parts}
+    theirs = {(part.name, part.time, part.width) for part in other.parts}
+    if names != theirs:
+        listed = [checks.listed(sorted(f"{n} ({t} steps, {w} units)" for n, t, w in each)) for each in (names, theirs)]
+        raise ShapeError(f"compare must be a trace with the layers {listed[0]}. Got {listed[1]}.")
+    found, parts = None, []
+    for part, twin, entry in zip(one.parts, other.parts, layers, strict=True):
+        forward = [name for name in part.arrays if name in twin.arrays and not part.is_gradient(name)]
+        units = shown[part.name]
+        entry["other"] = {
+            name: packed(twin.arrays[name][span, units[units < twin.arrays[name].shape[1]]]) for name in forward
+        }
+        entry["groups"].append(("Differences", [f"Δ {name}" for name in part.cell.states]))
+        apart = np.zeros(part.time)
+        for name in forward:
+            a, b = part.arrays[name].astype(np.float64), twin.arrays[name].astype(np.float64)
+            step, difference = np.abs(a - b).max(-1), np.abs(a - b)
+            far = np.flatnonzero(step > 1e-5 * max(1e-3, float(np.abs(a).max())))
+            if len(far) and (found is None or far[0] < found[0]):
+                unit = int(difference[far[0]].argmax())
+                found = (int(far[0]), part.name, name, unit, float(a[far[0], unit]), float(b[far[0], unit]))
+            apart = np.maximum(apart, step)
+        parts.append({"name": part.name, "values": [float(v) for v in apart[span]]})
+    if found is None:
+        said = "Both networks have the same numbers at every step, to 5 digits."
+        return {"words": said, "step": None, "parts": parts}
+    step, where, name, unit, here, there = found
+    said = f"They part at step {step}, in {name} of layer {where}: unit {unit} has {here:.7g} here, {there:.7g} there."
+    return {"words": said, "step": step - span.start if span.start <= step < span.stop else None, "parts": parts}
+
+
