@@ -19,7 +19,7 @@ import elman
 PACKAGE = Path(elman.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
-    "checks": 0, "showing": 0, "files": 0, "options": 0, "sequences": 0, "datasets": 0,
+    "checks": 0, "showing": 0, "files": 0, "drawing": 0, "options": 0, "sequences": 0, "datasets": 0,
     "cells": 1,
     "kernels": 2, "engine": 2,
     "layers": 3, "graph": 3, "network": 3, "packed": 3, "streaming": 3, "initializers": 3, "saving": 3,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -351,16 +350,3 @@ def read_safetensors(content: bytes) -> tuple[dict[str, Array], Mapping[str, str
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2",
            "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8"}  # fmt: skip
 _NAMES = {np.dtype(code).str: name for name, code in _DTYPES.items() if name != "BF16"}
-
-
-def replace_figure(path: Where, figure: Any) -> None:
-    """Draws a matplotlib figure into a file; its ending says in which format."""
-    target = check_path("path", path)
-    ending = os.path.splitext(target)[1].lower().lstrip(".")
-    known = figure.canvas.get_supported_filetypes()
-    if ending not in known:
-        endings = ", ".join(f".{one}" for one in sorted(known))
-        raise PathError(f"path must end in the format of a picture: {endings}. Got {show(path)}.")
-    content = io.BytesIO()
-    figure.savefig(content, format=ending, dpi=150)
-    replace(path, content.getvalue())

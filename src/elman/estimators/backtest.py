@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from elman import checks
+from elman import checks, drawing
 from elman.checks import Array
 from elman.estimators import windows
 from elman.estimators.members import warn_left_out
 from elman.estimators.spec import WindowSpec
-from elman.files import replace_figure
 from elman.tables.panel import Filled, Panel
 
 if TYPE_CHECKING:
@@ -89,33 +88,23 @@ class Backtest:
         `origin` counts the origins; the last one if left out. With `path` the figure is written there. Returns the
         matplotlib Figure. Raises `MissingExtraError` where matplotlib is not installed.
         """
-        try:
-            from matplotlib import get_backend, pyplot
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise checks.missing_extra("Backtest.plot", "plot") from None
-        # A notebook shows the figure that a cell returns, and those of pyplot beside it: it must not be both.
-        shown = path is None and "inline" not in get_backend()
-        figure = (pyplot.figure if shown else Figure)(figsize=(9, 3.6), layout="constrained")
+        figure = drawing.new_figure("Backtest.plot", path, (9, 3.6), returned=True)
         left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+        blue, orange = drawing.COLORS[:2]
         forecasts, actuals, naive, quantiles = self._parts
         steps = np.arange(1, forecasts.shape[1] + 1)
         left.plot(steps, actuals[origin], color="0.3", label="what came")
-        left.plot(steps, forecasts[origin], color="#4c72b0", label="forecast")
-        left.plot(steps, naive[origin], color="#dd8452", linestyle=":", label="seasonal naive")
+        left.plot(steps, forecasts[origin], color=blue, label="forecast")
+        left.plot(steps, naive[origin], color=orange, linestyle=":", label="seasonal naive")
         if quantiles is not None:
             low, high = quantiles[origin][:, 0], quantiles[origin][:, -1]
             label = f"{self.levels[0]:g} to {self.levels[-1]:g}"
-            left.fill_between(steps, low, high, color="#4c72b0", alpha=0.2, label=label)
-        right.plot(steps, self.table["MAE"][:-1], color="#4c72b0", label="forecast")
-        right.plot(steps, self.table["naive MAE"][:-1], color="#dd8452", linestyle=":", label="seasonal naive")
+            left.fill_between(steps, low, high, color=blue, alpha=0.2, label=label)
+        right.plot(steps, self.table["MAE"][:-1], color=blue, label="forecast")
+        right.plot(steps, self.table["naive MAE"][:-1], color=orange, linestyle=":", label="seasonal naive")
         for axes, title in ((left, "value"), (right, "MAE")):
-            axes.set_xlabel("steps ahead")
-            axes.set_ylabel(title)
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.legend(frameon=False)
-        if path is not None:
-            replace_figure(path, figure)
+            drawing.dress(axes, "steps ahead", title)
+        drawing.finish(path, figure)
         return figure
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from elman import checks
+from elman import checks, drawing
 from elman.checks import Array
-from elman.files import append, check_path, check_source, fixed, replace, replace_figure
+from elman.files import append, check_path, check_source, fixed, replace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,22 +112,16 @@ class History:
         `MissingExtraError` where matplotlib is not installed.
         """
         best = self.best_epoch
-        try:
-            from matplotlib import pyplot
-            from matplotlib.figure import Figure
-            from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
-        except ImportError:
-            raise checks.missing_extra("History.plot", "plot") from None
-        # A notebook shows a figure of pyplot by itself; one for a file belongs to nobody.
-        figure = (pyplot.figure if path is None else Figure)(figsize=(6.4, 4), layout="constrained")
-        ax = figure.add_subplot()
+        ax = drawing.new_figure("History.plot", path).add_subplot()
+        from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
         losses = [self.loss] if self.validation_loss is None else [self.loss, self.validation_loss]
         single = "o" if len(self) == 1 else None  # a line of one point would not be seen
-        for values, label, color in zip(losses, ("training", "validation"), ("#4c72b0", "#dd8452"), strict=False):
+        for values, label, color in zip(losses, ("training", "validation"), drawing.COLORS, strict=False):
             ax.plot(np.arange(len(self)), values, label=label, color=color, linewidth=1.8, marker=single)
         lowest = losses[-1][best]
         label = f"best: {lowest:.4g} at epoch {best}"
-        ax.plot([best], [lowest], "o", color="#c44e52", markersize=7, zorder=3, label=label)
+        ax.plot([best], [lowest], "o", color=drawing.MARK, markersize=7, zorder=3, label=label)
         finite = np.concatenate(losses)
         finite = finite[np.isfinite(finite)]
         span = finite.max() / finite.min() if finite.size and finite.min() > 0 else 0.0
@@ -137,12 +131,8 @@ class History:
             ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # 0.5, not 5 x 10^-1
             ax.yaxis.set_minor_formatter(NullFormatter())
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.set(xlabel="epoch", ylabel="loss", axisbelow=True)
-        ax.grid(True, which="major", color="0.9")
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.legend(frameon=False)
-        if path is not None:
-            replace_figure(path, figure)
+        drawing.dress(ax, "epoch", "loss")
+        drawing.finish(path, ax.figure)
         return ax
 
 

@@ -1,9 +1,9 @@
 """The page: one HTML file with a trace in it, which works by itself, from a disk, without a network.
 
-`contents` says what is on it, `connectivity` what an output hangs on. The scripts beside this file draw it: data.js reads
-arrays, colors.js and draw.js make pictures, arithmetic.js works out a step, panels.js and outcome.js are the parts,
-app.js moves the cursor. A policy in the page keeps the browser from loading anything, and from running any script but
-these: no text of a user's can.
+`contents` says what is on it, `connectivity` what an output hangs on. The scripts beside this file draw it: data.js
+reads arrays, colors.js and draw.js make pictures, arithmetic.js works out a step, panels.js and outcome.js are the
+parts, app.js moves the cursor. A policy in the page keeps the browser from loading anything, and from running any
+script but these: no text of a user's can.
 """
 
 from __future__ import annotations

@@ -22,6 +22,7 @@ const FUNCTIONS = {
   tanh: Math.tanh,
   sigmoid: (a) => 1 / (1 + Math.exp(-a)),
   relu: (a) => Math.max(a, 0),
+  relu_derivative: (y) => (y > 0 ? 1 : 0),
   identity: (a) => a,
 };
 

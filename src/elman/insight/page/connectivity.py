@@ -49,7 +49,8 @@ def connectivity(net: Any, x: Array, state: Any = None) -> tuple[Array, Array] |
         dy = np.zeros_like(made)
         place = (largest[own],) if y.ndim == 1 else (rows[own], largest[own])
         dy[(np.arange(count), *place)] = 1
-        parts.append(np.linalg.norm(net.backward(tape, dy)[0], axis=-1))
+        with np.errstate(over="ignore", invalid="ignore"):  # what explodes is shown as such
+            parts.append(np.linalg.norm(net.backward(tape, dy)[0].astype(np.float64), axis=-1))
     return np.concatenate(parts), rows
 
 

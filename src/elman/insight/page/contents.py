@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from elman.checks import Array, ShapeError
 from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
 from elman.insight.page.equations import equations
-from elman.insight.page.one import One, Part
+from elman.insight.page.one import One, Part, read_text
 
 ROOM = 1_500_000  #: bytes of the arrays over units and steps, at most, where the user has not chosen
 LEAST = 8  #: units that stay when there is little room; then steps are left out
@@ -29,8 +28,6 @@ def contents(
 ) -> dict[str, Any]:
     """The data of a page; refuses in words what does not fit the trace."""
     one = One(trace, sequence)
-    if not one.parts:
-        raise ValueError("a page must show a network with a recurrent layer. Got none.")
     entries = read_text(text, len(one.x))
     shown, span, left_out = chosen(one.parts, units, steps)
     tokens = one.x.ndim == 1
@@ -62,18 +59,6 @@ def packed(array: Array) -> dict[str, Any]:
     """An array as the page reads it."""
     data = base64.b64encode(np.ascontiguousarray(array, "<f4").tobytes()).decode()
     return {"shape": list(array.shape), "data": data}
-
-
-def read_text(text: Any, steps: int) -> list[str] | None:
-    """One text per step, from one string (its characters) or a list; None for none."""
-    if text is None:
-        return None
-    given = list(text) if isinstance(text, (str, list, tuple)) else None
-    if given is None or not all(isinstance(entry, str) for entry in given):
-        raise TypeError(f"text must be one string, or a list of one string per step. Got {checks.describe(text)}.")
-    if len(given) != steps:
-        raise ShapeError(f"text must have {steps} characters or entries, one per step. Got {len(given)}.")
-    return given
 
 
 def chosen(parts: list[Part], units: Any, steps: Any) -> tuple[dict[str, Array], slice, list[str]]:
@@ -126,16 +111,16 @@ def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
     before = part.before(span)
     return {
         "name": part.name,
-        "title": f"{part.name}: {part.layer.cell.name}, {part.layer.hidden_size} units",
-        "reverse": bool(part.suffix),
+        "title": f"{part.name}: {cell.name}, {part.traced.layer.hidden_size} units",
+        "reverse": part.traced.reverse,
         "units": units.tolist(),
         "states": list(cell.states),
         "gates": list(cell.gates),
         "groups": groups(part),
         "arrays": {name: packed(array) for name, array in arrays.items()},
         "initial": {name: [float(v) for v in array[units[units < len(array)]]] for name, array in before.items()},
-        "input": None if part.input is None else packed(part.input[span]),
-        "inputs": None if part.input is None else list(range(part.input.shape[1])),
+        "input": packed(part.read[span]),
+        "inputs": list(range(part.read.shape[1])),
         "weights": {name: packed(array) for name, array in weights(part, units).items()},
         "forward": forward,
         "backward": backward if part.has_gradients else [],
@@ -165,22 +150,18 @@ def groups(part: Part) -> list[tuple[str, list[str]]]:
 
 def weights(part: Part, units: Array) -> dict[str, Array]:
     """The weights of a layer for some of its units, the axis of gates split: Wx (input, gates, units)."""
-    cell, count = part.cell, part.layer.hidden_size
     found = {}
-    for name, axes in cell.weights.items():
-        array = part.layer.parameters[name + part.suffix]
-        split = [n for axis in axes for n in ((len(cell.gates), count) if axis == "gates" else (-1,))]
-        array = array.reshape([array.shape[axes.index(axis)] if n == -1 else n for axis, n in _sized(axes, split)])
-        for place, kind in enumerate(kind for axis in axes for kind in (("", "hidden") if axis == "gates" else (axis,))):
-            if kind in ("hidden", "projection"):
-                array = array.take(units[units < array.shape[place]], axis=place)
+    for name, axes in part.cell.weights.items():
+        array, at = part.traced.weights[name], 0
+        for axis in axes:
+            if axis == "gates":
+                array = array.reshape(*array.shape[:at], len(part.cell.gates), -1, *array.shape[at + 1 :])
+                at += 1
+            if axis != "input":
+                array = array.take(units[units < array.shape[at]], axis=at)
+            at += 1
         found[name] = array
     return found
-
-
-def _sized(axes: tuple[str, ...], split: list[int]) -> list[tuple[str, int]]:
-    spread = [axis for axis in axes for _ in range(2 if axis == "gates" else 1)]
-    return list(zip(spread, split, strict=True))
 
 
 def between(matrix: Array, rows: Array, span: slice) -> dict[str, Any]:
@@ -278,6 +259,7 @@ def compared(one: One, other: One, layers: list[dict[str, Any]], shown: Mapping[
     found, parts = None, []
     for part, twin, entry in zip(one.parts, other.parts, layers, strict=True):
         forward = [name for name in part.arrays if name in twin.arrays and not part.is_gradient(name)]
+        forward.sort(key=lambda name: (name in part.cell.states, not name.startswith("a_")))  # as they are computed
         units = shown[part.name]
         entry["other"] = {
             name: packed(twin.arrays[name][span, units[units < twin.arrays[name].shape[1]]]) for name in forward
@@ -299,5 +281,3 @@ def compared(one: One, other: One, layers: list[dict[str, Any]], shown: Mapping[
     step, where, name, unit, here, there = found
     said = f"They part at step {step}, in {name} of layer {where}: unit {unit} has {here:.7g} here, {there:.7g} there."
     return {"words": said, "step": step - span.start if span.start <= step < span.stop else None, "parts": parts}
-
-

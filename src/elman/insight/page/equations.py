@@ -1,8 +1,8 @@
 """The equations of one unit's step and of its derivative, as text that the page works out with numbers; by cell.
 
 A state with a prime is that after the step, without one that before it; ⁺ marks the next step on the walk; what stands
-side by side is multiplied; V W_k is the sum over units of a product with a block of a weight; `above` is what a gradient
-has from outside of the recurrence. arithmetic.js reads them.
+side by side is multiplied; V W_k is the sum over units of a product with a block of a weight; `above` is what a
+gradient has from outside of the recurrence. arithmetic.js reads them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Lines = list[tuple[str, str]]
 def equations(cell: Cell) -> tuple[Lines, Lines]:
     """The lines forward and backward; none for a cell of one's own, whose functions alone know them."""
     plain = set(cell.weights) - set(cell.peepholes) - {"Wp", "bn"} == {"Wx", "Wh", "b"}
-    kind = CELLS.get(cell.name) if plain and cell.kernel is not None or "Wp" in cell.weights else None
+    kind = CELLS.get(cell.name) if (plain and cell.kernel is not None) or "Wp" in cell.weights else None
     return ([], []) if kind is None else kind(cell)
 
 
@@ -29,7 +29,8 @@ def rnn(cell: Cell) -> tuple[Lines, Lines]:
 def lstm(cell: Cell) -> tuple[Lines, Lines]:
     gates, peeps = cell.gates, {gate: name for name, gate in cell.peepholes.items()}
     forget, forget_next = ("f", "f⁺") if "f" in gates else ("(1 - i)", "(1 - i⁺)")
-    forward, out = [], []
+    forward: Lines = []
+    out: Lines = []
     for gate in gates:
         lines = out if gate == "o" else forward
         seen = "c'" if gate == "o" else "c"
@@ -44,7 +45,10 @@ def lstm(cell: Cell) -> tuple[Lines, Lines]:
     backward = [("dh'", "above" + back(gates)), ("do", f"{dout} {squashed}"), ("da_o", "do" + slope(cell, "o", "o"))]
     backward += [("dc'", dc), ("di", "dc' g" if "f" in gates else "dc' (g - c)")]
     backward += [("df", "dc' c")] if "f" in gates else []
-    backward += [("dg", "dc' i"), *((f"da_{gate}", f"d{gate}{slope(cell, gate, gate)}") for gate in gates if gate != "o")]
+    backward += [
+        ("dg", "dc' i"),
+        *((f"da_{gate}", f"d{gate}{slope(cell, gate, gate)}") for gate in gates if gate != "o"),
+    ]
     return forward, backward
 
 

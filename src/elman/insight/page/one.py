@@ -11,7 +11,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells.cell import REVERSE
-from elman.checks import Array
+from elman.checks import Array, ShapeError
 from elman.network import Network
 
 
@@ -19,24 +19,22 @@ from elman.network import Network
 class Part:
     """One direction of a recurrent layer; arrays (time, width) by their names without node and direction."""
 
-    node: str
-    suffix: str
-    layer: Any
+    traced: Any  # an entry of `Trace.layers`
     arrays: Mapping[str, Array]
-    input: Array | None  # (time, features)
-    initial: Mapping[str, Array]
+    read: Array  # (time, features)
+    initial: Mapping[str, Array]  # state -> (width,), that before the first step of the walk
 
     @property
     def name(self) -> str:
-        return (self.node or type(self.layer).__name__) + (" reverse" if self.suffix else "")
+        return (self.traced.place or type(self.traced.layer).__name__) + (" reverse" if self.traced.reverse else "")
 
     @property
     def cell(self) -> Any:
-        return self.layer.cell
+        return self.traced.cell
 
     @property
     def time(self) -> int:
-        return len(self.arrays[self.cell.states[0]])
+        return len(self.read)
 
     @property
     def width(self) -> int:
@@ -52,7 +50,7 @@ class Part:
 
     def before(self, span: slice) -> dict[str, Array]:
         """The states that come into the first step of `span` on the walk of this direction."""
-        at = span.stop if self.suffix else span.start - 1
+        at = span.stop if self.traced.reverse else span.start - 1
         outside = not 0 <= at < self.time
         return {name: self.initial[name] if outside else self.arrays[name][at] for name in self.cell.states}
 
@@ -61,21 +59,19 @@ class One:
     """The i-th sequence of a trace."""
 
     def __init__(self, trace: Any, i: Any) -> None:
-        self.trace = trace
-        first = trace[trace.names[0]]
-        self.single = not isinstance(first, list) and first.ndim == 2
-        count = 1 if self.single else len(first)
-        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < count:
-            raise ValueError(f"sequence must be a whole number from 0 to {count - 1}. Got {checks.show(i)}.")
-        self.i = int(i)
+        if not trace.layers:
+            raise ValueError("a page must show a network with a recurrent layer. Got one without.")
+        self.trace, layout = trace, next(iter(trace.layers.values())).layout
+        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < layout.count:
+            raise ValueError(f"sequence must be a whole number from 0 to {layout.count - 1}. Got {checks.show(i)}.")
+        self.i, self.single = int(i), layout.form == "single"
 
     def of(self, value: Any) -> Array:
-        """What belongs to this sequence, of a value in the form of x or y; without padding."""
-        own = np.asarray(value if self.single and not isinstance(value, list) else value[self.i])
+        """What belongs to this sequence, of a value in the form of x or y, without padding; of vectors, its vector."""
+        own = np.asarray(value if self.single else value[self.i])
         lengths = self.trace.lengths
-        if lengths is None or self.single:
-            return own
-        return own[: int(lengths[self.i])] if own.ndim == 2 or own.dtype.kind in "iu" else own
+        vector = own.ndim == 1 and own.dtype.kind == "f"
+        return own if lengths is None or vector else own[: int(lengths[self.i])]
 
     @functools.cached_property
     def x(self) -> Array:
@@ -86,91 +82,65 @@ class One:
     @functools.cached_property
     def y(self) -> Array | None:
         """(steps, width), or (width,) of a network that gives one vector per sequence."""
-        y = self.trace.y
-        if isinstance(y, Mapping):
-            return None
-        own: Array = np.asarray(y if self.single and not isinstance(y, list) else y[self.i])
-        steps = int(self.trace.lengths[self.i]) if self.trace.lengths is not None and not self.single else None
-        return own[:steps] if own.ndim == 2 and steps is not None else own
-
-    @functools.cached_property
-    def state(self) -> Any:
-        """The states before the first step."""
-        return self.trace.state if self.single else self._state(self.trace.state)
-
-    def _state(self, state: Any) -> Any:
-        if state is None:
-            return None
-        if isinstance(state, (list, tuple)):
-            return type(state)(self._state(part) for part in state)
-        return np.asarray(state)[..., self.i, :]
+        return None if isinstance(self.trace.y, Mapping) else self.of(self.trace.y)
 
     @functools.cached_property
     def parts(self) -> list[Part]:
         """The directions of the recurrent layers, in order."""
         found = []
-        inputs, begins = self._inputs(), self._begins()
-        for node, layer in self.trace.layers.items():
-            for suffix in layer.directions:
-                arrays = self._arrays(f"{node}." if node else "", suffix, layer.cell)
-                if any(name not in arrays for name in layer.cell.states):
-                    continue
-                found.append(Part(node, suffix, layer, arrays, inputs.get(node), begins[node + suffix]))
+        for traced in self.trace.layers.values():
+            prefix = f"{traced.place}." if traced.place else ""
+            arrays = self._arrays(prefix, traced)
+            if all(name in arrays for name in traced.cell.states):
+                read = self.of(self.trace[f"{prefix}x" if f"{prefix}x" in self.trace else "x"])
+                first = traced.step(len(read) - 1 if traced.reverse else 0, self.i)
+                found.append(Part(traced, arrays, read, {name: first[name] for name in traced.cell.states}))
         return found
 
-    def _arrays(self, prefix: str, suffix: str, cell: Any) -> dict[str, Array]:
-        """All of one direction that has a number per unit and step."""
-        found = {}
+    def _arrays(self, prefix: str, traced: Any) -> dict[str, Array]:
+        """Numbers per unit and step: states, gates and what is inside them; of a cell of one's own all it has."""
+        found, cell = {}, traced.cell
+        known = {*cell.states, *cell.gates, *(f"a_{gate}" for gate in cell.gates)}
         for name in self.trace.names:
-            if not name.startswith(prefix) or name.endswith(REVERSE) != bool(suffix):
+            if not name.startswith(prefix) or name.endswith(REVERSE) != traced.reverse:
                 continue
-            short = name[len(prefix) : len(name) - len(suffix)]
-            if "." in short or short.removeprefix("d") in cell.weights:
+            short = name.removeprefix(prefix).removesuffix(traced.end)
+            of = short.removeprefix("d")
+            if "." in short or of in (*traced.layer.parameters, "x", "y") or (cell.kernel and of not in known):
                 continue
             array = self.of(self.trace[name])
-            if array.ndim == 2:
+            if array.ndim == 2 and len(array) == len(self.x):
                 found[short] = array
         return found
 
-    def _inputs(self) -> dict[str, Array]:
-        """What each recurrent layer reads, (time, features)."""
+    @functools.cached_property
+    def state(self) -> Any:
+        """The states of the network before the first step, as it takes them for one sequence."""
         net = self.trace.net
         if not isinstance(net, Network):
-            return {"": self.x}
-        values = (*net.inputs, *net.names)
-        reads = {
-            name: values[places[0]]
-            for name, places in zip(net.names, net.graph.reads, strict=True)
-            if name in self.trace.layers
-        }
-        inner = [name for name in dict.fromkeys(reads.values()) if name in net.names]
-        given: dict[str, Any] = {name: self.x for name in net.inputs}
-        if inner:
-            outputs = [*inner, *(net.names[i] for i in net.graph.outputs if net.names[i] not in inner)]
-            whole = Network(list(net.layers), outputs) if net.graph.is_list else net.replace(outputs=outputs)
-            given |= whole(self.x, self.state)[0]
-        found = {node: np.asarray(given[read]) for node, read in reads.items()}
-        return {node: array for node, array in found.items() if array.ndim == 2}
+            return self._begin("", net)
+        nodes = zip(net.names, net.layers, net.graph.starts, strict=True)
+        return [
+            None if start is not None else self._begin(name, layer) for name, layer, start in nodes if layer.stateful
+        ]
 
-    def _begins(self) -> dict[str, dict[str, Array]]:
-        """By node and direction the states before the first step: those given, learned ones, or 0."""
-        found = {}
-        net = self.trace.net
-        layers = self.trace.layers
-        entries: dict[str, Any] = {}
-        if self.state is not None:
-            stateful = [name for name, layer in zip(net.names, net.layers, strict=True) if layer.stateful] if isinstance(net, Network) else [""]
-            entries = dict(zip(stateful, self.state if isinstance(net, Network) else [self.state], strict=True))
-        for node, layer in layers.items():
-            given = entries.get(node)
-            states = layer.cell.states
-            for d, suffix in enumerate(layer.directions):
-                own: dict[str, Array] = {}
-                for k, (name, width) in enumerate(zip(states, layer.cell.widths(layer.hidden_size), strict=True)):
-                    if given is not None:
-                        array = np.asarray(given if len(states) == 1 else given[k])
-                        own[name] = array[d] if layer.bidirectional else array
-                    else:
-                        own[name] = layer.parameters.get(f"{name}0{suffix}", np.zeros(width))
-                found[node + suffix] = own
-        return found
+    def _begin(self, node: str, layer: Any) -> Any:
+        parts = [part.initial for part in self.parts if part.traced.place == node]
+        if not parts:
+            return None
+        both = (
+            [np.stack([part[name] for part in parts]) for name in parts[0]] if len(parts) > 1 else [*parts[0].values()]
+        )
+        return both[0] if len(both) == 1 else tuple(both)
+
+
+def read_text(text: Any, steps: int) -> list[str] | None:
+    """One text per step, from one string (its characters) or a list; None for none."""
+    if text is None:
+        return None
+    given = list(text) if isinstance(text, (str, list, tuple)) else None
+    if given is None or not all(isinstance(entry, str) for entry in given):
+        raise TypeError(f"text must be one string, or a list of one string per step. Got {checks.describe(text)}.")
+    if len(given) != steps:
+        raise ShapeError(f"text must have {steps} characters or entries, one per step. Got {len(given)}.")
+    return given

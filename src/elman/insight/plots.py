@@ -1,0 +1,250 @@
+"""Plots, one call each, in one look: gates and states, gradient flow, forecasts, spectra, confusion, attribution.
+
+Each returns the matplotlib Axes; with `path` the figure is written there (its ending says in which format) and no
+window is opened. `History.plot` and `Backtest.plot` draw theirs in the same look. All raise `MissingExtraError` where
+matplotlib is not installed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from elman import checks, drawing
+from elman.cells.cell import REVERSE
+from elman.checks import Array, ShapeError
+from elman.insight.page.one import One, read_text
+from elman.layers import Recurrent
+
+Path = str | os.PathLike[str]
+MOST_LABELS = 80  #: entries of a text that are written along an axis
+
+
+def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: int = 0, path: Path | None = None) -> Any:
+    """Draws one name of a trace over the steps: all units as a heat map, or the curves of some.
+
+    `name` is one of ``t.names``; `text` one string (its characters) or a list of one string per step; `unit` a number
+    or a list of them. Raises `ShapeError` where the text does not fit, `ValueError` for units that are not there.
+
+    >>> import numpy as np, elman
+    >>> t = elman.trace(elman.LSTM(2, 3, seed=0), np.ones((1, 7, 2)))
+    >>> elman.plots.trace(t, "f", text="the cat").get_xlabel()  # doctest: +SKIP
+    'step'
+    """
+    one = One(t, sequence)
+    array = one.of(t[name])
+    if array.ndim != 2:
+        raise ShapeError(f"name must be of what has a number per unit and step. Got {name!r} of shape {array.shape}.")
+    entries = read_text(text, len(array))
+    steps, count = array.shape
+    units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit)).astype(np.int64)
+    if units is not None and not (units.size and ((units >= 0) & (units < count)).all()):
+        raise ValueError(f"unit must be from 0 to {count - 1}, or a list of such. Got {checks.show(unit)}.")
+    figure = drawing.new_figure("Trace.plot", path, (8.0, 3.6))
+    axes = figure.add_subplot()
+    if units is None:
+        _map(figure, axes, array.T, f"{name}, by unit")
+    else:
+        for k in units:
+            axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", linewidth=1.6)
+    _write_text(axes, entries)
+    drawing.dress(axes, "step", "unit" if units is None else name, grid=units is not None)
+    drawing.finish(path, figure)
+    return axes
+
+
+def gradient_flow(t: Any, *, sequence: int = 0, path: Path | None = None) -> Any:
+    """Draws how large the gradient of each state is at each step, on a logarithmic axis; `t` was made with `dy`.
+
+    Where a line falls toward the first step, gradients vanish; where it rises, they explode. Source: Bengio, Simard,
+    Frasconi 1994, section IV.
+    """
+    one = One(t, sequence)
+    lines = {
+        f"d{name} of layer {part.name}": np.linalg.norm(part.arrays[f"d{name}"], axis=-1)
+        for part in one.parts
+        for name in part.cell.states
+        if f"d{name}" in part.arrays
+    }
+    if not lines:
+        raise ValueError("t must be a trace with gradients, elman.trace(net, x, dy=...). Got one without.")
+    figure = drawing.new_figure("plots.gradient_flow", path)
+    axes = figure.add_subplot()
+    for (label, values), color in zip(lines.items(), drawing.COLORS * len(lines), strict=False):
+        axes.plot(np.arange(len(values)), np.where(values > 0, values, np.nan), label=label, color=color, linewidth=1.6)
+    if any((values > 0).any() for values in lines.values()):
+        axes.set_yscale("log")
+    drawing.dress(axes, "step", "norm of the gradient")
+    drawing.finish(path, figure)
+    return axes
+
+
+def forecast(
+    known: Any, ahead: Any, low: Any = None, high: Any = None, came: Any = None, *,
+    unit: str = "value", path: Path | None = None,
+) -> Any:  # fmt: skip
+    """Draws a series (steps,), its forecast (horizon,), the interval around it, and what came, where that is known.
+
+    `low` and `high` (horizon,) are quantiles, such as those of `Forecaster.predict_quantiles`; `unit` names the axis.
+
+    >>> elman.plots.forecast([1.0, 2.0, 3.0], [4.0, 5.0], [3.5, 4.0], [4.5, 6.0], unit="sales")  # doctest: +SKIP
+    """
+    known, ahead = _vector("known", known), _vector("ahead", ahead)
+    others = {
+        name: _vector(name, value, len(ahead))
+        for name, value in (("low", low), ("high", high), ("came", came))
+        if value is not None
+    }
+    if ("low" in others) != ("high" in others):
+        raise ValueError("low and high must be given together. Got one of them.")
+    figure = drawing.new_figure("plots.forecast", path, (8.0, 3.6))
+    axes = figure.add_subplot()
+    steps = np.arange(len(known), len(known) + len(ahead))
+    axes.plot(np.arange(len(known)), known, color="0.4", label="known")
+    axes.plot(steps, ahead, color=drawing.COLORS[0], label="forecast")
+    if "low" in others:
+        axes.fill_between(steps, others["low"], others["high"], color=drawing.COLORS[0], alpha=0.2, label="interval")
+    if "came" in others:
+        axes.plot(steps, others["came"], color=drawing.COLORS[1], linestyle="--", label="what came")
+    drawing.dress(axes, "step", unit)
+    drawing.finish(path, figure)
+    return axes
+
+
+def spectrum(layer: Recurrent, *, path: Path | None = None) -> Any:
+    """Draws the eigenvalues of the recurrent weights `Wh` of a layer, gate by gate, beside the circle of radius 1.
+
+    Raises `ValueError` for a layer without `Wh` of as many rows as hidden units.
+    """
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer must be a recurrent layer, such as net.layers[0]. Got {checks.describe(layer)}.")
+    axis = layer.cell.weights.get("Wh")
+    if axis is None or axis[0] != "hidden":
+        raise ValueError(f"layer must have weights Wh (hidden, ...). Got the weights {', '.join(layer.cell.weights)}.")
+    figure = drawing.new_figure("plots.spectrum", path, (5.2, 5.0))
+    axes = figure.add_subplot()
+    turn = np.linspace(0, 2 * np.pi, 361)
+    axes.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=1, label="radius 1")
+    for suffix, part in layer.directions.items():
+        blocks = np.split(part.parameters["Wh"], len(layer.cell.gates) or 1, axis=1)
+        for k, (gate, block) in enumerate(zip(layer.cell.gates or ("h",), blocks, strict=True)):
+            values = np.linalg.eigvals(block.astype(np.float64))
+            label = f"Wh_{gate}{suffix}: radius {np.abs(values).max():.3g}"
+            marker, color = "ox"[suffix == REVERSE], drawing.COLORS[k % len(drawing.COLORS)]
+            axes.plot(values.real, values.imag, marker, color=color, markersize=4, label=label)
+    axes.set_aspect("equal", "datalim")
+    drawing.dress(axes, "real part of the eigenvalue", "imaginary part")
+    drawing.finish(path, figure)
+    return axes
+
+
+def confusion(y: Any, predicted: Any, *, path: Path | None = None) -> Any:
+    """Draws how often each label, down, was told as each label, across; the shade is the share of its row.
+
+    `y` and `predicted` are labels in one row, (n,).
+
+    >>> elman.plots.confusion(["a", "b", "a"], ["a", "b", "b"])  # doctest: +SKIP
+    """
+    real, told = (np.asarray(value) for value in (y, predicted))
+    if real.ndim != 1 or real.shape != told.shape or not len(real):
+        raise ShapeError(f"y and predicted must be labels of one shape (n,). Got {real.shape} and {told.shape}.")
+    labels = sorted({*real.tolist(), *told.tolist()}, key=lambda one: (str(type(one)), one))
+    place = {label: k for k, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(counts, ([place[one] for one in real.tolist()], [place[one] for one in told.tolist()]), 1)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = max(3.6, 1.6 + 0.45 * len(labels))
+    figure = drawing.new_figure("plots.confusion", path, (size + 0.8, size))
+    axes = figure.add_subplot()
+    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+    figure.colorbar(image, label="share of the row")
+    if len(labels) <= 20:
+        for i, j in np.ndindex(counts.shape):
+            axes.text(j, i, counts[i, j], ha="center", va="center", color="black" if shares[i, j] > 0.5 else "white")
+    axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if len(labels) > 6 else 0)
+    axes.set_yticks(range(len(labels)), map(str, labels))
+    drawing.dress(axes, "told", "real", grid=False)
+    drawing.finish(path, figure)
+    return axes
+
+
+def attribution(result: Any, text: Any = None, *, features: Any = None, path: Path | None = None) -> Any:
+    """Draws what `elman.attribution` found for one sequence, (time, features), or (time,): a map, or a bar per step.
+
+    `text` writes one entry under each step, `features` names the rows.
+    """
+    array = np.asarray(result, np.float64)
+    if array.ndim not in (1, 2):
+        raise ShapeError(f"result must be of one sequence, (time, features) or (time,). Got shape {array.shape}.")
+    names = None if features is None else [str(name) for name in features]
+    if names is not None and (array.ndim == 1 or len(names) != array.shape[1]):
+        raise ShapeError(f"features must have a name for each feature. Got {len(names)} for shape {array.shape}.")
+    entries = read_text(text, len(array))
+    figure = drawing.new_figure("plots.attribution", path, (8.0, 3.2))
+    axes = figure.add_subplot()
+    if array.ndim == 1 or array.shape[1] == 1:
+        colors = np.where(array.ravel() < 0, drawing.SIGNED[1], drawing.SIGNED[-2])
+        axes.bar(np.arange(len(array)), array.ravel(), color=colors)
+    else:
+        _map(figure, axes, array.T, "attribution")
+        if names is not None:
+            axes.set_yticks(range(len(names)), names)
+    _write_text(axes, entries)
+    mapped = array.ndim == 2 and array.shape[1] > 1
+    drawing.dress(axes, "step", "feature" if mapped else "attribution", grid=not mapped)
+    drawing.finish(path, figure)
+    return axes
+
+
+def importance(features: Mapping[str, Any], *, path: Path | None = None) -> Any:
+    """Draws name -> (mean, deviation) of the loss of score, as `importance` of an estimator gives it."""
+    try:
+        rows = sorted(((float(mean), float(dev), str(name)) for name, (mean, dev) in features.items()), reverse=True)
+    except (AttributeError, TypeError, ValueError):
+        must = "features must be a mapping of names to pairs (mean, deviation)"
+        raise TypeError(f"{must}. Got {checks.describe(features)}.") from None
+    figure = drawing.new_figure("plots.importance", path, (6.4, 1.2 + 0.3 * len(rows)))
+    axes = figure.add_subplot()
+    means, deviations, names = zip(*rows, strict=True) if rows else ((), (), ())
+    axes.barh(range(len(rows)), means, xerr=deviations, color=drawing.COLORS[0], ecolor="0.4")
+    axes.set_yticks(range(len(rows)), names)
+    axes.invert_yaxis()
+    drawing.dress(axes, "loss of score when permuted", "")
+    drawing.finish(path, figure)
+    return axes
+
+
+def _map(figure: Any, axes: Any, array: Array, label: str) -> None:
+    """A heat map with its scale: from 0 up, or around 0."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    finite = array[np.isfinite(array)]
+    most = float(np.abs(finite).max()) if finite.size else 1.0
+    signed = bool(finite.size) and float(finite.min()) < 0
+    colors: Any = LinearSegmentedColormap.from_list("signed", drawing.SIGNED) if signed else "cividis"
+    bounds = {"vmin": -most if signed else 0.0, "vmax": most or 1.0}
+    image = axes.imshow(array, aspect="auto", interpolation="nearest", cmap=colors, **bounds)
+    figure.colorbar(image, label=label)
+
+
+def _write_text(axes: Any, entries: list[str] | None) -> None:
+    """The entries of a text under the steps, or the steps alone."""
+    from matplotlib.ticker import MaxNLocator
+
+    if entries is None or len(entries) > MOST_LABELS:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return
+    long = max(map(len, entries), default=0) > 1
+    shown = ["␣" if entry == " " else entry.replace("\n", "⏎").replace("$", r"\$") for entry in entries]
+    axes.set_xticks(range(len(entries)), shown, rotation=90 if long else 0, fontfamily="monospace")
+
+
+def _vector(name: str, value: Any, length: int | None = None) -> Array:
+    array = checks.real_array(name, value)
+    if array.ndim != 1 or len(array) != (length if length is not None else len(array)):
+        want = "(steps,)" if length is None else f"({length},)"
+        raise ShapeError(f"{name} must have shape {want}. Got {array.shape}.")
+    return array
