@@ -19,7 +19,16 @@ from elman.insight.page.contents import contents
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PLAIN = {"text": None, "compare": None, "target": None, "labels": None, "sequence": 0, "units": None, "steps": None}
+PLAIN = {
+    "text": None,
+    "compare": None,
+    "target": None,
+    "labels": None,
+    "title": None,
+    "sequence": 0,
+    "units": None,
+    "steps": None,
+}
 
 
 def drawn(net, seed=0, scale=0.6):
@@ -159,12 +168,14 @@ def test_the_loss_of_a_text_is_that_of_the_next_character():
     net = drawn(elman.Network([elman.Embedding(4, 3), elman.LSTM(3, 6), elman.Dense(6, 4)]))
     tokens = np.array([[0, 1, 2, 0, 1, 3]])
     output = data_of(elman.trace(net, tokens), text="abcabd")["output"]
-    assert output["target"] == [1, 2, 0, 1, 3, None]
-    assert output["labels"] == list("abcd")
+    assert output["came"] == [1, 2, 0, 1, 3, None]
+    assert list(output["labels"].values()) == list("abcd")
     scores = net(tokens)[0][0].astype(float)
     want = [-scores[t, k] + np.log(np.exp(scores[t]).sum()) for t, k in enumerate(tokens[0, 1:])]
     np.testing.assert_allclose(output["loss"][:-1], want, rtol=1e-6)
-    assert output["loss"][-1] is None
+    assert output["loss"][-1] is output["probability"][-1] is None
+    np.testing.assert_allclose(output["probability"][:-1], np.exp(-np.array(want)), rtol=1e-6)
+    np.testing.assert_allclose(array(output["array"])[:, 0], elman.softmax(scores).max(-1), rtol=1e-6)
 
 
 def test_a_page_is_small_and_fast_and_one_too_large_says_what_it_left_out(tmp_path):
@@ -373,5 +384,8 @@ def test_the_page_in_chromium(tmp_path):
         assert chrome.execute_script(unnamed) == 0
         canvas = chrome.find_element("css selector", "#maps canvas")
         canvas.click()  # in the middle
-        assert chrome.execute_script("return document.getElementById('where').textContent")[:7] in ("step 5 ", "step 6 ")
+        assert chrome.execute_script("return document.getElementById('where').textContent")[:7] in (
+            "step 5 ",
+            "step 6 ",
+        )
         assert chrome.get_log("browser") == []

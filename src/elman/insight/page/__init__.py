@@ -30,6 +30,7 @@ def write(
     *,
     target: Any = None,
     labels: Any = None,
+    title: str | None = None,
     sequence: int = 0,
     units: Any = None,
     steps: Any = None,
@@ -37,7 +38,7 @@ def write(
     """Writes one HTML file with a trace in it; the arguments are those of `Trace.to_html`."""
     if not check_path("path", path).lower().endswith((".html", ".htm")):
         raise PathError(f"path must end in .html. Got {checks.show(path)}.")
-    about = {"text": text, "compare": compare, "target": target, "labels": labels}
+    about = {"text": text, "compare": compare, "target": target, "labels": labels, "title": title}
     replace(path, page(contents(trace, sequence=sequence, units=units, steps=steps, **about)).encode())
 
 

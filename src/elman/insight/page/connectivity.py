@@ -15,14 +15,16 @@ import numpy as np
 from elman.checks import Array
 from elman.network import Network
 
-CELLS = 50_000  #: entries of the matrix, at most
+CELLS = 50_000  #: entries of the matrix that are shown, at most
+COST = 4_000_000  #: steps that are computed for it, at most
 AT_ONCE = 4_000_000  #: numbers of the states in one batch
 
 
-def connectivity(net: Any, x: Array, state: Any = None) -> tuple[Array, Array] | str:
+def connectivity(net: Any, x: Array, span: slice, state: Any = None) -> tuple[Array, Array] | str:
     """For one sequence x (time, ...): the matrix (rows, time) and the steps of its rows, or why there is none.
 
-    `state` is that before the first step, of one sequence. Rows are all steps of the output, or as many as fit, evenly.
+    `state` is that before the first step, of one sequence. Rows are those steps of the output that are in `span`, or as
+    many as there is time and room for, evenly; the one row of a network that gives one vector per sequence is 0.
     """
     if isinstance(net, Network):
         if len(net.inputs) > 1 or net.graph.named:
@@ -35,8 +37,9 @@ def connectivity(net: Any, x: Array, state: Any = None) -> tuple[Array, Array] |
     if y.ndim == 1:
         rows, outputs = np.zeros(1, np.int64), y[None]
     else:
-        count = int(min(len(y), max(1, CELLS // len(x))))
-        rows, outputs = np.unique(np.linspace(0, len(y) - 1, count).round().astype(np.int64)), y
+        shown = range(len(y))[span]
+        count = min(len(shown), max(2, CELLS // len(shown)), max(2, COST // len(x)))
+        rows, outputs = np.unique(np.linspace(shown[0], shown[-1], count).round().astype(np.int64)), y
     largest = outputs[rows].argmax(-1)
     width = max((getattr(layer, "hidden_size", 1) for layer in net.layers or (net,)), default=1)
     chunk = max(1, AT_ONCE // (len(x) * max(width, x.shape[-1])))

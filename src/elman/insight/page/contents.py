@@ -18,13 +18,15 @@ from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
 from elman.insight.page.equations import equations
 from elman.insight.page.one import One, Part, read_text
+from elman.insight.page.outcome import Outcome, read_labels
 
 ROOM = 1_500_000  #: bytes of the arrays over units and steps, at most, where the user has not chosen
+MOST = 10  #: outputs that are shown: of values the first, of probabilities the largest
 LEAST = 8  #: units that stay when there is little room; then steps are left out
 
 
 def contents(
-    trace: Any, *, text: Any, compare: Any, target: Any, labels: Any, sequence: Any, units: Any, steps: Any
+    trace: Any, *, text: Any, compare: Any, target: Any, labels: Any, title: Any, sequence: Any, units: Any, steps: Any
 ) -> dict[str, Any]:
     """The data of a page; refuses in words what does not fit the trace."""
     one = One(trace, sequence)
@@ -34,9 +36,9 @@ def contents(
     outcome = output(one, entries, target, labels, span)
     if entries is None and tokens:
         entries = [str(int(token)) for token in one.x]
-    hangs = connectivity(trace.net, one.x, one.state)
+    hangs = connectivity(trace.net, one.x, span, one.state)
     found: dict[str, Any] = {
-        "title": f"{type(trace.net).__name__}, step by step",
+        "title": f"{type(trace.net).__name__}, step by step" if title is None else str(title),
         "about": repr(trace.net),
         "steps": {"first": span.start, "count": span.stop - span.start},
         "text": None if entries is None else entries[span],
@@ -166,87 +168,53 @@ def weights(part: Part, units: Array) -> dict[str, Array]:
 
 def between(matrix: Array, rows: Array, span: slice) -> dict[str, Any]:
     """The matrix of connections, for the steps that are shown."""
-    kept = (rows >= span.start) & (rows < span.stop) if len(rows) > 1 else np.ones(1, bool)
     meaning = (
         "The norm of the gradient of the largest output at a step by the input at each step: how much this output "
         "would change with a small change there."
     )
-    first = span.start if len(rows) > 1 else 0
-    return {"array": packed(matrix[kept, span]), "rows": (rows[kept] - first).tolist(), "meaning": meaning}
-
-
-def output(one: One, entries: list[str] | None, target: Any, labels: Any, span: slice) -> dict[str, Any] | None:
-    """What comes out at each step: values, scores or probabilities, with what came and the loss."""
-    y, x = one.y, one.x
-    if y is None:
-        return None
-    vector = y.ndim == 1
-    rows = y[None] if vector else y
-    width = rows.shape[1]
-    net = one.trace.net
-    follows = x.ndim == 1 and getattr(net, "tokens", None) == width and len(rows) == len(x)
-    if target is None and follows:
-        target = [*x[1:].tolist(), None]  # the next token
-    came, kind = None, "values"
-    sums = np.allclose(rows.sum(-1), 1, atol=1e-4) and rows.min() >= 0 and width > 1
-    if target is not None:
-        came = read_target(target, rows.shape, vector)
-    if sums or follows or isinstance(came, list):
-        kind = "probabilities" if sums else "logits"
-    loss = None if came is None else losses(rows, came, kind)
-    shown = slice(0, 1) if vector else span
-    names = read_labels(labels, width, entries if follows else None, x)
     return {
-        "array": packed(rows[shown]),
-        "labels": names,
-        "kind": kind,
-        "target": came[shown] if isinstance(came, list) else None if came is None else packed(came[shown]),
-        "loss": None if loss is None else loss[shown],
-        "lossName": "squared error" if kind == "values" else "loss in nats, -log p of what came",
+        "array": packed(matrix[:, span]),
+        "rows": (rows - span.start).tolist() if len(rows) > 1 else [0],
+        "meaning": meaning,
     }
 
 
-def read_target(target: Any, shape: tuple[int, ...], vector: bool) -> list[int | None] | Array:
-    """Labels, one per step or None, or numbers in the shape of the output."""
-    steps, width = shape
-    given = [target] if vector and np.ndim(target) == 0 else target
-    try:
-        labels = [None if one is None else int(one) for one in given]
-        whole = all(a is None or a == b for a, b in zip(labels, given, strict=True))
-    except (TypeError, ValueError):
-        labels, whole = [], False
-    if whole and width > 1 and len(labels) == steps and all(k is None or 0 <= k < width for k in labels):
-        return labels
-    wanted = f"{steps} labels from 0 to {width - 1}, or numbers of shape {shape}"
-    try:
-        array = np.asarray(given, np.float64).reshape(shape)
-    except (TypeError, ValueError):
-        raise ShapeError(f"target must have {wanted}. Got {checks.describe(target)}.") from None
-    return array
+def output(one: One, entries: list[str] | None, target: Any, labels: Any, span: slice) -> dict[str, Any] | None:
+    """What comes out at each step, with what came and the loss."""
+    if one.y is None:
+        return None
+    found = Outcome(one.y, one.x, one.trace.net.tokens, target)
+    shown = slice(0, 1) if found.vector else span
+    names = read_labels(labels, found.rows.shape[1], entries if found.follows else None, one.x)
+    losses = found.losses()
+    shared: dict[str, Any] = {
+        "width": len(names),
+        "loss": None if losses is None else losses[shown],
+        "lossName": "squared error" if found.kind == "values" else "loss in nats, -log p of what came",
+    }
+    shared |= values(found, names, shown) if found.kind == "values" else told(found, names, shown)
+    return shared
 
 
-def losses(rows: Array, came: list[int | None] | Array, kind: str) -> list[float | None]:
-    """The loss at each step; None where nothing came."""
-    if not isinstance(came, list):
-        return [float(v) for v in ((rows.astype(np.float64) - came) ** 2).mean(-1)]
-    scores = rows.astype(np.float64)
-    if kind == "logits":
-        scores = scores - scores.max(-1, keepdims=True)
-        log_p = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
-    else:
-        log_p = np.log(np.maximum(scores, 1e-300))
-    return [None if k is None else float(-log_p[t, k]) for t, k in enumerate(came)]
+def values(found: Outcome, names: list[str], shown: slice) -> dict[str, Any]:
+    """The first outputs, with what came."""
+    came = None if found.target is None else packed(np.asarray(found.target)[shown, :MOST])
+    return {"array": packed(found.rows[shown, :MOST]), "labels": names[:MOST], "target": came}
 
 
-def read_labels(labels: Any, width: int, entries: list[str] | None, x: Array) -> list[str]:
-    """What the outputs are called: as given, by the tokens that the text shows, or by their places."""
-    if labels is not None:
-        names = [str(label) for label in labels]
-        if len(names) != width:
-            raise ShapeError(f"labels must have {width} names, one per output. Got {len(names)}.")
-        return names
-    known = {} if entries is None else {int(token): entry for token, entry in zip(x, entries, strict=True)}
-    return [known.get(k, f"token {k}" if entries is not None else f"y{k}") for k in range(width)]
+def told(found: Outcome, names: list[str], shown: slice) -> dict[str, Any]:
+    """The largest probabilities of each step, with those of what came."""
+    p, came = found.probabilities(), found.target if isinstance(found.target, list) else None
+    top = np.argsort(-p, kind="stable")[shown, :MOST]
+    own = None if came is None else [None if k is None else float(p[t, k]) for t, k in enumerate(came)]
+    chosen = {*top.ravel().tolist(), *([] if came is None else [k for k in came[shown] if k is not None])}
+    return {
+        "array": packed(np.take_along_axis(p[shown], top, 1)),
+        "top": top.tolist(),
+        "labels": {k: names[k] for k in sorted(chosen)},
+        "came": None if came is None else came[shown],
+        "probability": None if own is None else own[shown],
+    }
 
 
 def compared(one: One, other: One, layers: list[dict[str, Any]], shown: Mapping[str, Array], span: slice) -> Any:

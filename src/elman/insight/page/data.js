@@ -61,10 +61,3 @@ function stateBefore(layer, name, step, unit) {
   const before = neighbor(layer, step, -1);
   return before === null ? layer.initial[name]?.[unit] ?? 0 : at(layer.arrays[name], before, unit);
 }
-
-function softmax(scores) {
-  const most = Math.max(...scores);
-  const powers = Array.from(scores, (score) => Math.exp(score - most));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
-}

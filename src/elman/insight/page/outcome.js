@@ -8,51 +8,67 @@ function connections(page, step) {
   return place < 0 ? null : row(array, place);
 }
 
+// What the output offers at a step: [{label, value, marked}], probabilities the largest first.
+function alternatives(output, t) {
+  const { array, labels, top, came, probability } = output;
+  if (!top) return Array.from(row(array, t), (value, k) => ({ label: labels[k], value, marked: false }));
+  const found = top[t].map((k, j) => ({ label: labels[k], value: at(array, t, j), marked: came?.[t] === k }));
+  if (came && came[t] !== null && !top[t].includes(came[t])) {
+    found.push({ label: labels[came[t]], value: probability[t], marked: true });
+  }
+  return found;
+}
+
+// The lines over the steps: values with what came, or probabilities.
+function outputLines(output, steps) {
+  const { array, labels, top, target, probability } = output;
+  if (top && probability) {
+    const likeliest = { label: "of the likeliest", values: column(array, 0), dashed: true };
+    return { title: "probability", series: [{ label: "of what came", values: probability.map((p) => p ?? NaN) }, likeliest] };
+  }
+  if (top) {
+    const places = Object.keys(labels).slice(0, LINES.length).map(Number);
+    const values = (k) => Array.from({ length: steps }, (_, t) => (top[t].includes(k) ? at(array, t, top[t].indexOf(k)) : NaN));
+    return { title: "probability", series: places.map((k) => ({ label: labels[k], values: values(k) })) };
+  }
+  const few = Math.min(array.shape[1], LINES.length / 2);
+  const series = [];
+  for (let k = 0; k < few; k++) {
+    series.push({ label: labels[k], values: column(array, k) });
+    if (target) series.push({ label: `${labels[k]}, what came`, values: column(target, k), dashed: true });
+  }
+  return { title: few < output.width ? `output, the first ${few} of ${output.width}` : "output", series };
+}
+
 function outputPanel(page, move) {
   const root = document.getElementById("output");
   const { output } = page;
   if (!output) return () => {};
-  const { array, labels, kind, target, loss } = output;
-  const [steps, width] = array.shape;
-  const pick = (step) => move({ step });
+  const steps = output.array.shape[0];
   const charts = [];
-  const few = Math.min(width, LINES.length / 2);
-  const chart = (series, title, label) => {
-    const made = lineChart(series, { title, label, pick });
-    charts.push(made);
-    root.append(made.figure);
+  const chart = (series, title) => {
+    charts.push(lineChart(series, { title, label: `${title} over the steps`, pick: (step) => move({ step }) }));
+    root.append(charts.at(-1).figure);
   };
-  const probabilities = kind === "values" ? null : Array.from({ length: steps }, (_, t) => (kind === "logits" ? softmax(row(array, t)) : Array.from(row(array, t))));
-  if (steps > 1 && kind === "values") {
-    const series = [];
-    for (let k = 0; k < few; k++) {
-      series.push({ label: labels[k], values: column(array, k) });
-      if (target?.shape) series.push({ label: `${labels[k]}, what came`, values: column(target, k), dashed: true });
-    }
-    chart(series, `output${few < width ? `, the first ${few} of ${width}` : ""}`, "the output over the steps");
+  if (steps > 1) {
+    const { title, series } = outputLines(output, steps);
+    chart(series, title);
+    const values = output.loss?.map((loss) => loss ?? NaN);
+    if (values) chart([{ label: output.lossName, values }], "loss per step");
   }
-  if (steps > 1 && probabilities && Array.isArray(target)) {
-    const came = target.map((k, t) => (k === null ? NaN : probabilities[t][k]));
-    chart([{ label: "of what came", values: came }, { label: "of the likeliest", values: probabilities.map((p) => Math.max(...p)), dashed: true }],
-      "probability", "the probability of what came, over the steps");
-  } else if (steps > 1 && probabilities) {
-    chart(labels.slice(0, LINES.length).map((label, k) => ({ label, values: probabilities.map((p) => p[k]) })), "probability", "probabilities over the steps");
-  }
-  if (loss && loss.length > 1) chart([{ label: output.lossName, values: loss.map((v) => v ?? NaN) }], "loss per step", "the loss over the steps");
   const box = element("div", { id: "alternatives" });
   root.append(box);
+  const [each, whole] = output.top
+    ? ["What the network expects at this step", "What the network says of the sequence"]
+    : ["Output at this step", "Output of the sequence"];
   return ({ step }) => {
     const t = Math.min(step, steps - 1);
     charts.forEach(({ mark }) => mark(step));
-    const values = probabilities?.[t] ?? Array.from(row(array, t));
-    const came = Array.isArray(target) ? target[t] : null;
-    let order = values.map((_, k) => k);
-    if (probabilities) order.sort((a, b) => values[b] - values[a]);
-    order = order.slice(0, 10);
-    if (came !== null && !order.includes(came)) order.push(came);
-    const title = probabilities ? (steps > 1 ? "What the network expects after this step" : "What the network says of the sequence") : steps > 1 ? "Output at this step" : "Output of the sequence";
-    const words = loss?.[t] === null || loss?.[t] === undefined ? "" : `${output.lossName}: ${number(loss[t], 7)}`;
-    box.replaceChildren(element("h3", {}, title), bars(order.map((k) => ({ label: labels[k], value: values[k], marked: k === came })), probabilities ? 1 : Math.max(...values.map(Math.abs))), words);
+    const rows = alternatives(output, t);
+    const loss = output.loss?.[t] ?? null;
+    const most = output.top ? 1 : Math.max(...rows.map(({ value }) => Math.abs(value)));
+    box.replaceChildren(element("h3", {}, steps > 1 ? each : whole), bars(rows, most),
+      loss === null ? "" : `${output.lossName}: ${number(loss, 7)}`);
   };
 }
 
