@@ -110,3 +110,23 @@ def convert(
         from elman.cli.files import print_conversion
 
         print_conversion(source, target, to)
+
+
+@app.command(cls=_Command)
+def explain(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A network or estimator, in a file of any format.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="What it reads: a table (.csv, .tsv), or a text.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("page.html"),
+    against: Annotated[Path | None, typer.Option(help="Another file: where do both networks part?")] = None,
+    columns: Annotated[str | None, typer.Option(help="The columns that the network reads: a,b,c.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column of what should come out.")] = None,
+    vocabulary: Annotated[str | None, typer.Option(help="The characters that the tokens are, in order.")] = None,
+    steps: Annotated[str | None, typer.Option(help="The steps that are shown, FIRST:LAST.")] = None,
+    units: Annotated[str | None, typer.Option(help="The units that are shown: 0,3,10:20.")] = None,
+) -> None:
+    """Writes one page with every number of every step: gates, states, gradients, and what the output hangs on."""
+    with _refusals("explain"):
+        from elman.cli.explain import write_page
+
+        more = {"columns": columns, "target": target, "vocabulary": vocabulary, "steps": steps, "units": units}
+        write_page(model, data, out, against=against, **more)
