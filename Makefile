@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-peers bench results sanitize fuzz lint api docs format wheels ci-long clean
+.PHONY: demo test test-page test-peers bench results sanitize fuzz lint api docs format wheels ci-long clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -19,6 +19,10 @@ test: $(VENV)/test.stamp
 	    tests/test_cell_variants.py \
 	    tests/test_streaming.py tests/test_streams.py tests/test_bits.py tests/test_dense.py
 	$(BIN)/python -m pytest
+
+# The page in a browser: chromium and its driver are the system's, apt-get install chromium chromium-driver.
+test-page: $(VENV)/page.stamp
+	$(BIN)/python -m pytest tests/test_page.py
 
 # PyTorch is large: only the comparisons with it need it.
 test-peers: $(VENV)/peers.stamp
@@ -80,7 +84,7 @@ wheels: $(VENV)/wheels.stamp
 	$(BIN)/python tools/try_wheels.py dist/*.whl
 
 # What takes too long for every change: run it before a release.
-ci-long: $(VENV)/test.stamp
+ci-long: $(VENV)/page.stamp
 	$(MAKE) wheels
 	$(MAKE) fuzz
 	$(BIN)/python tests/kills.py 200
@@ -108,6 +112,10 @@ $(VENV)/demo.stamp: $(VENV)/new.stamp $(SOURCES)
 
 $(VENV)/test.stamp: $(VENV)/demo.stamp
 	$(PIP) install "$$(ls $(VENV)/wheel/*.whl)[all]" --group test
+	touch $@
+
+$(VENV)/page.stamp: $(VENV)/test.stamp
+	$(PIP) install --group page
 	touch $@
 
 $(VENV)/peers.stamp: $(VENV)/test.stamp

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -70,15 +71,20 @@ LAYERS = {
 }
 
 
+def in_node(*arguments, **options):
+    environment = {**os.environ, "ELMAN_PAGE": str(Path(page.__file__).parent)}
+    return subprocess.run([NODE, *arguments], env=environment, capture_output=True, text=True, **options)
+
+
 def lines_of(data):
-    run = subprocess.run([NODE, str(HERE / "page/lines.mjs")], input=json.dumps(data), capture_output=True, text=True)
+    run = in_node(str(HERE / "page/lines.mjs"), input=json.dumps(data))
     assert run.returncode == 0, run.stderr
     return json.loads(run.stdout)
 
 
 @pytest.mark.skipif(NODE is None, reason="no node")
 def test_the_scripts_by_themselves():
-    run = subprocess.run([NODE, "--test", str(HERE / "page")], capture_output=True, text=True)
+    run = in_node("--test", str(HERE / "page"))
     assert run.returncode == 0, run.stdout[-3000:]
 
 

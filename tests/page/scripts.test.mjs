@@ -4,30 +4,48 @@ import test from "node:test";
 import { load, pack } from "./load.mjs";
 
 const page = load();
-const near = (a, b, tolerance = 1e-6) => assert.ok(Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)), `${a} is not ${b}`);
+const near = (a, b, tolerance = 1e-6) =>
+  assert.ok(Math.abs(a - b) <= tolerance * Math.max(1, Math.abs(b)), `${a} is not ${b}`);
 let seed = 7;
 const random = () => ((seed = (seed * 16807) % 2147483647) / 2147483647) * 2 - 1;
-const filled = (...shape) => (shape.length ? Array.from({ length: shape[0] }, () => filled(...shape.slice(1))) : random());
+const filled = (...shape) =>
+  shape.length ? Array.from({ length: shape[0] }, () => filled(...shape.slice(1))) : random();
 
 // A layer of one gate and 3 units over 4 steps, with 2 features: h' = tanh(x Wx + h Wh + b).
 function simple(reverse = false) {
-  const [Wx, Wh, b, x, h0] = [filled(2, 1, 3), filled(3, 1, 3), filled(1, 3), filled(4, 2), filled(3)].map((a) => JSON.parse(JSON.stringify(a)));
+  const [Wx, Wh, b, x, h0] = [filled(2, 1, 3), filled(3, 1, 3), filled(1, 3), filled(4, 2), filled(3)].map((a) =>
+    JSON.parse(JSON.stringify(a)),
+  );
   const h = [];
   const a = [];
   let before = h0;
   for (const t of reverse ? [3, 2, 1, 0] : [0, 1, 2, 3]) {
-    a[t] = [0, 1, 2].map((u) => b[0][u] + x[t].reduce((s, v, j) => s + v * Wx[j][0][u], 0) + before.reduce((s, v, j) => s + v * Wh[j][0][u], 0));
+    a[t] = [0, 1, 2].map(
+      (u) =>
+        b[0][u] + x[t].reduce((s, v, j) => s + v * Wx[j][0][u], 0) + before.reduce((s, v, j) => s + v * Wh[j][0][u], 0),
+    );
     before = h[t] = a[t].map(Math.tanh);
   }
   const layer = {
-    reverse, steps: 4, states: ["h"], gates: ["h"], units: [0, 1, 2], inputs: [0, 1], initial: { h: h0 },
-    arrays: { h: pack(h), a_h: pack(a) }, input: pack(x), weights: { Wx: pack(Wx), Wh: pack(Wh), b: pack(b) },
+    reverse,
+    steps: 4,
+    states: ["h"],
+    gates: ["h"],
+    units: [0, 1, 2],
+    inputs: [0, 1],
+    initial: { h: h0 },
+    arrays: { h: pack(h), a_h: pack(a) },
+    input: pack(x),
+    weights: { Wx: pack(Wx), Wh: pack(Wh), b: pack(b) },
   };
   return { layer, x, h, a, h0 };
 }
 
 test("arrays come back as they were packed", () => {
-  const array = pack([[1.5, -2, 3], [4, 5, 6.25]]);
+  const array = pack([
+    [1.5, -2, 3],
+    [4, 5, 6.25],
+  ]);
   assert.deepEqual([...page.row(array, 1)], [4, 5, 6.25]);
   assert.deepEqual([...page.column(array, 2)], [3, 6.25]);
   assert.equal(page.at(array, 0, 1), -2);
@@ -39,7 +57,10 @@ test("numbers keep their digits, whatever their size", () => {
     const text = page.number(value, 7).replaceAll("−", "-");
     assert.ok(Math.abs(Number(text) - value) <= 1e-6 * Math.abs(value), `${text} for ${value}`);
   }
-  assert.deepEqual([0, NaN, Infinity, -Infinity, undefined].map((v) => page.number(v)), ["0", "NaN", "∞", "−∞", "–"]);
+  assert.deepEqual(
+    [0, NaN, Infinity, -Infinity, undefined].map((v) => page.number(v)),
+    ["0", "NaN", "∞", "−∞", "–"],
+  );
 });
 
 test("both directions know the step before", () => {
@@ -60,7 +81,10 @@ test("an equation gives the number that the array holds, and shows the numbers i
       const found = page.line(layer, step, 1, ["a_h", "x Wx + h Wh + b"], 4);
       near(found.result, a[step][1]);
       assert.equal(found.rest, 0);
-      assert.deepEqual([...found.sums].map(({ terms }) => terms.length), [2, 3]);
+      assert.deepEqual(
+        [...found.sums].map(({ terms }) => terms.length),
+        [2, 3],
+      );
       near(found.sums.reduce((s, { total }) => s + total, 0) + page.read(layer.weights.b)[1], a[step][1]);
       assert.match(found.numbers, /\d\)? \+ \(?[−\d]/);
     }
@@ -97,7 +121,16 @@ test("colors: cividis grows lighter all along, and the signed ends differ", () =
 });
 
 test("the cursor stays on the page", () => {
-  const layers = [{ units: [0, 1], groups: [["States", []], ["Gradients: states", []]] }, { units: [4], groups: [["States", []]] }];
+  const layers = [
+    {
+      units: [0, 1],
+      groups: [
+        ["States", []],
+        ["Gradients: states", []],
+      ],
+    },
+    { units: [4], groups: [["States", []]] },
+  ];
   const data = { steps: { count: 5 }, layers };
   let view = page.moved(data, {}, { step: Infinity, unit: 9, layerIndex: 0, group: 0 });
   assert.deepEqual([view.step, view.unit, view.logarithmic], [4, 1, false]);

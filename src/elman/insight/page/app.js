@@ -41,7 +41,8 @@ function start() {
   const panels = [stripPanel, mapsPanel, numbersPanel, arithmeticPanel, outputPanel, connectivityPanel, comparePanel];
   const updates = panels.map((panel) => panel(page, move));
   document.addEventListener("keydown", (event) => {
-    const busy = event.target.closest("select, input:not([type=range])") || event.altKey || event.ctrlKey || event.metaKey;
+    const busy =
+      event.target.closest("select, input:not([type=range])") || event.altKey || event.ctrlKey || event.metaKey;
     if (!KEYS[event.key] || busy) return;
     event.preventDefault();
     move(KEYS[event.key](view));

@@ -59,13 +59,21 @@ function products(layer, step, vector, { name, weight, gate, turned }, unit) {
   if (turned) {
     for (let j = 0; j < units; j++) {
       const left = evaluate(layer, step, vector, j).value;
-      result.push({ what: `${vector}[${layer.units[j] ?? j}]`, left, right: weights[(unit * gates + gate) * units + j] });
+      result.push({
+        what: `${vector}[${layer.units[j] ?? j}]`,
+        left,
+        right: weights[(unit * gates + gate) * units + j],
+      });
     }
     return result;
   }
   for (let j = 0; j < rows; j++) {
     const what = name === "Wx" ? `x[${layer.inputs?.[j] ?? j}]` : `${vector}[${layer.units[j] ?? j}]`;
-    result.push({ what, left: evaluate(layer, step, vector, j).value, right: weights[(j * gates + gate) * units + unit] });
+    result.push({
+      what,
+      left: evaluate(layer, step, vector, j).value,
+      right: weights[(j * gates + gate) * units + unit],
+    });
   }
   return result;
 }
@@ -88,7 +96,11 @@ function evaluate(layer, step, text, unit, { digits = 4, above = 0 } = {}) {
     const known = token === "above" ? above : /^\d/.test(token) ? Number(token) : value(token, unit);
     if (known === undefined && list[i] === "(") {
       const inner = primary();
-      return { value: FUNCTIONS[token]?.(inner.value) ?? NaN, text: token + inner.text.replace(/^\(\((.*)\)\)$/, "($1)"), source: token + inner.source };
+      return {
+        value: FUNCTIONS[token]?.(inner.value) ?? NaN,
+        text: token + inner.text.replace(/^\(\((.*)\)\)$/, "($1)"),
+        source: token + inner.source,
+      };
     }
     return { value: known, text: /^\d/.test(token) ? token : known === undefined ? token : show(known), source: token };
   }

@@ -16,7 +16,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
-from elman.insight.page.equations import equations
+from elman.insight.equations import equations
 from elman.insight.page.one import One, Part, read_text
 from elman.insight.page.outcome import Outcome, read_labels
 

@@ -59,5 +59,5 @@ function neighbor(layer, step, by) {
 // What stands on the way into a step: the state of the step before it, at the first step the given one.
 function stateBefore(layer, name, step, unit) {
   const before = neighbor(layer, step, -1);
-  return before === null ? layer.initial[name]?.[unit] ?? 0 : at(layer.arrays[name], before, unit);
+  return before === null ? (layer.initial[name]?.[unit] ?? 0) : at(layer.arrays[name], before, unit);
 }

@@ -51,7 +51,8 @@ function heatMap(array, { title, label, scale, pick, tell }) {
   const marks = overlay();
   const where = (event) => {
     const box = canvas.getBoundingClientRect();
-    const along = (position, start, size, count) => Math.max(0, Math.min(count - 1, Math.floor(((position - start) / size) * count)));
+    const along = (position, start, size, count) =>
+      Math.max(0, Math.min(count - 1, Math.floor(((position - start) / size) * count)));
     return [along(event.clientX, box.left, box.width, columns), along(event.clientY, box.top, box.height, rows)];
   };
   canvas.addEventListener("pointermove", (event) => {
@@ -61,18 +62,29 @@ function heatMap(array, { title, label, scale, pick, tell }) {
   canvas.addEventListener("pointerleave", () => tell());
   canvas.addEventListener("click", (event) => pick(...where(event)));
   const caption = element("figcaption", {}, element("b", {}, title), legend(scale));
-  const figure = element("figure", { class: "map" }, caption, element("div", { class: "picture" }, canvas, ...marks.parts));
+  const figure = element(
+    "figure",
+    { class: "map" },
+    caption,
+    element("div", { class: "picture" }, canvas, ...marks.parts),
+  );
   return { figure, mark: (i, j) => marks.show(i, columns, j, rows) };
 }
 
 // Lines over the steps: [{label, values, dashed}]; a logarithmic axis leaves out what is not over 0.
 function lineChart(series, { title, label, logarithmic = false, pick }) {
-  const shown = series.map(({ values }) => Array.from(values, (v) => (logarithmic ? (v > 0 ? Math.log10(v) : NaN) : v)));
+  const shown = series.map(({ values }) =>
+    Array.from(values, (v) => (logarithmic ? (v > 0 ? Math.log10(v) : NaN) : v)),
+  );
   let [low, high] = extent(shown.flat());
   if (low === high) [low, high] = [low - 1, high + 1];
   const count = Math.max(...series.map(({ values }) => values.length));
   const svg = element("svg", {
-    viewBox: `0 0 ${count} 100`, preserveAspectRatio: "none", role: "img", "aria-label": label, tabindex: 0,
+    viewBox: `0 0 ${count} 100`,
+    preserveAspectRatio: "none",
+    role: "img",
+    "aria-label": label,
+    tabindex: 0,
   });
   shown.forEach((values, k) => {
     let path = "";
@@ -97,7 +109,11 @@ function lineChart(series, { title, label, logarithmic = false, pick }) {
     return element("span", { class: "name" }, key, name);
   });
   const bounds = [high, low].map((value) => number(logarithmic ? 10 ** value : value, 3));
-  const axis = element("div", { class: "axis", "aria-hidden": "true" }, ...bounds.map((text) => element("span", {}, text)));
+  const axis = element(
+    "div",
+    { class: "axis", "aria-hidden": "true" },
+    ...bounds.map((text) => element("span", {}, text)),
+  );
   const caption = element("figcaption", {}, element("b", {}, title), ...names);
   const figure = element("figure", { class: "chart" }, caption, element("div", { class: "row" }, axis, picture));
   return { figure, mark: (step) => marks.show(step, count) };
@@ -105,11 +121,23 @@ function lineChart(series, { title, label, logarithmic = false, pick }) {
 
 // Bars beside numbers, one per row: [{label, value, marked}].
 function bars(rows, most) {
-  return element("table", { class: "bars" }, element("tbody", {}, ...rows.map(({ label, value, marked }) => {
-    const bar = element("span", { class: "bar" });
-    bar.style.width = `${Math.min(100, (100 * Math.abs(value)) / (most || 1))}%`;
-    return element("tr", marked ? { class: "marked" } : {},
-      element("th", { scope: "row" }, label, marked ? " ◀ came" : ""),
-      element("td", { class: "number" }, number(value, 7)), element("td", { class: "room" }, bar));
-  })));
+  return element(
+    "table",
+    { class: "bars" },
+    element(
+      "tbody",
+      {},
+      ...rows.map(({ label, value, marked }) => {
+        const bar = element("span", { class: "bar" });
+        bar.style.width = `${Math.min(100, (100 * Math.abs(value)) / (most || 1))}%`;
+        return element(
+          "tr",
+          marked ? { class: "marked" } : {},
+          element("th", { scope: "row" }, label, marked ? " ◀ came" : ""),
+          element("td", { class: "number" }, number(value, 7)),
+          element("td", { class: "room" }, bar),
+        );
+      }),
+    ),
+  );
 }

@@ -24,11 +24,15 @@ function outputLines(output, steps) {
   const { array, labels, top, target, probability } = output;
   if (top && probability) {
     const likeliest = { label: "of the likeliest", values: column(array, 0), dashed: true };
-    return { title: "probability", series: [{ label: "of what came", values: probability.map((p) => p ?? NaN) }, likeliest] };
+    return {
+      title: "probability",
+      series: [{ label: "of what came", values: probability.map((p) => p ?? NaN) }, likeliest],
+    };
   }
   if (top) {
     const places = Object.keys(labels).slice(0, LINES.length).map(Number);
-    const values = (k) => Array.from({ length: steps }, (_, t) => (top[t].includes(k) ? at(array, t, top[t].indexOf(k)) : NaN));
+    const values = (k) =>
+      Array.from({ length: steps }, (_, t) => (top[t].includes(k) ? at(array, t, top[t].indexOf(k)) : NaN));
     return { title: "probability", series: places.map((k) => ({ label: labels[k], values: values(k) })) };
   }
   const few = Math.min(array.shape[1], LINES.length / 2);
@@ -67,8 +71,11 @@ function outputPanel(page, move) {
     const rows = alternatives(output, t);
     const loss = output.loss?.[t] ?? null;
     const most = output.top ? 1 : Math.max(...rows.map(({ value }) => Math.abs(value)));
-    box.replaceChildren(element("h3", {}, steps > 1 ? each : whole), bars(rows, most),
-      loss === null ? "" : `${output.lossName}: ${number(loss, 7)}`);
+    box.replaceChildren(
+      element("h3", {}, steps > 1 ? each : whole),
+      bars(rows, most),
+      loss === null ? "" : `${output.lossName}: ${number(loss, 7)}`,
+    );
   };
 }
 
@@ -86,12 +93,17 @@ function connectivityPanel(page, move) {
   let map = { mark() {} };
   if (rows.length > 1) {
     const turned = { shape: [array.shape[1], array.shape[0]], values: new Float32Array(read(array).length) };
-    for (let t = 0; t < rows.length; t++) for (let s = 0; s < array.shape[1]; s++) turned.values[s * rows.length + t] = at(array, t, s);
+    for (let t = 0; t < rows.length; t++)
+      for (let s = 0; s < array.shape[1]; s++) turned.values[s * rows.length + t] = at(array, t, s);
     map = heatMap(turned, {
       title: "output at a step (down), input at a step (across); logarithmic",
       label: `how much each output hangs on each input: ${rows.length} outputs by ${array.shape[1]} inputs`,
       scale: { kind: "sequential", most: extent(read(array))[1] || 1, logarithmic: true },
-      tell: (s, t, value) => (hint.textContent = s === undefined ? "" : `output at step ${stepName(page, rows[t])} on input at step ${labelOf(page, s)}: ${number(value, 7)}`),
+      tell: (s, t, value) =>
+        (hint.textContent =
+          s === undefined
+            ? ""
+            : `output at step ${stepName(page, rows[t])} on input at step ${labelOf(page, s)}: ${number(value, 7)}`),
       pick: (s, t) => move({ step: rows[t] }),
     });
     box.append(map.figure);
@@ -101,10 +113,14 @@ function connectivityPanel(page, move) {
   root.append(box, hint);
   return ({ step }) => {
     const values = connections(page, step);
-    if (!values) return curve.replaceChildren(element("p", {}, "Of this step there is no row: every few steps have one."));
+    if (!values)
+      return curve.replaceChildren(element("p", {}, "Of this step there is no row: every few steps have one."));
     const what = rows.length > 1 ? `the output at step ${stepName(page, step)}` : "the output of the sequence";
     bar = lineChart([{ label: "input at each step", values }], {
-      title: `What ${what} hangs on`, label: `how much ${what} hangs on the input at each step`, logarithmic: true, pick: (s) => move({ step: s }),
+      title: `What ${what} hangs on`,
+      label: `how much ${what} hangs on the input at each step`,
+      logarithmic: true,
+      pick: (s) => move({ step: s }),
     });
     curve.replaceChildren(bar.figure);
     bar.mark(step);
@@ -118,12 +134,20 @@ function comparePanel(page, move) {
   root.hidden = !page.compare;
   if (!page.compare) return () => {};
   const { words, parts, step } = page.compare;
-  const go = step === null ? null : element("button", { type: "button", onclick: () => move({ step }) }, `Go to step ${stepName(page, step)}`);
+  const go =
+    step === null
+      ? null
+      : element("button", { type: "button", onclick: () => move({ step }) }, `Go to step ${stepName(page, step)}`);
   root.append(element("p", {}, words, " ", go));
-  const chart = lineChart(parts.map(({ name, values }) => ({ label: name, values })), {
-    title: "largest difference at each step (logarithmic)", label: "the largest difference between both networks at each step",
-    logarithmic: true, pick: (i) => move({ step: i }),
-  });
+  const chart = lineChart(
+    parts.map(({ name, values }) => ({ label: name, values })),
+    {
+      title: "largest difference at each step (logarithmic)",
+      label: "the largest difference between both networks at each step",
+      logarithmic: true,
+      pick: (i) => move({ step: i }),
+    },
+  );
   root.append(chart.figure);
   return (view) => chart.mark(view.step);
 }

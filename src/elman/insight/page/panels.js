@@ -3,32 +3,57 @@
 "use strict";
 
 const stepName = (page, step) => page.steps.first + step;
-const labelOf = (page, step) => (page.text ? `${stepName(page, step)} ${JSON.stringify(page.text[step])}` : `${stepName(page, step)}`);
+const labelOf = (page, step) =>
+  page.text ? `${stepName(page, step)} ${JSON.stringify(page.text[step])}` : `${stepName(page, step)}`;
 
 // The text, or the series, with the cursor on a step.
 function stripPanel(page, move) {
   const root = document.getElementById("strip");
   const slider = element("input", {
-    type: "range", min: 0, max: page.steps.count - 1, "aria-label": "step", id: "step",
+    type: "range",
+    min: 0,
+    max: page.steps.count - 1,
+    "aria-label": "step",
+    id: "step",
     oninput: () => move({ step: Number(slider.value) }),
   });
   const by = (change) => () => move({ step: Number(slider.value) + change });
   const shown = element("output", { id: "where", "aria-live": "polite" });
-  root.append(element("div", { class: "row" },
-    element("button", { type: "button", onclick: by(-1), "aria-label": "one step back" }, "◀"), slider,
-    element("button", { type: "button", onclick: by(1), "aria-label": "one step on" }, "▶"), shown));
+  root.append(
+    element(
+      "div",
+      { class: "row" },
+      element("button", { type: "button", onclick: by(-1), "aria-label": "one step back" }, "◀"),
+      slider,
+      element("button", { type: "button", onclick: by(1), "aria-label": "one step on" }, "▶"),
+      shown,
+    ),
+  );
   let letters = [];
   let chart = null;
   if (page.text) {
-    letters = page.text.map((text, step) => element("li", { role: "option", onclick: () => move({ step }) }, text.replace(/\n/g, "⏎") || "·"));
-    root.append(element("ol", { class: "text", role: "listbox", "aria-label": "text, one entry per step" }, ...letters));
-    if (page.connectivity) root.append(element("p", { class: "hint" }, "The shade says how much the output at the cursor hangs on each entry."));
+    letters = page.text.map((text, step) =>
+      element("li", { role: "option", onclick: () => move({ step }) }, text.replace(/\n/g, "⏎") || "·"),
+    );
+    root.append(
+      element("ol", { class: "text", role: "listbox", "aria-label": "text, one entry per step" }, ...letters),
+    );
+    if (page.connectivity)
+      root.append(
+        element("p", { class: "hint" }, "The shade says how much the output at the cursor hangs on each entry."),
+      );
   } else if (page.x) {
     const names = page.x.names.slice(0, LINES.length);
-    const more = page.x.names.length > names.length ? `, the first ${names.length} of ${page.x.names.length} features` : "";
-    chart = lineChart(names.map((label, k) => ({ label, values: column(page.x.array, k) })), {
-      title: `input${more}`, label: `the input over ${page.steps.count} steps`, pick: (step) => move({ step }),
-    });
+    const more =
+      page.x.names.length > names.length ? `, the first ${names.length} of ${page.x.names.length} features` : "";
+    chart = lineChart(
+      names.map((label, k) => ({ label, values: column(page.x.array, k) })),
+      {
+        title: `input${more}`,
+        label: `the input over ${page.steps.count} steps`,
+        pick: (step) => move({ step }),
+      },
+    );
     root.append(chart.figure);
   }
   return ({ step, unit, layer }) => {
@@ -52,12 +77,23 @@ function mapsPanel(page, move) {
   const curve = element("div", { id: "curve" });
   let [drawn, maps, line, lined] = ["", [], null, ""];
   const choose = (title, name, entries) => {
-    const select = element("select", { id: name, onchange: () => move({ [name]: Number(select.value) }) },
-      ...entries.map((text, i) => element("option", { value: i }, text)));
+    const select = element(
+      "select",
+      { id: name, onchange: () => move({ [name]: Number(select.value) }) },
+      ...entries.map((text, i) => element("option", { value: i }, text)),
+    );
     return element("label", {}, `${title} `, select);
   };
   const log = element("input", { type: "checkbox", id: "log", onchange: () => move({ logarithmic: log.checked }) });
-  const head = element("div", { class: "row" }, choose("Layer", "layerIndex", page.layers.map(({ title }) => title)));
+  const head = element(
+    "div",
+    { class: "row" },
+    choose(
+      "Layer",
+      "layerIndex",
+      page.layers.map(({ title }) => title),
+    ),
+  );
   const groups = element("span", {});
   head.append(groups, element("label", {}, log, " logarithmic"));
   root.append(head, hint, box, curve);
@@ -67,7 +103,13 @@ function mapsPanel(page, move) {
     log.checked = logarithmic;
     const key = `${layer.name} ${group} ${logarithmic}`;
     if (key !== drawn) {
-      groups.replaceChildren(choose("Shown", "group", layer.groups.map(([one]) => one)));
+      groups.replaceChildren(
+        choose(
+          "Shown",
+          "group",
+          layer.groups.map(([one]) => one),
+        ),
+      );
       groups.querySelector("select").value = group;
       head.querySelector("select").value = view.layerIndex;
       maps = names.map((name) => {
@@ -76,7 +118,8 @@ function mapsPanel(page, move) {
         const [low, high] = extent(read(array));
         const label = `${name}, ${title.toLowerCase()} of layer ${layer.name}: ${array.shape[1]} units by ${array.shape[0]} steps, from ${number(low)} to ${number(high)}`;
         const tell = (i, j, value) => {
-          hint.textContent = i === undefined ? "" : `${name}, step ${labelOf(page, i)}, unit ${layer.units[j]}: ${number(value, 7)}`;
+          hint.textContent =
+            i === undefined ? "" : `${name}, step ${labelOf(page, i)}, unit ${layer.units[j]}: ${number(value, 7)}`;
         };
         return heatMap(array, { title: name, label, scale, tell, pick: (i, j) => move({ step: i, unit: j }) });
       });
@@ -87,7 +130,9 @@ function mapsPanel(page, move) {
       const able = names.filter((name) => unit < grouped(layer, name).shape[1]);
       const series = able.map((name) => ({ label: name, values: column(grouped(layer, name), unit) }));
       line = lineChart(series, {
-        title: `Unit ${layer.units[unit]}`, label: `unit ${layer.units[unit]} over the steps: ${able.join(", ")}`, pick: (i) => move({ step: i }),
+        title: `Unit ${layer.units[unit]}`,
+        label: `unit ${layer.units[unit]} over the steps: ${able.join(", ")}`,
+        pick: (i) => move({ step: i }),
       });
       curve.replaceChildren(line.figure);
       lined = `${key} ${unit}`;
@@ -120,20 +165,36 @@ function numbersPanel(page) {
     };
     const gradients = names.some((name) => layer.arrays[`d${name}`]);
     const titles = ["", "value", ...(gradients ? ["gradient"] : []), ...(layer.other ? ["other network"] : [])];
-    const rows = names.map((name) => element("tr", {}, element("th", { scope: "row" }, name), cell(layer.arrays[name], name),
-      gradients ? cell(layer.arrays[`d${name}`], `d${name}`) : null, layer.other ? cell(layer.other[name], `other ${name}`) : null));
-    root.replaceChildren(element("table", {},
-      element("caption", {}, `Step ${labelOf(page, step)}, unit ${layer.units[unit]} of layer ${layer.name}`),
-      element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)))),
-      element("tbody", {}, ...rows)));
+    const rows = names.map((name) =>
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        cell(layer.arrays[name], name),
+        gradients ? cell(layer.arrays[`d${name}`], `d${name}`) : null,
+        layer.other ? cell(layer.other[name], `other ${name}`) : null,
+      ),
+    );
+    root.replaceChildren(
+      element(
+        "table",
+        {},
+        element("caption", {}, `Step ${labelOf(page, step)}, unit ${layer.units[unit]} of layer ${layer.name}`),
+        element("thead", {}, element("tr", {}, ...titles.map((title) => element("th", { scope: "col" }, title)))),
+        element("tbody", {}, ...rows),
+      ),
+    );
   };
 }
 
 // The arithmetic of the step, symbols first, forward and backward.
 function arithmeticPanel(page, move) {
   const root = document.getElementById("arithmetic");
-  const digits = element("select", { id: "digits", onchange: () => move({ digits: Number(digits.value) }) },
-    ...[4, 7].map((count) => element("option", { value: count }, `${count} digits`)));
+  const digits = element(
+    "select",
+    { id: "digits", onchange: () => move({ digits: Number(digits.value) }) },
+    ...[4, 7].map((count) => element("option", { value: count }, `${count} digits`)),
+  );
   const [forward, backward] = ["forward", "backward"].map((id) => element("div", { id, class: "lines-of-step" }));
   root.append(element("div", { class: "row" }, element("h2", {}, "The step's arithmetic"), digits), forward, backward);
   const write = (box, title, none, { layer, step, unit, digits: count }, equations) => {
@@ -142,7 +203,13 @@ function arithmeticPanel(page, move) {
   };
   return (view) => {
     digits.value = view.digits;
-    write(forward, "Forward", "The equations of this layer are its own: the numbers above are all that it names.", view, view.layer.forward);
+    write(
+      forward,
+      "Forward",
+      "The equations of this layer are its own: the numbers above are all that it names.",
+      view,
+      view.layer.forward,
+    );
     write(backward, "Backward", view.layer.noBackward, view, view.layer.backward);
   };
 }
@@ -150,14 +217,39 @@ function arithmeticPanel(page, move) {
 function lineOf({ name, text, numbers, result, rest, sums }, digits) {
   const products = sums.map(({ title, terms, total }) => {
     const sorted = [...terms].sort((a, b) => Math.abs(b.left * b.right) - Math.abs(a.left * a.right));
-    const rows = sorted.slice(0, 12).map(({ what, left, right }) =>
-      element("li", {}, `${what}: ${number(left, digits)} · ${number(right, digits)} = ${number(left * right, digits)}`));
+    const rows = sorted
+      .slice(0, 12)
+      .map(({ what, left, right }) =>
+        element(
+          "li",
+          {},
+          `${what}: ${number(left, digits)} · ${number(right, digits)} = ${number(left * right, digits)}`,
+        ),
+      );
     const others = sorted.slice(12).reduce((a, { left, right }) => a + left * right, 0);
-    if (sorted.length > 12) rows.push(element("li", {}, `the other ${sorted.length - 12} together: ${number(others, digits)}`));
-    return element("details", {}, element("summary", {}, `${title} = ${number(total, digits)}: ${terms.length} products`), element("ul", {}, ...rows));
+    if (sorted.length > 12)
+      rows.push(element("li", {}, `the other ${sorted.length - 12} together: ${number(others, digits)}`));
+    return element(
+      "details",
+      {},
+      element("summary", {}, `${title} = ${number(total, digits)}: ${terms.length} products`),
+      element("ul", {}, ...rows),
+    );
   });
-  const more = rest ? element("p", { class: "rest" }, `The network has ${number(rest, digits)} more: what this page or this line does not hold.`) : null;
-  return element("div", { class: "line", "data-name": name },
+  const more = rest
+    ? element(
+        "p",
+        { class: "rest" },
+        `The network has ${number(rest, digits)} more: what this page or this line does not hold.`,
+      )
+    : null;
+  return element(
+    "div",
+    { class: "line", "data-name": name },
     element("div", { class: "symbols" }, `${name} = ${text.replaceAll("^2", "²").replaceAll(" - ", " − ")}`),
-    element("div", {}, `= ${numbers}`), element("div", {}, "= ", element("b", { class: "result" }, number(result, digits))), more, ...products);
+    element("div", {}, `= ${numbers}`),
+    element("div", {}, "= ", element("b", { class: "result" }, number(result, digits))),
+    more,
+    ...products,
+  );
 }

@@ -1,8 +1,8 @@
-"""The equations of one unit's step and of its derivative, as text that the page works out with numbers; by cell.
+"""The equations of one unit's step and of its derivative as text, which the page works out with numbers; by cell.
 
 A state with a prime is that after the step, without one that before it; ⁺ marks the next step on the walk; what stands
 side by side is multiplied; V W_k is the sum over units of a product with a block of a weight; `above` is what a
-gradient has from outside of the recurrence. arithmetic.js reads them.
+gradient has from outside of the recurrence. page/arithmetic.js reads them.
 """
 
 from __future__ import annotations
