@@ -15,21 +15,11 @@ import pytest
 
 import elman
 from elman.insight import page
-from elman.insight.page.contents import contents
+from elman.insight.page.contents import page_data
 
 HERE = Path(__file__).parent
 NODE = shutil.which("node")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PLAIN = {
-    "text": None,
-    "compare": None,
-    "target": None,
-    "labels": None,
-    "title": None,
-    "sequence": 0,
-    "units": None,
-    "steps": None,
-}
 
 
 def drawn(net, seed=0, scale=0.6):
@@ -49,7 +39,7 @@ def traced(net, seed=0, batch=2, steps=7, lengths=None, **options):
 
 
 def data_of(t, **given):
-    return json.loads(json.dumps(contents(t, **{**PLAIN, **given}), allow_nan=False))
+    return json.loads(json.dumps(page_data(t, **given), allow_nan=False))
 
 
 def array(packed):
@@ -349,7 +339,7 @@ def test_the_page_in_chromium(tmp_path):
     x = rng.normal(size=(2, 12, 3))
     t = elman.trace(net, x, dy=rng.normal(size=(2, 12, 3)))
     path = tmp_path / "page.html"
-    page.write(t, path, text=[EVIL, *"bcdefghijkl"], labels=[EVIL, "b", "c"], target=[0] * 12, sequence=1, compare=t)
+    t.to_html(path, text=[EVIL, *"bcdefghijkl"], labels=[EVIL, "b", "c"], target=[0] * 12, sequence=1, compare=t)
     with browser() as chrome:
         opened(chrome, path)
         assert chrome.execute_script("return window.hit") is None

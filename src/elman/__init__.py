@@ -39,7 +39,7 @@ _NAMES = {
         to_keras to_onnx to_rtneural to_torch
     """,
     "graph": "Node",
-    "insight": "dynamics",
+    "insight": "dynamics plots",
     "insight.attributing": "attribution",
     "insight.curvature": "hessian_product",
     "layers": """

@@ -28,6 +28,7 @@ from elman.estimators import SequenceTagger as SequenceTagger
 from elman.estimators import TextGenerator as TextGenerator
 from elman.graph import Node as Node
 from elman.insight import dynamics as dynamics
+from elman.insight import plots as plots
 from elman.insight.attributing import attribution as attribution
 from elman.insight.curvature import hessian_product as hessian_product
 from elman.insight.tracing import trace as trace

@@ -29,14 +29,14 @@ def new_figure(what: str, path: Any, size: tuple[float, float] = (6.4, 4.0), ret
     return (Figure if alone else pyplot.figure)(figsize=size, layout="constrained")
 
 
-def dress(axes: Any, xlabel: str, ylabel: str, grid: bool = True) -> None:
-    """Names the axes, and takes away what says nothing; call it when everything is drawn."""
+def dress(axes: Any, xlabel: str, ylabel: str, grid: bool = True, beside: bool = False) -> None:
+    """Names the axes, and takes away what says nothing; call it when all is drawn. `beside`: where the legend stands."""
     axes.set(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
     if grid:
         axes.grid(True, which="major", color="0.5", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}))
 
 
 def finish(path: Where | None, figure: Any) -> None:

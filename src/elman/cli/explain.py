@@ -73,7 +73,7 @@ def write_page(
     labels = classes if classes is not None else None if symbols is None else list(symbols)
     width = outcome.rows.shape[1]
     page.write(
-        trace(net, x, dy=dy), out, text, twin, target=came, units=places, steps=chosen,
+        trace(net, x, dy=dy), out, text=text, compare=twin, target=came, units=places, steps=chosen,
         labels=labels if labels is not None and len(labels) == width else None,
         title=f"{model.name} on {data.name}; gradients are those of {of}",
     )  # fmt: skip

@@ -19,6 +19,8 @@ from elman.checks import Array, ShapeError
 from elman.insight.page.one import One, read_text
 from elman.layers import Recurrent
 
+__all__ = ["attribution", "confusion", "forecast", "gradient_flow", "importance", "spectrum", "trace"]
+
 Path = str | os.PathLike[str]
 MOST_LABELS = 80  #: entries of a text that are written along an axis
 
@@ -35,21 +37,22 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
     'step'
     """
     one = One(t, sequence)
+    share = name.replace(".d", ".").removeprefix("d") in (t.gradients or ())
+    if share or one.of(t[name]).ndim != 2:
+        raise ShapeError(f"name must be of what has a number per unit and step. Got {checks.show(name)}.")
     array = one.of(t[name])
-    if array.ndim != 2:
-        raise ShapeError(f"name must be of what has a number per unit and step. Got {name!r} of shape {array.shape}.")
     entries = read_text(text, len(array))
     steps, count = array.shape
-    units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit)).astype(np.int64)
-    if units is not None and not (units.size and ((units >= 0) & (units < count)).all()):
+    units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit))
+    if units is not None and not (units.size and np.isin(units, np.arange(count)).all()):
         raise ValueError(f"unit must be from 0 to {count - 1}, or a list of such. Got {checks.show(unit)}.")
     figure = drawing.new_figure("Trace.plot", path, (8.0, 3.6))
     axes = figure.add_subplot()
     if units is None:
         _map(figure, axes, array.T, f"{name}, by unit")
     else:
-        for k in units:
-            axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", linewidth=1.6)
+        for k, color in zip(units.astype(np.int64), drawing.COLORS * len(units), strict=False):
+            axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", color=color, linewidth=1.6)
     _write_text(axes, entries)
     drawing.dress(axes, "step", "unit" if units is None else name, grid=units is not None)
     drawing.finish(path, figure)
@@ -124,7 +127,7 @@ def spectrum(layer: Recurrent, *, path: Path | None = None) -> Any:
     axis = layer.cell.weights.get("Wh")
     if axis is None or axis[0] != "hidden":
         raise ValueError(f"layer must have weights Wh (hidden, ...). Got the weights {', '.join(layer.cell.weights)}.")
-    figure = drawing.new_figure("plots.spectrum", path, (5.2, 5.0))
+    figure = drawing.new_figure("plots.spectrum", path, (7.0, 4.6))
     axes = figure.add_subplot()
     turn = np.linspace(0, 2 * np.pi, 361)
     axes.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=1, label="radius 1")
@@ -136,7 +139,7 @@ def spectrum(layer: Recurrent, *, path: Path | None = None) -> Any:
             marker, color = "ox"[suffix == REVERSE], drawing.COLORS[k % len(drawing.COLORS)]
             axes.plot(values.real, values.imag, marker, color=color, markersize=4, label=label)
     axes.set_aspect("equal", "datalim")
-    drawing.dress(axes, "real part of the eigenvalue", "imaginary part")
+    drawing.dress(axes, "real part of the eigenvalue", "imaginary part", beside=True)
     drawing.finish(path, figure)
     return axes
 
@@ -220,6 +223,7 @@ def importance(features: Mapping[str, Any], *, path: Path | None = None) -> Any:
 def _map(figure: Any, axes: Any, array: Array, label: str) -> None:
     """A heat map with its scale: from 0 up, or around 0."""
     from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.ticker import MaxNLocator
 
     finite = array[np.isfinite(array)]
     most = float(np.abs(finite).max()) if finite.size else 1.0
@@ -227,6 +231,7 @@ def _map(figure: Any, axes: Any, array: Array, label: str) -> None:
     colors: Any = LinearSegmentedColormap.from_list("signed", drawing.SIGNED) if signed else "cividis"
     bounds = {"vmin": -most if signed else 0.0, "vmax": most or 1.0}
     image = axes.imshow(array, aspect="auto", interpolation="nearest", cmap=colors, **bounds)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     figure.colorbar(image, label=label)
 
 

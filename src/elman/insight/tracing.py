@@ -244,13 +244,52 @@ class Trace:
             tables.append(pandas.DataFrame(columns))
         return pandas.concat(tables, ignore_index=True)
 
-    def plot(self, name: str, text: Any = None, unit: int | None = None) -> Any:
-        """A picture of what a name stands for, as an Axes of matplotlib; see `elman.insight.plots.trace`."""
-        return import_module("elman.insight.plots").trace(self, name, text=text, unit=unit)
+    def plot(self, name: str, text: Any = None, unit: Any = None, *, sequence: int = 0, path: Any = None) -> Any:
+        """Draws what a name stands for over the steps, all units or some; see `elman.plots.trace`."""
+        more: dict[str, Any] = {"sequence": sequence, "path": path}
+        return import_module("elman.insight.plots").trace(self, name, text=text, unit=unit, **more)
 
-    def to_html(self, path: Any, text: Any = None, compare: Trace | None = None) -> None:
-        """Writes all of it as one page that works offline; see `elman.insight.page.write`."""
-        import_module("elman.insight.page").write(self, path, text=text, compare=compare)
+    def to_html(
+        self,
+        path: Any,
+        text: Any = None,
+        compare: Trace | None = None,
+        *,
+        target: Any = None,
+        labels: Any = None,
+        title: str | None = None,
+        sequence: int = 0,
+        units: Any = None,
+        steps: Any = None,
+    ) -> None:
+        """Writes one sequence of it as one page, a file that opens by itself and loads nothing.
+
+        Parameters
+        ----------
+        path
+            The file, which ends in .html. It is replaced whole or not at all.
+        text
+            One string (its characters), or a list of one string per step.
+        compare
+            A trace of another network over the same sequence: the page says at which step both part.
+        target
+            What should come out: a label per step (None where nothing came), or numbers in the shape of y. A network
+            of tokens that gives a score for each is held to the next token if it is left out.
+        labels
+            The names of the outputs.
+        title
+            The heading.
+        sequence
+            Which sequence of the batch.
+        units, steps
+            A slice or a list, of those to show. Left out, the page has as many as fit into 2 MB, the last steps and
+            the first units, and says what it left out.
+
+        Raises `ShapeError` or `ValueError` where one of them does not fit, and for a network without a recurrent layer.
+        """
+        given: dict[str, Any] = {"target": target, "labels": labels, "title": title}
+        given |= {"sequence": sequence, "units": units, "steps": steps}
+        import_module("elman.insight.page").write(self, path, text=text, compare=compare, **given)
 
     def __repr__(self) -> str:
         steps = "" if self.lengths is None else f", {int(self.lengths.sum()):,} steps"

@@ -17,29 +17,16 @@ from typing import Any
 
 from elman import checks
 from elman.files import PathError, check_path, replace
-from elman.insight.page.contents import contents
+from elman.insight.page.contents import page_data
 
 SCRIPTS = ("data.js", "colors.js", "arithmetic.js", "draw.js", "panels.js", "outcome.js", "app.js")
 
 
-def write(
-    trace: Any,
-    path: str | os.PathLike[str],
-    text: Any = None,
-    compare: Any = None,
-    *,
-    target: Any = None,
-    labels: Any = None,
-    title: str | None = None,
-    sequence: int = 0,
-    units: Any = None,
-    steps: Any = None,
-) -> None:
+def write(trace: Any, path: str | os.PathLike[str], **given: Any) -> None:
     """Writes one HTML file with a trace in it; the arguments are those of `Trace.to_html`."""
     if not check_path("path", path).lower().endswith((".html", ".htm")):
         raise PathError(f"path must end in .html. Got {checks.show(path)}.")
-    about = {"text": text, "compare": compare, "target": target, "labels": labels, "title": title}
-    replace(path, page(contents(trace, sequence=sequence, units=units, steps=steps, **about)).encode())
+    replace(path, page(page_data(trace, **given)).encode())
 
 
 def page(data: dict[str, Any]) -> str:

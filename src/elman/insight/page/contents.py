@@ -14,9 +14,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.insight.equations import equations
 from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
-from elman.insight.equations import equations
 from elman.insight.page.one import One, Part, read_text
 from elman.insight.page.outcome import Outcome, read_labels
 
@@ -25,9 +25,10 @@ MOST = 10  #: outputs that are shown: of values the first, of probabilities the 
 LEAST = 8  #: units that stay when there is little room; then steps are left out
 
 
-def contents(
-    trace: Any, *, text: Any, compare: Any, target: Any, labels: Any, title: Any, sequence: Any, units: Any, steps: Any
-) -> dict[str, Any]:
+def page_data(
+    trace: Any, *, text: Any = None, compare: Any = None, target: Any = None, labels: Any = None, title: Any = None,
+    sequence: Any = 0, units: Any = None, steps: Any = None,
+) -> dict[str, Any]:  # fmt: skip
     """The data of a page; refuses in words what does not fit the trace."""
     one = One(trace, sequence)
     entries = read_text(text, len(one.x))
