@@ -30,7 +30,7 @@ def new_figure(what: str, path: Any, size: tuple[float, float] = (6.4, 4.0), ret
 
 
 def dress(axes: Any, xlabel: str, ylabel: str, grid: bool = True, beside: bool = False) -> None:
-    """Names the axes, and takes away what says nothing; call it when all is drawn. `beside`: where the legend stands."""
+    """Names the axes, and takes away what says nothing, when all is drawn. `beside`: where the legend stands."""
     axes.set(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
     if grid:
         axes.grid(True, which="major", color="0.5", alpha=0.2)
