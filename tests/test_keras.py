@@ -372,6 +372,13 @@ def test_a_stateful_layer_goes_on_from_the_state_that_is_handed_on():
 # What is refused, each with its reason.
 
 L = keras.layers
+
+
+def masked(x):
+    """Steps that are left out, as a layer uses the mask."""
+    return L.GRU(4, return_sequences=True)(L.Masking()(x))
+
+
 REFUSED = {
     "a layer of its own": (lambda x: L.SeparableConv1D(2, 3)(x), "SeparableConv1D"),
     "code": (lambda x: L.Lambda(lambda v: v * 2, output_shape=(None, 4))(x), "Lambda"),
@@ -386,14 +393,16 @@ REFUSED = {
     "scores": (lambda x: L.Attention()([x, x], return_attention_scores=True)[0], "return_attention_scores"),
     "a key": (lambda x: L.Attention()([x, x, L.Dense(4)(x)]), "key must be left out"),
     "steps side by side": (lambda x: L.Concatenate(axis=1)([x, x]), "axis must be -1"),
-    "one mask of two": (lambda x: L.Add()([L.Masking()(x), x]), "one mask"),
-    "a convolution over a mask": (lambda x: L.Conv1D(2, 3)(L.Masking()(x)), "mask"),
+    "one mask of two": (lambda x: L.Add()([masked(x), x]), "values of one mask"),
+    "one mask of two side by side": (lambda x: L.GRU(2)(L.Concatenate()([masked(x), x])), "values of one mask"),
+    "a convolution over a mask": (lambda x: L.Conv1D(2, 3)(masked(x)), "after masked steps"),
+    "zeros that no layer skips": (lambda x: L.Conv1D(2, 3)(L.Masking(0.5)(x)), "mask_value must be 0"),
     "half precision": (lambda x: L.LSTM(2, dtype="mixed_float16")(x), "mixed_float16"),
     "two dtypes": (lambda x: L.Dense(2, dtype="float64")(L.LSTM(2)(x)), "float32, as that of"),
     "a maximum": (lambda x: L.ReLU(max_value=6.0)(x), "max_value"),
     "another axis": (lambda x: L.Softmax(axis=1)(x), "axis must be -1"),
-    "a masked maximum": (lambda x: L.GlobalMaxPooling1D()(L.Masking()(x)), "mask"),
-    "two masks": (lambda x: L.LSTM(2)(L.Masking(1.0)(L.Masking()(x))), "only mask"),
+    "a masked maximum": (lambda x: L.GlobalMaxPooling1D()(masked(x)), "after masked steps"),
+    "two masks": (lambda x: L.LSTM(2)(L.Masking(1.0)(masked(x))), "only mask"),
     "backwards over a mask": (
         lambda x: L.LSTM(2)(L.LSTM(2, return_sequences=True, go_backwards=True)(L.Masking()(x))),
         "goes backwards",

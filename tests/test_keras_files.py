@@ -168,7 +168,7 @@ HELD = {
     "bidirectional=False": [elman.LSTM(3, 4), elman.LastStep(bidirectional=True)],
     "right before a recurrent layer": [elman.Reverse(), elman.Dense(3, 2)],
     "after a bidirectional layer": [elman.Dense(3, 4), elman.MergeDirections("sum")],
-    "does not skip": [elman.Masking(), elman.LSTM(3, 4), elman.MaxOverTime()],
+    "after masked steps": [elman.Masking(), elman.LSTM(3, 4), elman.MaxOverTime()],
     "only as Flatten": [elman.LSTM(3, 4), elman.layers.LastSteps(4, 2)],
     "the only mask": [elman.Masking(), elman.LSTM(3, 4), elman.Masking(1.0), elman.LSTM(4, 2)],
     "in the old order": [elman.Masking(), elman.Reverse(), elman.LSTM(3, 4), elman.LSTM(4, 2)],
@@ -948,3 +948,7 @@ def test_a_warning_where_masked_steps_keep_their_places(tmp_path):
     to_keras(elman.Network([elman.Masking(), elman.GRU(2, 3)]), tmp_path / "net.keras")
     with pytest.warns(UserWarning, match=r"net.keras: masked steps must stand last for what 'gru' gives"):
         from_keras(tmp_path / "net.keras")
+    net = elman.Network([elman.Masking(), elman.Reverse(), elman.GRU(2, 3)])
+    to_keras(net, tmp_path / "turned.keras")
+    with pytest.warns(UserWarning, match=r"left out. Steps of 'gru' go backwards: masked ones come first in Keras\."):
+        from_keras(tmp_path / "turned.keras")

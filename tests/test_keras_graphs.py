@@ -358,6 +358,35 @@ def test_a_decoder_from_vectors_and_the_order_in_which_flatten_reads(first, tmp_
         np.testing.assert_allclose(net(x)[0], numbers(model(x)), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_mask_that_ends_before_a_layer_uses_it(seed, tmp_path):
+    """Every step is there in Keras, and here, at its place."""
+    rng = np.random.default_rng(seed)
+    real = rng.random((3, 8)) < 0.6
+    x = rng.normal(size=(3, 8, 3)).astype("f4") * real[..., None]
+    tokens, source = rng.integers(1, 5, (3, 8)) * real, keras.Input((8, 3), name="x")
+    inputs, values, words = {"x": x}, [L.Masking()(source)], keras.Input((8,), dtype="int32", name="t")
+    if seed % 2:
+        inputs["t"] = tokens.astype("int32")
+        values.append(L.Embedding(5, 3, mask_zero=True)(words))
+    pointwise = [lambda: L.Dense(3, "tanh"), lambda: L.Dropout(0.1), L.LayerNormalization, lambda: L.Rescaling(2.0)]
+    values = [pointwise[rng.integers(4)]()(value) for value in values]
+    ends = [lambda y: L.Conv1D(4, 2)(y), lambda y: L.MaxPooling1D(2)(y), lambda y: L.Flatten()(y)]
+    ends += [lambda y: L.GlobalMaxPooling1D()(y), lambda y: L.Add()([y, L.GRU(3, return_sequences=True)(source)])]
+    ends += [lambda y: L.SimpleRNN(2)(L.Concatenate()([source, y]))]
+    ends += [lambda y: L.LSTM(2)(L.Conv1D(2, 3, padding="causal")(L.Masking()(y)))]
+    y = L.Average()(values) if len(values) > 1 else values[0]
+    y = ends[rng.integers(len(ends))](y)
+    y = L.GRU(2, return_sequences=True)(y) if len(y.shape) == 3 else y
+    model = shuffled(keras.Model([source, words][: len(inputs)], y), rng)
+    model.save(tmp_path / "model.keras")
+    net = from_keras(tmp_path / "model.keras")
+    want = numbers(model([inputs[tensor.name] for tensor in model.inputs]))
+    given = {name: inputs[name] for name in net.inputs} if len(net.inputs) > 1 else x
+    for _ in range(2):
+        np.testing.assert_allclose(net(given)[0], want, rtol=1e-5, atol=1e-5)
+
+
 def test_nested_models_and_weights_alone_of_graphs(tmp_path):
     inner_in = keras.Input((None, 3))
     inner = keras.Model(inner_in, [L.GRU(4, return_sequences=True)(inner_in), L.BatchNormalization()(inner_in)])

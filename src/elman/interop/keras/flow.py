@@ -2,19 +2,26 @@
 
 A value has axes, features, steps and perhaps a mask. Keras hands a mask on beside the values: the layers after it carry
 their state past a masked step, and their output there is the last one again, or 0. `elman.Masking` drops those steps.
-Both agree at every real step and in every final state as long as all layers that mix steps know the mask. Those for
-which that cannot be said are refused here.
+Both agree at every real step and in every final state as long as all layers that mix steps know the mask. Many do not,
+and the mask ends there: a convolution computes masked steps as any others. A mask that only such layers are given is
+none (`without_idle_masks`); they may stand right after what masks as well. The rest is refused here.
+
+Joins: Keras 3 hands on the union of the masks, and none where one of the values has none, Keras 2 what they have in
+common. Both are the mask itself where all have the same one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 from elman import checks
 from elman.checks import FormatError
-from elman.interop.keras.config import CELLS, RECURRENT, Call, Entry, Facts, Mask, Object
+from elman.interop.keras.config import CELLS, RECURRENT, Call, Entry, Facts, Mask, Object, Ref
 from elman.interop.keras.layers import ROWS
+
+_LOSE_IT_BEFORE_3 = ("Identity", "Normalization", "Rescaling")
 
 
 def check_known(layer: Object) -> None:
@@ -59,7 +66,44 @@ def returns_sequences(layer: Object) -> bool:
     return layer.kind in RECURRENT and layer.flag("return_sequences", False)
 
 
-def flow(call: Call, read: Sequence[Facts]) -> Facts:
+def loses_mask(entry: Entry, version: int, masked: Collection[Any] = ()) -> bool:
+    """Whether a layer computes masked steps as any others, and hands no mask on; `masked` are those of a join."""
+    if ROWS[entry.kind].time == "joins":
+        return version >= 3 and not all(masked)
+    return ROWS[entry.kind].mask == "loses" or (version < 3 and entry.kind in _LOSE_IT_BEFORE_3)
+
+
+def without_idle_masks(calls: Sequence[Call], version: int) -> list[Call]:
+    """The calls without the masks that no layer uses, where one loses them or has other values beside them."""
+    masks: dict[Ref, set[Ref]] = {}  # of the value of each call the calls that mask it
+    used, ended = set[Ref](), set[Ref]()
+    for call in calls:
+        each = [masks[ref._replace(output=0)] for ref in call.reads]
+        held, lost = set[Ref]().union(*each), loses_mask(call.entry, version, each)
+        used |= held if ROWS[call.entry.kind].mask == "uses" else set()
+        ended |= held if lost or _masks(call.entry) or any(one != held for one in each) else set()
+        vectors = ROWS[call.entry.kind].time == "mixes" and not returns_sequences(call.entry)
+        masks[call.gives] = {call.gives} if _masks(call.entry) else set() if lost or vectors else held
+    idle = {call.gives: call for call in calls if call.gives in ended - used}
+    gone = set[Mask | None]()
+    for gives, call in idle.items():
+        value = call.entry.config.get("mask_value", 0.0)
+        if value:
+            must = "mask_value must be 0 where no layer uses the mask, as Keras sets the steps to 0"
+            raise FormatError(f"{call.entry.place}: {must}. Got {checks.show(value)}.")
+        kind = "Identity" if call.entry.kind == "Masking" else call.entry.kind
+        entry = replace(call.entry, kind=kind, config={**call.entry.config, "mask_zero": False})
+        gone.add(Mask(call.reads[0], 0.0))
+        idle[gives] = replace(call, entry=entry)
+    found = [idle.get(call.gives, call) for call in calls]
+    return [replace(call, masks=tuple([None if m in gone else m for m in call.masks])) for call in found]
+
+
+def _masks(entry: Entry) -> bool:
+    return entry.kind == "Masking" or (entry.kind == "Embedding" and entry.flag("mask_zero", False))
+
+
+def flow(call: Call, read: Sequence[Facts], version: int) -> Facts:
     """What is known of what a layer gives, its features aside; refuses it where its mask is not that of elman."""
     entry, first = call.entry, read[0]
     for given, facts in zip(call.masks, read, strict=False):
@@ -68,11 +112,10 @@ def flow(call: Call, read: Sequence[Facts]) -> Facts:
     if ROWS[entry.kind].time == "joins":
         return _joined(read)
     for facts in read:
-        _check(entry, facts)
+        _check(entry, facts, version)
     after, time = replace(first, features=None), ROWS[entry.kind].time
     if entry.kind == "Embedding":
-        masks = entry.flag("mask_zero", False)
-        return replace(after, axes=3, mask=Mask(call.reads[0], 0.0) if masks else None)
+        return replace(after, axes=3, mask=Mask(call.reads[0], 0.0) if _masks(entry) else None)
     if entry.kind == "Masking":
         value = checks.number("mask_value", entry.config.get("mask_value", 0.0))
         return replace(after, mask=Mask(call.reads[0], value), steps=None)
@@ -92,7 +135,10 @@ def _joined(read: Sequence[Facts]) -> Facts:
     """Of several values, each beside the others."""
     masks, lost = {facts.mask for facts in read}, {facts.lost for facts in read}
     if len(masks) > 1 or len(lost) > 1:
-        raise FormatError("it must read values of one mask, in one order, as steps that are left out differ else.")
+        raise FormatError(
+            "it must read values of one mask, in one order: masked steps are left out here, others than in Keras where "
+            "a value has none or another mask. Got values that differ in it."
+        )
     axes = {facts.axes for facts in read}
     steps = {facts.steps for facts in read if facts.axes == 3 and facts.steps is not None}
     if len(steps) > 1:
@@ -101,7 +147,7 @@ def _joined(read: Sequence[Facts]) -> Facts:
     return Facts(known, steps=next(iter(steps), None), mask=masks.pop(), lost=lost.pop())
 
 
-def _check(entry: Entry, facts: Facts) -> None:
+def _check(entry: Entry, facts: Facts, version: int) -> None:
     kind = entry.kind if entry.kind != "TimeDistributed" else entry.inner("layer").kind
     row, wanted = ROWS[kind], ROWS[entry.kind].axes
     if None not in (facts.axes, wanted) and facts.axes != wanted:
@@ -113,8 +159,11 @@ def _check(entry: Entry, facts: Facts) -> None:
         )
     if facts.mask is None:
         return
-    if not row.skips:
-        raise FormatError("it must not stand after masked steps, which it does not skip. Got a mask.")
+    if loses_mask(entry, version) or kind in ("Flatten", "Softmax"):
+        raise FormatError(
+            "it must not stand after masked steps: Keras computes them here as any others, and other layers, which "
+            "use the mask, have them left out. Got a mask."
+        )
     if kind == "Masking":
         raise FormatError("it must be the only mask: in Keras a second one takes the place of the first. Got two.")
     if kind == "Bidirectional" and entry.config.get("merge_mode", "concat") is None:

@@ -20,7 +20,9 @@ from elman.interop.keras.config import MODELS, RECURRENT, Call, Entry, Mask, Obj
 from elman.interop.keras.flow import check_known, own_arrays
 
 #: The operations by which Keras 3 writes a mask into the graph; each hands on the masks of what it is given.
-_OF_MASKS = ("Any", "Concatenate", "ConvertToTensor", "ExpandDims", "LogicalOr", "NotEqual", "Squeeze", "ZerosLike")
+_OF_MASKS = (
+    "Any", "Concatenate", "ConvertToTensor", "ExpandDims", "LogicalOr", "NotEqual", "OnesLike", "Squeeze", "ZerosLike",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class _Walk:
             return None
         must = f"the mask of the layer {name!r} must be that of the layers before it"
         refused = FormatError(f"{must}. Got one of its own.")
-        found, left = set[Mask](), [given]
+        found, left, whole = set[Mask](), [given], False
         for _ in range(4 * len(self._entries)):
             if not left:
                 break
@@ -176,11 +178,13 @@ class _Walk:
                 if of is None or not isinstance(value, (int, float)):
                     raise refused
                 found.add(Mask(self._resolved(of), float(value)))
+            elif operation.kind == "OnesLike":  # together with a value that has no mask
+                whole = True
             elif operation.kind != "ZerosLike":
                 left += [value for value in _flat(args) if _ref(value)]
-        if len(found) != 1:
+        if len(found) != 1 and not whole:
             raise refused
-        return found.pop()
+        return None if whole else found.pop()
 
 
 def _is_mask_operation(entry: Entry) -> bool:

@@ -254,7 +254,7 @@ class Row(NamedTuple):
     arrays: tuple[str, ...] = ()  # its weights in their order, those that an option leaves out too
     axes: int | None = None  # of what it reads: 3 with time; None for any
     time: str = ""  # "mixes" steps, whose order it must know; "window": of them; "joins" what has the same steps
-    skips: bool = True  # masked steps, or treats each step alone
+    mask: str = "keeps"  # what it does with that of what it reads: "keeps", "uses", "loses"
     each: bool = False  # whether TimeDistributed may hold it
     fixed: Mapping[str, Any] = {}  # options that must be so, where they are given
     made: Any = None  # the class here, where that is all
@@ -263,14 +263,16 @@ class Row(NamedTuple):
 _CELL = ("kernel", "recurrent_kernel", "bias")
 _ACTIVATION = Row(lambda layer, arrays, at: [layers.Activate(activation_of(layer, at.version))], each=True)
 _LAST = {"data_format": "channels_last"}
-_POOL = Row(lambda layer, arrays, at: [ROWS[layer.kind].made()], (), 3, "mixes", fixed={**_LAST, "keepdims": False})
+_POOL = Row(
+    lambda layer, arrays, at: [ROWS[layer.kind].made()], (), 3, "mixes", "uses", fixed={**_LAST, "keepdims": False}
+)
 _JOIN = Row(_joined, time="joins")
-_WINDOW = Row(_window, (), 3, "window", skips=False, fixed=_LAST)
+_WINDOW = Row(_window, (), 3, "window", "loses", fixed=_LAST)
 # What acts in training alone and has no like here, and what does nothing.
 _NOTHING = Row(lambda layer, arrays, at: [], fixed={"sparse": False, "ragged": False})
 
 ROWS: dict[str, Row] = {
-    **dict.fromkeys(RECURRENT, Row(read_recurrent, _CELL, 3, "mixes", fixed={"time_major": False})),
+    **dict.fromkeys(RECURRENT, Row(read_recurrent, _CELL, 3, "mixes", "uses", fixed={"time_major": False})),
     "Add": _JOIN._replace(made=layers.Add),
     "Average": _JOIN,
     "Concatenate": _JOIN._replace(made=layers.Concatenate),
@@ -278,18 +280,18 @@ ROWS: dict[str, Row] = {
     "Subtract": _JOIN,
     **dict.fromkeys(LAYERS, _ACTIVATION),
     **dict.fromkeys(("ActivityRegularization", "AlphaDropout", "GaussianDropout", "GaussianNoise"), _NOTHING),
-    "AdditiveAttention": Row(_attention, ("scale",), 3),
-    "Attention": Row(_attention, ("scale", "concat_score_weight"), 3),
+    "AdditiveAttention": Row(_attention, ("scale",), 3, mask="uses"),
+    "Attention": Row(_attention, ("scale", "concat_score_weight"), 3, mask="uses"),
     "AveragePooling1D": _WINDOW._replace(made=layers.AveragePool1d),
     "BatchNormalization": Row(_normalization, tuple(_NORM), each=True, fixed={"renorm": False}),
-    "Bidirectional": Row(read_bidirectional, (), 3, "mixes"),
-    "Conv1D": Row(_product, ("kernel", "bias"), 3, "window", skips=False, fixed={"groups": 1, **_LAST}),
+    "Bidirectional": Row(read_bidirectional, (), 3, "mixes", "uses"),
+    "Conv1D": Row(_product, ("kernel", "bias"), 3, "window", "loses", fixed={"groups": 1, **_LAST}),
     "Dense": Row(_product, ("kernel", "bias"), each=True, fixed={"quantization_config": None, "lora_rank": None}),
     "Dropout": Row(_dropout, each=True),
     "Embedding": Row(_embedding, ("embeddings",), 2),
-    "Flatten": Row(_flatten, skips=False, each=True, fixed=_LAST),
+    "Flatten": Row(_flatten, mask="loses", each=True, fixed=_LAST),
     "GlobalAveragePooling1D": _POOL._replace(made=layers.MeanOverTime),
-    "GlobalMaxPooling1D": _POOL._replace(made=layers.MaxOverTime, skips=False),
+    "GlobalMaxPooling1D": _POOL._replace(made=layers.MaxOverTime, mask="loses"),
     "Identity": _NOTHING,
     "InputLayer": _NOTHING,
     "LayerNormalization": Row(_normalization, ("gamma", "beta"), each=True, fixed={"rms_scaling": False}),
@@ -298,7 +300,7 @@ ROWS: dict[str, Row] = {
     "Normalization": Row(_scaled, ("mean", "variance", "count")),
     "RepeatVector": Row(lambda layer, arrays, at: [layers.Repeat(layer.size("n"))], (), 2),
     "Rescaling": Row(_rescaling, each=True),
-    "Softmax": Row(_softmax, skips=False, each=True),
+    "Softmax": Row(_softmax, mask="uses", each=True),
     "SpatialDropout1D": Row(_dropout, (), 3),
     "TimeDistributed": Row(_time_distributed, (), 3),
 }

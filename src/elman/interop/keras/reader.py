@@ -20,7 +20,7 @@ from elman.interop.files import named
 from elman.interop.keras import files
 from elman.interop.keras.config import RECURRENT, Call, Entry, Facts, Groups, Part, Ref, Site
 from elman.interop.keras.files import Stored, Tree, archived_arrays, legacy_lists, listed_arrays
-from elman.interop.keras.flow import flow, own_arrays, returns_sequences
+from elman.interop.keras.flow import flow, own_arrays, returns_sequences, without_idle_masks
 from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.layers import ROWS
 from elman.interop.keras.writer import describe_exactly
@@ -63,7 +63,8 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
 
     Masking, and Embedding with mask_zero, drop the masked steps; Keras carries the state past them. Final states, and
     outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output; a
-    `UserWarning` says so where a model gives an output for each step, as in Keras masked steps keep their places.
+    `UserWarning` says so where a model gives an output for each step, as in Keras masked steps keep their places. Where
+    a mask ends before any layer uses it, at a convolution or beside a value that has none, every step is computed.
     A stateful layer is read as any other: here streams carry states, and calls take and return them.
 
     A file means what the Keras meant that wrote it: hard_sigmoid is 0.2 x + 0.5 in a file of Keras 2.
@@ -164,7 +165,7 @@ def _named(source: str) -> Iterator[None]:
 
 def _network(graph: Graph, weights: Mapping[str, Groups], version: int, source: str) -> Network:
     parts = _Parts(graph, version, _common_dtype(graph.entries, weights))
-    for call in graph.calls:
+    for call in without_idle_masks(graph.calls, version):
         with named(call.entry.place):
             parts.add(call, weights.get(call.entry.name, []))
     return parts.network(source)
@@ -237,7 +238,7 @@ class _Parts:
             self._values[ref] = facts = self._values[ref].start(entry.config)
             self._parts[facts.part].width = facts.features
         read = tuple([self._values[ref] for ref in call.reads])
-        after = flow(call, read)
+        after = flow(call, read, self._version)
         if entry.kind == "InputLayer":  # of a nested model
             return
         if self._version >= 3 and call.states and read[0].mask is not None and not any(call.masks):
@@ -289,12 +290,15 @@ class _Parts:
         """The network, a list where it is a chain."""
         if all(part.layer is None for part in self._parts):
             raise FormatError("the model must have at least one layer that computes something. Got none.")
-        ends: list[int] = []
+        ends, turned = list[int](), ""
         for name, ref in self._outputs.items():
             if ref not in self._values:
                 raise FormatError(f"the output {name!r} must be one that its layer has. Got {ref.output}.")
             facts, end = self._values[ref], self._values[ref].part
             self._masked += [name] if facts.mask is not None else []
+            turned = (
+                f"{turned} Steps of {name!r} go backwards: masked ones come first in Keras." if facts.lost else turned
+            )
             if end in ends or self._parts[end].layer is None:  # a node of its own gives it
                 self._parts.append(Part(name, facts.features, Activate("identity"), [end]))
                 end = len(self._parts) - 1
@@ -302,7 +306,7 @@ class _Parts:
         if self._masked:
             warnings.warn(
                 f"{source}: masked steps must stand last for what {', '.join(map(repr, self._masked))} gives to be "
-                f"that of Keras, step by step: Keras keeps the places of masked steps, here they are left out.",
+                f"that of Keras, step by step: Keras keeps the places of masked steps, here they are left out.{turned}",
                 UserWarning,
                 stacklevel=5,
             )

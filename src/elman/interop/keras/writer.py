@@ -118,7 +118,7 @@ def _described(net: Layer, version: int | None) -> tuple[dict[str, Any], list[En
         model |= {"output_layers": ends if len(ends) > 1 or network.graph.named else ends[0]}
         described = {"module": "keras.src.models.functional", "class_name": "Functional", "config": model}
         described["registered_name"] = "Functional"
-    return described, _checked(described, named), {name: piece.weights for name, piece in named.items()}
+    return described, _checked(described, named, version), {name: piece.weights for name, piece in named.items()}
 
 
 def _tensor(ref: list[Any], dtype: str) -> dict[str, Any]:
@@ -156,13 +156,13 @@ def _in_order_of_keras(parents: dict[str, list[str]], ends: list[str]) -> list[s
     return sorted(met, key=lambda name: (-depth[name], met[name]))
 
 
-def _checked(model: dict[str, Any], pieces: Mapping[str, _Piece]) -> list[Entry]:
+def _checked(model: dict[str, Any], pieces: Mapping[str, _Piece], version: int | None) -> list[Entry]:
     """The layers of the model; refuses what Keras computes otherwise, as masks and shapes go through it."""
     graph, facts = read_graph(model), dict[Any, Facts]()
     for call in graph.calls:
         try:
             if call.reads:
-                found = flow(call, [facts[ref] for ref in call.reads])
+                found = flow(call, [facts[ref] for ref in call.reads], version or 3)
                 facts |= {call.gives: found, call.gives._replace(output=1): Facts(2)}
             else:
                 facts[call.gives] = Facts().start(call.entry.config)
