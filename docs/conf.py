@@ -106,7 +106,7 @@ def directive(name: str) -> list[str]:
     if callable(value):
         return [f".. autofunction:: {name}"]
     if type(value) is type(elman):
-        return [f".. automodule:: {value.__name__}", "   :members:"]
+        return [f".. automodule:: {value.__name__}", "   :members:", "", ".. currentmodule:: elman"]
     return [f".. autodata:: {name}", "   :no-value:"]
 
 
