@@ -260,6 +260,27 @@ def test_outputs_by_name_are_asked_for_by_name():
         elman.attribution(net, x, {"b": (3, 0)})
 
 
+def test_shares_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    rng = np.random.default_rng(15)
+    array = elman.attribution(network(), rng.standard_normal((3, 6, 2)), 0)
+    listed = elman.attribution(network(), [rng.standard_normal((n, 2)) for n in (4, 7)], 0)
+    single = elman.attribution(network(), rng.standard_normal((6, 2)), 0)
+    words = elman.attribution(
+        elman.Network([elman.Embedding(9, 2, seed=0), *network().astype("float32").layers]), [[1]], 0
+    )
+    for i, (shares, more) in enumerate(
+        [(array, {"sequence": 2}), (listed, {"sequence": -1, "text": "abcdefg"}), (single, {}), (words, {"text": "a"})]
+    ):
+        path = tmp_path / f"{i}.png"
+        shares.plot(path=path, **more)
+        assert path.read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ValueError, match=r"sequence must be a whole number from -2 to 1. Got 2"):
+        listed.plot(sequence=2)
+    with pytest.raises(ValueError, match=r"sequence must be a whole number from -3 to 2. Got 'a'"):
+        array.plot(sequence="a")
+
+
 # Products of the Hessian
 
 

@@ -185,6 +185,17 @@ def test_it_is_shown(classified, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_it_is_drawn(classified, tmp_path):
+    pytest.importorskip("matplotlib")
+    classifier, X, y = classified
+    found = classifier.importance(X, y, repeats=2, parts=3, random_state=0)
+    for parts in (False, True):
+        found.plot(parts, path=tmp_path / "drawn.png")
+        assert (tmp_path / "drawn.png").read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(TypeError, match="parts must be True or False"):
+        found.plot("parts")
+
+
 def test_refused(classified):
     classifier, X, y = classified
     for change, words in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -76,4 +75,6 @@ def _number(sequence: Any, count: int) -> int:
 
 
 def _draw(one: Array, text: Any, features: Any, path: Any) -> Any:
-    return import_module("elman.insight.plots").attribution(one, text, features=features, path=path)
+    from elman.insight import plots
+
+    return plots.attribution(one, text, features=features, path=path)
