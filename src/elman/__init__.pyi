@@ -30,7 +30,9 @@ from elman.graph import Node as Node
 from elman.insight import dynamics as dynamics
 from elman.insight import plots as plots
 from elman.insight.attributing import attribution as attribution
+from elman.insight.checking import gradient_check as gradient_check
 from elman.insight.curvature import hessian_product as hessian_product
+from elman.insight.finding import find_convention as find_convention
 from elman.insight.tracing import trace as trace
 from elman.interop import CONVENTIONS as CONVENTIONS
 from elman.interop import Convention as Convention

@@ -146,6 +146,12 @@ class Convention:
     layer: int = 0
     by_cell: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        plain = Convention(self.name)
+        own = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "_"}
+        told = [f"{name}={value!r}" for name, value in own.items() if value != getattr(plain, name)]
+        return f"Convention({', '.join([repr(self.name), *told])})"
+
     def __post_init__(self) -> None:
         for name, options in _CHOICES.items():
             if getattr(self, name) is not None or name != "stacked":
