@@ -96,9 +96,9 @@ def of_cell(
             dx, dstate, dweights = go_back(cell, *given)
         except (checks.DtypeError, ShapeError):  # of one gradient: the table says so, and of the others what they are
             found = cell.step_derivative(*given[:-1], *mask)
-            if not _has_parts(found, (x, state, weights)):
+            if not (isinstance(found, tuple) and _has_parts(found[:3], (x, state, weights))):
                 raise
-            dx, dstate, dweights = found
+            dx, dstate, dweights = found[:3]  # more may follow, by name
         return dict(zip(names, (dx, *dstate, *dweights), strict=True))
 
     quantities = [Quantity("dx", [x], lambda _, at: _counted(("example", "input"), at))]
