@@ -209,7 +209,7 @@ def drawn_state(layer: Layer, end: Tree, rng: np.random.Generator) -> Tree:
         return drawn_like(rng, end)
     inside = [(one, start) for one, start in zip(layer.layers, layer.graph.starts, strict=True) if one.stateful]
     return [
-        drawn_state(one, part, rng) if start is None else None for (one, start), part in zip(inside, end, strict=True)
+        None if start else drawn_state(one, part, rng) for (one, start), part in zip(inside, end, strict=True)
     ] or None
 
 
