@@ -425,7 +425,7 @@ def branching(make):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda m, h: m.add("Div", h, "x"), "its inputs must be one known: no layer divides one signal by another"),
+        (lambda m, h: m.add("Div", h, "x"), "its divisor or exponent must be known: no layer divides"),
         (lambda m, h: m.add("Add", h, m.add("MatMul", h, m.weights("V", 3, 2))), "of as many features. Got 3 and 2"),
         (lambda m, h: m.add("Concat", h, "x", axis=1), "of one layer at each step. Got the input 'x' and the node"),
         (
@@ -444,7 +444,10 @@ def branching(make):
             r"one number, or one for each feature of .* Got \(4, 1, 3\)",
         ),
         (lambda m, h: m.add("Softmax", h, axis=1), "that of the features, the last. Got 1"),
-        (lambda m, h: m.add("Div", m.tensor("one", np.float32(1)), h), "quotient by known numbers. Got Div"),
+        (
+            lambda m, h: m.add("Div", m.tensor("one", np.float32(1)), h),
+            "its divisor or exponent must be known: no layer divides",
+        ),
         (lambda m, h: m.add("Cast", h, to=INT64), "must be a type of floats. Got int64"),
         (lambda m, h: m.add("Transpose", h, perm=[0, 0, 1]), "must be possible. Got an error: .*perm .* repeated"),
         (lambda m, h: m.add("Squeeze", h, m.integers(2)), "must be possible. Got an error: .*must be 1 instead of 3"),

@@ -27,6 +27,7 @@ from foreign_hand import (
     steps,
     turn,
     unsqueeze,
+    w,
 )
 from foreign_models import run
 from foreign_verdicts import session
@@ -156,6 +157,27 @@ def test_steps_that_the_padding_does_not_change(build):
 def test_the_softmax_of_an_attention_is_over_its_keys():
     read(X, lambda p: attention(p, steps(p)))
     refused(X, lambda p: attention(p, steps(p), axis=1), "weights, and the steps of a memory")
+
+
+@pytest.mark.parametrize("op", ["Mul", "Div", "Neg"])
+@pytest.mark.parametrize("over", [[], ["Tanh"]])
+def test_a_temperature_of_scores_of_steps(op, over):
+    def build(p):
+        memory = steps(p)
+        scores = dense(p, p.add(over[0], memory) if over else memory, 6, 1)
+        scores = p.add(op, scores, *[number(p, 2.5)] * (op != "Neg"))
+        weighted = p.add("Mul", p.add("Softmax", scores, axis=1), memory)
+        return p.add("ReduceSum", weighted, p.integers(1), keepdims=0)
+
+    read(X, build)
+
+
+def test_bounds_and_quotients_of_signals():
+    read(X, lambda p: p.add("Clip", steps(p), "", number(p, 0.1)))
+    read(X, lambda p: p.add("Min", number(p, -0.1), steps(p)))
+    read(X, lambda p: p.add("Gemm", p.add("ReduceMax", steps(p), axes=[1], keepdims=0), w(p, 5, 6), w(p, 5), transB=1))
+    refused(X, lambda p: p.add("Reciprocal", steps(p)), r"\(Reciprocal\).* no layer divides")
+    refused(X, lambda p: p.add("Div", number(p, 1.0), steps(p)), r"\(Div\).* no layer divides")
 
 
 @pytest.mark.parametrize("axes", [(0, -1), (1, -1), (0,), (1,), (0, 1, 2), (-1,)])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from elman.cells import CELLS
 from elman.cells.activations import Activation
 from elman.cells.cell import REVERSE
 from elman.checks import Array, FormatError, ShapeError
+from elman.graph import Node
 from elman.layers import Activate, Add, Attention, Dense, Dropout, Layer, Recurrent, Repeat, Scale
 from elman.layers.nesting import Flat, LastState, computes_otherwise, every_layer, flat_nodes
 from elman.network import Network
@@ -139,6 +140,35 @@ def network_of(
         return Network(layers if isinstance(layers, Mapping) else list(layers), outputs)
     except ValueError as error:
         raise FormatError(f"{source}: its layers must fit together. {error}") from error
+
+
+class Made(NamedTuple):
+    """A layer that was read, by keys of what it reads, and of the layer from whose last state it starts."""
+
+    layer: Layer
+    name: str
+    reads: Sequence[Hashable]
+    start: Hashable = None
+
+
+def joined(
+    made: Mapping[Any, Made], inputs: Mapping[Any, str], outputs: Sequence[tuple[str, Any]], source: str
+) -> Network:
+    """The network of layers by keys, in order: a list where they are a chain, or else nodes by name.
+
+    Names of outputs come before those of layers. An output that is an input, or another one too, is a copy.
+    """
+    names: dict[Any, str] = dict(inputs)
+    taken = {*names.values()}
+    ends = [free_name(name, taken) for name, _ in outputs]
+    copies = [(end, key) for end, (_, key) in zip(ends, outputs, strict=True) if names.setdefault(key, end) != end]
+    nodes: dict[str, Any] = {}
+    for key, (layer, name, reads, start) in made.items():
+        names[key] = names.get(key) or free_name(name, taken)
+        nodes[names[key]] = Node(layer, *(names[read] for read in reads), state=names.get(start))
+    nodes |= {end: (Activate("identity"), names[key]) for end, key in copies}
+    net = network_of(nodes, source, None if ends == [*nodes][-1:] else tuple(ends))
+    return network_of([each.layer for each in made.values()], source) if net.graph.is_chain else net
 
 
 def free_name(name: str, taken: set[str]) -> str:

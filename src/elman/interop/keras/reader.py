@@ -14,8 +14,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import FormatError
-from elman.graph import Node
-from elman.interop.chain import free_name, network_of
+from elman.interop.chain import Made, joined
 from elman.interop.files import named
 from elman.interop.keras import files
 from elman.interop.keras.config import RECURRENT, Call, Entry, Facts, Groups, Part, Ref, Site
@@ -24,7 +23,7 @@ from elman.interop.keras.flow import flow, own_arrays, returns_sequences, withou
 from elman.interop.keras.graph import Graph, read_graph
 from elman.interop.keras.layers import ROWS
 from elman.interop.keras.writer import describe_exactly
-from elman.layers import Activate, Bidirectional, Layer, Recurrent
+from elman.layers import Bidirectional, Layer, Recurrent
 from elman.network import Network
 
 
@@ -290,19 +289,16 @@ class _Parts:
         """The network, a list where it is a chain."""
         if all(part.layer is None for part in self._parts):
             raise FormatError("the model must have at least one layer that computes something. Got none.")
-        ends, turned = list[int](), ""
+        ends, turned = list[tuple[str, int]](), ""
         for name, ref in self._outputs.items():
             if ref not in self._values:
                 raise FormatError(f"the output {name!r} must be one that its layer has. Got {ref.output}.")
-            facts, end = self._values[ref], self._values[ref].part
+            facts = self._values[ref]
             self._masked += [name] if facts.mask is not None else []
             turned = (
                 f"{turned} Steps of {name!r} go backwards: masked ones come first in Keras." if facts.lost else turned
             )
-            if end in ends or self._parts[end].layer is None:  # a node of its own gives it
-                self._parts.append(Part(name, facts.features, Activate("identity"), [end]))
-                end = len(self._parts) - 1
-            ends.append(end)
+            ends.append((name, facts.part))
         if self._masked:
             warnings.warn(
                 f"{source}: masked steps must stand last for what {', '.join(map(repr, self._masked))} gives to be "
@@ -310,23 +306,14 @@ class _Parts:
                 UserWarning,
                 stacklevel=5,
             )
-        needed: set[int | None] = {*ends}
+        needed: set[int | None] = {end for _, end in ends}
         for i in reversed(range(len(self._parts))):
             needed |= {*self._parts[i].reads, self._parts[i].start} if i in needed else set()
         kept = {i: (part.layer, part) for i, part in enumerate(self._parts) if i in needed and part.layer is not None}
-        given = [(name, ref) for name, ref in self._graph.inputs.items() if ref not in self._states_in]
-        names: dict[int | None, str] = {self._values[ref].part: name for name, ref in given}
-        taken = set(names.values())
-        names |= {end: free_name(name, taken) for name, end in zip(self._outputs, ends, strict=True)}
         last = {part.name: i for i, (_, part) in kept.items()}
-        for i, (layer, part) in kept.items():
-            if i not in names:
-                whole = last[part.name] == i
-                names[i] = free_name(part.name if whole else f"{part.name}/{type(layer).__name__}", taken)
         made = {
-            names[i]: Node(layer, *(names[j] for j in part.reads), state=names.get(part.start))
+            i: Made(layer, part.name + f"/{type(layer).__name__}" * (last[part.name] != i), part.reads, part.start)
             for i, (layer, part) in kept.items()
         }
-        single = ends == list(kept)[-1:]
-        net = network_of(made, source, None if single else tuple(names[end] for end in ends))
-        return network_of([layer for layer, _ in kept.values()], source) if net.graph.is_chain else net
+        given = [(name, ref) for name, ref in self._graph.inputs.items() if ref not in self._states_in]
+        return joined(made, {self._values[ref].part: name for name, ref in given}, ends, source)

@@ -12,12 +12,11 @@ import numpy as np
 
 from elman.cells.activations import ACTIVATIONS
 from elman.checks import FormatError
-from elman.graph import Node
-from elman.interop.chain import free_name, network_of
+from elman.interop.chain import Made, joined
 from elman.interop.onnx.reading.files import ModelFile
 from elman.interop.onnx.reading.parts import AFFINE, CELL_STATE, LINEAR, POOLS, UNFINISHED, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import Stage
-from elman.layers import Activate, Layer
+from elman.layers import Layer
 from elman.network import Network
 
 #: Layers but the recurrent that read a sequence to its end, and so must all know where it is.
@@ -25,7 +24,6 @@ _TO_THE_END = (*POOLS, "AveragePool1d", "Conv1d", "MaxPool1d", "Reverse")
 
 #: What a scale or a shift is in the layer before, where that has a place for it.
 _PLACES: dict[tuple[str, ...], str] = {
-    **{(kind, "shift"): "b" for kind in LINEAR},
     ("LayerNorm", "scale"): "gain",
     ("LayerNorm", "shift"): "bias",
 }
@@ -101,24 +99,11 @@ class Assembly:
             raise self.file.refused("the graph", "a network of at least one layer", "none")
         self._check_lengths()
         self.layers = self._layers()
-        before = [*self.roots, *self.stages]
-        every = [reads for _, reads in self._made.values()]
-        is_row = every == [(stage,) for stage in before[:-1]] and [stage for _, stage in self.ends] == before[-1:]
-        if is_row and not any(part.start for part in self.parts):
-            return network_of(self.layers, self.file.name)
-        names: dict[Any, str] = {stage: stage.name for stage in self.roots}
-        taken = {stage.name for stage in self.roots}
-        outputs = [free_name(name, taken) for name, _ in self.ends]
-        nodes: dict[str, Any] = {}
-        copies: dict[str, Stage] = {}  # outputs that are another one too, or an input
-        for name, (_, stage) in zip(outputs, self.ends, strict=True):
-            if names.setdefault(stage, name) != name:
-                copies[name] = stage
-        for (stage, (part, reads)), layer in zip(self._made.items(), self.layers, strict=True):
-            name = names[stage] = names.get(stage) or free_name(type(layer).__name__.lower(), taken)
-            nodes[name] = Node(layer, *(names[read] for read in reads), state=names.get(part.start))
-        nodes |= {name: (Activate("identity"), names[stage]) for name, stage in copies.items()}
-        return network_of(nodes, self.file.name, None if outputs == [*nodes][-1:] else tuple(outputs))
+        made = {
+            stage: Made(layer, type(layer).__name__.lower(), reads, part.start)
+            for (stage, (part, reads)), layer in zip(self._made.items(), self.layers, strict=True)
+        }
+        return joined(made, {root: root.name for root in self.roots}, self.ends, self.file.name)
 
     def _layers(self) -> list[Layer]:
         kinds = {str(array.dtype) for part in self.parts for array in part.arrays.values() if array.dtype.kind == "f"}

@@ -84,24 +84,26 @@ def attended(node: Node, flow: Flow, weighting: Stage, memory: Stage, time: Axis
     while score.part is not None and score.kind == AFFINE:  # a shift is the same for all steps
         factor *= score.part.config["scale"]
         score = score.reads[0]
-    form, place, width = _form(score, part.config["over"]), node.place, memory.width
+    place, width = node.place, memory.width
+    alone = score if factor == 1 else weighting.reads[0], (), None  # one score for each step, whatever the query
+    query, key, queries, v = _form(score, part.config["over"]) or (None, *alone)
     batch = [axis for axis in memory.lead if axis is not time]
-    node.take(8 * (width + 1) ** 2)
-    if form is None:
-        return _by_scores(flow, place, part.lengths, score, memory, batch)
-    query, key, queries, v = form
+    node.take(8 * (width + key.width) ** 2)
     arrays, value = _by_keys(flow, place, key, memory)
-    if v is not None:
+    if query is None:
+        query = flow.pooled(value, Part("LastStep", lengths=part.lengths), place)
+        arrays = {"Wm": np.eye(1, dtype=np.int8), **arrays}
+        arrays |= {"Wq": np.zeros((query.width, 1), np.int8), "b": np.ones(1, np.int8)}
+    elif v is not None:
         arrays["v"] = v * v.dtype.type(factor)
-    elif factor != 1:
-        query = flow.then(query, Part(AFFINE, {"scale": factor, "shift": 0.0}), place)
+    else:
+        arrays |= {"b": np.zeros_like(arrays["b"])} if arrays else {}  # it adds the same to all scores of a query
+        query = query if factor == 1 else flow.then(query, Part(AFFINE, {"scale": factor, "shift": 0.0}), place)
     config: dict[str, Any] = {"query_size": query.width, "memory_size": value.width}
     config |= {"scaled": False} if v is None else {"kind": "additive"}
     if "Wm" in arrays:
         config["units"] = units = arrays["Wm"].shape[1]
-        arrays["Wq"] = np.eye(query.width, units, dtype=np.int8)
-        if v is None:  # a bias of the keys adds the same to all scores of a query
-            arrays["b"] = np.zeros(units, np.int8)
+        arrays = {"Wq": np.eye(query.width, units, dtype=np.int8), **arrays}
     axes = (*batch, *queries, Axis(value.width, "features"))
     stage = flow.add(Part("Attention", config, arrays, part.lengths), (query, value), place, axes)
     below = _linear(memory)
@@ -110,7 +112,8 @@ def attended(node: Node, flow: Flow, weighting: Stage, memory: Stage, time: Axis
     if below is not None and below[2] is value:  # the mean of products is the product of the mean
         config = {"input_size": value.width, "output_size": width, "activation": "identity"}
         return flow.then(stage, Part("Dense", config, {"W": below[0], "b": below[1]}), place, width)
-    return _first(flow, place, stage, width)
+    picked = Part(PICK, {"columns": np.arange(width), "width": stage.width})
+    return flow.then(stage, picked, place, width)
 
 
 def _form(score: Stage, over: int) -> tuple[Stage, Stage, tuple[Axis, ...], Array | None] | None:
@@ -148,32 +151,8 @@ def _by_keys(flow: Flow, place: str, key: Stage, memory: Stage) -> tuple[dict[st
 
 def _linear(stage: Stage) -> tuple[Array, Array, Stage] | None:
     """Weights, bias and what is read, of a product; None where it is another layer."""
-    part, shift = stage.part, None
-    if part is not None and part.kind == "Scale" and "scale" not in part.arrays:
-        stage, shift = stage.reads[0], part.arrays["shift"]
-        part = stage.part if stage.part is not None and "b" not in stage.part.arrays else None
+    part = stage.part
     if part is None or part.kind != "Dense" or part.config["activation"] != "identity":
         return None
     none = np.zeros(stage.width, np.int8)
-    return part.arrays["W"], shift if shift is not None else part.arrays.get("b", none), stage.reads[0]
-
-
-def _by_scores(flow: Flow, place: str, lengths: str, score: Stage, memory: Stage, batch: list[Axis]) -> Stage:
-    """By one score of each step: it stands beside the memory as a feature, unless it is a product of the memory."""
-    own, width = _linear(score), memory.width
-    if own is not None and own[2] is memory:
-        both, Wm = memory, own[0]  # the bias is the same for all steps
-    else:
-        both = flow.beside((memory, score), place, memory.lead)
-        Wm = np.eye(width + 1, dtype=np.int8)[:, -1:]
-    query = flow.pooled(both, Part("LastStep", lengths=lengths), place)
-    config = {"query_size": both.width, "memory_size": both.width, "units": 1, "scaled": False}
-    arrays = {"Wq": np.zeros((both.width, 1), np.int8), "Wm": Wm, "b": np.ones(1, np.int8)}
-    axes = (*batch, Axis(both.width, "features"))
-    stage = flow.add(Part("Attention", config, arrays, lengths), (query, both), place, axes)
-    return stage if both is memory else _first(flow, place, stage, width)
-
-
-def _first(flow: Flow, place: str, stage: Stage, width: int) -> Stage:
-    """The first features alone."""
-    return flow.then(stage, Part(PICK, {"columns": np.arange(width), "width": stage.width}), place, width)
+    return part.arrays["W"], part.arrays.get("b", none), stage.reads[0]

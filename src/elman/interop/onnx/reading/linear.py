@@ -12,16 +12,15 @@ from elman.interop.chain import grouped
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.known import floats
 from elman.interop.onnx.reading.parts import PICK, Part
+from elman.interop.onnx.reading.pointwise import arithmetic
 from elman.interop.onnx.reading.positions import Axis, ShortError, Signal, signal_of
 from elman.interop.onnx.reading.views import View, view
 
 _BY_AXIS = ("dilations", "kernel_shape", "strides")  # attributes with a number for each axis
 
 
-def dense(node: Node, x: Signal, W: Array, b: Array | None, position: int = -1) -> Signal:
+def dense(node: Node, x: Signal, W: Array, position: int = -1) -> Signal:
     """A product of the features and W (input, output)."""
-    if not x.ids.ndim:
-        raise node.refused("its input", "of at least one axis", "one number")
     position %= x.ids.ndim
     width = x.shape[position]
     if W.ndim != 2 or W.dtype.kind != "f" or W.shape[0] != width:
@@ -34,27 +33,21 @@ def dense(node: Node, x: Signal, W: Array, b: Array | None, position: int = -1) 
         np.add.at(wide, part.config["columns"], W)
         stage, W = stage.reads[0], wide
     config = {"input_size": len(W), "output_size": W.shape[1], "activation": "identity"}
-    arrays = {"W": W} if b is None else {"W": W, "b": b}
-    return found.signal(found.flow.then(stage, Part("Dense", config, arrays), node.place, W.shape[1]))
+    return found.signal(found.flow.then(stage, Part("Dense", config, {"W": W}), node.place, W.shape[1]))
 
 
-def gemm(node: Node, x: Any, W: Any, C: Any = None) -> Signal:
+def gemm(node: Node, x: Any, W: Any, C: Any = None) -> Any:
     """A product of rows, and a sum."""
     x, matrix = signal_of(node, x), floats(node, W)
-    if node.attributes["transA"] or x.ids.ndim != 2:
-        raise node.refused("its first input", "(rows, features), not transposed", f"{x.shape}")
-    if node.attributes["transB"]:
-        matrix = matrix.T
-    if node.attributes["alpha"] != 1:
-        node.take(matrix.nbytes)
-        matrix = matrix * matrix.dtype.type(node.attributes["alpha"])
-    if C is None or not node.attributes["beta"]:
-        return dense(node, x, matrix, None)
-    bias, width = floats(node, C), matrix.shape[-1]
-    if bias.size not in (1, width) or bias.size != (bias.shape[-1] if bias.ndim else 1):
-        raise node.refused("its third input", f"one number, or ({width},)", f"{bias.shape}")
-    bias = bias.ravel() * bias.dtype.type(node.attributes["beta"])
-    return dense(node, x, matrix, np.broadcast_to(bias, (width,)))
+    if x.ids.ndim != 2:
+        raise node.refused("its first input", "(rows, features)", f"{x.shape}")
+    x = x.moved(x.ids.T) if node.attributes["transA"] else x
+    alpha, beta = (matrix.dtype.type(node.attributes[name]) for name in ("alpha", "beta"))
+    node.take(matrix.nbytes)
+    y = dense(node, x, (matrix.T if node.attributes["transB"] else matrix) * alpha)
+    if C is None or not beta:
+        return y
+    return arithmetic(replace(node, op="Add"), y, np.broadcast_to(floats(node, C) * beta, y.shape))
 
 
 def embedding(node: Node, table: Array, tokens: Signal) -> Signal:
@@ -92,24 +85,23 @@ def windows(node: Node, x: Any, W: Any = None, B: Any = None) -> Signal:
         raise node.refused("its input", "(batch, features, time), over one axis", f"{x.shape}")
     if kernel is None:
         return _over_windows(node, x, _pool(node, widths[0]), -np.inf if node.op == "MaxPool" else None)
-    part = _convolution(node, x, kernel, B)
+    part = _convolution(node, x, kernel)
     if x.shape[2] == widths[0] == 1 and not any(pads):  # of one vector
-        return dense(node, x, part.arrays["W"][0], part.arrays.get("b"), 1)
-    return _over_windows(node, x, part, 0.0)
+        y = dense(node, x, part.arrays["W"][0], 1)
+    else:
+        y = _over_windows(node, x, part, 0.0)
+    return y if B is None else arithmetic(replace(node, op="Add"), y, floats(node, B).reshape(len(kernel), 1))
 
 
-def _convolution(node: Node, x: Signal, kernel: Array, B: Any) -> Part:
+def _convolution(node: Node, x: Signal, kernel: Array) -> Part:
     count, group, width = len(kernel), node.attributes["group"], kernel.shape[2]
     if group < 1 or count % group or kernel.shape[1] * group != x.shape[1]:
         got = f"group {group}, and weights {kernel.shape} for {x.shape[1]} features"
         raise node.refused("its weights", "of all features, or of those of each group", got)
-    bias = {} if B is None else {"b": floats(node, B)}
-    if bias and bias["b"].shape != (count,):
-        raise node.refused("its bias", f"({count},)", f"{bias['b'].shape}")
     node.take(kernel.nbytes * group)
     config = {"input_size": x.shape[1], "output_size": count, "activation": "identity"}
     config |= {"width": width, "dilation": (node.attributes["dilations"] or [1])[0]}
-    return Part("Conv1d", config, {"W": grouped(kernel.transpose(2, 1, 0), x.shape[1]), **bias})
+    return Part("Conv1d", config, {"W": grouped(kernel.transpose(2, 1, 0), x.shape[1])})
 
 
 def _pool(node: Node, width: int) -> Part:

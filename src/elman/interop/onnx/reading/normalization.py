@@ -14,12 +14,18 @@ import numpy as np
 
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node, as_meant
-from elman.interop.onnx.reading.known import floats, run
+from elman.interop.onnx.reading.known import axis_of, floats, run
 from elman.interop.onnx.reading.parts import Part
 from elman.interop.onnx.reading.positions import Signal, signal_of
 from elman.interop.onnx.reading.views import view
 
 _ROWS = 8
+
+#: The operators that can be steps of it.
+STEPS = {
+    *("Add", "Div", "GlobalAveragePool", "Mul", "Neg", "Pow", "Reciprocal", "ReduceMean", "ReduceSum", "Sqrt", "Sub"),
+    "Sum",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +61,7 @@ def statistic(node: Node, *given: Any) -> Statistic | Signal:
             epsilons += value.epsilons
             value = value.values
         elif isinstance(value, np.ndarray):
-            if value.size == 1 and node.op == "Add":
+            if value.size == 1 and node.op in ("Add", "Sum"):
                 epsilons.append(float(value.item()))
             if value.dtype.kind == "f":
                 dtype, value = np.result_type(dtype, value.dtype), value.astype(np.float64)
@@ -78,22 +84,34 @@ def _normalized(node: Node, found: Statistic) -> Signal | None:
             continue
         arrays = {"gain": gain.astype(found.dtype), "bias": (bias + 0.0).astype(found.dtype)}
         arrays = {name: array for name, array in arrays.items() if np.abs(array - (name == "gain")).max() > 1e-12}
-        v = view(node, found.x, found.x.ids.ndim - 1)
-        part = Part("LayerNorm", {"size": v.stage.width, "epsilon": as_meant(epsilon)}, arrays)
-        return v.then(node, part)
+        return _layer_norm(node, found.x, arrays, as_meant(epsilon))
     return None
+
+
+def _layer_norm(node: Node, x: Signal, arrays: dict[str, Array], epsilon: float) -> Signal:
+    return view(node, x, x.ids.ndim - 1).then(
+        node, Part("LayerNorm", {"size": x.shape[-1], "epsilon": epsilon}, arrays)
+    )
+
+
+def layer_norm(node: Node, x: Any, *given: Any) -> Signal:
+    """The operator that is one."""
+    x = signal_of(node, x)
+    if axis_of(node, node.attributes["axis"], x.ids.ndim) != x.ids.ndim - 1:
+        raise node.refused("the attribute 'axis'", "that of the features, the last", f"{node.attributes['axis']}")
+    arrays = {
+        name: floats(node, value) for name, value in zip(("gain", "bias"), given, strict=False) if value is not None
+    }
+    return _layer_norm(node, x, arrays, node.attributes["epsilon"])
 
 
 def batch_norm(node: Node, x: Any, *given: Any) -> Signal:
     """With the running mean and variance."""
     x = signal_of(node, x)
-    found = view(node, x, 1)
-    width = found.stage.width
     names = ("gain", "bias", "mean", "variance")
     arrays = {name: floats(node, value) for name, value in zip(names, given, strict=True)}
-    if node.attributes.get("training_mode") or any(array.shape != (width,) for array in arrays.values()):
-        got = f"{[array.shape for array in arrays.values()]}, training_mode {node.attributes.get('training_mode')}"
-        raise node.refused("its statistics", f"({width},), and training_mode 0", got)
-    momentum = round(1 - node.attributes["momentum"], 9)
-    config = {"size": width, "momentum": momentum, "epsilon": node.attributes["epsilon"]}
+    if node.attributes.get("training_mode"):
+        raise node.refused("the attribute 'training_mode'", "0", "1")
+    found, momentum = view(node, x, 1), round(1 - node.attributes["momentum"], 9)
+    config = {"size": found.stage.width, "momentum": momentum, "epsilon": node.attributes["epsilon"]}
     return found.then(node, Part("BatchNorm", config, arrays))

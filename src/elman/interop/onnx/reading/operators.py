@@ -9,13 +9,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.cells.activations import ACTIVATIONS, Activation
+from elman.cells.functions import CURVES
 from elman.interop.onnx.reading.attention import attended, context, scores, weights
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.joining import joined
 from elman.interop.onnx.reading.known import axis_of, floats, integers, number, run
 from elman.interop.onnx.reading.linear import dense, embedding, gemm, windows
-from elman.interop.onnx.reading.normalization import Statistic, batch_norm, mean_of_features, statistic
+from elman.interop.onnx.reading.normalization import Statistic, batch_norm, layer_norm, mean_of_features
 from elman.interop.onnx.reading.parts import SUM, WEIGHTED, WEIGHTS, Part
 from elman.interop.onnx.reading.pointwise import activated, arithmetic, clip, mapped, scaled, several, where
 from elman.interop.onnx.reading.positions import ShortError, Signal, Unknown, signal_of
@@ -30,10 +31,10 @@ Handler: TypeAlias = Callable[..., Any]
 
 def _matmul(node: Node, a: Any, b: Any) -> Signal:
     if isinstance(a, np.ndarray):  # of (output, input) and features in the axis before the last
-        return dense(node, signal_of(node, b), floats(node, a).T, None, -2)
+        return dense(node, signal_of(node, b), floats(node, a).T, -2)
     if not (isinstance(a, Signal) and isinstance(b, Signal)):
         W = floats(node, b)
-        y = dense(node, signal_of(node, a), W if W.ndim != 1 else W[:, None], None)
+        y = dense(node, signal_of(node, a), W if W.ndim != 1 else W[:, None])
         return y if W.ndim != 1 else y.moved(y.ids[..., 0])
     for p, x, turned in ((a, b, False), (b, a, True)):
         if all(stage.kind == WEIGHTS for stage in p.flow.sources(p.ids)):
@@ -41,41 +42,19 @@ def _matmul(node: Node, a: Any, b: Any) -> Signal:
     return scores(node, a, b)
 
 
-def _activation(name: str) -> Handler:
-    def handler(node: Node, x: Any) -> Signal:
-        given = {key: node.attributes[key] for key in ACTIVATIONS[name].defaults}
-        return activated(node, x, Activation(name, **given))
-
-    return handler
+#: The activations, by the names of their operators without capitals; and the attributes that these must have.
+_NAMES = {name.replace("_", ""): name for name in (*ACTIVATIONS, *CURVES)}
+_FIXED = {"Selu": {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}, "Swish": {"alpha": 1.0}}
 
 
-#: Operators that are functions of `elman.Activate`, with the attributes that they must have, if at all.
-_CURVES: dict[str, tuple[str, dict[str, float]]] = {
-    "Erf": ("erf", {}),
-    "HardSwish": ("hard_swish", {}),
-    "Selu": ("selu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),
-    "Swish": ("swish", {"alpha": 1.0}),
-}
-
-
-def _curve(node: Node, x: Any) -> Signal:
-    name, needed = _CURVES[node.op]
-    for key, value in needed.items():
+def _activation(node: Node, x: Any) -> Signal:
+    name = _NAMES[node.op.lower()]
+    for key, value in _FIXED.get(node.op, {}).items():
         if abs(node.attributes[key] - value) > 1e-6:
             raise node.refused(f"the attribute {key!r}", f"{value:.7}", f"{node.attributes[key]}")
-    return activated(node, x, name)
-
-
-def _gelu(node: Node, x: Any) -> Signal:
-    return activated(node, x, {"none": "gelu"}.get(node.attributes["approximate"], "gelu_tanh"))
-
-
-def _root(node: Node, x: Any) -> Any:
-    return statistic(node, x) if isinstance(x, Statistic) else activated(node, x, "sqrt")
-
-
-def _negative(node: Node, x: Any) -> Any:
-    return statistic(node, x) if isinstance(x, Statistic) else scaled(node, signal_of(node, x), -1)
+    if name in CURVES:
+        return activated(node, x, "gelu_tanh" if node.attributes.get("approximate", "none") != "none" else name)
+    return activated(node, x, Activation(name, **{key: node.attributes[key] for key in ACTIVATIONS[name].defaults}))
 
 
 def _over_features(name: str) -> Handler:
@@ -91,18 +70,6 @@ def _over_features(name: str) -> Handler:
         return view(node, x, d).then(node, Part("Activate", {"activation": name}))
 
     return handler
-
-
-def _layer_norm(node: Node, x: Any, gain: Any, bias: Any = None) -> Signal:
-    x = signal_of(node, x)
-    if axis_of(node, node.attributes["axis"], x.ids.ndim) != x.ids.ndim - 1:
-        raise node.refused("the attribute 'axis'", "that of the features, the last", f"{node.attributes['axis']}")
-    arrays = {"gain": floats(node, gain)} | ({} if bias is None else {"bias": floats(node, bias)})
-    for name, array in arrays.items():
-        if array.shape != x.shape[-1:]:
-            raise node.refused(f"its {name}", f"{x.shape[-1:]}", f"{array.shape}")
-    part = Part("LayerNorm", {"size": x.shape[-1], "epsilon": float(node.attributes["epsilon"])}, arrays)
-    return view(node, x, x.ids.ndim - 1).then(node, part)
 
 
 def _dropout(node: Node, x: Any, ratio: Any = None, training: Any = None) -> Signal:
@@ -163,10 +130,10 @@ _JOINS = {"ReduceMean": "Add", "ReduceSum": "Add", "ReduceProd": "Multiply"}  # 
 
 def _reduce(node: Node, x: Any, axes: Any = None) -> Any:
     """The mean, the largest value, the sum or the product over one axis."""
-    if isinstance(x, Statistic):
-        return statistic(node, x, *([] if axes is None else [axes]))
     x = signal_of(node, x)
     given = [*range(2, x.ids.ndim)] if node.op.startswith("Global") else integers(node, "axes", axes)
+    if not given and node.attributes.get("noop_with_empty_axes"):
+        return x
     gone = {axis_of(node, axis, x.ids.ndim) for axis in given or range(x.ids.ndim)}
     wide = [axis for axis in gone if x.shape[axis] != 1]
     if len(wide) > 1:
@@ -213,7 +180,8 @@ OPERATORS: dict[str, Handler] = {
     **dict.fromkeys(
         ("GlobalAveragePool", "GlobalMaxPool", "ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), _reduce
     ),
-    **dict.fromkeys(_CURVES, _curve),
+    **dict.fromkeys(("Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "Relu", "Selu"), _activation),
+    **dict.fromkeys(("Sigmoid", "Softplus", "Softsign", "Sqrt", "Swish", "Tanh", "ThresholdedRelu"), _activation),
     **dict.fromkeys(("Max", "Mean", "Min", "Sum"), several),
     **dict.fromkeys(("And", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Not", "Or"), _question),
     **dict.fromkeys(("AveragePool", "Conv", "MaxPool"), windows),
@@ -222,26 +190,15 @@ OPERATORS: dict[str, Handler] = {
     "BatchNormalization": batch_norm,
     "Clip": clip,
     "Dropout": _dropout,
-    "Elu": _activation("elu"),
-    "Gelu": _gelu,
     "Gemm": gemm,
-    "HardSigmoid": _activation("hard_sigmoid"),
     "If": _question,  # never run: its branch is read in its place
-    "LayerNormalization": _layer_norm,
-    "LeakyRelu": _activation("leaky_relu"),
+    "LayerNormalization": layer_norm,
     "LogSoftmax": _over_features("log_softmax"),
     "MatMul": _matmul,
-    "Neg": _negative,
+    "Neg": lambda node, x: scaled(node, signal_of(node, x), -1),
     "PRelu": _prelu,
-    "Reciprocal": statistic,
-    "Relu": _activation("relu"),
-    "Sigmoid": _activation("sigmoid"),
+    "Reciprocal": lambda node, x: arithmetic(replace(node, op="Div"), np.ones(()), x),
     "Softmax": _over_features("softmax"),
-    "Softplus": _activation("softplus"),
-    "Softsign": _activation("softsign"),
-    "Sqrt": _root,
-    "Tanh": _activation("tanh"),
-    "ThresholdedRelu": _activation("thresholded_relu"),
     "Where": where,
 }
 

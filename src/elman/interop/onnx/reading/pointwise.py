@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,7 @@ from elman.checks import Array, FormatError
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.joining import joined
 from elman.interop.onnx.reading.known import floats, number, run
-from elman.interop.onnx.reading.normalization import Statistic, statistic
-from elman.interop.onnx.reading.parts import AFFINE, SUM, Part
+from elman.interop.onnx.reading.parts import AFFINE, LINEAR, SUM, Part
 from elman.interop.onnx.reading.positions import UNKNOWN, Signal, Stage, Unknown, signal_of
 from elman.interop.onnx.reading.views import feature_position, view
 from elman.layers import Activate
@@ -67,95 +67,107 @@ def scaled(node: Node, x: Signal, scale: float = 1.0, shift: float = 0.0) -> Sig
 
 def arithmetic(node: Node, a: Any, b: Any) -> Any:
     """Add, Sub, Mul, Div and Pow."""
-    a, b = (_settled(value) for value in (a, b))
-    if isinstance(a, Statistic) or isinstance(b, Statistic):
-        return statistic(node, a, b)
-    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
-        return run(node, a, b)
-    if isinstance(a, Unknown) or isinstance(b, Unknown):
-        names = tuple(name for value in (a, b) if isinstance(value, Unknown) for name in value.names)
+    names = tuple(name for value in (a, b) if isinstance(value, Unknown) for name in value.names)
+    if names:
         return Unknown(names)
-    if isinstance(a, Signal) and isinstance(b, Signal):
-        if node.op in ("Div", "Pow"):
-            raise node.refused("its inputs", "one known: no layer divides one signal by another", f"{node.op} of two")
-        if node.op == "Sub":
-            b = scaled(node, b, -1)
-        return joined(node, "Multiply" if node.op == "Mul" else "Add", a, b)
-    x, k = signal_of(node, b if isinstance(a, np.ndarray) else a), floats(node, a if isinstance(a, np.ndarray) else b)
-    if node.op == "Pow" and isinstance(a, Signal):
-        return _power(node, x, k)
-    if node.op == "Pow" or (node.op == "Div" and isinstance(b, Signal)):
-        raise node.refused("the operator", "a sum, a product, a power or a quotient by known numbers", node.op)
+    a, b = (value if isinstance(value, np.ndarray) else _settled(signal_of(node, value)) for value in (a, b))
+    signals = [value for value in (a, b) if isinstance(value, Signal)]
+    if not signals:
+        return run(node, a, b)
+    if node.op in ("Div", "Pow") and isinstance(b, Signal):
+        raise node.refused("its divisor or exponent", "known: no layer divides by what another gives", b.place)
     with np.errstate(all="ignore"):
-        if node.op in ("Mul", "Div"):
-            return _product(node, x, k if node.op == "Mul" else 1 / k, k if node.op == "Div" else 1 / k)
-    if node.op == "Sub" and isinstance(b, Signal):
-        x = scaled(node, x, -1)
-    return _sum(node, x, -k if node.op == "Sub" and isinstance(a, Signal) else k)
+        if node.op == "Sub":
+            b = scaled(node, b, -1) if isinstance(b, Signal) else np.asarray(-floats(node, b))
+        elif node.op == "Div":
+            b = np.asarray(1 / floats(node, b))
+    if len(signals) == 2:
+        return joined(node, "Multiply" if node.op == "Mul" else "Add", a, b)
+    x, k = (a, floats(node, b)) if isinstance(a, Signal) else (b, floats(node, a))
+    x = _repeated(node, x, k)
+    if node.op == "Pow":
+        return _power(node, x, k)
+    return _product(node, x, k) if node.op in ("Mul", "Div") else _sum(node, x, k)
 
 
-def _settled(value: Any) -> Any:
+def _settled(value: Signal) -> Signal | Array:
     """Constants alone among positions as the array that they are."""
-    if isinstance(value, Signal) and value.ids.size and (value.ids < 0).all():
-        return value.flow.constants(value.ids)
-    return value
+    return value.flow.constants(value.ids) if value.ids.size and (value.ids < 0).all() else value
+
+
+def _repeated(node: Node, x: Signal, k: Array) -> Signal:
+    """The signal in the shape that it has beside an array."""
+    ids, _ = np.broadcast_arrays(x.ids, k)
+    node.take(8 * (ids.size - x.ids.size))
+    return x.moved(ids)
 
 
 def _sum(node: Node, x: Signal, k: Array) -> Signal:
     """With what is far below, where a mask says so, or with numbers."""
     far = k <= FAR_BELOW
     if (far | (k == 0)).all() and not (far.all() and k.size):
-        return _set(node, x, far, -np.inf)
+        return _set(x, far, -np.inf)
     return _by_features(node, x, "shift", k)
 
 
-def _product(node: Node, x: Signal, k: Array, counts: Array) -> Signal:
+def _product(node: Node, x: Signal, k: Array) -> Signal:
     """A mean, where x is a sum over time; with 0 and 1, as a mask has them; or with numbers."""
     total = x.flow.stage_of(x.ids)
     if total is not None and total.kind == SUM:
-        return _mean(node, x, total, counts)
+        return _mean(node, x, total, k)
     if ((k == 0) | (k == 1)).all():
-        return _set(node, x, k == 0, 0.0)
+        return _set(x, k == 0, 0.0)
     return _by_features(node, x, "scale", k)
 
 
-def _set(node: Node, x: Signal, gone: Array, number: float) -> Signal:
+def _set(x: Signal, gone: Array, number: float) -> Signal:
     """The signal with a number in some places."""
-    node.take(8 * max(x.ids.size, gone.size))
-    ids, gone = np.broadcast_arrays(x.ids, gone)
-    return x.moved(np.where(gone, x.flow.code(number), ids) if gone.any() else ids)
+    return x.moved(np.where(gone, x.flow.code(number), x.ids)) if gone.any() else x
 
 
 def _by_features(node: Node, x: Signal, name: str, k: Array) -> Signal:
     """Times one number or plus one, or with one for each feature."""
+    biased = _with_bias(x, k) if name == "shift" else None
+    if biased is not None:
+        return biased
     wide = [axis - k.ndim for axis, length in enumerate(k.shape) if length > 1]
     if not k.size or (k == k.flat[0]).all():
         one = float(k.flat[0]) if k.size else 0.0
         return scaled(node, x, one) if name == "scale" else scaled(node, x, 1, one)
-    if len(wide) > 1 or k.ndim > x.ids.ndim or x.shape[wide[0]] not in (1, k.shape[wide[0]]):
+    if len(wide) > 1:
         raise node.refused("its numbers", f"one number, or one for each feature of {x.shape}", f"{k.shape}")
-    node.take(8 * x.ids.size * k.size)
-    ids, _ = np.broadcast_arrays(x.ids, k)
-    found = view(node, x.moved(ids), wide[0] % ids.ndim, spread=True)
+    found = view(node, x, wide[0] % x.ids.ndim, spread=True)
     vector = k.ravel().astype(k.dtype if k.dtype.kind == "f" else np.float32)
     fill = 0 if found.fill == 0 and name == "scale" else UNKNOWN
     return found.then(node, Part("Scale", {}, {name: vector}), fill=fill)
 
 
-def _mean(node: Node, x: Signal, total: Stage, counts: Array) -> Signal:
+def _with_bias(x: Signal, k: Array) -> Signal | None:
+    """The product of which k is the bias; None where it is none, or has one."""
+    stage, *others = x.flow.sources(x.ids)
+    part, features = stage.part, x.flow.places(x.ids, stage)[-1]
+    if others or part is None or part.kind not in LINEAR or "b" in part.arrays:
+        return None
+    gone, numbers = x.ids < 0, np.broadcast_to(k, x.shape)
+    bias = np.zeros(stage.width, part.arrays["W"].dtype)
+    bias[features[~gone]] = numbers[~gone]
+    if not (gone | (bias[features] == numbers)).all():
+        return None
+    made = x.flow.add(replace(part, arrays={**part.arrays, "b": bias}), stage.reads, stage.place, stage.axes)
+    return x.moved(np.where(gone, x.flow.code(UNKNOWN), x.ids - stage.first + made.first))
+
+
+def _mean(node: Node, x: Signal, total: Stage, k: Array) -> Signal:
     """A sum over time divided by how many steps it is of."""
     assert total.part is not None
     flow, name = x.flow, total.part.lengths
     steps = flow.lengths[name] if name else np.full(1, total.part.config["steps"])
-    ids, counts = np.broadcast_arrays(x.ids, counts)
-    batch = flow.places(ids, total)[0] if name and len(total.axes) > 1 else np.zeros(ids.shape, np.int64)
-    if not np.allclose(counts, steps[batch], rtol=1e-6):
-        must = (
-            f"a sum over time, and {'the lengths of its sequences, (batch, 1)' if name else 'how many steps it is of'}"
-        )
-        raise node.refused("its inputs", must, "others")
+    batch = flow.places(x.ids, total)[0] if name and len(total.axes) > 1 else np.zeros(x.shape, np.int64)
+    if not np.allclose(k * steps[batch], 1, rtol=1e-6, atol=0):
+        of = "the lengths of its sequences, (batch, 1)" if name else "how many steps it is of"
+        raise node.refused("its inputs", f"a sum over time, and {of}", "others")
     stage = flow.add(Part("MeanOverTime", lengths=name), total.reads, node.place, total.axes, key=("mean", name))
-    return x.moved(ids - total.first + stage.first)
+    return x.moved(x.ids - total.first + stage.first)
 
 
 def _power(node: Node, x: Signal, array: Array) -> Signal:
@@ -168,21 +180,25 @@ def _power(node: Node, x: Signal, array: Array) -> Signal:
     return x if power == 1 else joined(node, "Multiply", *[x] * int(power))
 
 
-def clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
-    """Between two numbers, or over the lower: a relu or a hard sigmoid, moved and stretched."""
+def clip(node: Node, x: Any, *bounds: Any) -> Any:
+    """Over a number, under one, or between two: a relu or a hard sigmoid, moved and stretched."""
     x = signal_of(node, x)
     given = [
         node.attributes.get(name) if value is None else number(node, value)
-        for name, value in (("min", low), ("max", high))
+        for name, value in itertools.zip_longest(("min", "max"), bounds)
     ]
-    bottom, top = (None if value is None or abs(value) > 1e38 else float(value) for value in given)
-    if bottom is None or (top is not None and top <= bottom):
-        raise node.refused("its bounds", "a lower one, or two with the upper over it", f"{given}")
-    if top is None:
-        return scaled(node, activated(node, scaled(node, x, 1, -bottom), Activation("relu")), 1, bottom)
-    wide = top - bottom
-    y = activated(node, x, Activation("hard_sigmoid", alpha=1 / wide, beta=-bottom / wide))
-    return scaled(node, scaled(node, y, wide), 1, bottom)
+    low, high = (None if value is None or abs(value) > 1e38 else float(value) for value in given)
+    if low is not None and high is not None:
+        wide = high - low
+        if wide <= 0:
+            raise node.refused("its bounds", "the upper over the lower", f"{given}")
+        y = activated(node, x, Activation("hard_sigmoid", alpha=1 / wide, beta=-low / wide))
+        return scaled(node, scaled(node, y, wide), 1, low)
+    sign, bound = (1.0, low) if high is None else (-1.0, high)  # min(x, k) = -max(-x, -k)
+    if bound is None:
+        return x
+    above = activated(node, scaled(node, x, sign, -sign * bound), Activation("relu"))
+    return scaled(node, above, sign, bound)
 
 
 def several(node: Node, *values: Any) -> Any:
@@ -195,9 +211,7 @@ def several(node: Node, *values: Any) -> Any:
     numbers = [value for value in values if isinstance(value, np.ndarray) and value.size == 1]
     if len(signals) != 1 or len(values) != 2 or not numbers:
         raise node.refused("its inputs", "one output of a layer and one known number", f"{len(values)} values")
-    sign = 1 if node.op == "Max" else -1  # min(x, k) = -max(-x, -k)
-    y = clip(replace(node, attributes={}), scaled(node, signals[0], sign), np.asarray(sign * numbers[0]))
-    return scaled(node, y, sign)
+    return clip(node, _repeated(node, signals[0], numbers[0]), *[None] * (node.op == "Min"), *numbers)
 
 
 def where(node: Node, condition: Any, a: Any, b: Any) -> Any:

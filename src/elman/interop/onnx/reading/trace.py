@@ -14,6 +14,7 @@ from elman.checks import Array, FormatError
 from elman.interop.onnx.reading.files import TYPES
 from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Node, place_of
 from elman.interop.onnx.reading.known import COMPARES, COMPUTED, MOVES, run
+from elman.interop.onnx.reading.normalization import STEPS, Statistic, statistic
 from elman.interop.onnx.reading.operators import OPERATORS, moved
 from elman.interop.onnx.reading.positions import Axis, Flow, ShortError, Signal, Unknown
 
@@ -198,6 +199,8 @@ class Trace:
             handler = run if node.op in COMPUTED else None
             if node.op in COMPARES:
                 self.sizes.compare(arguments)
+        elif node.op in STEPS and any(isinstance(value, Statistic) for value in arguments):
+            handler = statistic
         elif handler is None and node.op in MOVES and any(isinstance(value, Signal) for value in arguments):
             handler = moved
         if handler is None:

@@ -7,9 +7,10 @@ several signals side by side.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -136,18 +137,20 @@ def view(node: Node, x: Signal, position: int | None, *, spread: bool = False) -
     lengths = ids.shape[:-1]
     wide = [d for d, length in enumerate(lengths) if length != 1]
     core = ids.reshape([lengths[d] for d in wide] + [ids.shape[-1]])
-    reader = _Reader(node, flow, core)
-    stage, groups = reader.found()
+    parts = [Run(node, flow, each, stage).found() for each, stage in _runs(node, flow, core)]
+    codes = _padding(node, flow, core, [stage for stage, _ in parts])
+    stage, groups = parts[0]
+    if len(parts) > 1:
+        groups = met(node, [groups for _, groups in parts])
+        full = next((stage for stage, held in parts if None not in held), stage)
+        stage = flow.beside([stage for stage, _ in parts], node.place, full.lead)
     every: list[Group] = [()] * len(lengths)
     for d, group in zip(wide, groups, strict=True):
         every[d] = group
-    codes = None
-    if reader.codes is not None:
-        codes = reader.codes.reshape(lengths)
     wide_axes = [axis for axis in stage.axes if axis.length != 1]
     if position is not None and not stage.features and len(wide_axes) > 2:  # features are beside all three of them
         raise node.refused("its input", "(batch, time, features)", f"{x.shape}, of 1 feature")
-    found = View(flow, stage, tuple(every), lengths, position, codes)
+    found = View(flow, stage, tuple(every), lengths, position, None if codes is None else codes.reshape(lengths))
     return found if spread or None not in every else _repeated(node, found)
 
 
@@ -189,92 +192,75 @@ def check_weights(node: Node, p: Signal, weighting: Stage) -> None:
         raise node.refused("its weights", "a softmax over time as it is", "one of which some are set to 0")
 
 
-class _Reader:
-    """Reads positions whose last axis is that of the features, and whose others are all longer than 1."""
+#: Positions whose last axis is that of the features, and the one stage whose elements they are.
+_Run: TypeAlias = tuple[Array, Stage]
 
-    def __init__(self, node: Node, flow: Flow, ids: Array) -> None:
-        self.node, self.flow, self.ids = node, flow, ids
-        self.codes: Array | None = None
 
-    def found(self) -> tuple[Stage, list[Group]]:
-        """The stage, and what each axis before the features holds."""
-        node, flow, ids = self.node, self.flow, self.ids
-        if not ids.size or (ids < 0).all():
-            raise node.refused("its input", "the output of a layer, or the input of the network", "constants alone")
-        for stage in flow.sources(ids):
-            if stage.kind in (SCORES, WEIGHTS):
-                what, must = UNFINISHED[stage.kind]
-                raise node.refused(f"{what} of {stage.place}", must, "one that is used elsewhere")
-        alone = flow.stage_of(ids)
-        runs = [(ids, alone)] if alone is not None else self._runs()
-        if len(runs) == 2:
-            runs = self._two_directions(runs) or runs
-        parts = [Run(node, flow, each, stage).found() for each, stage in runs]
-        if len(parts) > 1 or (ids < 0).any():
-            self._note_padding(parts)
-        if len(parts) == 1:
-            return parts[0]
-        groups = met(node, [groups for _, groups in parts])
-        full = next((stage for stage, held in parts if None not in held), parts[0][0])
-        return flow.beside([stage for stage, _ in parts], node.place, full.lead), groups
+def _runs(node: Node, flow: Flow, ids: Array) -> list[_Run]:
+    """Parts of the features, each of one stage; constants are of the stage beside them."""
+    if not ids.size or (ids < 0).all():
+        raise node.refused("its input", "the output of a layer, or the input of the network", "constants alone")
+    sources = flow.sources(ids)
+    for stage in sources:
+        if stage.kind in (SCORES, WEIGHTS):
+            what, must = UNFINISHED[stage.kind]
+            raise node.refused(f"{what} of {stage.place}", must, "one that is used elsewhere")
+    if flow.stage_of(ids) is not None:
+        return [(ids, sources[0])]
+    owners = []
+    for column in ids.reshape(-1, ids.shape[-1]).T:
+        stages = flow.sources(column)
+        if len(stages) != 1:
+            if not stages and flow.constants(column).any() == 0:  # zeros before the first step
+                steps = max(axis.length for stage in sources for axis in stage.lead)
+                raise ShortError(node, steps, 2 * steps)
+            got = " and ".join(stage.place for stage in stages[:2]) or "constants among features"
+            raise node.refused("its input", "of one layer at each step", got)
+        owners.append(stages[0])
+    begins = [i for i, owner in enumerate(owners) if not i or owner is not owners[i - 1]]
+    runs = [(ids[..., a:b], owners[a]) for a, b in itertools.pairwise([*begins, len(owners)])]
+    return _two_directions(node, flow, runs) if len(runs) == 2 else runs
 
-    def _runs(self) -> list[tuple[Array, Stage]]:
-        """Parts of the features, each of one stage."""
-        ids, flow = self.ids, self.flow
-        flat = ids.reshape(-1, ids.shape[-1])
-        owners = []
-        for column in flat.T:
-            stages = flow.sources(column)
-            if len(stages) != 1:
-                if not stages and flow.constants(column).any() == 0:  # zeros before the first step
-                    steps = max(axis.length for stage in flow.sources(ids) for axis in stage.lead)
-                    raise ShortError(self.node, steps, 2 * steps)
-                must = "of one layer at each step"
-                got = " and ".join(stage.place for stage in stages[:2]) or "constants among features"
-                raise self.node.refused("its input", must, got)
-            owners.append(stages[0])
-        begins = [i for i, owner in enumerate(owners) if not i or owner is not owners[i - 1]]
-        ends = [*begins[1:], len(owners)]
-        return [(ids[..., a:b], owners[a]) for a, b in zip(begins, ends, strict=True)]
 
-    def _note_padding(self, parts: Sequence[Any]) -> None:
-        constant = self.ids < 0
-        if not constant.any():
-            return
-        somewhere: Array = np.any(constant, -1)
-        if any(stage.kind == "LastSteps" for stage, _ in parts) and self.ids.ndim == 2:
-            return  # zeros before the first step, as the layer has them
-        name = padding_of(self.flow, somewhere)
-        if not name:
-            number = self.flow.number(int(self.ids[constant][0]))
-            raise self.node.refused("its input", "constant in the padding alone", f"{number} elsewhere")
-        low, high = (np.where(constant, self.ids, other) for other in (0, -(2**62)))
-        same = constant.all(-1) & (low.min(-1) == high.max(-1))
-        self.codes = np.where(somewhere, np.where(same, low.min(-1), self.flow.code(UNKNOWN)), 0)
-
-    def _two_directions(self, runs: list[tuple[Array, Stage]]) -> list[tuple[Array, Stage]] | None:
-        """Two layers, one over reversed steps, as the one bidirectional layer that they are."""
-        for order in (1, -1):
-            (ahead, one), (back, other) = runs[::order]
-            turned = other.reads[0] if other.reads else None
-            a, b = one.part, other.part
-            if not (isinstance(a, RecurrentPart) and isinstance(b, RecurrentPart)) or turned is None or a.start:
-                continue
-            if turned.kind != "Reverse" or turned.reads[0] is not one.reads[0] or turned.part is None:
-                continue
-            both = a.with_reverse(b) if turned.part.lengths == a.lengths and one.lead == other.lead else None
-            if both is None:
-                continue
-            self.node.take(16 * a.size)
-            stage = self.flow.then(one.reads[0], both, one.place, 2 * a.hidden, key=("both", one, other))
-            numbers = stage.by_time()
-            turned_numbers = turned_steps(numbers[..., a.hidden :], self.flow.ends(a.lengths, numbers))
-            joined = [
-                renumbered(ahead, one, numbers[..., : a.hidden]),
-                renumbered(back, other, turned_numbers),
-            ]
-            return [(np.concatenate(joined[::order], -1), stage)]
+def _padding(node: Node, flow: Flow, ids: Array, stages: Sequence[Stage]) -> Array | None:
+    """The constants in the padding of positions, 0 elsewhere; None where there are none."""
+    constant = ids < 0
+    if not constant.any():
         return None
+    if any(stage.kind == "LastSteps" for stage in stages) and ids.ndim == 2:
+        return None  # zeros before the first step, as the layer has them
+    somewhere: Array = np.any(constant, -1)
+    if not padding_of(flow, somewhere):
+        number = flow.number(int(ids[constant][0]))
+        raise node.refused("its input", "constant in the padding alone", f"{number} elsewhere")
+    low, high = (np.where(constant, ids, other) for other in (0, -(2**62)))
+    same = constant.all(-1) & (low.min(-1) == high.max(-1))
+    return np.where(somewhere, np.where(same, low.min(-1), flow.code(UNKNOWN)), 0)
+
+
+def _two_directions(node: Node, flow: Flow, runs: list[_Run]) -> list[_Run]:
+    """Two layers, one over reversed steps, as the one bidirectional layer that they are."""
+    for order in (1, -1):
+        (ahead, one), (back, other) = runs[::order]
+        turned = other.reads[0] if other.reads else None
+        a, b = one.part, other.part
+        if not (isinstance(a, RecurrentPart) and isinstance(b, RecurrentPart)) or turned is None or a.start:
+            continue
+        if turned.kind != "Reverse" or turned.reads[0] is not one.reads[0] or turned.part is None:
+            continue
+        both = a.with_reverse(b) if turned.part.lengths == a.lengths and one.lead == other.lead else None
+        if both is None:
+            continue
+        node.take(16 * a.size)
+        stage = flow.then(one.reads[0], both, one.place, 2 * a.hidden, key=("both", one, other))
+        numbers = stage.by_time()
+        turned_numbers = turned_steps(numbers[..., a.hidden :], flow.ends(a.lengths, numbers))
+        joined = [
+            renumbered(ahead, one, numbers[..., : a.hidden]),
+            renumbered(back, other, turned_numbers),
+        ]
+        return [(np.concatenate(joined[::order], -1), stage)]
+    return runs
 
 
 def met(node: Node, every: Sequence[Sequence[Group]]) -> list[Group]:

@@ -10,42 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from elman.cells.activations import Activation
+from elman.cells.activations import ACTIVATIONS, OVER_FEATURES, Activation
+from elman.cells.functions import CURVES
 from elman.interop.onnx.writing.nodes import Graph, attribute
 
-#: The names of elman's table in the attribute ``activations``. The identity is Affine with alpha 1 and beta 0.
-IN_RECURRENT = {
-    "identity": "Affine",
-    "relu": "Relu",
-    "tanh": "Tanh",
-    "sigmoid": "Sigmoid",
-    "affine": "Affine",
-    "leaky_relu": "LeakyRelu",
-    "thresholded_relu": "ThresholdedRelu",
-    "scaled_tanh": "ScaledTanh",
-    "hard_sigmoid": "HardSigmoid",
-    "elu": "Elu",
-    "softsign": "Softsign",
-    "softplus": "Softplus",
-}
+#: The names in ONNX, of the attribute ``activations`` too, which are those of elman without "_".
+_NAMES = {name: name.title().replace("_", "") for name in (*ACTIVATIONS, *CURVES, *OVER_FEATURES)}
 
-_ALONE = {"log_softmax": "LogSoftmax", "softmax": "Softmax", **IN_RECURRENT}
+#: Those inside recurrent operators. The identity is Affine with alpha 1 and beta 0.
+IN_RECURRENT = {name: _NAMES[name] for name in ACTIVATIONS} | {"identity": "Affine"}
 
 #: Those without an operator in that version, or with one of no attributes, as operators in turn with the numbers that
 #: they take; "x" is what comes in, "alpha" and "beta" are parameters.
 _BY_STEPS: dict[str, tuple[tuple[str, float | str | None], ...]] = {
     "affine": (("Mul", "alpha"), ("Add", "beta")),
-    "erf": (("Erf", None),),
     "gelu": (("Mul", math.sqrt(0.5)), ("Erf", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
     "gelu_tanh": (
         *(("Mul", "x"), ("Mul", 0.044715), ("Add", 1.0), ("Mul", "x"), ("Mul", math.sqrt(2 / math.pi))),
         *(("Tanh", None), ("Add", 1.0), ("Mul", "x"), ("Mul", 0.5)),
     ),
-    "hard_swish": (("HardSwish", None),),
     "identity": (),
     "scaled_tanh": (("Mul", "beta"), ("Tanh", None), ("Mul", "alpha")),
-    "selu": (("Selu", None),),
-    "sqrt": (("Sqrt", None),),
     "swish": (("Sigmoid", None), ("Mul", "x")),
 }
 
@@ -67,11 +52,11 @@ def recurrent_attributes(activations: list[Activation], directions: int, dtype: 
 def activate(graph: Graph, x: str, activation: Activation | str) -> str:
     """The value of an activation as operators; softmax and log-softmax, over the features, come by their names."""
     if isinstance(activation, str):
-        name, parameters = activation, dict[str, float](axis=-1)
+        name, parameters = activation, dict[str, float](axis=-1) if activation in OVER_FEATURES else {}
     else:
         name, parameters = activation.name, _parameters(activation, graph.dtype)
     if name not in _BY_STEPS:
-        return graph.add(_ALONE[name], x, **parameters)
+        return graph.add(_NAMES[name], x, **parameters)
     y = x
     for op, by in _BY_STEPS[name]:
         if isinstance(by, float):
