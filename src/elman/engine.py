@@ -154,19 +154,6 @@ def alone(tape: Tape, rows: slice, b: int) -> Tape | None:
     return tape.alone(rows, b) if isinstance(tape, kernels.KernelTape) else None
 
 
-def steps(tape: Tape) -> unroll.Steps:
-    """All steps of a forward pass, packed: what its tape kept by name, at no cost beside the states before each step.
-
-    >>> import elman
-    >>> layer = elman.GRU(3, 5, seed=0)
-    >>> _, _, tape = layer.forward([[[1.0, 2.0, 3.0]] * 4])
-    >>> found = steps(tape.kept[0])
-    >>> found.kept["z"].shape, found.before[0].shape
-    ((4, 5), (4, 5))
-    """
-    return kernels.packed_steps(tape) if isinstance(tape, kernels.KernelTape) else unroll.packed_steps(tape)
-
-
 def pack_dense(W: Array, b: Array, activation: Activation) -> Callable[[Array], Array]:
     """A dense layer made ready, its weights copied: gives y (..., O) of x (..., I), of up to three axes.
 

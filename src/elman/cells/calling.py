@@ -100,15 +100,7 @@ def look_back(
     mask: tuple[Array, ...] = (),
 ) -> tuple[Array, Arrays, Arrays, Kept]:
     """What `go_back` gives, and the gradients that the cell gives by name."""
-    dx, dstate, dweights, by_name = _gone_back(cell, whole(cell.step_derivative), x, state, weights, kept, dnext, mask)
-    shapes = {name: array.shape for name, array in (*kept.items(), *zip(cell.states, dnext, strict=True))}
-    for name, array in (checked := _kept(cell, by_name, len(x), "step_derivative")).items():
-        if array.shape != shapes.get(name, array.shape):
-            must = (
-                f"step_derivative of the cell {cell.name!r} must give the gradient of {name} the shape {shapes[name]}"
-            )
-            raise ShapeError(f"{must}. Got {array.shape}.")
-    return dx, dstate, dweights, checked
+    return _gone_back(cell, whole(cell.step_derivative), x, state, weights, kept, dnext, mask)
 
 
 def _gone_back(
@@ -213,15 +205,14 @@ def _checked(cell: Cell, function: str, what: str, name: str, given: Any, shape:
     return array
 
 
-def _kept(cell: Cell, kept: Kept, batch: int, function: str = "step") -> Kept:
-    """Arrays of a step by name, which can no longer be written into, in a dict of their own."""
+def _kept(cell: Cell, kept: Kept, batch: int) -> Kept:
+    """What a step keeps, which can no longer be written into, in a dict of its own."""
     found = {}
     for name, part in kept.items():
         named = isinstance(name, str) and isinstance(part, np.ndarray)
         if not named or part.shape[:1] != (batch,):
             wanted = f"an array with one row per sequence, ({batch}, ...){'' if named else ', named by a text'}"
-            verb = "keep" if function == "step" else "give the gradient of"
-            must = f"{function} of the cell {cell.name!r} must {verb} {name!r} as {wanted}"
+            must = f"step of the cell {cell.name!r} must keep {name!r} as {wanted}"
             raise (ShapeError if named else DtypeError)(
                 f"{must}. Got {part.shape if named else checks.describe(part)}."
             )

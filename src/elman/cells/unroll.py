@@ -21,7 +21,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from elman.cells.calling import Zones, advance, go_back, lock, locked, look, look_back
+from elman.cells.calling import Zones, advance, go_back, lock, locked, look_back
 from elman.cells.cell import Arrays, Cell, Kept
 from elman.checks import Array
 
@@ -36,7 +36,7 @@ class TapeStep:
     kept: Kept  # by name, (A, ...) each, what the cell kept
     mask: tuple[Array, ...]  # (A, H), or none
     zones: Zones | None
-    after: Arrays  # (A, H) each
+    after: Arrays  # (A, H) each, and zoneout
 
 
 @dataclass(frozen=True)
@@ -47,37 +47,6 @@ class PlainTape:
     weights: Arrays
     values: Array  # (N, I)
     steps: list[TapeStep]
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What a tape tells of all steps of a batch, packed, (N, ...) each: for whoever looks, whatever ran the cell."""
-
-    cell: Cell
-    weights: Arrays
-    values: Array
-    before: Arrays  # the states before each step
-    after: Arrays  # and after it, and after zoneout
-    kept: Kept  # by name; a kernel keeps the gates and no more
-    mask: tuple[Array, ...]
-    zones: Zones | None
-    order: list[tuple[Array, Array]]  # of each recurrent step, as `walk` gives it
-
-    def look(self, count: int | None = None) -> tuple[Arrays, Kept, Kept]:
-        """The states before zoneout, what a step keeps, and what has a name besides; of the first rows, or of all."""
-        given = (self.values[:count], tuple(s[:count] for s in self.before), locked(self.weights))
-        return look(self.cell, *given, tuple(m[:count] for m in self.mask))
-
-    def tape(self, kept: Kept) -> PlainTape:
-        """The tape of the plain equations, from all that a step keeps."""
-        steps = []
-        for alive, rows in self.order:
-            before, after, mask = (
-                tuple(part[rows] for part in parts) for parts in (self.before, self.after, self.mask)
-            )
-            zones = None if self.zones is None else _at(self.zones, rows)
-            steps.append(TapeStep(alive, rows, before, {name: a[rows] for name, a in kept.items()}, mask, zones, after))
-        return PlainTape(self.cell, self.weights, self.values, steps)
 
 
 #: Sees a step of the way back: the gradients by the states after it, by those before zoneout, and those by name.
@@ -121,7 +90,7 @@ def unroll(
     for alive, rows in walk(lengths, reverse):
         before = _of(state, alive)
         masks = () if mask is None else (mask[alive],)
-        acting = None if zones is None else _at(zones, rows)
+        acting = None if zones is None else tuple(z[rows] if isinstance(z, np.ndarray) else z for z in zones)
         after, kept = advance(cell, values[rows], before, weights, masks, acting, keep)
         state = _into(state, alive, after)
         out[rows] = after[0]
@@ -129,11 +98,6 @@ def unroll(
             steps.append(TapeStep(alive, rows, before, kept, masks, acting, after))
     tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
     return tuple(s.copy() for s in state), tape  # the tape keeps the others
-
-
-def _at(zones: Zones, rows: Array) -> Zones:
-    """Zones of some rows."""
-    return tuple(z[rows] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in zones)
 
 
 def _of(states: Arrays, alive: Array) -> Arrays:
@@ -190,26 +154,3 @@ def unroll_derivative(
         for total, part in zip(dweights, parts, strict=True):
             total += part
     return dvalues, tuple(d.copy() for d in dstate), dweights
-
-
-def packed_steps(tape: PlainTape) -> Steps:
-    """All steps of a tape, packed."""
-    steps, count = tape.steps, len(tape.values)
-
-    def packed(parts: list[Array]) -> Array:
-        found = np.empty((count, *parts[0].shape[1:]), parts[0].dtype)
-        for step, part in zip(steps, parts, strict=True):
-            found[step.rows] = part
-        return found
-
-    def each(of: Callable[[TapeStep], tuple[Array, ...]]) -> Arrays:
-        return tuple(packed(list(parts)) for parts in zip(*map(of, steps), strict=True))
-
-    kept = {name: packed([step.kept[name] for step in steps]) for name in steps[0].kept}
-    acting = zip(*(step.zones or () for step in steps), strict=True)
-    zones = tuple(packed([*parts]) if isinstance(parts[0], np.ndarray) else parts[0] for parts in acting)
-    order = [(step.alive, step.rows) for step in steps]
-    states = (each(lambda step: step.state), each(lambda step: step.after))
-    return Steps(
-        tape.cell, tape.weights, tape.values, *states, kept, each(lambda step: step.mask), zones or None, order
-    )

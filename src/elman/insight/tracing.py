@@ -91,9 +91,9 @@ class Trace:
         }
 
     def __getitem__(self, name: str) -> Any:
-        if not isinstance(name, str) or name not in self._index:
+        if not isinstance(name, str) or (name not in self._kept_index and name not in self._index):
             raise self._unknown(name)
-        layout, values = self._index[name]
+        layout, values = self._kept_index.get(name) or self._index[name]
         return values() if layout is None else layout.unpack(values(), own=True)
 
     def __contains__(self, name: object) -> bool:
@@ -119,6 +119,16 @@ class Trace:
         for node in self._nodes:
             found |= self._entries(node)
         return found
+
+    @functools.cached_property
+    def _kept_index(self) -> dict[str, Entry]:
+        """The names of what tapes kept, which are there at once."""
+        whole = [
+            (one, name, f"{one.place and f'{one.place}.'}{name}{one.end}")
+            for one in self.layers.values()
+            for name in one.names(kept=True)
+        ]
+        return {full: (one.layout, functools.partial(one.values, name)) for one, name, full in whole}
 
     def _entries(self, node: Taped) -> dict[str, Entry]:
         """The names of a node."""

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from elman import checks, engine
+from elman import checks
 from elman.cells import Cell
 from elman.cells.calling import go_back, locked, look_back
 from elman.cells.cell import REVERSE, Arrays, Kept
-from elman.cells.unroll import Steps, TapeStep, unroll_derivative
+from elman.cells.unroll import TapeStep, unroll_derivative
 from elman.checks import Array
+from elman.insight.steps import Steps, packed_rows, steps_of
 from elman.layers import Recurrent
 from elman.layers.recurrent import Walk
 from elman.sequences import Layout
@@ -51,7 +52,7 @@ class TracedLayer:
 
     @functools.cached_property
     def _steps(self) -> Steps:
-        return engine.steps(self._walk.tape)
+        return steps_of(self._walk.tape)
 
     @functools.cached_property
     def _looked(self) -> tuple[Arrays, Kept, Kept]:
@@ -78,13 +79,16 @@ class TracedLayer:
         states = {name: array[row].copy() for name, array in zip(self.cell.states, s.before, strict=True)}
         return {"x": s.values[row].copy(), **states, **({"mask": s.mask[0][row].copy()} if s.mask else {})}
 
-    def names(self) -> list[str]:
-        """What `values` takes but gradients, in order: states, gates, the rest of what a step keeps, what is inside."""
+    def names(self, kept: bool = False) -> list[str]:
+        """What `values` takes: states, gates, what else a step keeps, what is inside; or what the tape `kept`."""
         s = self._steps
-        _, kept, more = self.__dict__.get("_looked") or s.look(1)
-        new = [f"{name}_new" for name in self.zoned]
-        around = [*(["mask"] if s.mask else []), *(f"zone_{name}" for name in self.zoned)]
-        return [*dict.fromkeys((*self.cell.states, *new, *s.kept, *kept, *more, *around))]
+        found = [*self.cell.states, *s.kept]
+        if not kept:
+            _, more, inside = self.__dict__.get("_looked") or s.look(1)
+            new = [f"{name}_new" for name in self.zoned]
+            around = [*(["mask"] if s.masks else []), *(f"zone_{name}" for name in self.zoned)]
+            found = [*self.cell.states, *new, *s.kept, *more, *inside, *around]
+        return [*dict.fromkeys(found)]
 
     def gradient_names(self) -> list[str]:
         """The names of what has a gradient, without the "d": states, what the cell gives by name, and weights."""
@@ -104,7 +108,7 @@ class TracedLayer:
             return s.after[cell.states.index(name)]
         if name in s.kept:
             return s.kept[name]
-        if name == "mask" and s.mask:
+        if name == "mask" and s.masks:
             return s.mask[0]
         if name.startswith("zone_") and name[5:] in self.zoned and s.zones is not None:
             i = cell.states.index(name[5:])
@@ -121,32 +125,43 @@ class TracedLayer:
     @functools.cached_property
     def _back(self) -> tuple[dict[str, Array], Arrays, Arrays]:
         """The gradients by name; those by the states before zoneout; and those by the first states, (B, width)."""
-        cell, s = self.cell, self._steps
-        count, found = (
-            len(s.values),
-            {f"{name}_new": np.empty_like(a) for name, a in zip(cell.states, s.after, strict=True)},
-        )
-        found |= {name: np.empty_like(a) for name, a in zip(cell.states, s.after, strict=True)}
-        dnew: Arrays = tuple(np.empty_like(a) for a in s.after)
+        s, states, kept = self._steps, self.cell.states, self._looked[1]
+        rows: list[Array] = []
+        parts: dict[str, list[Array]] = {}
+        whole: list[Arrays] = []
 
-        def watch(step: TapeStep, dafter: Arrays, dnext: Arrays, by_name: Kept) -> None:
-            for name, array in by_name.items():
-                if name not in found:
-                    found[name] = np.zeros((count, *array.shape[1:]), array.dtype)
-                if name not in cell.states:
-                    found[name][step.rows] = array
-            for name, after, new, to in zip(cell.states, dafter, dnext, dnew, strict=True):
-                to[step.rows] = new
-                found[f"{name}_new"][step.rows] = by_name.get(name, new)
-                found[name][step.rows] = after if name in self.zoned else by_name.get(name, after)
+        def watch(step: TapeStep, dafter: Arrays, dnew: Arrays, by_name: Kept) -> None:
+            rows.append(step.rows)
+            whole.append(dnew)
+            found = by_name | {f"{name}_new": by_name.get(name, new) for name, new in zip(states, dnew, strict=True)}
+            for name, after in zip(states, dafter, strict=True):
+                found[name] = after if name in self.zoned else by_name.get(name, after)
+            for name, array in found.items():
+                parts.setdefault(name, []).append(array)
 
-        dstart = unroll_derivative(s.tape(self._looked[1]), self._walk.dy, self._walk.dstate, watch)[1]
-        return found, dnew, dstart
+        dstart = unroll_derivative(s.tape(kept, s.reverse), self._walk.dy, self._walk.dstate, watch)[1]
+        order = np.concatenate(rows)
+        found = {name: self._packed(name, each, order) for name, each in parts.items()}
+        return found, tuple(packed_rows([*each], order) for each in zip(*whole, strict=True)), dstart
+
+    def _packed(self, name: str, parts: list[Array], rows: Array) -> Array:
+        """The gradient by a name at all steps, whose shape is held to what it is the gradient of."""
+        must = f"step_derivative of the cell {self.cell.name!r} must give the gradient of {name!r}"
+        like = self.values(name) if name in self.names() else None
+        shape = ("batch", "...") if like is None else ("batch", *like.shape[1:])
+        if any(not isinstance(part, np.ndarray) or part.dtype.kind != "f" for part in parts):
+            raise checks.DtypeError(f"{must} as an array of floats. Got {checks.describe(parts[0])}.")
+        try:
+            found = packed_rows([part.astype(self.layer.dtype, copy=False) for part in parts], rows)
+        except (ValueError, IndexError):
+            found = None
+        if found is None or len(found) != len(rows) or (like is not None and found.shape != like.shape):
+            raise checks.ShapeError(f"{must} at each step, {checks.listed(shape)}. Got {checks.describe(parts[0])}.")
+        return found
 
     def share(self, name: str) -> Array:
         """What each step adds to the gradient of a weight, (time, *shape of the weight), summed over the batch."""
-        weight = self.layer.parameters[name]
-        starts, lengths = self.layout.starts, self.layout.rows
+        weight, lengths = self.layer.parameters[name], self.layout.rows
         total = np.zeros((self.layout.time or int(lengths.max()), *weight.shape), weight.dtype)
         _, dnew, dstart = self._back
         if name not in self.cell.weights:  # a state that is learned acts at the first step of the walk
@@ -155,10 +170,8 @@ class TracedLayer:
                 np.add.at(total, at, dstart[self.cell.states.index(name[:-1])])
             return total
         s, i = self._steps, list(self.cell.weights).index(name)
-        weights, kept = locked(s.weights), self._looked[1]
-        for step in range(int(lengths.max())):
-            rows = (np.zeros(1, np.int64) if starts is None else starts)[lengths > step] + step
-            of = {name: array[rows] for name, array in kept.items()}
-            before, dnext, mask = (tuple(part[rows] for part in parts) for parts in (s.before, dnew, s.mask))
-            total[step] = go_back(self.cell, s.values[rows], before, weights, of, dnext, mask)[2][i]
+        weights = locked(s.weights)
+        for t, step in enumerate(s.tape(self._looked[1], False).steps):
+            dnext = tuple(part[step.rows] for part in dnew)
+            total[t] = go_back(self.cell, s.values[step.rows], step.state, weights, step.kept, dnext, step.mask)[2][i]
         return total

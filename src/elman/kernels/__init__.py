@@ -18,7 +18,6 @@ from elman.cells.activations import Activation
 from elman.cells.calling import Zones
 from elman.cells.cell import Arrays, Cell
 from elman.cells.stepping import Packed
-from elman.cells.unroll import Steps, walk
 from elman.checks import Array
 
 try:
@@ -33,9 +32,9 @@ __all__ = [
     "native",
     "pack",
     "pack_dense",
-    "packed_steps",
     "run",
     "run_derivative",
+    "tape_by_name",
 ]
 
 
@@ -171,20 +170,11 @@ def run_derivative(tape: KernelTape, dy: Array | None, dstate: Arrays | None) ->
     return dx, (dh0,) if dc0 is None else (dh0, dc0), (dWx, dWh, db, *beside)
 
 
-def packed_steps(tape: KernelTape) -> Steps:
-    """All steps of a tape, packed: the gates are views of what the kernel kept."""
-    cell, y, inner, rows = tape.cell, tape.y, tape.inner, tape.lengths
-    after = (y,) if inner is None or len(cell.states) == 1 else (y, inner)
-    kept = {} if tape.gates is None else dict(zip(cell.gates, np.split(tape.gates, len(cell.gates), 1), strict=True))
-    if inner is not None and len(cell.states) == 1:
-        kept["m"] = inner  # of the GRU
-    first = rows.cumsum() - (1 if tape.reverse else rows)  # the row of each sequence at which the walk begins
-    before = tuple(np.roll(state, -1 if tape.reverse else 1, axis=0) for state in after)
-    for i, state in enumerate(before):
-        state[first] = 0 if tape.state is None else tape.state[i]
-    mask = () if tape.mask is None else (tape.mask.repeat(rows, axis=0),)
-    order = list(walk(rows, tape.reverse))
-    return Steps(cell, tape.weights, tape.values, before, after, kept, mask, tape.zones, order)
+def tape_by_name(tape: KernelTape) -> dict[str, Array]:
+    """What a tape kept of each step by name, (N, H) each, without a copy: the states after it, and the gates."""
+    cell, inner = tape.cell, {} if tape.inner is None else {"c" if "c" in tape.cell.states else "m": tape.inner}
+    gates = () if tape.gates is None else zip(cell.gates, np.split(tape.gates, len(cell.gates), 1), strict=True)
+    return {"h": tape.y, **dict(gates), **inner}
 
 
 def pack(cell: Cell, weights: Arrays, zones: Zones | None = None) -> Packed:

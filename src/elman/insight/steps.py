@@ -1,0 +1,105 @@
+"""All steps of a tape at once, packed, whatever ran the cell: a compiled kernel or the plain equations.
+
+Packed as in `elman.sequences`: N steps of all sequences, one row each.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from elman.cells import Cell
+from elman.cells.calling import Zones, locked, look
+from elman.cells.cell import Arrays, Kept
+from elman.cells.unroll import PlainTape, TapeStep, walk
+from elman.checks import Array
+from elman.kernels import KernelTape, tape_by_name
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What a tape tells of every step."""
+
+    cell: Cell
+    weights: Arrays
+    values: Array  # (N, I)
+    lengths: Array  # (B,)
+    reverse: bool
+    first: Arrays | None  # the states before the first step, (B, width) each; None for 0
+    after: Arrays  # the states after each step, and after zoneout, (N, width) each
+    kept: Mapping[str, Array]  # what the tape kept by name, (N, ...) each
+    masks: tuple[Array, ...]  # (B, width), or none
+    zones: Zones | None  # one per state: (N, width), (1, width) or a number
+
+    @functools.cached_property
+    def before(self) -> Arrays:
+        """The states before each step."""
+        found = tuple(np.roll(state, -1 if self.reverse else 1, axis=0) for state in self.after)
+        begin = self.lengths.cumsum() - (1 if self.reverse else self.lengths)
+        for i, state in enumerate(found):
+            state[begin] = 0 if self.first is None else self.first[i]
+        return found
+
+    @functools.cached_property
+    def mask(self) -> tuple[Array, ...]:
+        """The mask at each step, (N, width), or none."""
+        return tuple(mask.repeat(self.lengths, axis=0) for mask in self.masks)
+
+    def look(self, count: int | None = None) -> tuple[Arrays, Kept, Kept]:
+        """The states before zoneout, what a step keeps, and what has a name besides; of the first rows, or of all."""
+        given = (self.values[:count], tuple(s[:count] for s in self.before), locked(self.weights))
+        return look(self.cell, *given, tuple(m[:count] for m in self.mask))
+
+    def tape(self, kept: Kept, reverse: bool) -> PlainTape:
+        """The tape of the plain equations from all that a step keeps, its steps in the order of a direction."""
+        order = list(walk(self.lengths, reverse))
+        rows = np.concatenate([rows for _, rows in order])
+        # The rows of each step are brought together once, so that those of one step are views.
+        before, after, mask = (tuple(part[rows] for part in parts) for parts in (self.before, self.after, self.mask))
+        together = {name: part[rows] for name, part in kept.items()}
+        zones = tuple(z[rows] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in self.zones or ())
+        steps, end = [], 0
+        for alive, own in order:
+            at, end = slice(end, end + len(own)), end + len(own)
+            parts = (tuple(part[at] for part in parts) for parts in (before, mask, after))
+            state, masks, new = parts
+            of = {name: part[at] for name, part in together.items()}
+            acting = tuple(z[at] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in zones) or None
+            steps.append(TapeStep(alive, own, state, of, masks, acting, new))
+        return PlainTape(self.cell, self.weights, self.values, steps)
+
+
+def steps_of(tape: PlainTape | KernelTape) -> Steps:
+    """All steps of a tape. Nothing of a kernel's tape is copied, or computed, before it is asked for."""
+    if isinstance(tape, KernelTape):
+        kept = tape_by_name(tape)
+        after = tuple(kept.pop(state) for state in tape.cell.states)
+        masks = () if tape.mask is None else (tape.mask,)
+        given = (tape.cell, tape.weights, tape.values, tape.lengths, tape.reverse, tape.state)
+        return Steps(*given, after, kept, masks, tape.zones)
+    steps = tape.steps
+    rows = np.concatenate([step.rows for step in steps])
+
+    def packed(parts: list[Array]) -> Array:
+        return packed_rows(parts, rows)
+
+    lengths = np.bincount(np.concatenate([step.alive for step in steps]))
+    after = tuple(packed([*parts]) for parts in zip(*(step.after for step in steps), strict=True))
+    kept = {name: packed([step.kept[name] for step in steps]) for name in steps[0].kept}
+    acting = zip(*(step.zones or () for step in steps), strict=True)
+    zones = tuple(packed([*parts]) if isinstance(parts[0], np.ndarray) else parts[0] for parts in acting)
+    first = steps[0]
+    reverse = bool((first.rows != lengths.cumsum() - lengths).any())
+    given = (tape.cell, tape.weights, tape.values, lengths, reverse, first.state)
+    return Steps(*given, after, kept, first.mask, zones or None)
+
+
+def packed_rows(parts: list[Array], rows: Array) -> Array:
+    """The rows of all steps, one step after another, in their places."""
+    together = np.concatenate(parts)
+    found = np.empty_like(together)
+    found[rows] = together
+    return found
