@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
+import numpy as np
+
+from elman import checks
+from elman.cells.activations import bounded
 from elman.checks import Array
+from elman.insight.naming import Numbers
+from elman.insight.walks import TracedLayer
+from elman.sequences import Layout
 
 
 class _Rows(Mapping[str, Array]):
@@ -45,6 +53,63 @@ class Saturation(_Rows):
             worst = f"{row.max():.0%} at unit {int(row.argmax())}"
             lines.append([name, f"{row.mean():.0%}", f"{int((row > 0.5).sum())} of {len(row)}", worst])
         return _table("share of steps at which a gate cannot move", lines)
+
+
+def norms(found: Mapping[str, Numbers]) -> Norms:
+    """See `elman.insight.tracing.Trace.norms`."""
+    rows = {}
+    for name, numbers in found.items():
+        layout, values = numbers.layout, numbers.rows().astype(np.float64)
+        if layout is not None and layout.lengths is not None:
+            squares = np.square(values).reshape(len(values), -1).sum(1)
+            rows[name] = np.sqrt(np.bincount(_steps(layout), squares, minlength=layout.time))
+    return Norms(rows)
+
+
+def saturation(layers: Collection[TracedLayer], limit: float) -> Saturation:
+    """See `elman.insight.tracing.Trace.saturation`."""
+    checks.number("limit", limit, 0, 1)
+    rows = {}
+    for one in layers:
+        names = one.names()
+        for gate in one.cell.gates:
+            name = f"{gate}_new" if gate in one.zoned else gate
+            if gate in one.cell.activations and name in names:
+                act = bounded(one.cell.activations[gate], one.cell.options.get("clip"))
+                steepest = np.abs(act.derivative(act(np.linspace(-8, 8, 4001)))).max()
+                flat = np.abs(act.derivative(one.values(name))) <= limit * steepest
+                rows[one.path(name)] = flat.mean(0)
+    return Saturation(rows)
+
+
+def frame(found: Mapping[str, Numbers]) -> Any:
+    """See `elman.insight.tracing.Trace.to_frame`."""
+    try:
+        import pandas  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise checks.MissingExtraError("to_frame must have pandas installed: pip install pandas") from None
+    tables = []
+    for name, (layout, compute) in found.items():
+        if layout is None:
+            raise ValueError(f"names must be of numbers of each sequence. Got {name!r}, a share of a weight.")
+        rows = compute()
+        rows = rows.reshape(len(rows), -1)
+        width = rows.shape[1]
+        columns = {
+            "name": name,
+            "sequence": np.repeat(np.arange(layout.count), layout.rows * width),
+            "step": _steps(layout).repeat(width),
+            "unit": np.tile(np.arange(width), len(rows)),
+            "value": rows.ravel(),
+        }
+        tables.append(pandas.DataFrame(columns))
+    return pandas.concat(tables, ignore_index=True)
+
+
+def _steps(layout: Layout) -> Array:
+    """(N,): the step of each packed row in its sequence."""
+    rows = layout.rows
+    return np.arange(rows.sum()) - np.repeat(rows.cumsum() - rows, rows)
 
 
 def _table(title: str, lines: list[list[str]]) -> str:

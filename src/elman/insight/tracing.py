@@ -7,15 +7,16 @@ the gradient of the loss by it: "1.df". Names of the second direction end in ``_
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from elman import checks
-from elman.cells.activations import bounded
 from elman.checks import Array
+from elman.insight import tables
+from elman.insight.naming import Numbers, UnknownNameError, all_names, kept_names
 from elman.insight.tables import Norms, Saturation
 from elman.insight.walks import TracedLayer
 from elman.layers import Directed, Layer
@@ -25,15 +26,8 @@ from elman.layers.recurrent import walks_of
 from elman.network import Flow, Network, Taped, flow_back, taped
 from elman.sequences import Layout, Sequences, Several, place
 
-#: What a name stands for: how its rows belong together, None for a share of a weight, and what computes them.
-Entry: TypeAlias = "tuple[Layout | None, Callable[[], Array]]"
-
-
-class UnknownNameError(KeyError, ValueError):
-    """A name that nothing in a trace has."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # not quoted, as KeyError has it
+_MOST_ROWS = 12  # of a trace that is shown
+Back: TypeAlias = "tuple[Any, Any, dict[str, Array], dict[str, Flow]]"
 
 
 class Trace:
@@ -63,110 +57,64 @@ class Trace:
     dstate: Any = None  #: the gradient by the first state
     gradients: Mapping[str, Array] | None = None  #: the gradient of every parameter
 
-    def __init__(self, net: Layer, x: Sequences | Several, y: Sequences | Several, end: Any, kept: Any) -> None:
-        self.net, self.x, self.y, self.state = net, x.unpack(True), y.unpack(True), net.unpack_state(end, x.layout)
-        self.lengths = None if x.layout.lengths is None else x.layout.lengths.copy()
-        self._read, self._kept, self._count = x, kept, x.layout.count
-        self._nodes = taped(net, kept) if isinstance(net, Network) else [Taped("", net, kept, y)]  # type: ignore[arg-type]
-        self._flows: dict[str, Flow] | None = None
-        self._dread: Any = None
-        self._set_layers()
-
-    def _go_back(self, dy: Any, dstate: Any) -> None:
-        """The gradients that come to each node."""
-        if isinstance(self.net, Network):
-            dx, dstart, found, flows = flow_back(self.net, self._kept, dy, dstate)
-        else:
-            dx, dstart, found = self.net.run_back(self._kept, dy, dstate)
-            flows = {"": Flow(dy, dstate, dx)}
-        self._flows, self._dread = flows, dx
-        self.dx = self._read.with_values(dx).unpack(own=True)
-        self.dstate = self.net.unpack_state(dstart, self._read.layout)
-        self.gradients = {name: found[name] for name in self.net.parameters}
-        self._set_layers()
-
-    def _set_layers(self) -> None:
-        self.layers = {
-            one.name: one for node in self._nodes for one in _directions(node, (self._flows or {}).get(node.place))
-        }
+    def __init__(
+        self, net: Layer, read: Sequences | Several, y: Any, end: Any, nodes: list[Taped], back: Back | None
+    ) -> None:
+        self.net, self.x, self.y, self.state = (
+            net,
+            read.unpack(True),
+            y.unpack(True),
+            net.unpack_state(end, read.layout),
+        )
+        self.lengths = None if read.layout.lengths is None else read.layout.lengths.copy()
+        self._read, self._nodes, self._flows, self._dread = read, nodes, back and back[3], back and back[0]
+        if back is not None:
+            dx, dstart, found, _ = back
+            self.dx, self.dstate = read.with_values(dx).unpack(own=True), net.unpack_state(dstart, read.layout)
+            self.gradients = {name: found[name] for name in net.parameters}
+        flows = self._flows or {}
+        self.layers = {one.name: one for node in nodes for one in _directions(node, flows.get(node.place))}
 
     def __getitem__(self, name: str) -> Any:
-        if not isinstance(name, str) or (name not in self._kept_index and name not in self._index):
-            raise self._unknown(name)
-        layout, values = self._kept_index.get(name) or self._index[name]
-        return values() if layout is None else layout.unpack(values(), own=True)
+        return self.numbers(name).unpack()
 
     def __contains__(self, name: object) -> bool:
-        return name in self._index
+        return name in self._all
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names: inputs, then of one node after another its numbers, their gradients, and shares of weights."""
-        return tuple(self._index)
+        return tuple(self._all)
 
-    @functools.cached_property
-    def _index(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
-        if isinstance(self.net, Network):
-            parts = self._read.named.items()
-            back = self._dread if isinstance(self._dread, dict) else dict.fromkeys(self._read.named, self._dread)
-            found |= {name: (part.layout, functools.partial(_given, part.values)) for name, part in parts}
-            found |= {
-                f"d{name}": (part.layout, functools.partial(_given, back[name]))
-                for name, part in parts
-                if back[name] is not None
-            }
-        for node in self._nodes:
-            found |= self._entries(node)
+    def numbers(self, name: str) -> Numbers:
+        """What a name stands for, packed, and the layout of its rows; nothing is computed yet."""
+        found = self._kept.get(name) if isinstance(name, str) else None
+        if found is None:
+            found = self._all.get(name) if isinstance(name, str) else None
+        if found is None:
+            raise self._unknown(name)
         return found
 
     @functools.cached_property
-    def _kept_index(self) -> dict[str, Entry]:
-        """The names of what tapes kept, which are there at once."""
-        whole = [
-            (one, name, f"{one.place and f'{one.place}.'}{name}{one.end}")
-            for one in self.layers.values()
-            for name in one.names(kept=True)
-        ]
-        return {full: (one.layout, functools.partial(one.values, name)) for one, name, full in whole}
+    def _kept(self) -> dict[str, Numbers]:
+        return kept_names(self.layers.values())
 
-    def _entries(self, node: Taped) -> dict[str, Entry]:
-        """The names of a node."""
-        path, flow = node.place and f"{node.place}.", (self._flows or {}).get(node.place)
-        whole: dict[str, Entry] = {}
-        own = [one for one in self.layers.values() if one.place == node.place]
-        if own:
-            whole["x"] = (node.y.layout, functools.partial(own[0].values, "x"))
-        elif not path:
-            whole["x"] = (self._read.layout, functools.partial(_given, self._read.named["x"].values))
-        for one in own:
-            for name in one.names():
-                whole[name + one.end] = (node.y.layout, functools.partial(one.values, name))
-        whole["y"] = (node.y.layout, functools.partial(_given, node.y.values))
-        if flow is not None:
-            if "x" in whole and flow.dx is not None:
-                whole["dx"] = (whole["x"][0], functools.partial(_given, flow.dx))
-            for one in own:
-                for name in one.gradient_names():
-                    whole.setdefault(f"d{name}{one.end}", (node.y.layout, functools.partial(one.gradient, name)))
-            whole["dy"] = (node.y.layout, functools.partial(_given, flow.dy))
-            for one in own:
-                for name in one.layer.parameters:
-                    whole.setdefault(f"d{name}{one.end}", (None, functools.partial(one.share, name)))
-        return {path + name: entry for name, entry in whole.items()}
+    @functools.cached_property
+    def _all(self) -> dict[str, Numbers]:
+        return all_names(self._read, self._nodes, self.layers.values(), self._flows, self._dread)
 
     def _unknown(self, name: Any) -> UnknownNameError:
         """The error for a name that is not there."""
         node, _, last = str(name).rpartition(".")
         without = f"{node}.{last[1:]}" if node else last[1:]
-        known = [*self._index, *self.net.parameters]
+        known = [*self._all, *self.net.parameters]
         if self._flows is None and last.startswith("d") and without in known:
             must = f"{name!r} must be asked of a trace with dy or dstate, from which gradients come"
             return UnknownNameError(f"{must}. Got a trace of the forward pass alone.")
         places = checks.listed([node.place for node in self._nodes if node.place])
         where = f", of a node of {places}" if places != "()" else ""
         must = f"a name must be one of t.names{where}"
-        return UnknownNameError(f"{must}. Got {checks.show(name)}.{checks.hint(name, self._index)}")
+        return UnknownNameError(f"{must}. Got {checks.show(name)}.{checks.hint(name, self._all)}")
 
     def norms(self) -> Norms:
         """The Euclidean norm of every state at each step, over the batch and the units, and that of its gradient.
@@ -179,17 +127,13 @@ class Trace:
         >>> list(t.norms()), bool(np.isclose(t.norms()["h"][1], np.linalg.norm(t["h"][1])))
         (['h', 'dh'], True)
         """
-        found: dict[str, Array] = {}
-        for node in self._nodes:
-            layout, path = node.y.layout, node.place and f"{node.place}."
-            own = [
-                state + one.end for one in self.layers.values() if one.place == node.place for state in one.cell.states
-            ]
-            for name in own or ["y"]:
-                for of in (f"{path}{name}", f"{path}d{name}"):
-                    if layout.lengths is not None and of in self._index:
-                        found[of] = _norms(self._index[of][1](), layout)
-        return Norms(found)
+        recurrent = {one.place for one in self.layers.values()}
+        of_states = [
+            one.path(d + state) for one in self.layers.values() for state in one.cell.states for d in ("", "d")
+        ]
+        others = [node.place and f"{node.place}." for node in self._nodes if node.place not in recurrent]
+        names = [*of_states, *(f"{path}{y}" for path in others for y in ("y", "dy"))]
+        return tables.norms({name: self._all[name] for name in names if name in self._all})
 
     def saturation(self, limit: float = 0.05) -> Saturation:
         """Which units sit where their gate cannot move: the share of steps, from 0 to 1, of each unit of each gate.
@@ -205,18 +149,7 @@ class Trace:
         >>> elman.trace(layer, [[1.0], [0.5]]).saturation()["f"].tolist()
         [1.0, 0.0]
         """
-        checks.number("limit", limit, 0, 1)
-        found: dict[str, Array] = {}
-        for one in self.layers.values():
-            names, path = one.names(), one.place and f"{one.place}."
-            for gate in one.cell.gates:
-                name = f"{gate}_new" if gate in one.zoned else gate
-                if gate in one.cell.activations and name in names:
-                    act = bounded(one.cell.activations[gate], one.cell.options.get("clip"))
-                    steepest = np.abs(act.derivative(act(np.linspace(-8, 8, 4001)))).max()
-                    flat = np.abs(act.derivative(one.values(name))) <= limit * steepest
-                    found[f"{path}{name}{one.end}"] = flat.mean(0)
-        return Saturation(found)
+        return tables.saturation(self.layers.values(), limit)
 
     def to_frame(self, names: Any = None) -> Any:
         """A long pandas table, a row per number: its `name`, `sequence`, `step`, `unit` and `value`.
@@ -230,29 +163,10 @@ class Trace:
         >>> t.to_frame(["h", "z"]).query("step == 2 and unit == 0").name.tolist()
         ['h', 'z']
         """
-        try:
-            import pandas  # type: ignore[import-untyped,unused-ignore]
-        except ImportError:
-            raise checks.MissingExtraError("to_frame must have pandas installed: pip install pandas") from None
-        inside = [f"{d}a_{gate}" for one in self.layers.values() for gate in one.cell.gates for d in ("", "d")]
         if names is None:
-            chosen = [n for n, (layout, _) in self._index.items() if layout is not None]
-            names = [n for n in chosen if n.rpartition(".")[2].removesuffix("_reverse") not in inside]
-        tables = []
-        for name in [names] if isinstance(names, str) else names:
-            if name not in self._index:
-                raise self._unknown(name)
-            layout, values = self._index[name]
-            if layout is None:
-                raise ValueError(f"names must be of numbers of each sequence. Got {name!r}, a share of a weight.")
-            rows = values()
-            rows = rows.reshape(len(rows), -1)
-            sequence, step = np.repeat(np.arange(layout.count), layout.rows), _positions(layout)
-            units = np.tile(np.arange(rows.shape[1]), len(rows))
-            places = [np.repeat(part, rows.shape[1]) for part in (sequence, step)]
-            columns = {"name": name, "sequence": places[0], "step": places[1], "unit": units, "value": rows.ravel()}
-            tables.append(pandas.DataFrame(columns))
-        return pandas.concat(tables, ignore_index=True)
+            inside = {one.path(f"{d}a_{g}") for one in self.layers.values() for g in one.cell.gates for d in ("", "d")}
+            names = [name for name, found in self._all.items() if found.layout is not None and name not in inside]
+        return tables.frame({name: self.numbers(name) for name in ([names] if isinstance(names, str) else names)})
 
     def plot(self, name: str, text: Any = None, unit: Any = None, *, sequence: int = 0, path: Any = None) -> Any:
         """Draws what a name stands for over the steps, all units or some; see `elman.plots.trace`."""
@@ -302,16 +216,18 @@ class Trace:
         import_module("elman.insight.page").write(self, path, text=text, compare=compare, **given)
 
     def __repr__(self) -> str:
+        count = self._read.layout.count
         steps = "" if self.lengths is None else f", {int(self.lengths.sum()):,} steps"
-        back = "gradients too" if self._flows is not None else "without gradients"
-        head = f"Trace of {type(self.net).__name__}: {self._count} sequence{'s' * (self._count != 1)}{steps}, {back}"
+        back = "without gradients" if self._flows is None else "gradients too"
+        head = f"Trace of {type(self.net).__name__}: {count:,} sequence{'s' * (count != 1)}{steps}, {back}"
         rows = []
-        for node in self._nodes:
+        for node in self._nodes[:_MOST_ROWS]:
             own = [name + one.end for one in self.layers.values() if one.place == node.place for name in one.names()]
             rows.append((node.place, type(node.layer).__name__, " ".join(own or ["y"])))
-        widths = [max(len(row[i]) for row in rows) for i in (0, 1)]
-        lines = [f"  {place:<{widths[0]}}  {kind:<{widths[1]}}  {names}" for place, kind, names in rows]
-        return "\n".join([head, *lines])
+        places, kinds = (max(len(row[i]) for row in rows) for i in (0, 1))
+        lines = [f"  {place:<{places}}  {kind:<{kinds}}  {names}" for place, kind, names in rows]
+        more = len(self._nodes) - _MOST_ROWS
+        return "\n".join([head, *lines, *([f"  and {more} more"] if more > 0 else [])])
 
 
 def trace(
@@ -360,16 +276,23 @@ def trace(
     _check_finite("dstate", dend, packed.layout.as_vectors())
     try:
         y, end, kept = net.run(packed, start, rng, keep=True)
-        found = Trace(net, packed, y, end, kept)
-        if dy is not None or dstate is not None:
-            given = y.gradient("dy", dy)
-            for name, part in y.named.items():
-                _check_finite("dy", given[name] if isinstance(given, dict) else given, part.layout)
-            found._go_back(given, dend)
+        nodes = taped(net, kept) if isinstance(net, Network) else [Taped("", net, kept, y)]
+        back = None if dy is None and dstate is None else _go_back(net, kept, y, dy, dend)
     except NotImplementedError:
         must = "net must have layers that compute whole sequences and their gradients, by run and run_back"
         raise checks.KindError(f"{must}. Got {checks.show(net)}.") from None
-    return found
+    return Trace(net, packed, y, end, nodes, back)
+
+
+def _go_back(net: Layer, kept: Any, y: Any, dy: Any, dstate: Any) -> Back:
+    """The gradients by x, the first states and the parameters, and what came to each node."""
+    given = y.gradient("dy", dy)
+    for name, part in y.named.items():
+        _check_finite("dy", given[name] if isinstance(given, dict) else given, part.layout)
+    if isinstance(net, Network):
+        return flow_back(net, kept, given, dstate)
+    dx, dstart, found = net.run_back(kept, given, dstate)
+    return dx, dstart, found, {"": Flow(given, dstate, dx)}
 
 
 def _directions(node: Taped, flow: Flow | None) -> Iterator[TracedLayer]:
@@ -381,10 +304,6 @@ def _directions(node: Taped, flow: Flow | None) -> Iterator[TracedLayer]:
             yield TracedLayer(node.place, end, layer.directions[end], node.y.layout, walk)
 
 
-def _given(values: Array) -> Array:
-    return values
-
-
 def _check_finite(name: str, value: Any, layout: Layout) -> None:
     """Refuses a gradient, packed, that is no finite number somewhere."""
     if isinstance(value, (list, tuple)):
@@ -393,15 +312,3 @@ def _check_finite(name: str, value: Any, layout: Layout) -> None:
     elif value is not None and not np.isfinite(value).all():
         index = checks.first(~np.isfinite(value))
         raise ValueError(f"{name} must hold finite numbers. Got {value[index]} at {place(index, layout)}.")
-
-
-def _positions(layout: Layout) -> Array:
-    """(N,): the step of each packed row in its sequence."""
-    starts = 0 if layout.starts is None else np.repeat(layout.starts, layout.rows)
-    return np.arange(layout.rows.sum()) - starts if layout.starts is not None else np.zeros(layout.count, np.int64)
-
-
-def _norms(values: Array, layout: Layout) -> Array:
-    """(time,): the norm of all numbers at each step."""
-    squares = np.square(values.astype(np.float64)).reshape(len(values), -1).sum(1)
-    return np.sqrt(np.bincount(_positions(layout), squares, minlength=layout.time))

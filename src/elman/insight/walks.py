@@ -59,6 +59,10 @@ class TracedLayer:
         # Not with the gates of a kernel, which at a bound are others in the last bit than those of the derivative.
         return self._steps.look()
 
+    def path(self, name: str) -> str:
+        """The whole name of one of its numbers, "1.f_reverse"."""
+        return f"{self.place}.{name}{self.end}" if self.place else name + self.end
+
     @property
     def weights(self) -> Mapping[str, Array]:
         """Its weights as they were when it ran, by name; they cannot be written into."""
