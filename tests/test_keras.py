@@ -402,6 +402,7 @@ REFUSED = {
     "a maximum": (lambda x: L.ReLU(max_value=6.0)(x), "max_value"),
     "another axis": (lambda x: L.Softmax(axis=1)(x), "axis must be -1"),
     "a masked maximum": (lambda x: L.GlobalMaxPooling1D()(masked(x)), "after masked steps"),
+    "a softmax that a mask changes": (lambda x: L.TimeDistributed(L.Softmax())(L.Masking()(x)), "after masked steps"),
     "two masks": (lambda x: L.LSTM(2)(L.Masking(1.0)(masked(x))), "only mask"),
     "backwards over a mask": (
         lambda x: L.LSTM(2)(L.LSTM(2, return_sequences=True, go_backwards=True)(L.Masking()(x))),

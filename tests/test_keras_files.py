@@ -891,6 +891,41 @@ def test_weights_alone_of_keras_2(tmp_path):
         from_keras(described, like=like)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_weights_of_cudnn_layers(kind, bidirectional, tmp_path):
+    """Keras 2 kept each gate's matrix transposed in the memory of its shape, and two biases in one row."""
+    rng, both = np.random.default_rng(6), 1 + bidirectional
+    net = elman.Network([getattr(elman, kind)(3, 4, bidirectional=bidirectional, seed=0), elman.Dense(4 * both, 2)])
+    plain = to_arrays(net.layers[0], "keras")
+    arrays = []
+    for side in ("", *([key for key in plain if key.startswith("kernel") and key != "kernel"][:1])):
+        names = [name + side.removeprefix("kernel") for name in ("kernel", "recurrent_kernel", "bias")]
+        kernel, recurrent, bias = (plain[name] for name in names)
+        count = kernel.shape[1] // 4
+        kernel = np.hstack([part.T.ravel().reshape(part.shape) for part in np.split(kernel, count, 1)])
+        recurrent = np.hstack([part.T for part in np.split(recurrent, count, 1)])
+        half = rng.normal(size=bias.shape).astype("f4")
+        bias = np.concatenate([half, bias - half]) if kind == "LSTM" else bias.ravel()
+        arrays += [kernel, recurrent, bias]
+    dense = [net.layers[1].W, net.layers[1].b]
+    path = weights_of_2(tmp_path / "w.h5", {"cudnn": arrays, "dense": dense})
+    layer = old_layer(f"CuDNN{kind}", "a", units=4, return_sequences=True, stateful=False)
+    layer = old_layer("Bidirectional", "b", layer=layer, merge_mode="concat") if bidirectional else layer
+    layer["config"]["batch_input_shape"] = [None, None, 3]
+    described = tmp_path / "model.json"
+    layers = [layer, old_layer("Dense", "d", units=2)]
+    model = {"class_name": "Sequential", "config": {"name": "s", "layers": layers}, "keras_version": "2.2.4"}
+    described.write_text(json.dumps(model))
+    x = rng.normal(size=(2, 5, 3)).astype("f4")
+    for like in (net, described):
+        np.testing.assert_allclose(from_keras(path, like=like)(x)[0], net(x)[0], rtol=1e-6, atol=1e-6)
+    relu = {"g": "relu", "c": "relu"}
+    first = elman.GRU(3, 4, reset_after=False) if kind == "GRU" else elman.LSTM(3, 4, activations=relu)
+    if not bidirectional:
+        refused(path, "weights are those of a CuDNN layer", like=elman.Network([first, net.layers[1]]))
+
+
 @pytest.mark.parametrize("top", ["layers", "_layer_checkpoint_dependencies"])
 def test_names_that_windows_wrote_as_one(top, tmp_path):
     weights, x = drawn(), np.ones((1, 5, 3), "f4")

@@ -43,6 +43,11 @@ class Object:
             config = {"layers": config}
         if not isinstance(config, dict):
             raise FormatError(f"{place} must have a config of names and values. Got {checks.show(config)}.")
+        if kind in ("CuDNNGRU", "CuDNNLSTM"):  # of Keras 2: the layers with what the library has in them
+            kind, config = (
+                kind.removeprefix("CuDNN"),
+                {"recurrent_activation": "sigmoid", "reset_after": True, **config},
+            )
         module, registered = value.get("module"), value.get("registered_name")
         own = module is None or (isinstance(module, str) and module.split(".")[0] in ("keras", "tf_keras"))
         if not own or (registered is not None and registered != value["class_name"]):

@@ -80,7 +80,7 @@ def without_idle_masks(calls: Sequence[Call], version: int) -> list[Call]:
     for call in calls:
         each = [masks[ref._replace(output=0)] for ref in call.reads]
         held, lost = set[Ref]().union(*each), loses_mask(call.entry, version, each)
-        used |= held if ROWS[call.entry.kind].mask == "uses" else set()
+        used |= held if ROWS[_inner_kind(call.entry)].mask == "uses" else set()
         ended |= held if lost or _masks(call.entry) or any(one != held for one in each) else set()
         vectors = ROWS[call.entry.kind].time == "mixes" and not returns_sequences(call.entry)
         masks[call.gives] = {call.gives} if _masks(call.entry) else set() if lost or vectors else held
@@ -147,8 +147,12 @@ def _joined(read: Sequence[Facts]) -> Facts:
     return Facts(known, steps=next(iter(steps), None), mask=masks.pop(), lost=lost.pop())
 
 
+def _inner_kind(entry: Entry) -> str:
+    return entry.inner("layer").kind if entry.kind == "TimeDistributed" else entry.kind
+
+
 def _check(entry: Entry, facts: Facts, version: int) -> None:
-    kind = entry.kind if entry.kind != "TimeDistributed" else entry.inner("layer").kind
+    kind = _inner_kind(entry)
     row, wanted = ROWS[kind], ROWS[entry.kind].axes
     if None not in (facts.axes, wanted) and facts.axes != wanted:
         raise FormatError(f"it must be given {wanted} axes, batch and time first. Got {facts.axes}.")

@@ -99,7 +99,7 @@ def _give_states(at: Site, base: int, held: list[tuple[int, Recurrent]]) -> None
 
 def _read_cell(layer: Object, weights: Mapping[str, Array], version: int) -> Recurrent:
     """The recurrent layer of one cell."""
-    cell, _, arguments = CELLS[layer.kind]
+    cell, order, arguments = CELLS[layer.kind]
     options: dict[str, Any] = {"activations": {}}
     for key, gates in arguments.items():
         default = "tanh" if key == "activation" else "sigmoid" if version >= 3 else "hard_sigmoid"
@@ -113,12 +113,34 @@ def _read_cell(layer: Object, weights: Mapping[str, Array], version: int) -> Rec
         # Old Kerases knew one form and did not write it down; the shape of the bias tells them apart.
         after = version >= 3 or np.ndim(weights.get("bias", 0)) == 2
         options["reset_after"] = layer.flag("reset_after", after)
+    if cell != "rnn" and (plain := _from_cudnn(weights, len(order))) is not None:
+        used = options["activations"].items()
+        wrong = [f"{gate}: {f.name}" for gate, f in used if f != Activation("tanh" if gate in "gcn" else "sigmoid")]
+        if wrong or not options.get("reset_after", True):
+            must = "it must have sigmoid, tanh and reset_after, as its weights are those of a CuDNN layer"
+            raise FormatError(f"{must}. Got {wrong[0] if wrong else 'reset_after=False'}.")
+        weights = plain
     made = from_arrays(cell, weights, "keras", **options)
     if made.hidden_size != layer.config.get("units"):
         got = f"{layer.config.get('units')!r:.80}"
         raise FormatError(f"units must be {made.hidden_size}, as the weights say. Got {got}.")
     rate = _rate(layer, "recurrent_dropout")
     return made.replace(recurrent_dropout=rate) if rate else made
+
+
+def _from_cudnn(weights: Mapping[str, Array], gates: int) -> dict[str, Array] | None:
+    """The weights of CuDNNLSTM and CuDNNGRU as those of LSTM and GRU; None for what has no second bias in one row.
+
+    The matrix of each gate stands transposed in the memory of what has its shape. Source: `_convert_rnn_weights` of
+    `tf_keras/src/saving/legacy/hdf5_format.py`.
+    """
+    kernels = [weights[name] for name in ("kernel", "recurrent_kernel")]
+    bias, units = weights.get("bias", np.empty(0)), len(kernels[1])
+    if bias.shape != (2 * gates * units,) or any(array.shape[1:] != (gates * units,) for array in kernels):
+        return None
+    turned = [np.hstack([part.reshape(units, -1).T for part in np.hsplit(array, gates)]) for array in kernels]
+    both = bias.reshape(2, -1)
+    return {"kernel": turned[0], "recurrent_kernel": turned[1], "bias": both if gates == 3 else both.sum(0)}
 
 
 def _dropout(cell: Object) -> list[Layer]:
