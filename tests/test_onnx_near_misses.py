@@ -98,26 +98,95 @@ def test_lengths_of_a_number_at_most_or_least(op, steps_of_x, count):
     refused({"x": f"b {steps_of_x} 4", "n": "lengths b"}, lambda p: largest(p, p.add(op, "n", p.integers(count))))
 
 
-@pytest.mark.parametrize("count", [10, 100])
-@pytest.mark.parametrize("what", ["order", "weights", "layer"])
-def test_a_switch_by_the_number_of_steps(what, count):
+def switched(condition, first=("Tanh", 1), second=("Identity", 1)):
+    """Two branches of which a question about the number of steps, or of sequences, chooses one."""
+
     def build(p):
         a, b = steps(p), steps(p)
-        first, second = {
-            "order": (("Sub", [a, b]), ("Sub", [b, a])),
-            "weights": (("Tanh", [a]), ("Tanh", [b])),
-            "layer": (("Tanh", [a]), ("Identity", [a])),
-        }[what]
         branches = [
             helper.make_graph(
-                [helper.make_node(*node, [name])], name, [], [helper.make_tensor_value_info(name, 1, None)]
+                [helper.make_node(op, ([a, b] if count > 0 else [b, a])[: abs(count)], [name])],
+                name,
+                [],
+                [helper.make_tensor_value_info(name, 1, None)],
             )
-            for node, name in ((first, "then"), (second, "else"))
+            for name, (op, count) in (("then", first), ("else", second))
         ]
-        condition = p.add("Greater", squeeze(p, size(p, "x", 1), 0), scalar(p, count))
-        return p.add("If", condition, then_branch=branches[0], else_branch=branches[1])
+        sizes = [squeeze(p, size(p, "x", axis), 0) for axis in (1, 0)]
+        return p.add("If", condition(p, *sizes), then_branch=branches[0], else_branch=branches[1])
 
-    refused(X, build, "the same for any number of sequences and steps")
+    return build
+
+
+@pytest.mark.parametrize(
+    "branches", [(("Sub", 2), ("Sub", -2)), (("Tanh", 1), ("Tanh", -1)), (("Tanh", 1), ("Identity", 1))]
+)
+@pytest.mark.parametrize("count", [1, 10, 100])
+def test_a_switch_by_the_number_of_steps(count, branches):
+    condition = switched(lambda p, t, b: p.add("Greater", t, scalar(p, count)), *branches)
+    refused(X, condition, r"node\d+' \(If\).* the same for any number of sequences and steps")
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 7, 30, 20000])
+@pytest.mark.parametrize(
+    "condition",
+    [
+        lambda p, t, b, k: p.add("Greater", t, k),
+        lambda p, t, b, k: p.add("Equal", k, t),
+        lambda p, t, b, k: p.add("Less", b, k),
+        lambda p, t, b, k: p.add("Equal", p.add("Mod", t, k), scalar(p, 0)),
+        lambda p, t, b, k: p.add("Greater", p.add("Div", t, k), scalar(p, 0)),
+        lambda p, t, b, k: p.add("Greater", p.add("Cast", t, to=1), p.add("Cast", k, to=1)),
+        lambda p, t, b, k: p.add("Greater", p.add("Mul", t, t), k),
+        lambda p, t, b, k: p.add("Equal", t, b),
+    ],
+)
+def test_a_switch_by_small_and_large_lengths(condition, k):
+    refused(X, switched(lambda p, t, b: condition(p, t, b, scalar(p, k))), "same for any number of sequences and steps")
+
+
+def until(p, end):
+    return p.add("Slice", steps(p), p.integers(0), unsqueeze(p, end, 0), p.integers(1))
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 7])
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p, k, t: p.add("Mul", steps(p), p.add("Cast", p.add("Clip", t, scalar(p, 1), k), to=1)),
+        lambda p, k, t: p.add("Mul", steps(p), p.add("Where", p.add("Less", t, k), number(p, 2), number(p, 3))),
+        lambda p, k, t: p.add("Mul", steps(p), p.add("Cast", p.add("Max", t, k), to=1)),
+        lambda p, k, t: p.add("Mul", steps(p), p.add("Cast", p.add("Mod", t, k), to=1)),
+        lambda p, k, t: p.add("Gather", steps(p), p.add("Min", t, k), axis=1),
+        lambda p, k, t: until(p, p.add("Sub", t, p.add("Div", k, t))),
+        lambda p, k, t: until(p, p.add("Sub", p.add("Mul", t, scalar(p, 2)), k)),
+    ],
+)
+def test_numbers_that_follow_from_the_number_of_steps(build, k):
+    refused(X, lambda p: build(p, scalar(p, k), squeeze(p, size(p, "x", 1), 0)))
+
+
+def test_questions_that_have_one_answer_for_all_lengths():
+    """As exporters ask them, where they write out how shapes go together."""
+
+    def expanded(p, y):
+        wanted = p.add("Concat", p.integers(1), size(p, y, 1), p.integers(1), axis=0)
+        is_free = p.add("Equal", wanted, p.integers(-1))
+        ones = p.add("ConstantOfShape", p.integers(3), value=onnx.numpy_helper.from_array(np.int64([1])))
+        return p.add("Mul", y, p.add("Expand", number(p, 2), p.add("Where", is_free, ones, wanted)))
+
+    read(X, lambda p: expanded(p, steps(p)))
+    read(
+        X,
+        lambda p: p.add(
+            "Gather", steps(p), p.add("Sub", p.add("Max", size(p, "x", 1), p.integers(1)), p.integers(1)), axis=1
+        ),
+    )
+    read(
+        X,
+        lambda p: p.add("Reshape", steps(p), p.add("Concat", size(p, "x", 0), size(p, "x", 1), p.integers(6), axis=0)),
+    )
+    read(X, lambda p: p.add("Conv", turn(p, "x", 0, 2, 1), p.weights("w", 2, 4, 3), strides=[2], pads=[1, 1]))
 
 
 # Steps in the padding.

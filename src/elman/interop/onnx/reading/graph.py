@@ -122,6 +122,10 @@ class Graph:
         self.makers = dict(self._whole)
         self.known = {name: array for name, array in self.known.items() if name in self.makers}
 
+    def nodes(self) -> list[Node]:
+        """All nodes that were looked at."""
+        return [*self._nodes.values()]
+
     def inputs_of(self, name: str) -> list[str]:
         """The inputs of the graph from whose elements a value follows, not from their shapes alone."""
         waiting, seen, found = [name], set(self.known), []

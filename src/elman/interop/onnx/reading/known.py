@@ -6,8 +6,7 @@ is known; those in `MOVES` also where it is not, on the numbers of positions, si
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +33,7 @@ COMPUTED = {
     *("Sign", "Size", "Sqrt", "Sub", "Sum", "Tanh", "Trilu"),
 }
 
-#: Those of them whose result may be of one kind for small lengths, and of another for large ones.
+#: Those of them whose result may be of one kind for small indices, and of another for large ones.
 COMPARES = {"Clip", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min"}
 
 _CONSTANTS = {"value": None, "value_int": "i8", "value_ints": "i8", "value_float": "f4", "value_floats": "f4"}
@@ -42,20 +41,17 @@ _CONSTANTS = {"value": None, "value_int": "i8", "value_ints": "i8", "value_float
 
 def run(node: Node, *values: Array | None) -> Any:
     """What a node makes of arrays: an array, or a tuple of them."""
-    from onnx import NodeProto, helper
+    from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
     if node.op == "Constant":
         return _constant(node)
     if node.op == "OneHot" and values[1] is not None:  # its depth may have an axis, which is not known there
         values = (values[0], values[1].reshape(()), *values[2:])
-    given = {f"i{i}": value for i, value in enumerate(values) if value is not None}
-    names = [f"i{i}" if value is not None else "" for i, value in enumerate(values)]
-    ends = [f"o{i}" if name else "" for i, name in enumerate(node.outputs)]
-    version = max(node.opset, 19) if "Linear" in node.op else node.opset  # those of 8 bits are there from then on
-    proto = NodeProto(op_type=node.op, input=names, output=ends, attribute=node.proto.attribute)
-    node.take(8 * _count(proto, version, given))
-    opsets = [helper.make_opsetid("", version)]
+    proto, given = _called(node, values)
+    node.take(8 * sum(each.size for each in outcomes(node, *values)))
+    opsets = [helper.make_opsetid("", _version(node))]
+    ends = proto.output
     function = helper.make_function("", "node", [*given], [name for name in ends if name], [proto], opsets)
     try:
         with np.errstate(all="ignore"):
@@ -66,24 +62,42 @@ def run(node: Node, *values: Array | None) -> Any:
     return results if len(results) > 1 else results[0]
 
 
-def _count(proto: NodeProto, version: int, given: Mapping[str, Array]) -> int:
-    """How many elements a node makes, before they are made."""
+def outcomes(node: Node, *values: Array | None) -> list[Array]:
+    """Zeros in the types and shapes of what a node makes, none of them with memory of its own."""
     from onnx import checker, helper, numpy_helper, shape_inference
     from onnx.defs import get_schema
 
+    proto, given = _called(node, values)
     kinds = {name: helper.np_dtype_to_tensor_dtype(array.dtype) for name, array in given.items()}
     types = {name: helper.make_tensor_type_proto(kinds[name], array.shape) for name, array in given.items()}
     data = {name: numpy_helper.from_array(array, name) for name, array in given.items() if array.size < 2**10}
     try:
-        found = shape_inference.infer_node_outputs(get_schema(proto.op_type, version, ""), proto, types, data)
+        found = shape_inference.infer_node_outputs(get_schema(proto.op_type, _version(node), ""), proto, types, data)
     except (shape_inference.InferenceError, checker.ValidationError) as error:
         arrays = given.values()
         shown = [str(each.tolist() if each.dtype.kind == "i" and each.size < 9 else each.shape) for each in arrays]
         raise ValueError(f"{error}, of {' and '.join(shown)}") from error
-    shapes = [kind.tensor_type.shape.dim for kind in found.values() if kind.tensor_type.HasField("shape")]
-    if len(shapes) < len(found) or not all(dim.HasField("dim_value") for dims in shapes for dim in dims):
-        raise ValueError("its shape does not follow from its inputs")
-    return sum(math.prod(dim.dim_value for dim in dims) for dims in shapes)
+    made = []
+    for kind in (found[name].tensor_type for name in proto.output if name in found):
+        if not kind.HasField("shape") or not all(dim.HasField("dim_value") for dim in kind.shape.dim):
+            raise ValueError("its shape does not follow from its inputs")
+        zero = np.zeros((), helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        made.append(np.broadcast_to(zero, [dim.dim_value for dim in kind.shape.dim]))
+    return made
+
+
+def _version(node: Node) -> int:
+    return max(node.opset, 19) if "Linear" in node.op else node.opset  # those of 8 bits are there from then on
+
+
+def _called(node: Node, values: Sequence[Array | None]) -> tuple[NodeProto, dict[str, Array]]:
+    """The node with names of its own, and its inputs by them."""
+    from onnx import NodeProto
+
+    names = [f"i{i}" if value is not None else "" for i, value in enumerate(values)]
+    ends = [f"o{i}" if name else "" for i, name in enumerate(node.outputs)]
+    proto = NodeProto(op_type=node.op, input=names, output=ends, attribute=node.proto.attribute)
+    return proto, {f"i{i}": value for i, value in enumerate(values) if value is not None}
 
 
 def _constant(node: Node) -> Array:

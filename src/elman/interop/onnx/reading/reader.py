@@ -19,6 +19,7 @@ from elman.checks import Array
 from elman.interop.onnx.reading.correspondence import Reading
 from elman.interop.onnx.reading.files import TYPES, ModelFile, read_model
 from elman.interop.onnx.reading.graph import Graph
+from elman.interop.onnx.reading.lengths import check_lengths
 from elman.interop.onnx.reading.trace import Sizes, trace
 from elman.network import Network
 
@@ -105,7 +106,9 @@ def read_onnx(
     sizes = Sizes(file.model)
     reading = trace(graph, sizes, partial(Reading, file))
     if sizes.grow(reading.flow):
-        reading.assembly.check_same(trace(graph, sizes, partial(Reading, file)).assembly)
+        again = trace(graph, sizes, partial(Reading, file))
+        check_lengths(graph, sizes, again.flow)
+        reading.assembly.check_same(again.assembly)
     reading.finish()
     return reading
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 #: What NumPy and the reference implementation raise where the arrays of a graph do not fit together.
-_UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError, RuntimeError)
+UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError, RuntimeError)
 
 T = TypeVar("T")
 
 _KNOWN = {*OPERATORS, *COMPUTED, *MOVES}
 _MOST = 2**22  # elements of an input, as it is read
+_FAR = 2**20  # numbers from here on are compared with no length
 _LONGEST = 2**14  # that an open length is made, where windows ask for more
 
 #: The axes of what operators read, by letters: those of one letter are of one length. Of fewer axes, the last count,
@@ -161,8 +163,12 @@ class Trace:
         for i, axis in enumerate(axes):  # those of a name are one, unless an input has two
             if axis.name and lengths.count(axis.name) == 1:
                 axes[i] = self.axes.setdefault(axis.name, axis)
+        return self._flowing(name, axes, kind)
+
+    def _flowing(self, name: str, axes: list[Axis], kind: str) -> Signal:
+        """What flows from an input of the network."""
         self._check_size(name, [axis.length for axis in axes])
-        stage = self.flow.add(None, (), f"the input {name!r}", axes, name=name, tokens=is_whole)
+        stage = self.flow.add(None, (), f"the input {name!r}", axes, name=name, tokens="int" in kind)
         return Signal(self.flow, stage.ids())
 
     def _check_size(self, name: str, lengths: list[int]) -> None:
@@ -175,13 +181,17 @@ class Trace:
         if not steps:  # those of another input
             inputs = [info for info in self.graph.file.model.graph.input if info.name not in (name, *self.graph.given)]
             leads = [lengths[:2][::-1] for lengths in map(self.graph.lengths, inputs) if len(lengths) > 1]
-            every = [self.sizes.length(each) for lead in leads for each in lead]
-            steps = next((n for n in every if n != self.sizes.length(batch)), 5)
+            same = (batch, self.sizes.length(batch))
+            steps = self.sizes.length(next((each for lead in leads for each in lead if each not in same), 5))
         self._check_size(name, [self.sizes.length(batch), steps])
-        fewer, shift = (int(self.sizes.grown), steps - 1, 2, 1, steps // 2), len(self.flow.lengths)
-        n = np.array([max(steps - fewer[(i + shift) % 5], 1) for i in range(self.sizes.length(batch))])
+        fewer, shift = self._fewer(steps), len(self.flow.lengths)
+        n = np.array([max(steps - fewer[(i + shift) % len(fewer)], 1) for i in range(self.sizes.length(batch))])
         self.flow.lengths[name] = n
         return n
+
+    def _fewer(self, steps: int) -> tuple[int, ...]:
+        """How much shorter than the longest sequences are, again and again."""
+        return int(self.sizes.grown), steps - 1, 2, 1, steps // 2
 
     def _condition(self, node: Node, value: Any) -> bool:
         names = self.graph.inputs_of(node.inputs[0])
@@ -210,7 +220,7 @@ class Trace:
             raise node.refused("its inputs", kinds[not is_known], got + REASONS.get(node.op, ""))
         try:
             return handler(node, *arguments)
-        except _UNFIT as error:
+        except UNFIT as error:
             if self.sizes.fit(node, arguments):
                 raise _AgainError from None
             if isinstance(error, FormatError):
@@ -229,11 +239,14 @@ class Sizes:
     """
 
     def __init__(self, model: ModelProto) -> None:
+        from onnx import numpy_helper
+
         self._of: dict[str, int] = {}
         self._fixed: set[str] = set()  # those that are as the model has them
         self._taken: set[int] = set()
-        self.grown = False  #: whether the model is read again
+        self._numbers: set[int] = set()
         self.compared = 0  #: the largest number with which lengths, or what follows from them, were compared
+        self.grown = False  #: whether the model is read again
         constants = [
             attribute for node in model.graph.node if node.op_type == "Constant" for attribute in node.attribute
         ]
@@ -242,6 +255,10 @@ class Sizes:
             self._taken.update(tensor.dims, tensor.int64_data[:64])
             if tensor.data_type == tensor.INT64 and len(tensor.raw_data) % 8 == 0:
                 self._taken.update(np.frombuffer(tensor.raw_data[:512], "<i8").tolist())
+            number = (
+                numpy_helper.to_array(tensor).item() if tensor.data_type and math.prod(tensor.dims) == 1 else math.inf
+            )
+            self._numbers |= {int(number)} if math.isfinite(number) else set()
         for value in model.graph.input:
             self._taken.update(dim.dim_value for dim in value.type.tensor_type.shape.dim)
 
@@ -250,7 +267,7 @@ class Sizes:
         return next(n for n in itertools.count(low) if n not in used and all(n % d for d in range(2, int(n**0.5) + 1)))
 
     def compare(self, values: Sequence[Any]) -> None:
-        """Notes numbers that known values are compared with: a length may be under them here, over them elsewhere."""
+        """Notes numbers that known values are compared with: an index may be under them here, over them elsewhere."""
         for array in values:
             if array is not None and array.size == 1 and array.dtype.kind in "iu" and array.item() < _LONGEST:
                 self.compared = max(self.compared, int(array.item()))
@@ -264,6 +281,17 @@ class Sizes:
     def open(self) -> dict[int, str]:
         """Names by length, of those that are open still."""
         return {n: name for name, n in self._of.items() if name not in self._fixed}
+
+    def of(self, lengths: Collection[int], length: int) -> Sizes:
+        """These with another length in the place of some."""
+        other = copy.copy(self)
+        for each in lengths:
+            other._change(each, length)
+        return other
+
+    def others(self) -> list[int]:
+        """Lengths beside which a model may do something else: the other lengths, and numbers that it has."""
+        return [n + more for n in {*self._numbers, *self._of.values()} if 1 <= n < _FAR for more in range(3)]
 
     def _change(self, old: int, new: int) -> None:
         self._of = {name: new if n == old and name not in self._fixed else n for name, n in self._of.items()}
