@@ -385,11 +385,6 @@ REFUSED = {
     "an activation": (lambda x: L.Dense(2, activation="mish")(x), "mish"),
     "gates over features": (lambda x: L.LSTM(2, activation="softmax")(x), "softmax"),
     "groups": (lambda x: L.Conv1D(2, 3, groups=2)(x), "groups must be 1"),
-    "the state c as a value": (lambda x: L.Concatenate()(L.LSTM(2, return_state=True)(x)[1:]), "the state c"),
-    "states made of others": (
-        lambda x: L.GRU(2)(x, initial_state=L.Dense(2)(L.GRU(3)(x))),
-        "initial_state must be",
-    ),
     "scores": (lambda x: L.Attention()([x, x], return_attention_scores=True)[0], "return_attention_scores"),
     "a key": (lambda x: L.Attention()([x, x, L.Dense(4)(x)]), "key must be left out"),
     "steps side by side": (lambda x: L.Concatenate(axis=1)([x, x]), "axis must be -1"),

@@ -159,6 +159,8 @@ class Drawn:
         before = [states for of, size, states in self.memories if (of, size) == (kind, units)]
         given = before[rng.integers(len(before))] if before and rng.random() < 0.7 else None
         given = None if value.masked else given  # Keras 3 loses the mask
+        if given is None and not value.masked and rng.random() < 0.4:
+            given = [self.first(units) for _ in range(1 + (kind is L.LSTM))]
         if given is None and not value.masked and self.started is None and rng.random() < 0.3:
             layer.name = "started"
             self.started = [rng.standard_normal((self.batch, units)).astype("f4") for _ in range(1 + (kind is L.LSTM))]
@@ -167,14 +169,34 @@ class Drawn:
             self.data |= {f"state{i}": array for i, array in enumerate(self.started)}
         y, *states = layer(value(), initial_state=given)
         self.memories.append((kind, units, states))
-        if rng.random() < 0.3:
-            self.values.append(Value(states[0], units))
+        self.values += [Value(state, units) for state in states if rng.random() < 0.6]
         return Value(y, units, value.steps if sequences else None, value.masked and sequences)
+
+    def first(self, units):
+        """A vector that may be a first state: one that is there, an input too, or one that a layer makes."""
+        vectors = [value for value in self.values if value.steps is None]
+        if not vectors:
+            self.input(f"in{len(self.data)}", "vector")
+            vectors = self.values[-1:]
+        value = vectors[self.rng.integers(len(vectors))]
+        if value.width == units and value.tensor not in self.inputs and self.rng.random() < 0.6:
+            return value()
+        made = L.Dense(units, activation="tanh")(value())
+        self.values.append(Value(made, units))
+        return self.values[-1]()
 
     def both(self, value):
         rng, sequences = self.rng, bool(self.rng.random() < 0.5)
         kinds = [L.SimpleRNN, L.GRU, L.LSTM]
         first, options = kinds[rng.integers(3)], {"return_sequences": sequences}
+        if not value.masked and rng.random() < 0.4:
+            given = [self.first(2) for _ in range(4 if first is L.LSTM else 2)] if rng.random() < 0.6 else None
+            layer = L.Bidirectional(
+                first(2, return_state=True, **options), merge_mode=str(rng.choice(["concat", "sum"]))
+            )
+            y, *states = layer(value(), initial_state=given)
+            self.values += [Value(state, 2) for state in states if rng.random() < 0.5]
+            return Value(y, y.shape[-1], value.steps if sequences else None)
         other = kinds[rng.integers(3)](2, go_backwards=True, **options) if rng.random() < 0.3 else None
         mode = str(rng.choice(["concat", "sum", "mul", "ave", "None"]))
         if mode == "None" and not value.masked:
@@ -307,6 +329,74 @@ def test_an_encoder_and_a_decoder_in_both_ways(tmp_path):
     to_keras(net, tmp_path / "back.keras")
     back = keras.saving.load_model(tmp_path / "back.keras")
     np.testing.assert_allclose(numbers(back(list(x.values()))), want[0], rtol=1e-5, atol=1e-5)
+
+
+def translated(s, t):
+    """The usual translator: both directions of the encoder side by side."""
+    _, fh, fc, bh, bc = L.Bidirectional(L.LSTM(4, return_state=True), name="enc")(s)
+    given = [L.Concatenate()([fh, bh]), L.Concatenate()([fc, bc])]
+    return L.LSTM(8, return_sequences=True, name="dec")(t, initial_state=given)
+
+
+def by_layers(s, t):
+    _, h, c = L.LSTM(4, return_state=True, name="enc")(s)
+    given = [L.Dense(5, activation="tanh")(h), L.Dense(5)(c)]
+    return L.LSTM(5, return_sequences=True, name="dec")(t, initial_state=given)
+
+
+def side_by_side(s, t):
+    _, h, c = L.LSTM(4, return_state=True, name="enc")(s)
+    return L.Concatenate()([h, c, L.GRU(3)(t)])
+
+
+def exchanged(s, t):
+    y, h, c = L.LSTM(4, return_state=True, return_sequences=True, name="enc")(s)
+    z = L.Bidirectional(L.GRU(4), name="both")(y, initial_state=[c, L.Average()([h, c])])
+    return L.Add()([z, L.GRU(8, go_backwards=True)(t)])
+
+
+def backwards(s, t):
+    both = L.Bidirectional(L.LSTM(4, return_state=True), backward_layer=L.LSTM(4, go_backwards=True, return_state=True))
+    y, *states = both(s)
+    z, h = L.GRU(4, return_state=True)(t, initial_state=states[3])
+    return L.Concatenate()([y, *states[1:3], z, h])
+
+
+def caption(v, t):
+    """An image, as a vector, starts the words."""
+    e = L.Dense(5, activation="relu")(v)
+    return L.GRU(5, return_sequences=True, name="dec")(t, initial_state=e)
+
+
+def twice(v, t):
+    return L.LSTM(7, return_sequences=True, name="dec")(t, initial_state=[v, v])
+
+
+def half(v, t):
+    return L.LSTM(7, return_sequences=True, name="dec")(t, initial_state=[v, L.Dense(7)(v)])
+
+
+@pytest.mark.parametrize("make", [translated, by_layers, side_by_side, exchanged, backwards, caption, twice, half])
+@pytest.mark.parametrize("ending", [".keras", ".h5"])
+def test_states_that_are_values_and_states_that_layers_make(make, ending, tmp_path):
+    vector = make in (caption, twice, half)
+    s = keras.Input((7,) if vector else (None, 3), name="s")
+    t = keras.Input((None, 2), name="t")
+    rng = np.random.default_rng(0)
+    model = shuffled(keras.Model([s, t], L.Dense(3)(make(s, t))), rng)
+    x = {"s": rng.standard_normal((3, 7) if vector else (3, 6, 3)), "t": rng.standard_normal((3, 4, 2))}
+    x = {name: part.astype("f4") for name, part in x.items()}
+    model.save(tmp_path / f"model{ending}")
+    net, want = from_keras(tmp_path / f"model{ending}"), numbers(model([x["s"], x["t"]]))
+    to_keras(net, tmp_path / "back.keras")
+    back = keras.saving.load_model(tmp_path / "back.keras")
+    for _ in range(2):
+        for got in (
+            net(x)[0],
+            from_keras(tmp_path / "back.keras")(x)[0],
+            numbers(back([x[name] for name in net.inputs])),
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
 
 
 def test_keras_3_loses_the_mask_of_a_layer_that_is_given_its_states():

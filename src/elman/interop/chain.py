@@ -38,10 +38,11 @@ def as_layer(net: Layer | Fitted) -> Layer:
     return net.to_network()
 
 
-def nodes_of(net: Any, spelled: bool = True) -> tuple[Network, list[Flat], list[int]]:
+def nodes_of(net: Any, spelled: bool = True, states: bool = False) -> tuple[Network, list[Flat], list[int]]:
     """A layer or a network as a network, its layers, those of nested networks in their place, and what comes out.
 
-    With `spelled` two directions of unlike cells are the layers that make them up.
+    With `spelled` two directions of unlike cells are the layers that make them up. Without `states` refuses last states
+    that are values, and nodes that start from values.
     """
     net = as_layer(net)
     for layer in every_layer(net):
@@ -49,7 +50,7 @@ def nodes_of(net: Any, spelled: bool = True) -> tuple[Network, list[Flat], list[
             raise FormatError(f"net must compute as the layers of elman do, which a format can name. Got {layer!r}.")
     network = net if isinstance(net, Network) else Network([net])
     nodes, outputs = flat_nodes(network, spelled)
-    for node in nodes:
+    for node in [] if states else nodes:
         if isinstance(node.start, tuple) or isinstance(node.layer, LastState):
             what = (
                 "start from a whole state, or none" if isinstance(node.start, tuple) else "be no value for this format"
@@ -93,6 +94,8 @@ def sequence_inputs(net: Network) -> set[str]:
         for node in nodes:
             read = [sources[j] for j in node.reads]
             pool, over_memory = node.layer.pools, isinstance(node.layer, Attention)
+            for j in node.start if isinstance(node.start, tuple) else ():
+                vectors |= sources[j] or set()
             if isinstance(node.layer, Repeat):
                 vectors |= read[0] or set()
                 sources.append(None)
@@ -143,30 +146,43 @@ def network_of(
 
 
 class Made(NamedTuple):
-    """A layer that was read, by keys of what it reads, and of the layer from whose last state it starts."""
+    """A layer that was read, by keys of what it reads, and of the layer from whose last state, or the values from
+    which, it starts."""
 
     layer: Layer
     name: str
     reads: Sequence[Hashable]
     start: Hashable = None
+    begins: Sequence[Hashable] = ()
 
 
 def joined(
-    made: Mapping[Any, Made], inputs: Mapping[Any, str], outputs: Sequence[tuple[str, Any]], source: str
+    made: Mapping[Any, Made],
+    inputs: Mapping[Any, str],
+    outputs: Sequence[tuple[str, Any]],
+    source: str,
+    states: Mapping[Any, tuple[Any, str]] | None = None,
 ) -> Network:
     """The network of layers by keys, in order: a list where they are a chain, or else nodes by name.
 
-    Names of outputs come before those of layers. An output that is an input, or another one too, is a copy.
+    Names of outputs come before those of layers. An output that is an input, a state, or another one too, is a copy.
+    `states` are keys of last states that are values: the key of the layer, and the name of the state.
     """
     names: dict[Any, str] = dict(inputs)
     taken = {*names.values()}
     ends = [free_name(name, taken) for name, _ in outputs]
-    copies = [(end, key) for end, (_, key) in zip(ends, outputs, strict=True) if names.setdefault(key, end) != end]
+    pairs, states = [(end, key) for end, (_, key) in zip(ends, outputs, strict=True)], states or {}
+    copies = [(end, key) for end, key in pairs if key in states or names.setdefault(key, end) != end]
+
+    def of(key: Hashable) -> str:
+        return f"{names[states[key][0]]}.{states[key][1]}" if key in states else names[key]
+
     nodes: dict[str, Any] = {}
-    for key, (layer, name, reads, start) in made.items():
+    for key, (layer, name, reads, start, begins) in made.items():
         names[key] = names.get(key) or free_name(name, taken)
-        nodes[names[key]] = Node(layer, *(names[read] for read in reads), state=names.get(start))
-    nodes |= {end: (Activate("identity"), names[key]) for end, key in copies}
+        state = tuple(map(of, begins)) or names.get(start)
+        nodes[names[key]] = Node(layer, *map(of, reads), state=state)
+    nodes |= {end: (Activate("identity"), of(key)) for end, key in copies}
     net = network_of(nodes, source, None if ends == [*nodes][-1:] else tuple(ends))
     return network_of([each.layer for each in made.values()], source) if net.graph.is_chain else net
 

@@ -218,7 +218,8 @@ class Part:
     width: int | None  # how many features it gives
     layer: Layer | None = None
     reads: Sequence[int] = ()  # parts by their numbers
-    start: int | None = None  # the part from whose last state it starts
+    start: int | tuple[int, ...] | None = None  # the part from whose last state it starts, or those of values
+    state: str = ""  # it is that last state of the part that it reads
 
 
 @dataclass
@@ -243,3 +244,9 @@ class Site:
             self.parts.append(Part(self.name, width, layer, reads))
             self.last, reads = len(self.parts) - 1, ()
         return self.last
+
+    def state(self, part: int, name: str) -> int:
+        """A last state of a recurrent part, as a part."""
+        layer: Any = self.parts[part].layer
+        self.parts.append(Part(self.name, layer.states()[name], None, (part,), state=name))
+        return len(self.parts) - 1

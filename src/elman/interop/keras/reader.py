@@ -57,8 +57,8 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
     training alone and is not here (noise, regularizers, initializers) is left out.
 
     Inputs that are an initial_state, and states among the outputs, are the `state` of the network, not inputs and
-    outputs; a layer that starts from the states of another is a node with `state=`. The state h of a layer may be read
-    as a value, c may not.
+    outputs; a layer that starts from the states of another, or from values that layers make, is a node with `state=`.
+    Inputs are values too where another layer reads them, or some of the states come from elsewhere.
 
     Masking, and Embedding with mask_zero, drop the masked steps; Keras carries the state past them. Final states, and
     outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output; a
@@ -201,10 +201,9 @@ class _Parts:
         for ref in (*values, *self._outputs.values()):
             self._used.setdefault(ref._replace(output=0), set()).add(ref.output)
         self._given = {*values, *started, *graph.outputs.values()}  # what leaves its layer, states too
-        self._states_in = [ref for ref in graph.inputs.values() if ref in started]
-        for ref in self._states_in:
-            if ref in values or started.count(ref) > 1:
-                raise FormatError(f"an input that is a state must be that of one layer alone. Got {ref.layer!r}.")
+        alone = [ref for ref in graph.inputs.values() if ref not in values and started.count(ref) == 1]
+        wholes = [call.states for call in graph.calls if all(ref in alone for ref in call.states)]
+        self._states_in = [ref for states in wholes for ref in states]
         self._masked: list[str] = []  # what is that of Keras as long as masked steps stand last
         self._parts: list[Part] = []
         self._values: dict[Ref, Facts] = {}
@@ -227,11 +226,6 @@ class _Parts:
             self._parts.append(Part(called, facts.features))
             return
         for ref in call.reads:
-            if ref in self._memory and ref not in self._values:
-                raise FormatError(
-                    f"the state c of {ref.layer!r} must go to where another layer starts, or out of the model: it is "
-                    f"no value of a network. Got it as an input of a layer."
-                )
             if ref not in self._values:
                 raise FormatError(f"it must read an output that {ref.layer!r} has. Got its output {ref.output}.")
             self._values[ref] = facts = self._values[ref].start(entry.config)
@@ -276,12 +270,13 @@ class _Parts:
             if len(mine) == count and all(ref in self._states_in for ref in mine):
                 continue
             origins = [self._memory.get(ref, (None, -1)) for ref in mine]
-            if len(mine) < count or origins != [(origins[0][0], k) for k in range(count)]:
-                raise FormatError(
-                    f"initial_state must be {count} inputs of the model, or all {count} states of one layer, in their "
-                    f"order. Got {', '.join(repr(ref.layer) for ref in mine) or 'none'}."
-                )
-            part.start = origins[0][0]
+            if len(mine) < count or any(ref not in self._values or self._values[ref].axes == 3 for ref in mine):
+                must = f"initial_state must be {count} vectors, one of each sequence for each state"
+                raise FormatError(f"{must}. Got {', '.join(repr(ref.layer) for ref in mine) or 'none'}.")
+            whole = origins[0][0]
+            size = 0 if whole is None else len(self._parts[whole].layer.first_state(1))  # type: ignore[union-attr]
+            same = size == count and origins == [(whole, k) for k in range(count)]
+            part.start = whole if same else tuple([self._values[ref].part for ref in mine])
         if left:
             raise FormatError(f"initial_state must be as many states as the layer has. Got {len(left)} more.")
 
@@ -308,12 +303,17 @@ class _Parts:
             )
         needed: set[int | None] = {end for _, end in ends}
         for i in reversed(range(len(self._parts))):
-            needed |= {*self._parts[i].reads, self._parts[i].start} if i in needed else set()
+            start = self._parts[i].start
+            needed |= (
+                {*self._parts[i].reads, *(start if isinstance(start, tuple) else [start])} if i in needed else set()
+            )
         kept = {i: (part.layer, part) for i, part in enumerate(self._parts) if i in needed and part.layer is not None}
         last = {part.name: i for i, (_, part) in kept.items()}
-        made = {
-            i: Made(layer, part.name + f"/{type(layer).__name__}" * (last[part.name] != i), part.reads, part.start)
-            for i, (layer, part) in kept.items()
-        }
+        made = {}
+        for i, (layer, part) in kept.items():
+            called = part.name + f"/{type(layer).__name__}" * (last[part.name] != i)
+            whole, begins = (None, part.start) if isinstance(part.start, tuple) else (part.start, ())
+            made[i] = Made(layer, called, part.reads, whole, begins)
         given = [(name, ref) for name, ref in self._graph.inputs.items() if ref not in self._states_in]
-        return joined(made, {self._values[ref].part: name for name, ref in given}, ends, source)
+        states = {i: (part.reads[0], part.state) for i, part in enumerate(self._parts) if part.state}
+        return joined(made, {self._values[ref].part: name for name, ref in given}, ends, source, states)

@@ -66,14 +66,16 @@ def read_bidirectional(layer: Object, arrays: Groups, at: Site) -> None:
     same = _rate(cells[0], "dropout") == _rate(cells[1], "dropout")
     alike = first.config == second.config
     whole = alike or not last or first.output_size == second.output_size  # LastStep takes half of the features each
-    if whole and mode is not None and max(at.used) < base and same:
+    if whole and mode is not None and same:
         both = {**first.parameters, **{name + REVERSE: array for name, array in second.parameters.items()}}
         joint = type(first).from_parameters({**first.config, "bidirectional": True}, both) if alike else None
         node = at.add(*dropouts[0], *turned, joint or Bidirectional(first, second))
         merge = [] if mode == "concat" else [MergeDirections(mode)]
         at.outputs[0] = at.add(*([LastStep(bidirectional=True)] if last else []), *merge)
-        count = len(first.states()) + len(second.states()) if states else 0
-        at.memory |= {base + k: (node, k) for k in range(count)}
+        given: Layer = at.parts[node].layer  # type: ignore[assignment]
+        for k, name in enumerate(given.states() if states else ()):
+            at.memory[base + k] = node, k
+            at.outputs[base + k] = at.state(node, name)
         return
     source, ends, held = at.add(*turned), [], []
     for cell, dropout, back in zip((first, second), dropouts, (False, True), strict=True):
@@ -92,8 +94,9 @@ def read_bidirectional(layer: Object, arrays: Groups, at: Site) -> None:
 def _give_states(at: Site, base: int, held: list[tuple[int, Recurrent]]) -> None:
     """The states that a layer gives after its outputs, from the output `base` on."""
     for node, cell in held:
-        at.outputs[base] = at.add(LastStep(), reads=(node,))  # h, the only one that is a value too
-        at.memory |= {base + k: (node, k) for k in range(len(cell.states()))}
+        for k, name in enumerate(cell.states()):  # h is the last step, as formats have it that know no states
+            at.memory[base + k] = node, k
+            at.outputs[base + k] = at.state(node, name) if k else at.add(LastStep(), reads=(node,))
         base += len(cell.states())
 
 

@@ -17,7 +17,7 @@ from elman.interop.keras.graph import read_graph
 from elman.interop.keras.layers import WRITERS
 from elman.interop.keras.recurrent import write_recurrent
 from elman.layers import Bidirectional, Joining, LastStep, Layer, Masking, MergeDirections, Recurrent, Repeat, Reverse
-from elman.layers.nesting import Flat
+from elman.layers.nesting import Flat, LastState
 from elman.network import Network
 
 
@@ -83,7 +83,7 @@ def _described(net: Layer, version: int | None) -> tuple[dict[str, Any], list[En
 
     With `version` in the words of that Keras; without it in those of 3, with weights that say what it has no words for.
     """
-    network, nodes, outputs = nodes_of(net, spelled=False)
+    network, nodes, outputs = nodes_of(net, spelled=False, states=True)
     dtype = str(dtype_of(network))
     chain = network.graph.is_chain and all(node.reads == (i,) and node.start is None for i, node in enumerate(nodes))
     pieces = _Pieces(network, nodes, outputs, chain, version)
@@ -163,7 +163,7 @@ def _checked(model: dict[str, Any], pieces: Mapping[str, _Piece], version: int |
         try:
             if call.reads:
                 found = flow(call, [facts[ref] for ref in call.reads], version or 3)
-                facts |= {call.gives: found, call.gives._replace(output=1): Facts(2)}
+                facts |= {call.gives: found, **{call.gives._replace(output=k): Facts(2) for k in range(1, 5)}}
             else:
                 facts[call.gives] = Facts().start(call.entry.config)
         except FormatError as error:
@@ -233,7 +233,7 @@ class _Pieces:
     def _next(self, i: int, *kinds: type[Layer]) -> int | None:
         """The only node that reads what a node gives, where it is one of `kinds`."""
         value = self._first + i
-        readers = self._readers.get(value, [])
+        readers = [k for k in self._readers.get(value, []) if not isinstance(self._nodes[k].layer, LastState)]
         if len(readers) != 1 or value in self._outputs:
             return None
         return readers[0] if isinstance(self._nodes[readers[0]].layer, kinds) else None
@@ -254,25 +254,30 @@ class _Pieces:
         if merging is not None:
             merge: Any = self._nodes[merging].layer
             end, mode = merging, merge.mode
-        readers = self._readers.get(self._first + i, []) if last is None else []
-        states = [k for k in readers if isinstance(self._nodes[k].layer, LastStep)]  # beside other readers: the state h
-        if states and (layer.bidirectional or self._nodes[states[0]].layer.bidirectional):
-            raise FormatError("LastStep must be all that reads a bidirectional layer. Got other readers too.")
+        readers = self._readers.get(self._first + i, [])
+        states = [k for k in readers if isinstance(self._nodes[k].layer, LastState)]
+        for k in readers if last is None else []:
+            one = self._nodes[k].layer
+            if isinstance(one, LastStep):  # beside other readers: the state h
+                if layer.bidirectional or one.bidirectional:
+                    raise FormatError("LastStep must be all that reads a bidirectional layer. Got other readers too.")
+                states.append(k)
         self._taken |= {i, last, merging, *states}
         asked = bool(states) or any(other.start == i for other in self._nodes)
         options = {"return_sequences": last is None, **({"return_state": True} if asked else {})}
         written, start = write_recurrent(layer, mode, backwards, options, self._version), self._nodes[i].start
-        begins = range(len(layer.first_state(1)) if start is not None else 0)
-        starts = [(self.values[self._first + start][0], 1 + k) for k in begins if isinstance(start, int)]
+        starts = [self.values[j] for j in start] if isinstance(start, tuple) else []
+        if isinstance(start, int):
+            starts = [(self.values[self._first + start][0], 1 + k) for k in range(len(layer.states()))]
         reads = [self.values[j] for j in node.reads]
         piece = self._add(end, _Piece(self._places[begin], self._nodes[end].place, reads, *written, starts))
         self.values[self._first + i] = (piece, 0)
         for k in states:
-            value = self._first + k
-            self.values[value] = (piece, 1)
+            value, one = self._first + k, self._nodes[k].layer
+            self.values[value] = given = piece, 1 + (one.index if isinstance(one, LastState) else 0)
             if value in self._outputs:  # an output of the model that is a state would be read as no more than that
                 same: tuple[str, dict[str, Any], Groups] = ("Activation", {"activation": "linear"}, [])
-                self._add(k, _Piece(self._places[k], self._nodes[k].place, [(piece, 1)], *same))
+                self._add(k, _Piece(self._places[k], self._nodes[k].place, [given], *same))
 
     def _check_last(self, layer: Any, last: Any) -> None:
         both = last.bidirectional
