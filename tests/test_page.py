@@ -265,6 +265,83 @@ def test_a_path_and_a_network_that_cannot_be_a_page(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def leaky():
+    """A cell of one's own, with numbers that are no gates."""
+
+    def step(x, state, weights):
+        (h,), (Wx, Wh) = state, weights
+        n = np.tanh(x @ Wx + h @ Wh)
+        return (0.9 * h + 0.1 * n,), {"n": n}
+
+    def step_derivative(x, state, weights, kept, dnext):
+        (h,), (Wx, Wh), (dh,) = state, weights, dnext
+        da = 0.1 * dh * (1 - kept["n"] ** 2)
+        return da @ Wx.T, (0.9 * dh + da @ Wh.T,), (x.T @ da, h.T @ da)
+
+    names = {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden")}
+    return elman.Cell("leaky", names, ("h",), step, step_derivative)
+
+
+NETWORKS = {
+    "own cell": lambda: elman.Recurrent(leaky(), 3, 5),
+    "layer norm": lambda: elman.LSTM(3, 5, layer_norm=True),
+    "zoneout": lambda: elman.LSTM(3, 5, zoneout=(0.1, 0.3)),
+    "clip": lambda: elman.LSTM(3, 5, clip=0.5, cell_clip=0.3),
+    "activations": lambda: elman.GRU(3, 5, activations={"n": "softsign"}),
+    "learned state": lambda: elman.GRU(3, 5, learned_state=True),
+    "two cells": lambda: elman.Bidirectional(elman.LSTM(3, 5), elman.GRU(3, 4)),
+    "nested": lambda: elman.Network([elman.Network([elman.GRU(3, 4)]), elman.LSTM(4, 3)]),
+    "strided": lambda: elman.Network([elman.Conv1d(3, 4, 2, stride=2), elman.LSTM(4, 5), elman.Dense(5, 1)]),
+    "strided after": lambda: elman.Network([elman.LSTM(3, 5), elman.MaxPool1d(2), elman.GRU(5, 4)]),
+    "masked steps": lambda: elman.Network([elman.Masking(0.0), elman.LSTM(3, 5), elman.Dense(5, 1)]),
+    "two outputs": lambda: elman.Network({"a": elman.GRU(3, 4), "b": (elman.GRU(3, 5), "x")}, outputs=["a", "b"]),
+    "a start from another": lambda: elman.Network(
+        {"a": (elman.GRU(3, 4), "x"), "b": elman.Node(elman.GRU(3, 4), "x", state="a"), "c": (elman.Add(), "a", "b")}
+    ),
+    "wide input": lambda: elman.GRU(300, 4),
+    "one step": lambda: elman.GRU(3, 4),
+}
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_every_kind_of_network_has_its_page(kind, tmp_path):
+    net = drawn(NETWORKS[kind](), scale=0.4)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(2, 1 if kind == "one step" else 8, net.input_size))
+    if kind == "masked steps":
+        x[1, 2:4] = 0
+    y, _ = net(x)
+    dy = {name: np.ones_like(part) for name, part in y.items()} if isinstance(y, dict) else np.ones_like(y)
+    t = elman.trace(net, x, dy=dy)
+    data = data_of(t, sequence=1)
+    t.to_html(tmp_path / "page.html", compare=t, sequence=1)
+    for layer in data["layers"]:
+        assert layer["arrays"].keys() >= {"h", "dh"}
+        assert all(packed["shape"][0] == data["steps"]["count"] for packed in layer["arrays"].values())
+        assert {name for _, names in layer["groups"] for name in names} == set(layer["arrays"])
+    if NODE is not None:
+        for line in lines_of(data):
+            exact = kind not in ("layer norm", "zoneout", "clip", "activations", "wide input")
+            assert not exact or line["worst"] <= 3e-6 * max(1, line["most"]), line
+    words = " ".join(data["words"])
+    assert ("Layers that go over other steps are left out: 2." in words) == (kind == "strided after")
+    assert ("Of what layer GRU reads, the first 128 features are shown." in words) == (kind == "wide input")
+    assert bool(data["noConnectivity"]) == (kind in ("strided", "two outputs", "masked steps"))
+    assert data["steps"]["count"] == {"strided": 4, "masked steps": 6, "one step": 1}.get(kind, 8)
+
+
+def test_several_inputs(tmp_path):
+    net = elman.Network({
+        "rnn": (elman.GRU(3, 5, seed=0), "series"),
+        "both": (elman.Concatenate(), "rnn", "store"),
+        "out": elman.Dense(7, 2, seed=1),
+    })  # fmt: skip
+    data = data_of(elman.trace(net, {"series": np.ones((2, 6, 3)), "store": np.ones((2, 2))}), text="abcdef")
+    assert data["layers"][0]["name"] == "rnn"
+    assert data["text"] == list("abcdef")
+    assert "inputs are several" in data["noConnectivity"]
+
+
 def test_no_text_of_a_user_ends_the_data():
     html = page.page({"title": "</script><script>alert(1)</script>@SCRIPT@<!--"})
     body = html.split('id="data">')[1]

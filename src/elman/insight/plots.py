@@ -38,9 +38,9 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
     """
     one = One(t, sequence)
     share = name.replace(".d", ".").removeprefix("d") in (t.gradients or ())
-    if share or one.of(t[name]).ndim != 2:
+    array: Array = np.zeros(0) if share else one.named(name)
+    if array.ndim != 2:
         raise ShapeError(f"name must be of what has a number per unit and step. Got {checks.show(name)}.")
-    array = one.of(t[name])
     entries = read_text(text, len(array))
     steps, count = array.shape
     units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit))

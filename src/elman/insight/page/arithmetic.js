@@ -68,7 +68,7 @@ function products(layer, step, vector, { name, weight, gate, turned }, unit) {
     return result;
   }
   for (let j = 0; j < rows; j++) {
-    const what = name === "Wx" ? `x[${layer.inputs?.[j] ?? j}]` : `${vector}[${layer.units[j] ?? j}]`;
+    const what = name === "Wx" ? `x[${j}]` : `${vector}[${layer.units[j] ?? j}]`;
     result.push({
       what,
       left: evaluate(layer, step, vector, j).value,
@@ -109,7 +109,7 @@ function evaluate(layer, step, text, unit, { digits = 4, above = 0 } = {}) {
     const begin = i;
     const weights = matrix(layer, followingMatrix());
     if (weights) {
-      const vector = list.slice(begin, i).join(" ");
+      const vector = list.slice(begin, i).join(" ").replace(/\( /g, "(").replace(/ ([()])/g, (_, mark) => (mark === ")" ? ")" : " ("));
       i++;
       const terms = products(layer, step, vector, weights, unit);
       const total = terms.reduce((a, term) => a + term.left * term.right, 0);

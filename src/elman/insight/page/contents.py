@@ -21,6 +21,8 @@ from elman.insight.page.one import One, Part, read_text
 from elman.insight.page.outcome import Outcome, read_labels
 
 ROOM = 1_500_000  #: bytes of the arrays over units and steps, at most, where the user has not chosen
+FEATURES = 128  #: of what a layer reads
+LINES = 8  #: features of a series that are drawn
 MOST = 10  #: outputs that are shown: of values the first, of probabilities the largest
 LEAST = 8  #: units that stay when there is little room; then steps are left out
 
@@ -31,31 +33,33 @@ def page_data(
 ) -> dict[str, Any]:  # fmt: skip
     """The data of a page; refuses in words what does not fit the trace."""
     one = One(trace, sequence)
-    entries = read_text(text, len(one.x))
-    shown, span, left_out = chosen(one.parts, units, steps)
-    tokens = one.x.ndim == 1
+    entries = read_text(text, one.time)
+    shown, span, left_out = chosen(one, units, steps)
     outcome = output(one, entries, target, labels, span)
-    if entries is None and tokens:
-        entries = [str(int(token)) for token in one.x]
-    hangs = connectivity(trace.net, one.x, span, one.state)
+    series = one.x if one.x is not None else one.parts[0].read
+    if series.ndim == 1 and entries is None:
+        entries = [str(int(token)) for token in series]
+    hangs = NO_MATRIX if one.x is None else connectivity(trace.net, one.x, span, one.state)
+    names = [] if series.ndim == 1 else [f"{'x' if one.x is not None else 'read'}{k}" for k in range(series.shape[1])]
     found: dict[str, Any] = {
         "title": f"{type(trace.net).__name__}, step by step" if title is None else str(title),
         "about": repr(trace.net),
         "steps": {"first": span.start, "count": span.stop - span.start},
         "text": None if entries is None else entries[span],
-        "x": None if tokens else {"names": [f"x{k}" for k in range(one.x.shape[1])], "array": packed(one.x[span])},
+        "x": {"names": names[:LINES], "count": len(names), "array": packed(series[span, :LINES])} if names else None,
         "layers": [layer(part, shown[part.name], span) for part in one.parts],
         "output": outcome,
-        "connectivity": None,
+        "connectivity": None if isinstance(hangs, str) else between(*hangs, span),
         "noConnectivity": hangs if isinstance(hangs, str) else "",
         "words": [*words.of(one, hangs), *left_out],
         "compare": None,
     }
-    if not isinstance(hangs, str):
-        found["connectivity"] = between(*hangs, span)
     if compare is not None:
         found["compare"] = compared(one, One(compare, sequence), found["layers"], shown, span)
     return found
+
+
+NO_MATRIX = "Here inputs and recurrent layers have other steps, or inputs are several: there is no such matrix."
 
 
 def packed(array: Array) -> dict[str, Any]:
@@ -64,9 +68,14 @@ def packed(array: Array) -> dict[str, Any]:
     return {"shape": list(array.shape), "data": data}
 
 
-def chosen(parts: list[Part], units: Any, steps: Any) -> tuple[dict[str, Array], slice, list[str]]:
+def finite(values: Any) -> list[float | None]:
+    """Numbers as JSON has them, None for one that is none."""
+    return [float(value) if value is not None and np.isfinite(value) else None for value in values]
+
+
+def chosen(one: One, units: Any, steps: Any) -> tuple[dict[str, Array], slice, list[str]]:
     """By layer the units that are shown, the steps, and in words what is left out where the user has not chosen."""
-    time = parts[0].time
+    parts, time = one.parts, one.time
     widest = max(part.width for part in parts)
     read = _places("units", units, widest)
     span = _places("steps", steps, time)
@@ -84,6 +93,10 @@ def chosen(parts: list[Part], units: Any, steps: Any) -> tuple[dict[str, Array],
     if last < time and steps is None:
         left_out.append(f"steps 0 to {time - last - 1} (choose with steps=slice(a, b))")
     said = [f"The trace is too large for one page. Left out: {' and '.join(left_out)}."] if left_out else []
+    others = [part.name for part in one.every if part.time != time]
+    said += [f"Layers that go over other steps are left out: {', '.join(others)}."] if others else []
+    wide = [part.name for part in parts if part.read.shape[1] > FEATURES]
+    said += [f"Of what layer {name} reads, the first {FEATURES} features are shown." for name in wide]
     begin, end = (0, time) if span is None else (int(span[0]), int(span[-1]) + 1)
     shown = {part.name: read[read < part.width] for part in parts}
     empty = next((name for name, own in shown.items() if not len(own)), None)
@@ -121,9 +134,8 @@ def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
         "gates": list(cell.gates),
         "groups": groups(part),
         "arrays": {name: packed(array) for name, array in arrays.items()},
-        "initial": {name: [float(v) for v in array[units[units < len(array)]]] for name, array in before.items()},
-        "input": packed(part.read[span]),
-        "inputs": list(range(part.read.shape[1])),
+        "initial": {name: finite(array[units[units < len(array)]]) for name, array in before.items()},
+        "input": packed(part.read[span, :FEATURES]),
         "weights": {name: packed(array) for name, array in weights(part, units).items()},
         "forward": forward,
         "backward": backward if part.has_gradients else [],
@@ -160,7 +172,9 @@ def weights(part: Part, units: Array) -> dict[str, Array]:
             if axis == "gates":
                 array = array.reshape(*array.shape[:at], len(part.cell.gates), -1, *array.shape[at + 1 :])
                 at += 1
-            if axis != "input":
+            if axis == "input":
+                array = array.take(range(min(FEATURES, array.shape[at])), axis=at)
+            else:
                 array = array.take(units[units < array.shape[at]], axis=at)
             at += 1
         found[name] = array
@@ -190,7 +204,7 @@ def output(one: One, entries: list[str] | None, target: Any, labels: Any, span: 
     losses = found.losses()
     shared: dict[str, Any] = {
         "width": len(names),
-        "loss": None if losses is None else losses[shown],
+        "loss": None if losses is None else finite(losses[shown]),
         "lossName": "squared error" if found.kind == "values" else "loss in nats, -log p of what came",
     }
     shared |= values(found, names, shown) if found.kind == "values" else told(found, names, shown)
@@ -243,7 +257,7 @@ def compared(one: One, other: One, layers: list[dict[str, Any]], shown: Mapping[
                 unit = int(difference[far[0]].argmax())
                 found = (int(far[0]), part.name, name, unit, float(a[far[0], unit]), float(b[far[0], unit]))
             apart = np.maximum(apart, step)
-        parts.append({"name": part.name, "values": [float(v) for v in apart[span]]})
+        parts.append({"name": part.name, "values": finite(apart[span])})
     if found is None:
         said = "Both networks have the same numbers at every step, to 5 digits."
         return {"words": said, "step": None, "parts": parts}

@@ -66,38 +66,57 @@ class One:
             raise ValueError(f"sequence must be a whole number from 0 to {layout.count - 1}. Got {checks.show(i)}.")
         self.i, self.single = int(i), layout.form == "single"
 
-    def of(self, value: Any) -> Array:
-        """What belongs to this sequence, of a value in the form of x or y, without padding; of vectors, its vector."""
+    def of(self, value: Any, lengths: Array | None) -> Array:
+        """What belongs to this sequence, of an array or a list of such, without padding; of vectors, its vector."""
         own = np.asarray(value if self.single else value[self.i])
-        lengths = self.trace.lengths
         vector = own.ndim == 1 and own.dtype.kind == "f"
         return own if lengths is None or vector else own[: int(lengths[self.i])]
 
+    def named(self, name: str) -> Array:
+        """What a name of the trace stands for."""
+        layouts = [
+            one.layout for one in self.trace.layers.values() if name.startswith(f"{one.place}.") or not one.place
+        ]
+        return self.of(self.trace[name], layouts[0].lengths if layouts else self.trace.lengths)
+
     @functools.cached_property
-    def x(self) -> Array:
-        if isinstance(self.trace.x, Mapping):
-            raise ValueError("a page must show a network with one input. Got one with several.")
-        return self.of(self.trace.x)
+    def x(self) -> Array | None:
+        """The input, where it is one that has a row for each step of the recurrent layers."""
+        if isinstance(self.trace.x, Mapping) or self.trace.lengths is None:
+            return None
+        x = self.of(self.trace.x, self.trace.lengths)
+        return x if len(x) == self.time else None
 
     @functools.cached_property
     def y(self) -> Array | None:
-        """(steps, width), or (width,) of a network that gives one vector per sequence."""
-        return None if isinstance(self.trace.y, Mapping) else self.of(self.trace.y)
+        """(steps, width), or (width,) of a network that gives one vector per sequence; None where it fits no step."""
+        if isinstance(self.trace.y, Mapping):
+            return None
+        y = self.of(self.trace.y, self.trace.lengths)
+        return y if y.ndim == 1 or len(y) == self.time else None
+
+    @property
+    def time(self) -> int:
+        return self.every[0].time
+
+    @property
+    def parts(self) -> list[Part]:
+        """The directions of the recurrent layers that go over the same steps as the first, in order."""
+        return [part for part in self.every if part.time == self.time]
 
     @functools.cached_property
-    def parts(self) -> list[Part]:
-        """The directions of the recurrent layers, in order."""
+    def every(self) -> list[Part]:
+        """Those of all recurrent layers."""
         found = []
         for traced in self.trace.layers.values():
-            prefix = f"{traced.place}." if traced.place else ""
-            arrays = self._arrays(prefix, traced)
-            if all(name in arrays for name in traced.cell.states):
-                read = self.of(self.trace[f"{prefix}x" if f"{prefix}x" in self.trace else "x"])
-                first = traced.step(len(read) - 1 if traced.reverse else 0, self.i)
-                found.append(Part(traced, arrays, read, {name: first[name] for name in traced.cell.states}))
+            prefix, lengths = f"{traced.place}." if traced.place else "", traced.layout.lengths
+            read = self.of(self.trace[f"{prefix}x"], lengths)
+            first = traced.step(len(read) - 1 if traced.reverse else 0, self.i)
+            before = {name: first[name] for name in traced.cell.states}
+            found.append(Part(traced, self._arrays(prefix, traced, lengths), read, before))
         return found
 
-    def _arrays(self, prefix: str, traced: Any) -> dict[str, Array]:
+    def _arrays(self, prefix: str, traced: Any, lengths: Any) -> dict[str, Array]:
         """Numbers per unit and step: states, gates and what is inside them; of a cell of one's own all it has."""
         found, cell = {}, traced.cell
         known = {*cell.states, *cell.gates, *(f"a_{gate}" for gate in cell.gates)}
@@ -108,8 +127,8 @@ class One:
             of = short.removeprefix("d")
             if "." in short or of in (*traced.layer.parameters, "x", "y") or (cell.kernel and of not in known):
                 continue
-            array = self.of(self.trace[name])
-            if array.ndim == 2 and len(array) == len(self.x):
+            array = self.of(self.trace[name], lengths)
+            if array.ndim == 2:
                 found[short] = array
         return found
 
@@ -118,20 +137,18 @@ class One:
         """The states of the network before the first step, as it takes them for one sequence."""
         net = self.trace.net
         if not isinstance(net, Network):
-            return self._begin("", net)
+            return self._begin("")
         nodes = zip(net.names, net.layers, net.graph.starts, strict=True)
-        return [
-            None if start is not None else self._begin(name, layer) for name, layer, start in nodes if layer.stateful
-        ]
+        return [None if start else self._begin(name) for name, layer, start in nodes if layer.stateful]
 
-    def _begin(self, node: str, layer: Any) -> Any:
-        parts = [part.initial for part in self.parts if part.traced.place == node]
-        if not parts:
-            return None
-        both = (
-            [np.stack([part[name] for part in parts]) for name in parts[0]] if len(parts) > 1 else [*parts[0].values()]
+    def _begin(self, node: str) -> Any:
+        each = [[*part.initial.values()] for part in self.every if part.traced.place == node]
+        if len(each) == 2 and [a.shape for a in each[0]] != [a.shape for a in each[1]]:
+            return tuple(states[0] if len(states) == 1 else tuple(states) for states in each)
+        states = (
+            [np.stack(pair) for pair in zip(*each, strict=True)] if len(each) == 2 else [a for one in each for a in one]
         )
-        return both[0] if len(both) == 1 else tuple(both)
+        return None if not states else states[0] if len(states) == 1 else tuple(states)
 
 
 def read_text(text: Any, steps: int) -> list[str] | None:

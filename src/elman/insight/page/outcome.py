@@ -19,11 +19,11 @@ from elman.training import CrossEntropy, SquaredError
 class Outcome:
     """The output y of one sequence, (steps, width) or (width,), with the target, where there is one."""
 
-    def __init__(self, y: Array, x: Array, tokens: int | None, target: Any = None) -> None:
+    def __init__(self, y: Array, x: Array | None, tokens: int | None, target: Any = None) -> None:
         self.vector, self.rows = y.ndim == 1, np.atleast_2d(y).astype(np.float64)
         steps, width = self.rows.shape
-        self.follows = tokens == width and x.ndim == 1 and steps == len(x) and not self.vector
-        given = [*x[1:].tolist(), None] if target is None and self.follows else target
+        self.follows = x is not None and x.ndim == 1 and tokens == width and not self.vector
+        given = [*x[1:].tolist(), None] if x is not None and target is None and self.follows else target
         self.target = None if given is None else read_target(given, self.rows.shape, self.vector)
         sums = width > 1 and self.rows.min() >= 0 and np.allclose(self.rows.sum(-1), 1, atol=1e-4)
         told = self.follows or isinstance(self.target, list)
@@ -86,12 +86,12 @@ def read_target(target: Any, shape: tuple[int, ...], vector: bool) -> list[int |
     return array
 
 
-def read_labels(labels: Any, width: int, entries: list[str] | None, x: Array) -> list[str]:
+def read_labels(labels: Any, width: int, entries: list[str] | None, x: Array | None) -> list[str]:
     """What the outputs are called: as given, by the tokens that the text shows, or by their places."""
     if labels is not None:
         names = [str(label) for label in labels]
         if len(names) != width:
             raise ShapeError(f"labels must have {width} names, one per output. Got {len(names)}.")
         return names
-    known = {} if entries is None else {int(token): entry for token, entry in zip(x, entries, strict=True)}
+    known = {} if entries is None or x is None else {int(token): entry for token, entry in zip(x, entries, strict=True)}
     return [known.get(k, f"y{k}" if entries is None else f"token {k}") for k in range(width)]

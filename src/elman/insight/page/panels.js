@@ -43,9 +43,9 @@ function stripPanel(page, move) {
         element("p", { class: "hint" }, "The shade says how much the output at the cursor hangs on each entry."),
       );
   } else if (page.x) {
-    const names = page.x.names.slice(0, LINES.length);
+    const names = page.x.names;
     const more =
-      page.x.names.length > names.length ? `, the first ${names.length} of ${page.x.names.length} features` : "";
+      page.x.count > names.length ? `, the first ${names.length} of ${page.x.count} features` : "";
     chart = lineChart(
       names.map((label, k) => ({ label, values: column(page.x.array, k) })),
       {
@@ -232,7 +232,7 @@ function lineOf({ name, text, numbers, result, rest, sums }, digits) {
     return element(
       "details",
       {},
-      element("summary", {}, `${title} = ${number(total, digits)}: ${terms.length} products`),
+      element("summary", {}, `${title} = ${number(total, digits)}: ${terms.length} product${terms.length === 1 ? "" : "s"}`),
       element("ul", {}, ...rows),
     );
   });

@@ -7,38 +7,43 @@ import numpy as np
 from elman.checks import Array
 from elman.insight.page.one import One
 
-SMALL, LARGE = 1e-5, 1e3  #: a gradient this many times the last one vanishes, explodes
+SMALL, LARGE = 1e-5, 1e3  #: a gradient this many times the largest vanishes; this many times the last explodes
+FAINT = 1e-3  #: what is left of the largest gradient where it no longer teaches
 OFTEN = 0.9  #: a share of the steps
 
 
 def of(one: One, hangs: tuple[Array, Array] | str) -> list[str]:
     """The sentences for one sequence."""
-    found = [] if isinstance(hangs, str) else [flow(hangs[0][-1])]
+    found = (
+        [] if isinstance(hangs, str) else [flow(hangs[0][-1], {gate for part in one.parts for gate in part.cell.gates})]
+    )
     found += stuck(one)
     if not any(part.has_gradients for part in one.parts):
-        found.append(
-            "This trace has no gradients. Give elman.trace a dy, the gradient of a loss by the output, to see them."
-        )
+        found.append("This trace has no gradients. Give elman.trace a dy, the gradient of a loss by the output.")
     return found
 
 
-def flow(row: Array) -> str:
+def flow(row: Array, gates: set[str]) -> str:
     """How the gradient fares on its way back, from what the last output owes to the input at each step."""
-    most, ratio = float(row.max()), float(row[0] / (row[-1] or row.max() or 1))
+    most = float(row.max())
     if most == 0:
         return "No gradient comes back from the last output to the input: what stands after the recurrence is stuck."
-    said = f"The gradient that reaches step 0 is {ratio:.1g} of that of the last step"
-    if ratio < SMALL:
-        return (
-            f"{said}: it vanishes. What happened there cannot be learned from this output. An LSTM or a GRU, a forget "
-            "bias of 1 or more, orthogonal recurrent weights or shorter sequences keep more of it."
-        )
+    ratio = float(row[0] / (row[-1] or most))
+    said = f"The gradient that reaches step 0 is {ratio:.1g} times that of the last step"
     if not ratio < LARGE:  # NaN too
         return (
             f"{said}: it explodes. Clip it (clip_norm of fit), take a smaller learning rate or smaller recurrent "
             "weights, or truncate."
         )
-    return f"{said}: it neither vanishes nor explodes."
+    if row[0] > SMALL * most:
+        return f"{said}: it neither vanishes nor explodes."
+    reach = len(row) - int(np.flatnonzero(row > FAINT * most)[0])
+    helps = [*(["an LSTM or a GRU"] if len(gates) < 2 else []), *(["a larger forget bias"] if "f" in gates else [])]
+    helps += ["orthogonal recurrent weights", "shorter sequences"]
+    return (
+        f"{said}: it vanishes. The last output learns from the last {reach} steps. To reach further back: "
+        f"{', '.join(helps[:-1])} or {helps[-1]}."
+    )
 
 
 def stuck(one: One) -> list[str]:
