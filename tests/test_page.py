@@ -462,3 +462,47 @@ def test_the_page_in_chromium(tmp_path):
             "step 6 ",
         )
         assert chrome.get_log("browser") == []
+
+
+@pytest.mark.long
+def test_the_pages_of_the_docs_in_chromium(tmp_path, monkeypatch):
+    """A text model, a forecaster and a bidirectional classifier: every layer, group and step, without an error."""
+    tools = str(HERE.parent / "tools")
+    monkeypatch.syspath_prepend(tools)
+    pages = pytest.importorskip("pages")
+    with browser() as chrome:
+        for make in (pages.text, pages.forecaster, pages.classifier):
+            path = tmp_path / f"{make.__name__}.html"
+            make(path)
+            assert path.stat().st_size <= 2_000_000
+            opened(chrome, path)
+            data = json.loads(path.read_text(encoding="utf-8").split('id="data">')[1].split("</script>")[0])
+            choose = "const s = document.getElementById(arguments[0]); s.value = arguments[1];"
+            choose += "s.dispatchEvent(new Event('change'));"
+            for index, layer in enumerate(data["layers"]):
+                chrome.execute_script(choose, "layerIndex", index)
+                for group in range(len(layer["groups"])):
+                    chrome.execute_script(choose, "group", group)
+                    maps = "return document.querySelectorAll('#maps canvas').length"
+                    assert chrome.execute_script(maps) == len(layer["groups"][group][1])
+                step = "const s = document.getElementById('step'); s.value = arguments[0];"
+                for at in (0, data["steps"]["count"] // 2):
+                    chrome.execute_script(step + "s.dispatchEvent(new Event('input'));", at)
+                    names = chrome.execute_script(
+                        "return [...document.querySelectorAll('#numbers .number')].map(e => e.dataset.name)"
+                    )
+                    shown = numbers(
+                        chrome, "return [...document.querySelectorAll('#numbers .number')].map(e => e.textContent)"
+                    )
+                    for name, value in zip(names, shown, strict=True):
+                        held = layer["other" if name.startswith("other ") else "arrays"].get(
+                            name.removeprefix("other ")
+                        )
+                        if held is not None:
+                            want = array(held)[at, 0]
+                            assert abs(value - want) <= 1e-6 * max(1, abs(want)), (make, name, at)
+                    assert chrome.execute_script("return document.querySelectorAll('.rest').length") == 0
+            chrome.set_window_size(420, 900)
+            assert chrome.execute_script("return document.documentElement.scrollWidth") <= 420
+            chrome.set_window_size(1280, 1600)
+            assert chrome.get_log("browser") == []

@@ -33,8 +33,8 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
 
     >>> import numpy as np, elman
     >>> t = elman.trace(elman.LSTM(2, 3, seed=0), np.ones((1, 7, 2)))
-    >>> elman.plots.trace(t, "f", text="the cat").get_xlabel()  # doctest: +SKIP
-    'step'
+    >>> elman.plots.trace(t, "f", text="the cat").get_ylabel()
+    'unit'
     """
     one = One(t, sequence)
     share = name.replace(".d", ".").removeprefix("d") in (t.gradients or ())
@@ -93,7 +93,9 @@ def forecast(
 
     `low` and `high` (horizon,) are quantiles, such as those of `Forecaster.predict_quantiles`; `unit` names the axis.
 
-    >>> elman.plots.forecast([1.0, 2.0, 3.0], [4.0, 5.0], [3.5, 4.0], [4.5, 6.0], unit="sales")  # doctest: +SKIP
+    >>> import elman
+    >>> elman.plots.forecast([1.0, 2.0, 3.0], [4.0, 5.0], [3.5, 4.0], [4.5, 6.0], unit="sales").get_ylabel()
+    'sales'
     """
     known, ahead = _vector("known", known), _vector("ahead", ahead)
     others = {
@@ -149,7 +151,9 @@ def confusion(y: Any, predicted: Any, *, path: Path | None = None) -> Any:
 
     `y` and `predicted` are labels in one row, (n,).
 
-    >>> elman.plots.confusion(["a", "b", "a"], ["a", "b", "b"])  # doctest: +SKIP
+    >>> import elman
+    >>> [text.get_text() for text in elman.plots.confusion(["a", "b", "a"], ["a", "b", "b"]).texts]
+    ['1', '1', '0', '1']
     """
     real, told = (np.asarray(value) for value in (y, predicted))
     if real.ndim != 1 or real.shape != told.shape or not len(real):
