@@ -212,12 +212,16 @@ def test_several_inputs():
     assert shares["place"].shape == (3, 2)
 
 
-def test_a_sum_that_misses_is_told():
+def test_a_sum_that_misses_is_told(monkeypatch):
     net = elman.Network([elman.Dense(1, 1, "relu", dtype="float64", seed=0), elman.MaxOverTime()])
     net.layers[0].W, net.layers[0].b = [[1.0]], [-0.83]
     x = np.array([[[1.0], [-1.0]]])
-    with pytest.warns(UserWarning, match=r"shares must sum to F\(x\) - F\(baseline\), 0.17 of sequence 0. Got"):
+    monkeypatch.setattr(attributing, "_HALVINGS", 0)
+    with pytest.warns(UserWarning, match=r"shares of sequence 0 must sum to F\(x\) - F\(baseline\), 0.17. Got"):
         elman.attribution(net, x, steps=2)
+    monkeypatch.undo()
+    shares = elman.attribution(net, x)  # the kink is found
+    np.testing.assert_allclose(shares, [[[0.17], [0.0]]], atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +242,7 @@ def test_a_sum_that_misses_is_told():
         ({"baseline": np.zeros((2, 3, 2))}, r"baseline must have shape \(2, 4, 2\). Got \(2, 3, 2\)"),
         ({"x": np.full((2, 4, 2), np.inf)}, "x must be finite. Got inf"),
         ({"x": np.zeros((2, 4, 3))}, r"x must have shape \(batch, time, 2\)"),
+        ({"tolerance": 0}, "tolerance must be a number over 0"),
         ({"steps": 0}, "steps must be a whole number from 1 up"),
         ({"net": elman.Network([elman.Masking(), elman.GRU(2, 3, seed=0)])}, "net must not drop steps"),
     ],
@@ -246,6 +251,17 @@ def test_refused(change, words):
     arguments = {"net": network(), "x": np.random.default_rng(0).standard_normal((2, 4, 2)), "target": 0, **change}
     with pytest.raises((ValueError, TypeError), match=words):
         elman.attribution(**arguments)
+
+
+def test_outputs_that_are_not_finite_are_told():
+    net = network()
+    net.layers[-1].b[1] = np.inf
+    with pytest.raises(ValueError, match=r"net must give finite outputs. Got inf and inf for sequence 0"):
+        elman.attribution(net, np.ones((1, 2, 2)), 1)
+    flat = network()  # so large that its differences are rounding alone
+    flat.layers[-1].b[:] = 1e12
+    flat.layers[-1].W[:] *= 1e-6
+    assert elman.attribution(flat, np.ones((2, 3, 2)), 1).shape == (2, 3, 2)
 
 
 def test_outputs_by_name_are_asked_for_by_name():

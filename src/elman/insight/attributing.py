@@ -13,7 +13,7 @@ their place do.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -26,10 +26,11 @@ from elman.insight.shares import Attribution, Attributions
 from elman.layers import Dropout, Embedding, Layer
 from elman.layers.nesting import LastState, computes_otherwise, flat_nodes
 from elman.network import Network
-from elman.sequences import Sequences, Several, by_name
+from elman.sequences import Layout, Sequences, Several, by_name
 
 METHODS = ("integrated_gradients", "gradient_x_input")
 _ROWS = 1 << 14  # steps that go through the network at a time, so that memory does not grow with x
+_HALVINGS = 10  # of a path, where F has kinks
 _GAP = 0.01  # of the sizes of all shares: a sum that misses the difference by more is told
 
 
@@ -41,7 +42,8 @@ def attribution(
     baseline: Any = 0,
     *,
     lengths: Any = None,
-    steps: int = 64,
+    steps: int = 16,
+    tolerance: float = 2e-5,
 ) -> Any:
     """The share of every value of the input in an output of each sequence.
 
@@ -65,8 +67,10 @@ def attribution(
         ``net.layers[0].W[0]``, that of a token for padding.
     lengths
         As in `elman.Layer.forward`.
-    steps
-        Points of the path from the baseline to x, of integrated gradients: as many passes forward and backward.
+    steps, tolerance
+        Of integrated gradients: the points of the path from the baseline to x, each a pass forward and backward. Where
+        the shares of a sequence miss their sum by more than `tolerance` of their sizes, as at kinks of relu and of
+        pools over the largest, its path is halved, up to 10 times, and each half has 4 points.
 
     Returns
     -------
@@ -76,7 +80,7 @@ def attribution(
         ``plot(text=None)``.
 
     Raises `ValueError` or `ShapeError` where an argument does not fit, and for networks that drop steps by their values
-    (`elman.Masking`). Warns where the sum misses the difference by over a hundredth of all shares: more `steps`.
+    (`elman.Masking`). Warns where the sum still misses the difference by over a hundredth of all shares.
 
     >>> import numpy as np, elman
     >>> net = elman.Network([elman.GRU(2, 4, seed=0), elman.LastStep(), elman.Dense(4, 1, seed=1)])
@@ -86,127 +90,123 @@ def attribution(
     ((3, 5, 2), True)
     """
     checks.choice("method", method, METHODS)
-    steps = checks.size("steps", steps)
+    steps, tolerance = checks.size("steps", steps), checks.number("tolerance", tolerance, 0, open_low=True)
     path = _Path.read(net, x, lengths, baseline)
-    chosen = _Target.read(target, path)
-    whole = method == "integrated_gradients"
-    points, weights = np.polynomial.legendre.leggauss(steps) if whole else (np.ones(1), np.full(1, 2.0))
-    found, differences = [], []
-    for some in np.split(np.arange(path.count), _cuts(path.rows)):
-        part = path.take(some)
-        last = part.net.run(part.at(1), None, None, keep=False)[0]
-        which = chosen.find(last, some)
-        slopes: dict[str, Array] = {}
-        for a, w in zip((points + 1) / 2, weights / 2, strict=True):
-            for name, slope in part.slopes(float(a), which).items():
-                slopes[name] = slopes.get(name, 0) + w * slope
-        first = part.net.run(part.at(0), None, None, keep=False)[0]
-        differences.append(which.of(last) - which.of(first))
-        found.append({name: part.gone(name) * slope for name, slope in slopes.items()})
-    shares = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    difference = np.concatenate(differences)
-    if whole:
-        _check_sum(path, shares, difference)
-    return path.given(shares, difference, target)
+    ask = _Ask.read(target, path)
+    every = np.arange(path.count)
+    low, high = (path.along(ask, every, np.full(path.count, a)) for a in (0.0, 1.0))
+    if not np.isfinite(high - low).all():
+        b = int((~np.isfinite(high - low)).argmax())
+        raise ValueError(f"net must give finite outputs. Got {low[b]} and {high[b]} for sequence {b}.")
+    if method == "integrated_gradients":
+        shares = _integrals(path, ask, low, high, steps, tolerance)
+    else:
+        slopes = path.slopes(ask, every, np.ones(path.count))
+        shares = {name: part.values * slopes[name] for name, part in path.gone.items()}
+    return path.given(shares, high - low, target)
 
 
-def _cuts(rows: Array) -> list[int]:
-    """Where sequences of so many rows are cut into parts of few rows together."""
-    cuts, total = [], 0
-    for i, count in enumerate(rows.tolist()):
-        if total and total + count > _ROWS:
-            cuts.append(i)
-            total = 0
-        total += count
-    return cuts
+class _Piece(NamedTuple):
+    """A piece of the path of one sequence, and F at its ends."""
+
+    sequence: int
+    begin: float
+    end: float
+    low: float
+    high: float
 
 
-def _check_sum(path: _Path, shares: dict[str, Array], difference: Array) -> None:
-    """Warns of sequences whose shares do not add up to their difference."""
-    total, size = np.zeros(len(difference)), np.abs(difference)
-    for name, part in path.ends.items():
-        owner = np.repeat(np.arange(len(total)), part.layout.rows)
-        total = total + np.bincount(owner, shares[name].sum(1), len(total))
-        size = size + np.bincount(owner, np.abs(shares[name]).sum(1), len(total))
-    wrong = np.abs(total - difference) > _GAP * size
-    if wrong.any():
-        i = int(wrong.argmax())
-        words = f"shares must sum to F(x) - F(baseline), {difference[i]:.4g} of sequence {i}. Got {total[i]:.4g}"
-        warnings.warn(f"{words}: more steps bring them nearer.", stacklevel=3)
-
-
-class _Which(NamedTuple):
-    """Which number of the outputs is F, for each sequence of a part."""
-
-    output: int  # the place of the output among those of the network
-    rows: Array  # (B,)
-    places: Array  # (B,)
-
-    def of(self, y: Sequences | Several) -> Array:
-        """F of each sequence."""
-        return np.asarray([*y.named.values()][self.output].values[self.rows, self.places])
-
-    def gradient(self, y: Sequences | Several) -> Any:
-        """The gradient of the sum of F by the outputs."""
-        dy = {name: np.zeros_like(part.values) for name, part in y.named.items()}
-        [*dy.values()][self.output][self.rows, self.places] = 1
-        return dy if isinstance(y, Several) else dy["x"]
+def _integrals(path: _Path, ask: _Ask, low: Array, high: Array, steps: int, tolerance: float) -> dict[str, Array]:
+    """Integrated gradients: a piece is halved where its shares do not sum to what F gains on it."""
+    shares = {name: np.zeros_like(part.values) for name, part in path.gone.items()}
+    size, missed = np.abs(high - low), np.zeros(path.count)
+    pieces = [_Piece(b, 0.0, 1.0, low[b], high[b]) for b in range(path.count)]
+    for halvings in range(_HALVINGS + 1):
+        left = []
+        for piece, found in path.pieces(ask, pieces, steps if not halvings else min(steps, 4)):
+            b, gap = piece.sequence, abs(sum(part.sum() for part in found.values()) - (piece.high - piece.low))
+            size[b] += 0 if halvings else sum(np.abs(part).sum() for part in found.values())
+            least = np.finfo(np.float64).eps * 100 * (abs(piece.low) + abs(piece.high))  # what rounding leaves
+            if gap > tolerance * size[b] + least and halvings < _HALVINGS:
+                left.append(piece)
+                continue
+            missed[b] += gap
+            for name, part in found.items():
+                shares[name][path.gone[name].layout.of_one(b)] += part
+        if not left:
+            break
+        middles = [(piece.begin + piece.end) / 2 for piece in left]
+        between = path.along(ask, np.array([piece.sequence for piece in left]), np.array(middles))
+        pieces = []
+        for piece, a, f in zip(left, middles, between.tolist(), strict=True):
+            pieces += [piece._replace(end=a, high=f), piece._replace(begin=a, low=f)]
+    if (missed > _GAP * size).any():
+        b = int((missed / np.maximum(size, np.finfo(np.float64).tiny)).argmax())
+        words = f"shares of sequence {b} must sum to F(x) - F(baseline), {high[b] - low[b]:.4g}"
+        warnings.warn(
+            f"{words}. Got a sum that misses it by {missed[b]:.2g}: more steps bring it nearer.", stacklevel=3
+        )
+    return shares
 
 
 @dataclass(frozen=True)
-class _Target:
-    """What the user asked for."""
+class _Ask:
+    """Which output F is, of each sequence."""
 
-    output: int
-    step: int | None
-    places: Any  # None, a whole number, or (B,)
+    output: int  # the place of the output among those of the network
+    step: int  # from the end where it is negative
+    places: Array  # (B,)
 
     @classmethod
-    def read(cls, target: Any, path: _Path) -> _Target:
-        output = 0
+    def read(cls, target: Any, path: _Path) -> _Ask:
+        output, step, place = 0, None, target
         if path.outputs is not None:
-            names = ", ".join(map(repr, path.outputs))
             if not isinstance(target, Mapping) or len(target) != 1:
-                must = f"target must be a mapping of one output, {names}, to what is asked of it"
-                raise ValueError(f"{must}. Got {checks.show(target)}.")
-            ((name, target),) = target.items()
+                must = f"target must be a mapping of one output, {', '.join(map(repr, path.outputs))}, to what is asked"
+                raise ValueError(f"{must} of it. Got {checks.show(target)}.")
+            ((name, place),) = target.items()
             output = path.outputs.index(checks.choice("the output of target", name, path.outputs))
-        step = None
-        if isinstance(target, tuple):
-            if len(target) != 2 or not checks.is_whole(target[0]):
-                raise ValueError(f"target must be a place, or a pair (step, place). Got {checks.show(target)}.")
-            step, target = int(target[0]), target[1]
-        if target is not None and not checks.is_whole(target):
-            target = checks.whole_numbers("target", target)
-            checks.shape("target", target, (path.count,))
-        return cls(output, step, target)
-
-    def find(self, last: Sequences | Several, some: Array) -> _Which:
-        """The numbers asked for among the outputs of these sequences."""
-        y = [*last.named.values()][self.output]
-        lengths, width = y.layout.lengths, y.values.shape[1]
-        if lengths is None and self.step is not None:
+        if isinstance(place, tuple):
+            if len(place) != 2 or not checks.is_whole(place[0]):
+                raise ValueError(f"target must be a place, or a pair (step, place). Got {checks.show(place)}.")
+            step, place = int(place[0]), place[1]
+        y = [
+            *path.net.run(path.at(np.arange(path.count), np.ones(path.count)), None, None, keep=False)[0].named.values()
+        ]
+        lengths, width = y[output].layout.lengths, y[output].values.shape[1]
+        if lengths is None and step is not None:
             must = "target must be a place alone, as there is one output per sequence"
-            raise ValueError(f"{must}. Got a pair with step {self.step}.")
-        rows: Array = np.arange(len(some))
-        step = -1 if self.step is None else self.step
-        if lengths is not None:
-            wrong = (step >= lengths) | (step < -lengths)
-            if wrong.any():
-                i = int(wrong.argmax())
-                must = f"the step of target must be from {-lengths[i]} to {lengths[i] - 1}, for sequence {some[i]}"
-                raise ValueError(f"{must}. Got {step}.")
-            starts = y.layout.starts
-            assert starts is not None
-            rows = starts + step + (lengths if step < 0 else 0)
-        if self.places is None:
-            return _Which(self.output, rows, y.values[rows].argmax(1))
-        places = self.places[some] if np.ndim(self.places) else np.full(len(some), self.places)
+            raise ValueError(f"{must}. Got a pair with step {step}.")
+        step = -1 if step is None else step
+        wrong = np.zeros(path.count, bool) if lengths is None else (step >= lengths) | (step < -lengths)
+        if lengths is not None and wrong.any():
+            i = int(wrong.argmax())
+            must = f"the step of target must be from {-lengths[i]} to {lengths[i] - 1}, for sequence {i}"
+            raise ValueError(f"{must}. Got {step}.")
+        ask = cls(output, step, np.zeros(path.count, np.int64))
+        if place is None:
+            return replace(ask, places=y[output].values[ask.rows(y[output].layout)].argmax(1))
+        places = np.full(path.count, place) if checks.is_whole(place) else checks.whole_numbers("target", place)
+        checks.shape("target", places, (path.count,))
         wrong = (places < 0) | (places >= width)
         if wrong.any():
             i = int(wrong.argmax())
-            raise ValueError(f"target must be from 0 to {width - 1}. Got {places[i]} for sequence {some[i]}.")
-        return _Which(self.output, rows, places)
+            raise ValueError(f"target must be from 0 to {width - 1}. Got {places[i]} for sequence {i}.")
+        return replace(ask, places=places)
+
+    def rows(self, layout: Layout) -> Array:
+        """Where F of each sequence stands among the rows of its output."""
+        if layout.starts is None:
+            return np.arange(layout.count)
+        return np.asarray(layout.starts + self.step + (layout.rows if self.step < 0 else 0))
+
+    def of(self, y: Sequences | Several, sequences: Array) -> tuple[Array, Any]:
+        """F of these sequences, and the gradient of their sum by the outputs."""
+        name, part = [*y.named.items()][self.output]
+        where = self.rows(part.layout), self.places[sequences]
+        dy = {name: np.zeros_like(part.values) for name, part in y.named.items()}
+        dy[name][where] = 1
+        return part.values[where], dy if isinstance(y, Several) else dy["x"]
 
 
 @dataclass(frozen=True)
@@ -214,8 +214,8 @@ class _Path:
     """A network in float64, its embeddings left out, and its inputs from the baselines to x, by name."""
 
     net: Layer
-    ends: dict[str, Sequences]
     begins: dict[str, Sequences]
+    gone: dict[str, Sequences]  # x - x'
     asked: Sequences | Several  # x as the user's network takes it
     sources: dict[str, str]  # of vectors in the place of tokens -> the input that has the tokens
     outputs: list[str] | None  # the names of several
@@ -240,7 +240,7 @@ class _Path:
         if any(part.values.ndim == 1 for part in asked.named.values()):
             net, tables = _without_embeddings(net, names)
             names = [*net.inputs]
-        ends, begins = {}, {}
+        begins, gone = {}, {}
         for name in names:
             source, W = tables.get(name, (name, None))
             tokens = asked.named[source]
@@ -248,42 +248,68 @@ class _Path:
             if not np.isfinite(values).all():
                 raise ValueError(f"{source} must be finite. Got {values[~np.isfinite(values)][0]}.")
             what = f"baseline[{source!r}]" if isinstance(baseline, Mapping) else "baseline"
-            ends[name] = tokens.with_values(values)
-            begins[name] = tokens.with_values(_baseline(what, each[source], ends[name], W is not None))
-        return cls(net, ends, begins, asked, {name: source for name, (source, _) in tables.items()}, outputs)
+            before = _baseline(what, each[source], tokens.with_values(values), W is not None)
+            begins[name], gone[name] = tokens.with_values(before), tokens.with_values(values - before)
+        return cls(net, begins, gone, asked, {name: source for name, (source, _) in tables.items()}, outputs)
 
     @property
     def count(self) -> int:
         """How many sequences there are."""
         return self.asked.layout.count
 
-    @property
-    def rows(self) -> Array:
-        """How many rows each has, in all inputs together."""
-        return np.asarray(sum(part.layout.rows for part in self.ends.values()))
-
-    def take(self, some: Array) -> _Path:
-        """The chosen sequences."""
-        both = [{name: part.take(some) for name, part in named.items()} for named in (self.ends, self.begins)]
-        return replace(self, ends=both[0], begins=both[1])
-
-    def gone(self, name: str) -> Array:
-        """x - x' of an input."""
-        return np.asarray(self.ends[name].values - self.begins[name].values)
-
-    def at(self, a: float) -> Sequences | Several:
-        """The inputs at a place of the path, 0 the baselines and 1 x."""
-        named = self.ends if a == 1 else self.begins
-        if a not in (0, 1):
-            named = {n: part.with_values(part.values + a * self.gone(n)) for n, part in self.begins.items()}
+    def at(self, sequences: Array, places: Array) -> Sequences | Several:
+        """The inputs of these sequences at places of their paths, 0 the baselines and 1 x."""
+        named = {}
+        for name, part in self.gone.items():
+            gone, begin = part.take(sequences), self.begins[name].take(sequences)
+            named[name] = gone.with_values(begin.values + places.repeat(gone.layout.rows)[:, None] * gone.values)
         return Several(named) if len(named) > 1 else next(iter(named.values()))
 
-    def slopes(self, a: float, which: _Which) -> dict[str, Array]:
-        """dF/dx by input, at a place of the path."""
-        y, _, kept = self.net.run(self.at(a), None, None, keep=True)
-        dx, _, _ = self.net.run_back(kept, which.gradient(y), None)
-        named = dx if isinstance(dx, dict) else {next(iter(self.ends)): dx}
-        return {n: np.zeros_like(self.ends[n].values) if part is None else part for n, part in named.items()}
+    def along(self, ask: _Ask, sequences: Array, places: Array) -> Array:
+        """F of these sequences at places of their paths."""
+        found = []
+        for some in self._groups(sequences, 1):
+            y, _, _ = self.net.run(self.at(sequences[some], places[some]), None, None, keep=False)
+            found.append(ask.of(y, sequences[some])[0])
+        return np.concatenate(found)
+
+    def slopes(self, ask: _Ask, sequences: Array, places: Array) -> dict[str, Array]:
+        """dF/dx of these sequences by input, at places of their paths."""
+        found = []
+        for some in self._groups(sequences, 1):
+            y, _, kept = self.net.run(self.at(sequences[some], places[some]), None, None, keep=True)
+            dx, _, _ = self.net.run_back(kept, ask.of(y, sequences[some])[1], None)
+            found.append(dx if isinstance(dx, dict) else {next(iter(self.gone)): dx})
+        return {name: np.concatenate([one[name] for one in found]) for name in self.gone}
+
+    def pieces(self, ask: _Ask, pieces: list[_Piece], steps: int) -> Iterator[tuple[_Piece, dict[str, Array]]]:
+        """The shares (rows, features) by input on each piece of a path, by the rule of Gauss and Legendre."""
+        points, weights = (part / 2 for part in np.polynomial.legendre.leggauss(steps))
+        for some in self._groups(np.array([piece.sequence for piece in pieces]), steps):
+            group = pieces[some]
+            sequences = np.array([piece.sequence for piece in group])
+            begin, end = np.array([piece[1:3] for piece in group]).T[:, :, None]
+            slopes = self.slopes(ask, sequences.repeat(steps), (begin + (end - begin) * (points + 0.5)).ravel())
+            first = dict.fromkeys(slopes, 0)
+            for piece in group:
+                shares, width = {}, piece.end - piece.begin
+                for name, part in self.gone.items():
+                    gone = part.values[part.layout.of_one(piece.sequence)]
+                    last = first[name] + steps * len(gone)
+                    rows = slopes[name][first[name] : last].reshape(steps, *gone.shape)
+                    shares[name], first[name] = width * gone * np.tensordot(weights, rows, 1), last
+                yield piece, shares
+
+    def _groups(self, sequences: Array, times: int) -> Iterator[slice]:
+        """These sequences in groups that have few rows together, so that memory does not grow with x."""
+        rows = times * np.sum([part.layout.rows[sequences] for part in self.gone.values()], axis=0)
+        begin = total = 0
+        for i, count in enumerate(rows.tolist()):
+            if i > begin and total + count > _ROWS:
+                yield slice(begin, i)
+                begin, total = i, 0
+            total += count
+        yield slice(begin, len(rows))
 
     def given(self, shares: dict[str, Array], difference: Array, target: Any) -> Any:
         """Shares in the user's form, those of tokens summed over the vectors in their place."""
