@@ -95,8 +95,9 @@ def attribution(
     ask = _Ask.read(target, path)
     every = np.arange(path.count)
     low, high = (path.along(ask, every, np.full(path.count, a)) for a in (0.0, 1.0))
-    if not np.isfinite(high - low).all():
-        b = int((~np.isfinite(high - low)).argmax())
+    sound = np.isfinite(low) & np.isfinite(high)
+    if not sound.all():
+        b = int(sound.argmin())
         raise ValueError(f"net must give finite outputs. Got {low[b]} and {high[b]} for sequence {b}.")
     if method == "integrated_gradients":
         shares = _integrals(path, ask, low, high, steps, tolerance)
