@@ -13,15 +13,34 @@ if TYPE_CHECKING:
     import os
 
 
-class Attribution(np.ndarray[Any, Any]):
+class _Shares:
+    """What shares know besides their numbers."""
+
+    difference: Any = None  #: F(x) - F(baseline) of each sequence, (batch,), or of the only one
+    target: Any = None  #: which output F was
+
+    def plot(
+        self, text: Any = None, *, sequence: int = 0, features: Any = None, path: str | os.PathLike[str] | None = None
+    ) -> Any:
+        """Draws the shares of one sequence; see `elman.plots.attribution`."""
+        from elman.insight import plots
+
+        one: Any = self
+        if np.ndim(self.difference):  # of several
+            count = len(one)
+            if not checks.is_whole(sequence) or not -count <= sequence < count:
+                must = f"sequence must be a whole number from {-count} to {count - 1}"
+                raise ValueError(f"{must}. Got {checks.show(sequence)}.")
+            one = one[sequence]
+        return plots.attribution(one, text, features=features, path=path)
+
+
+class Attribution(_Shares, np.ndarray[Any, Any]):
     """What `elman.attribution` gives for one array: the share of every value of x in the output, in the form of x.
 
     It is an array, whose results are plain arrays. `difference` (batch,) is F(x) - F(baseline) of each sequence, a
     number for one, `target` which output F was.
     """
-
-    difference: Any
-    target: Any
 
     def __new__(cls, values: Array, difference: Any, target: Any) -> Self:
         found = np.asarray(values).view(cls)
@@ -29,9 +48,8 @@ class Attribution(np.ndarray[Any, Any]):
         return found
 
     def __array_finalize__(self, whole: Any) -> None:
-        same = whole is not None and np.shape(whole) == self.shape
-        self.difference = getattr(whole, "difference", None) if same else None
-        self.target = getattr(whole, "target", None) if same else None
+        if isinstance(whole, Attribution) and whole.shape == self.shape:
+            self.difference, self.target = whole.difference, whole.target
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         return np.asarray(array)[()]  # a sum or a product of shares is no attribution
@@ -41,15 +59,8 @@ class Attribution(np.ndarray[Any, Any]):
         """The shares as a plain array."""
         return self.view(np.ndarray)
 
-    def plot(
-        self, text: Any = None, *, sequence: int = 0, features: Any = None, path: str | os.PathLike[str] | None = None
-    ) -> Any:
-        """Draws the shares of one sequence; see `elman.plots.attribution`."""
-        one = self.values if np.ndim(self.difference) == 0 else self.values[_number(sequence, len(self))]
-        return _draw(one, text, features, path)
 
-
-class Attributions(list[Array]):
+class Attributions(_Shares, list[Array]):
     """What `elman.attribution` gives for a list of sequences: a list of arrays; see `Attribution`."""
 
     def __init__(self, values: list[Array], difference: Array, target: Any) -> None:
@@ -60,21 +71,3 @@ class Attributions(list[Array]):
     def values(self) -> list[Array]:
         """The shares as a plain list of arrays."""
         return list(self)
-
-    def plot(
-        self, text: Any = None, *, sequence: int = 0, features: Any = None, path: str | os.PathLike[str] | None = None
-    ) -> Any:
-        """Draws the shares of one sequence; see `elman.plots.attribution`."""
-        return _draw(self[_number(sequence, len(self))], text, features, path)
-
-
-def _number(sequence: Any, count: int) -> int:
-    if not checks.is_whole(sequence) or not -count <= sequence < count:
-        raise ValueError(f"sequence must be a whole number from {-count} to {count - 1}. Got {checks.show(sequence)}.")
-    return int(sequence)
-
-
-def _draw(one: Array, text: Any, features: Any, path: Any) -> Any:
-    from elman.insight import plots
-
-    return plots.attribution(one, text, features=features, path=path)
