@@ -446,3 +446,40 @@ def test_the_inputs_of_a_model_with_axes_of_length_one(shape, axis):
 
 def test_no_steps_at_all():
     refused({"x": "1 b 1 4"}, lambda p: slices(p, "x", 1, 2, 2), "one of a layer")
+
+
+def beside(p, *numbers):
+    return p.add("Concat", *numbers, axis=0)
+
+
+def counted(p, axis):
+    return p.add("Range", scalar(p, 0), squeeze(p, size(p, "x", axis), 0), scalar(p, 1))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda p: p.add("Add", steps(p), turn(p, steps(p), 1, 0, 2)),
+        lambda p: p.add("Mul", steps(p), unsqueeze(p, p.add("Cast", counted(p, 0), to=1), 1)),
+        lambda p: p.add("Add", "x", p.add("ConstantOfShape", beside(p, p.integers(1), size(p, "x", 0), p.integers(4)))),
+    ],
+)
+def test_steps_are_not_as_many_as_sequences(build):
+    """Such a model runs for as many of both, and where one of both is 1, in another way."""
+    refused(XN, build, "what it computes must be possible|its input")
+
+
+def test_known_values_that_do_not_go_together():
+    def build(p):
+        scales = p.weights("s", 4, 24, 1)
+        return steps(p, p.add("DequantizeLinear", p.tensor("k", np.int8([[[1]]])), scales))
+
+    refused(X, build)
+
+
+def test_a_sequence_without_steps_among_others():
+    def build(p):
+        none = p.add("Slice", "x", p.integers(0), p.add("Sub", size(p, "x", 1), size(p, "x", 1)), p.integers(1))
+        return steps(p, p.add("Concat", none, "x", axis=1))
+
+    read(X, build)

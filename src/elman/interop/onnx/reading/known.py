@@ -56,7 +56,7 @@ def run(node: Node, *values: Array | None) -> Any:
     try:
         with np.errstate(all="ignore"):
             found = dict(zip(function.output, ReferenceEvaluator(function).run(None, given, {}), strict=True))
-    except TypeError as error:  # of types that do not go together
+    except (AssertionError, AttributeError, KeyError, TypeError) as error:  # of inputs that do not go together
         raise ValueError(str(error)) from error
     results = tuple(_single(np.asarray(found[name])) if name else None for name in ends)
     return results if len(results) > 1 else results[0]

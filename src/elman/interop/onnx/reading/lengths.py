@@ -101,7 +101,7 @@ def _straight(lengths: tuple[int, ...], arrays: tuple[Array, ...]) -> bool:
     a, b, c = lengths
     close = 1e-4 if arrays[0].dtype.kind == "f" else 1e-12
     sides = [
-        (slice(min(each)), slice(-min(each), None)) if len({*each}) > 1 else (slice(None),)
+        (slice(min(each)), slice(-min(each) or max(each), None)) if len({*each}) > 1 else (slice(None),)
         for each in zip(*(array.shape for array in arrays), strict=True)
     ]
     fits: Any = False

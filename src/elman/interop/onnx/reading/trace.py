@@ -259,8 +259,11 @@ class Sizes:
                 numpy_helper.to_array(tensor).item() if tensor.data_type and math.prod(tensor.dims) == 1 else math.inf
             )
             self._numbers |= {int(number)} if math.isfinite(number) else set()
+        self._apart: list[set[str]] = []  #: axes of one input, which no operator makes one length
         for value in model.graph.input:
-            self._taken.update(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            dims = value.type.tensor_type.shape.dim
+            self._taken.update(dim.dim_value for dim in dims)
+            self._apart.append({str(dim.dim_param or f"{value.name}[{axis}]") for axis, dim in enumerate(dims)})
 
     def _free(self, low: int) -> int:
         used = self._taken | {*self._of.values()}
@@ -320,7 +323,8 @@ class Sizes:
         open_ = self.open()
         for mine, its in _wanted(node, values):
             for old, new in ((mine, its), (its, mine)):
-                if old in open_ and old != new:
+                same = {name for name, n in self._of.items() if n in (old, new)}
+                if old in open_ and old != new and all(len(same & axes) < 2 for axes in self._apart):
                     if new not in open_:
                         self._fixed |= {name for name, n in self._of.items() if n == old}
                     self._of = {name: new if n == old else n for name, n in self._of.items()}
