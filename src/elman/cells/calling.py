@@ -31,15 +31,24 @@ def advance(
     mask: tuple[Array, ...] = (),
     zones: Zones | None = None,
     keep: bool = False,
+    step: Callable[..., Any] | None = None,
 ) -> tuple[Arrays, Kept]:
     """One step: the next states, (B, width) each in the order of C and in the dtype of the weights, and what is kept.
 
     x (B, I), `state` and `weights` can no longer be written into. `mask` is empty where there is none. Without `keep`,
-    what the cell keeps is not looked at.
+    what the cell keeps is not looked at. `step` stands in the place of the cell's own.
     """
     for given in (x, *state):
         lock(given, False)
-    after, kept, _ = _stepped(cell, cell.step, x, state, weights, mask)
+    try:
+        results = (step or cell.step)(x, state, weights, *mask)
+    except (ValueError, TypeError) as error:
+        _explain(error, cell.step, "step", cell, (x, state, weights, *mask))
+        raise
+    if not (_has(results, 2, True) and _has(results[0], len(state)) and isinstance(results[1], dict)):
+        wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
+        raise ShapeError(f"step of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
+    after, kept = _states(cell, "step", "the next state", results[0], state), results[1]
     if keep:
         kept = _kept(cell, kept, len(x))
     if zones is not None:  # zoneout: s' = z s + (1 - z) s_new
@@ -51,43 +60,9 @@ def look(
     cell: Cell, x: Array, state: Arrays, weights: Arrays, mask: tuple[Array, ...] = ()
 ) -> tuple[Arrays, Kept, Kept]:
     """One step as `advance` takes it: the next states before zoneout, what is kept, and what has a name besides."""
-    for given in (x, *state):
-        lock(given, False)
-    after, kept, more = _stepped(cell, whole(cell.step), x, state, weights, mask)
-    return after, _kept(cell, kept, len(x)), _kept(cell, more, len(x))
-
-
-def whole(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a cell with all that it returns: one of this library leaves out what is for whoever looks."""
-    return function.whole if isinstance(function, Given) else function
-
-
-def _stepped(
-    cell: Cell, step: Callable[..., Any], x: Array, state: Arrays, weights: Arrays, mask: tuple[Array, ...]
-) -> tuple[Arrays, Kept, Kept]:
-    try:
-        results = step(x, state, weights, *mask)
-    except (ValueError, TypeError) as error:
-        _explain(error, step, "step", cell, (x, state, weights, *mask))
-        raise
-    if not (_has(results, 2, True) and _has(results[0], len(state)) and isinstance(results[1], dict)):
-        wanted = f"next_state, kept: the tuple {listed(cell.states)} and a dict of arrays"
-        raise ShapeError(f"step of the cell {cell.name!r} must return {wanted}. Got {_form(results)}.")
-    more = results[2] if len(results) > 2 else {}
-    return _states(cell, "step", "the next state", results[0], state), results[1], more
-
-
-def go_back(
-    cell: Cell,
-    x: Array,
-    state: Arrays,
-    weights: Arrays,
-    kept: Kept,
-    dnext: Arrays,
-    mask: tuple[Array, ...] = (),
-) -> tuple[Array, Arrays, Arrays]:
-    """The derivative of one step: the gradients of x, of every state, and of every weight, in their shapes."""
-    return _gone_back(cell, cell.step_derivative, x, state, weights, kept, dnext, mask)[:3]
+    step, more = _noting(cell.step, 2)
+    after, kept = advance(cell, x, state, weights, mask, keep=True, step=step)
+    return after, kept, _kept(cell, more, len(x))
 
 
 def look_back(
@@ -99,26 +74,42 @@ def look_back(
     dnext: Arrays,
     mask: tuple[Array, ...] = (),
 ) -> tuple[Array, Arrays, Arrays, Kept]:
-    """What `go_back` gives, and the gradients that the cell gives by name."""
-    return _gone_back(cell, whole(cell.step_derivative), x, state, weights, kept, dnext, mask)
+    """What `go_back` gives, and the gradients that the cell gives by name, as they are."""
+    derivative, by_name = _noting(cell.step_derivative, 3)
+    return *go_back(cell, x, state, weights, kept, dnext, mask, derivative), by_name
 
 
-def _gone_back(
+def _noting(function: Callable[..., Any], count: int) -> tuple[Callable[..., Any], Kept]:
+    """A function of a cell, and a dict that fills with what it returns by name after so many values."""
+    more: Kept = {}
+    whole = function.whole if isinstance(function, Given) else function
+
+    def noting(*given: Any) -> Any:
+        results = whole(*given)
+        if _has(results, count, True) and len(results) > count:
+            more.update(results[count])
+        return results
+
+    return noting, more
+
+
+def go_back(
     cell: Cell,
-    derivative: Callable[..., Any],
     x: Array,
     state: Arrays,
     weights: Arrays,
     kept: Kept,
     dnext: Arrays,
-    mask: tuple[Array, ...],
-) -> tuple[Array, Arrays, Arrays, Kept]:
+    mask: tuple[Array, ...] = (),
+    derivative: Callable[..., Any] | None = None,
+) -> tuple[Array, Arrays, Arrays]:
+    """The derivative of one step: the gradients of x, of every state, and of every weight, in their shapes."""
     for given in (x, *dnext):
         lock(given, False)
     try:
-        results = derivative(x, state, weights, dict(kept), dnext, *mask)
+        results = (derivative or cell.step_derivative)(x, state, weights, dict(kept), dnext, *mask)
     except (ValueError, TypeError) as error:
-        _explain(error, derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
+        _explain(error, cell.step_derivative, "step_derivative", cell, (x, state, weights, kept, dnext, *mask))
         raise
     if not (_has(results, 3, True) and _has(results[1], len(state)) and _has(results[2], len(weights))):
         wanted = f"dx, dstate, dweights: one gradient each for x, {listed(cell.states)} and {listed(cell.weights)}"
@@ -131,8 +122,7 @@ def _gone_back(
             _checked(cell, "step_derivative", "the gradient of", name, part, own.shape)
             for name, part, own in zip(("x", *cell.weights), (dx, *dweights), (x, *weights), strict=True)
         ]
-    by_name = results[3] if len(results) > 3 else {}
-    return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights), by_name
+    return dx, _states(cell, "step_derivative", "the gradient of", dstate, state), tuple(dweights)
 
 
 def one_step(cell: Cell, x: Any, state: tuple[Any, ...], weights: tuple[Any, ...]) -> Arrays:

@@ -227,15 +227,15 @@ class Given:
     activations: Mapping[str, Activation]
 
     def __call__(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
-        return self.whole(x, state, weights, *rest)[:-1]
-
-    def whole(self, x: Any, state: Any, weights: Any, *rest: Any) -> Any:
-        """The same, with the values or gradients by name."""
         for what, given, names in (("state", state, self.states), ("weights", weights, self.weights)):
             if not isinstance(given, (tuple, list)) or len(given) != len(names):
                 must = f"{what} must be a tuple of arrays, {checks.listed(names)}"
                 raise ShapeError(f"{must}. Got {checks.describe(given)}.")
-        return self.function(x, state, weights, *rest, **self.keywords)
+        return self.function(x, state, weights, *rest, **self.keywords)[:-1]
+
+    def whole(self, *given: Any) -> Any:
+        """All that the function returns, with the values or gradients by name; arguments are taken as they are."""
+        return self.function(*given, **self.keywords)
 
 
 def built_in_cell(

@@ -36,7 +36,6 @@ class TapeStep:
     kept: Kept  # by name, (A, ...) each, what the cell kept
     mask: tuple[Array, ...]  # (A, H), or none
     zones: Zones | None
-    after: Arrays  # (A, H) each, and zoneout
 
 
 @dataclass(frozen=True)
@@ -47,6 +46,7 @@ class PlainTape:
     weights: Arrays
     values: Array  # (N, I)
     steps: list[TapeStep]
+    end: Arrays  # (B, H) each, after the last step of each sequence
 
 
 #: Sees a step of the way back: the gradients by the states after it, by those before zoneout, and those by name.
@@ -95,8 +95,8 @@ def unroll(
         state = _into(state, alive, after)
         out[rows] = after[0]
         if keep:
-            steps.append(TapeStep(alive, rows, before, kept, masks, acting, after))
-    tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps) if keep else None
+            steps.append(TapeStep(alive, rows, before, kept, masks, acting))
+    tape = PlainTape(cell, tuple(w.copy() for w in weights), values, steps, state) if keep else None
     return tuple(s.copy() for s in state), tape  # the tape keeps the others
 
 
@@ -141,11 +141,10 @@ def unroll_derivative(
             past = tuple(z * d for z, d in zip(step.zones, dnext, strict=True))  # passes the step by
             dnext = tuple((1 - z) * d for z, d in zip(step.zones, dnext, strict=True))
         x = tape.values[step.rows]
-        given = (tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
         if watch is None:
-            dx, dbefore, parts = go_back(*given)
+            dx, dbefore, parts = go_back(tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
         else:
-            dx, dbefore, parts, by_name = look_back(*given)
+            dx, dbefore, parts, by_name = look_back(tape.cell, x, step.state, weights, step.kept, dnext, step.mask)
             watch(step, dafter, dnext, by_name)
         if step.zones is not None:
             dbefore = tuple(a + b for a, b in zip(past, dbefore, strict=True))

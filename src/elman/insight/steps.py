@@ -37,11 +37,7 @@ class Steps:
     @functools.cached_property
     def before(self) -> Arrays:
         """The states before each step."""
-        found = tuple(np.roll(state, -1 if self.reverse else 1, axis=0) for state in self.after)
-        begin = self.lengths.cumsum() - (1 if self.reverse else self.lengths)
-        for i, state in enumerate(found):
-            state[begin] = 0 if self.first is None else self.first[i]
-        return found
+        return moved(self.after, self.first, self.lengths, self.reverse)
 
     @functools.cached_property
     def mask(self) -> tuple[Array, ...]:
@@ -58,18 +54,17 @@ class Steps:
         order = list(walk(self.lengths, reverse))
         rows = np.concatenate([rows for _, rows in order])
         # The rows of each step are brought together once, so that those of one step are views.
-        before, after, mask = (tuple(part[rows] for part in parts) for parts in (self.before, self.after, self.mask))
+        before, mask = (tuple(part[rows] for part in parts) for parts in (self.before, self.mask))
         together = {name: part[rows] for name, part in kept.items()}
         zones = tuple(z[rows] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in self.zones or ())
         steps, end = [], 0
         for alive, own in order:
             at, end = slice(end, end + len(own)), end + len(own)
-            parts = (tuple(part[at] for part in parts) for parts in (before, mask, after))
-            state, masks, new = parts
+            state, masks = (tuple(part[at] for part in parts) for parts in (before, mask))
             of = {name: part[at] for name, part in together.items()}
             acting = tuple(z[at] if isinstance(z, np.ndarray) and len(z) > 1 else z for z in zones) or None
-            steps.append(TapeStep(alive, own, state, of, masks, acting, new))
-        return PlainTape(self.cell, self.weights, self.values, steps)
+            steps.append(TapeStep(alive, own, state, of, masks, acting))
+        return PlainTape(self.cell, self.weights, self.values, steps, ())
 
 
 def steps_of(tape: PlainTape | KernelTape) -> Steps:
@@ -87,14 +82,24 @@ def steps_of(tape: PlainTape | KernelTape) -> Steps:
         return packed_rows(parts, rows)
 
     lengths = np.bincount(np.concatenate([step.alive for step in steps]))
-    after = tuple(packed([*parts]) for parts in zip(*(step.after for step in steps), strict=True))
+    before = tuple(packed([*parts]) for parts in zip(*(step.state for step in steps), strict=True))
     kept = {name: packed([step.kept[name] for step in steps]) for name in steps[0].kept}
     acting = zip(*(step.zones or () for step in steps), strict=True)
     zones = tuple(packed([*parts]) if isinstance(parts[0], np.ndarray) else parts[0] for parts in acting)
     first = steps[0]
     reverse = bool((first.rows != lengths.cumsum() - lengths).any())
+    after = moved(before, tape.end, lengths, not reverse)  # what one step left, the next one found
     given = (tape.cell, tape.weights, tape.values, lengths, reverse, first.state)
     return Steps(*given, after, kept, first.mask, zones or None)
+
+
+def moved(states: Arrays, first: Arrays | None, lengths: Array, reverse: bool) -> Arrays:
+    """States one step later in a direction, those of `first` (B, width), or 0, at the first step of each sequence."""
+    found = tuple(np.roll(state, -1 if reverse else 1, axis=0) for state in states)
+    begin = lengths.cumsum() - (1 if reverse else lengths)
+    for i, state in enumerate(found):
+        state[begin] = 0 if first is None else first[i]
+    return found
 
 
 def packed_rows(parts: list[Array], rows: Array) -> Array:
