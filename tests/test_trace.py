@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import elman
+from drawn_graphs import Drawn
 from elman import engine
 from hand_loops import run
 
@@ -566,3 +567,35 @@ def test_a_nan_in_the_input_is_seen_where_it_goes():
     assert np.isnan(t["f"][1, 2:]).all()
     assert np.isfinite(t["f"][1, :2]).all()
     assert np.isfinite(t["c"][0]).all()
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_graphs_give_what_forward_and_backward_give(seed):
+    drawn = Drawn(seed, states=seed % 2 == 1)
+    net = drawn.network()
+    x, rng = drawn.inputs_of(net), np.random.default_rng(seed)
+    y, state, tape = net.forward(x)
+
+    def like(value):
+        if isinstance(value, dict):
+            return {name: like(part) for name, part in value.items()}
+        return [like(part) for part in value] if isinstance(value, list) else rng.normal(size=value.shape)
+
+    dy = like(y)
+    dx, dstart, gradients = net.backward(tape, dy)
+    t = elman.trace(net, x, dy=dy)
+    for place, one in t.layers.items():
+        for name in one.layer.parameters:
+            share = t[one.path(f"d{name}")].sum(0)
+            node, end = one.place, "_reverse" if place.endswith("_reverse") else ""
+            np.testing.assert_allclose(share, gradients[f"{node}.{name}{end}"], rtol=1e-10, atol=1e-11)
+    for name, gradient in (dx if isinstance(dx, dict) else {net.inputs[0]: dx}).items():
+        if gradient is None:
+            assert f"d{name}" not in t
+            continue
+        for got, want in zip(t[f"d{name}"], gradient, strict=True):
+            np.testing.assert_array_equal(got, want)
+    for name in t.names:
+        assert t[name] is not None
+    assert len(t.norms())
+    assert len(repr(t).splitlines()) <= 14

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from elman.checks import Array
 from elman.insight.walks import TracedLayer
 from elman.network import Flow, Taped
-from elman.sequences import Layout, Sequences, Several
+from elman.sequences import Layout, Sequences
 
 
 class UnknownNameError(KeyError, ValueError):
@@ -36,7 +36,7 @@ def kept_names(layers: Collection[TracedLayer]) -> dict[str, Numbers]:
 
 
 def all_names(
-    read: Sequences | Several,
+    inputs: Mapping[str, Sequences],
     nodes: Collection[Taped],
     layers: Collection[TracedLayer],
     flows: Mapping[str, Flow] | None,
@@ -45,24 +45,24 @@ def all_names(
     """Inputs, then of one node after another its numbers, their gradients, and the shares of its weights."""
     found: dict[str, Numbers] = {}
     if all(node.place for node in nodes):  # of a network
-        back = dread if isinstance(dread, dict) else dict.fromkeys(read.named, dread)
-        for d, values in (("", {name: part.values for name, part in read.named.items()}), ("d", back)):
-            for name, part in read.named.items():
+        back = dread if isinstance(dread, dict) else dict.fromkeys(inputs, dread)
+        for d, values in (("", {name: part.values for name, part in inputs.items()}), ("d", back)):
+            for name, part in inputs.items():
                 if values[name] is not None:
                     found[d + name] = _given(part.layout, values[name])
     for node in nodes:
         own = [one for one in layers if one.place == node.place]
-        for name, numbers in _of_node(node, own, read, None if flows is None else flows[node.place]):
+        for name, numbers in _of_node(node, own, inputs, None if flows is None else flows[node.place]):
             found.setdefault(name, numbers)  # where names meet, what was computed forward has it
     return found
 
 
 def _of_node(
-    node: Taped, own: Sequence[TracedLayer], read: Sequences | Several, flow: Flow | None
+    node: Taped, own: Sequence[TracedLayer], inputs: Mapping[str, Sequences], flow: Flow | None
 ) -> Iterator[tuple[str, Numbers]]:
     path = node.place and f"{node.place}."
-    x = own[0].values("x") if own else None if path else read.named["x"].values
-    before = node.y.layout if own else read.layout
+    x = own[0].values("x") if own else None if path else inputs["x"].values
+    before = inputs["x"].layout if x is not None and not own else node.y.layout
     if x is not None:
         yield f"{path}x", _given(before, x)
     for one in own:

@@ -101,7 +101,9 @@ class Trace:
 
     @functools.cached_property
     def _all(self) -> dict[str, Numbers]:
-        return all_names(self._read, self._nodes, self.layers.values(), self._flows, self._dread)
+        inputs = self.net.inputs if isinstance(self.net, Network) else ("x",)
+        read = dict(zip(inputs, self._read.named.values(), strict=True))
+        return all_names(read, self._nodes, self.layers.values(), self._flows, self._dread)
 
     def _unknown(self, name: Any) -> UnknownNameError:
         """The error for a name that is not there."""
