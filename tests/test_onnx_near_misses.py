@@ -270,6 +270,17 @@ def test_a_normalization_is_over_features(axes, opset):
             from_onnx(model.build())
 
 
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("lead", ["", "b ", "9 "])
+def test_a_mean_without_its_axis_is_that_of_other_steps(lead, size):
+    def build(p):
+        centered = p.add("Sub", "x", p.add("ReduceMean", "x", axes=[-1], keepdims=0))
+        mean = p.add("ReduceMean", p.add("Mul", centered, centered), axes=[-1])
+        return p.add("Div", centered, p.add("Sqrt", p.add("Add", mean, number(p, 1e-3))))
+
+    refused({"x": f"{lead}{'t=' * bool(lead)}{size} {size}"}, build)
+
+
 def test_one_feature_of_an_input_is_no_step():
     read(X, lambda p: slices(p, "x", 1, 2, 2))
     read(X, lambda p: p.add("Tanh", slices(p, "x", 3, 4, 2)))

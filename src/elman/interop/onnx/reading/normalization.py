@@ -45,7 +45,7 @@ def mean_of_features(node: Node, x: Signal) -> Statistic:
     shape = (*(min(n, 2) for n in x.shape[:-2]), _ROWS, x.shape[-1])  # so that a mean over other axes is seen
     node.take(16 * math.prod(shape))
     rows = np.random.default_rng(0).standard_normal(shape)
-    return Statistic(x, rows, rows.mean(-1, keepdims=True))
+    return Statistic(x, rows, rows.mean(-1, keepdims=bool(node.attributes.get("keepdims", 1))))
 
 
 def statistic(node: Node, *given: Any) -> Statistic | Signal:
