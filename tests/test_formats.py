@@ -78,8 +78,8 @@ def rows():
             ),
             elman.Network([elman.Conv1d(3, 4, 3, stride=2, padding="causal"), elman.GRU(4, 5)]),
         ],
-        "padding of `Conv1d` as a pair, causal pools": [
-            elman.Network([elman.Conv1d(3, 4, 3, padding=(2, 1)), elman.GRU(4, 5)]),
+        "padding of `Conv1d` as a pair": [elman.Network([elman.Conv1d(3, 4, 3, padding=(2, 1)), elman.GRU(4, 5)])],
+        "pads of pools as a pair, causal pools": [
             behind(elman.MaxPool1d(2, 1, "causal")),
             behind(elman.AveragePool1d(2, 1, "causal")),
         ],

@@ -386,7 +386,7 @@ REFUSED = {
     "gates over features": (lambda x: L.LSTM(2, activation="softmax")(x), "softmax"),
     "groups": (lambda x: L.Conv1D(2, 3, groups=2)(x), "groups must be 1"),
     "scores": (lambda x: L.Attention()([x, x], return_attention_scores=True)[0], "return_attention_scores"),
-    "a key": (lambda x: L.Attention()([x, x, L.Dense(4)(x)]), "key must be left out"),
+    "a key of another mask": (lambda x: L.Attention()([x, masked(x), x]), "key must have the mask"),
     "steps side by side": (lambda x: L.Concatenate(axis=1)([x, x]), "axis must be -1"),
     "one mask of two": (lambda x: L.Add()([masked(x), x]), "values of one mask"),
     "one mask of two side by side": (lambda x: L.GRU(2)(L.Concatenate()([masked(x), x])), "values of one mask"),

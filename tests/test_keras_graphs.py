@@ -477,6 +477,65 @@ def test_a_mask_that_ends_before_a_layer_uses_it(seed, tmp_path):
         np.testing.assert_allclose(net(given)[0], want, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_attention_with_a_key_of_its_own(seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    sizes, kind = rng.permutation([2, 3, 4]).tolist(), [L.Attention, L.AdditiveAttention][seed % 2]
+    options = {} if seed % 2 else {"score_mode": ["dot", "concat"][seed // 2 % 2]}
+    query, value = keras.Input((5, sizes[0]), name="q"), keras.Input((None, sizes[1]), name="v")
+    key = L.Dense(sizes[0])(value) if seed % 3 else keras.Input((None, sizes[0]), name="k")
+    inputs = [query, value] if seed % 3 else [query, value, key]
+    y = kind(use_scale=bool(rng.random() < 0.6), **options)([query, value, key])
+    model = shuffled(keras.Model(inputs, L.Dense(2)(y)), rng)
+    steps = {"q": 5, "v": 7, "k": 7}
+    x = {t.name: rng.normal(size=(3, steps[t.name], t.shape[-1])).astype("f4") for t in inputs}
+    model.save(tmp_path / "model.keras")
+    net = from_keras(tmp_path / "model.keras")
+    for _ in range(2):
+        np.testing.assert_allclose(net(x)[0], numbers(model(list(x.values()))), rtol=1e-5, atol=1e-5)
+
+
+def attention_with_units(rng, seed):
+    config = {"units": 5, "kind": ["dot", "additive"][seed % 2], "scaled": False if seed % 4 == 0 else None}
+    attention = elman.Attention(4, 3, seed=seed, **config)
+    attention.b[:] = rng.normal(size=5)
+    nodes = {"query": (elman.GRU(3, 4, seed=1), "x"), "memory": (elman.RNN(3, 3, seed=2), "x")}
+    return {**nodes, "attention": (attention, "query", "memory"), "end": elman.Dense(3, 2, seed=3)}
+
+
+def padded_by_a_pair(rng, seed):
+    front = int(rng.integers(0, 3))
+    conv = elman.Conv1d(3, 4, 3, padding=(front, 2 - front), activation="relu", seed=seed)
+    return {"conv": (conv, "x"), "rnn": (elman.GRU(3, 4, seed=1), "x"), "sum": (elman.Add(), "conv", "rnn")}
+
+
+def masked_branches(rng, seed):
+    first = {"mask": (elman.Masking(0.0), "x"), "gru": elman.GRU(3, 4, seed=seed), "one": elman.LastStep()}
+    other = {"lstm": (elman.LSTM(3, 4, seed=seed + 1), "mask"), "two": elman.LastStep()}
+    return {**first, **other, "both": (elman.Multiply(), "one", "two"), "out": elman.Dense(4, 2, seed=2)}
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("build", [attention_with_units, padded_by_a_pair, masked_branches])
+def test_networks_that_need_more_layers_there(build, seed, tmp_path):
+    rng = np.random.default_rng(seed)
+    net, path = elman.Network(build(rng, seed)), tmp_path / "net.keras"
+    x = rng.normal(size=(3, 7, 3)).astype("f4")
+    if build is masked_branches:
+        x[rng.random((3, 7)) < 0.3] = 0
+        x[:, 0] = 1
+    to_keras(net, path)
+    want = net(x)[0]
+    np.testing.assert_allclose(numbers(keras.saving.load_model(path)(x)), want, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(from_keras(path)(x)[0], want, rtol=1e-6, atol=1e-6)
+
+
+def test_a_masked_graph_with_two_layers_of_one_class_is_refused(tmp_path):
+    nodes = masked_branches(np.random.default_rng(0), 0) | {"lstm": (elman.GRU(3, 4), "mask")}
+    with pytest.raises(elman.FormatError, match="one layer with weights of each class"):
+        to_keras(elman.Network(nodes), tmp_path / "net.keras")
+
+
 def test_nested_models_and_weights_alone_of_graphs(tmp_path):
     inner_in = keras.Input((None, 3))
     inner = keras.Model(inner_in, [L.GRU(4, return_sequences=True)(inner_in), L.BatchNormalization()(inner_in)])

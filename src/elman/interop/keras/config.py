@@ -79,6 +79,14 @@ class Object:
         value = self.only(key)
         return checks.size(key, default if value is None else value)
 
+    def pads(self) -> tuple[int, int]:
+        """How many steps of 0 stand before and after."""
+        value = self.config.get("padding", 1)
+        pair = value if isinstance(value, list) else [value, value]
+        if len(pair) != 2 or not all(type(count) is int and count >= 0 for count in pair):
+            raise FormatError(f"padding must be one whole number from 0 up, or two. Got {checks.show(value)}.")
+        return pair[0], pair[1]
+
     def sides(self) -> list[tuple[str, Object]]:
         """The layers inside Bidirectional or TimeDistributed, with their paths; one for both stands twice."""
         layer = self.inner("layer")

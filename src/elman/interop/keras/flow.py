@@ -178,7 +178,9 @@ def _check(entry: Entry, facts: Facts, version: int) -> None:
 
 
 def _windows(layer: Object, steps: int) -> int:
-    """How many steps are left of so many."""
+    """How many steps there are after so many."""
+    if layer.kind == "ZeroPadding1D":
+        return steps + sum(layer.pads())
     convolves = layer.kind == "Conv1D"
     width = layer.along_time("kernel_size" if convolves else "pool_size")
     stride = layer.along_time("strides", 1 if convolves else width)

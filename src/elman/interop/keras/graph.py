@@ -93,7 +93,8 @@ class _Walk:
                 raise FormatError(f"every layer must lie on the way from input to output. Got {name!r} beside it.")
             beside = used < count or name in self._nested
             if count > 1 and (beside or any(names for _, names in own_arrays(entry))):
-                raise FormatError(f"{entry.place} must be used once, as weights are not shared. Got {count} uses.")
+                must = "must be used once: nodes have weights of their own, and equal ones would come apart in training"
+                raise FormatError(f"{entry.place} {must}. Got {count} uses.")
         if given is None:
             self._graph.inputs.update({name: self._resolved(ref) for name, ref in self._inputs.items()})
         return {name: self._resolved(ref) for name, ref in self._ends.items()}

@@ -40,7 +40,7 @@ def _product(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
     return [layers.Conv1d.from_parameters(config, {"W": kernel, "b": bias}), *after]
 
 
-def _write_product(layer: Any, version: int | None) -> tuple[Any, ...]:
+def _write_product(layer: Any, version: int | None) -> Any:
     activation, factor = write_inside(layer.activation, layer, version)
     config = {"activation": activation, "use_bias": True}
     kernel, bias = (array * array.dtype.type(factor) for array in (layer.W, layer.b))
@@ -48,8 +48,20 @@ def _write_product(layer: Any, version: int | None) -> tuple[Any, ...]:
     if isinstance(layer, layers.Dense):
         return "Dense", {"units": layer.output_size, **config}, arrays
     sizes = {"kernel_size": [layer.width], "strides": [layer.stride], "dilation_rate": [layer.dilation]}
-    padding = _padding(layer, ("same", "valid", "causal"))
-    return "Conv1D", {"filters": layer.output_size, **sizes, "padding": padding, **config}, arrays
+    pads = layer.padding if isinstance(layer.padding, tuple) else None
+    padding = "valid" if pads else _padding(layer, ("same", "valid", "causal"))
+    made = ("Conv1D", {"filters": layer.output_size, **sizes, "padding": padding, **config}, arrays)
+    return [("ZeroPadding1D", {"padding": list(pads)}), made] if pads else made
+
+
+def _zeros(layer: Object, arrays: Groups, at: Site) -> list[Layer]:
+    """Steps of 0 around: a convolution of width 1 that gives what it reads."""
+    features = at.read[0].features
+    if features is None:
+        raise FormatError("the number of features must be known. Got a model that does not say it.")
+    config = {"input_size": features, "output_size": features, "width": 1, "padding": layer.pads(), "dtype": at.dtype}
+    weights = {"W": np.eye(features, dtype=at.dtype)[None], "b": np.zeros(features, at.dtype)}
+    return [layers.Conv1d.from_parameters(config, weights)]
 
 
 def _padding(layer: Any, known: tuple[str, ...]) -> str:
@@ -162,37 +174,62 @@ def _joined(layer: Object, arrays: Groups, at: Site) -> list[Layer] | None:
 
 
 def _attention(layer: Object, arrays: Groups, at: Site) -> None:
-    """Keras has the memory's features in the scores too, or one number that scales them."""
-    if len(at.read) != 2:
-        raise FormatError("key must be left out: what is compared is what is given. Got query, value and key.")
-    query, memory = (facts.features for facts in at.read)
-    if query is None or memory is None:
-        raise FormatError("the number of features must be known. Got a model that does not say it.")
+    """Keras compares the values themselves, times one number, and has no weights but that and v.
+
+    A key beside the memory is part of a wider memory here, from which W takes what is compared, and a Dense the rest.
+    """
+    query, memory = at.read[:2]
+    key = at.read[2] if len(at.read) == 3 else memory
+    sizes = query.features, memory.features, key.features
+    if None in sizes or len(at.read) not in (2, 3):
+        raise FormatError("it must read query, value and perhaps key, of known features. Got a model without them.")
+    if (key.mask, key.lost) != (memory.mask, memory.lost):
+        raise FormatError("key must have the mask of value, as masked steps are left out. Got another one.")
+    width, size, units = (n or 0 for n in sizes)
+    if width != units:
+        raise FormatError(f"query and key must have as many features. Got {width} and {units}.")
     dtype, scale = at.dtype, arrays[0].get("scale", np.ones((), at.dtype))
-    config: dict[str, Any] = {"query_size": query, "memory_size": memory, "kind": "additive", "dtype": dtype}
-    made: Layer
-    if layer.kind == "AdditiveAttention":
-        made = layers.Attention.from_parameters(config, {"v": np.broadcast_to(scale, memory).astype(dtype)})
-    elif layer.config.get("score_mode", "dot") == "concat":
-        each, v = np.eye(memory, dtype=dtype) * scale, np.full(memory, arrays[0]["concat_score_weight"], dtype)
-        weights = {"Wq": each, "Wm": each, "b": np.zeros(memory, dtype), "v": v}
-        made = layers.Attention.from_parameters({**config, "units": memory}, weights)
-    else:
-        made = layers.Attention(query, memory, scaled=False)
+    concat = layer.config.get("score_mode", "dot") == "concat"
+    additive, beside = layer.kind == "AdditiveAttention" or concat, key is not memory
+    if not (concat or additive or beside):
         if scale != 1:
-            at.add(layers.Scale(query, 0.0, float(scale)))
-    at.outputs[0] = at.add(made, reads=(at.last, at.read[1].part))
+            at.add(layers.Scale(width, 0.0, float(scale)))
+        at.outputs[0] = at.add(layers.Attention(width, size, scaled=False), reads=(at.last, memory.part))
+        return
+    config: dict[str, Any] = {"query_size": width, "memory_size": size + beside * units, "dtype": dtype}
+    config |= {"kind": "additive"} if additive else {"scaled": False}
+    weights: dict[str, Any] = {}
+    if additive:
+        weights["v"] = np.broadcast_to(arrays[0]["concat_score_weight"] if concat else scale, units).astype(dtype)
+    if concat or beside:
+        each = np.eye(units, dtype=dtype)
+        factors = (scale, scale) if concat else (1, 1) if additive else (scale, 1)
+        parts = [(each * factor).astype(dtype) for factor in factors]
+        nothing = np.zeros((beside * size, units), dtype)
+        weights |= {"Wq": parts[0], "Wm": np.concatenate([nothing, parts[1]]), "b": np.zeros(units, dtype)}
+        config["units"] = units
+    made = layers.Attention.from_parameters(config, weights)
+    whole = at.add(layers.Concatenate(), reads=(memory.part, key.part)) if beside else memory.part
+    at.outputs[0] = at.add(made, reads=(query.part, whole))
+    if beside:
+        at.outputs[0] = at.add(dense(np.eye(size + units, size, dtype=dtype), None, "identity"))
 
 
 def _write_attention(layer: layers.Attention, version: int | None) -> tuple[Any, ...]:
-    if layer.units is not None:
-        raise FormatError(f"units must be left out for Keras, which compares the values themselves. Got {layer.units}.")
+    """What compares; where it has units, after a Dense each for query and key, see `write_compared`."""
     if layer.kind == "additive":
         return "AdditiveAttention", {"use_scale": True}, {"scale": layer.parameters["v"]}
-    if layer.scaled is False:
+    if layer.factor == 1:
         return "Attention", {"use_scale": False, "score_mode": "dot"}
-    scale = np.asarray(layer.memory_size**-0.5, layer.dtype or np.float32)
+    scale = np.asarray(layer.factor, layer.dtype or np.float32)
     return "Attention", {"use_scale": True, "score_mode": "dot"}, {"scale": scale}
+
+
+def write_compared(layer: layers.Attention) -> list[tuple[str, dict[str, Any], Groups]]:
+    """The layers that make of query and memory what attention with units compares."""
+    held, config = layer.parameters, {"units": layer.units, "activation": "linear"}
+    query = ("Dense", {**config, "use_bias": True}, [{"kernel": held["Wq"], "bias": held["b"]}])
+    return [query, ("Dense", {**config, "use_bias": False}, [{"kernel": held["Wm"]}])]
 
 
 # Activations, and what has no weights.
@@ -303,6 +340,7 @@ ROWS: dict[str, Row] = {
     "Softmax": Row(_softmax, mask="uses", each=True),
     "SpatialDropout1D": Row(_dropout, (), 3),
     "TimeDistributed": Row(_time_distributed, (), 3),
+    "ZeroPadding1D": _WINDOW._replace(read=_zeros),
 }
 
 #: Of a layer here the class of Keras, its config and its arrays; or several of them, one after another.

@@ -53,8 +53,8 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
     Bidirectional, Dense, TimeDistributed, Embedding, Masking, Conv1D, MaxPooling1D, AveragePooling1D,
     GlobalAveragePooling1D, GlobalMaxPooling1D, LayerNormalization, BatchNormalization, Normalization, Rescaling,
     RepeatVector, Flatten of a fixed number of steps (`LastSteps`), Add, Subtract, Multiply, Average, Concatenate,
-    Attention, AdditiveAttention, Dropout, SpatialDropout1D, Activation, Softmax, ReLU, LeakyReLU, ELU. What acts in
-    training alone and is not here (noise, regularizers, initializers) is left out.
+    Attention, AdditiveAttention, ZeroPadding1D, CuDNNLSTM, CuDNNGRU, Dropout, SpatialDropout1D, Activation, Softmax,
+    ReLU, LeakyReLU, ELU. What acts in training alone and is not here (noise, regularizers, initializers) is left out.
 
     Inputs that are an initial_state, and states among the outputs, are the `state` of the network, not inputs and
     outputs; a layer that starts from the states of another, or from values that layers make, is a node with `state=`.

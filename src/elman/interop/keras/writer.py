@@ -14,9 +14,20 @@ from elman.interop.keras.config import Entry, Facts, Groups, object_config, snak
 from elman.interop.keras.files import to_archive
 from elman.interop.keras.flow import flow
 from elman.interop.keras.graph import read_graph
-from elman.interop.keras.layers import WRITERS
+from elman.interop.keras.layers import WRITERS, write_compared
 from elman.interop.keras.recurrent import write_recurrent
-from elman.layers import Bidirectional, Joining, LastStep, Layer, Masking, MergeDirections, Recurrent, Repeat, Reverse
+from elman.layers import (
+    Attention,
+    Bidirectional,
+    Joining,
+    LastStep,
+    Layer,
+    Masking,
+    MergeDirections,
+    Recurrent,
+    Repeat,
+    Reverse,
+)
 from elman.layers.nesting import Flat, LastState
 from elman.network import Network
 
@@ -46,8 +57,8 @@ def to_keras(net: Layer | Fitted, path: str | os.PathLike[str]) -> None:
         one for its gates and one for the candidate (and c); an activation that Keras lacks, where no scaling of
         weights makes it one that it has, as it does for hard_sigmoid of other slopes; layers over time that Keras has
         only as part of a recurrent one, anywhere else; `MaxOverTime` or a convolution after `Masking`, as Keras's does
-        not skip steps; `Masking` in a graph that branches; `Attention` with units; a vector beside each step of a
-        sequence in a `Concatenate`; steps of 0 around a convolution by their number.
+        not skip steps; `Masking` in a graph that branches and has two layers with weights of one class; a vector beside
+        each step of a sequence in a `Concatenate`; pools with pads.
     TypeError, ValueError
         For what is no network, and a name that does not end in `.keras`.
 
@@ -87,10 +98,11 @@ def _described(net: Layer, version: int | None) -> tuple[dict[str, Any], list[En
     dtype = str(dtype_of(network))
     chain = network.graph.is_chain and all(node.reads == (i,) and node.start is None for i, node in enumerate(nodes))
     pieces = _Pieces(network, nodes, outputs, chain, version)
-    if not chain and any(isinstance(node.layer, Masking) for node in nodes):
+    weighted = [piece.kind for piece in pieces.made if any(piece.weights)]
+    if not chain and any(isinstance(node.layer, Masking) for node in nodes) and len({*weighted}) < len(weighted):
         raise FormatError(
-            "Masking must stand in a chain for Keras 3, which tells the weights of a graph by where its layers stand, "
-            "and counts what makes the masks. Got it in a network that branches."
+            "Masking must stand in a chain for Keras 3, or beside one layer with weights of each class: it tells them "
+            "by where they stand in the graph, and counts what makes the masks. Got several in one that branches."
         )
     names = snake_names(piece.kind for piece in pieces.made) if chain else _names(pieces.made)
     named = dict(zip(names, pieces.made, strict=True))
@@ -301,8 +313,13 @@ class _Pieces:
         if kind == "Concatenate" and len(set(vectors)) > 1:
             raise FormatError("it must read sequences alone, or vectors: Keras sets no vector beside each step.")
         reads = [self.values[j] for j in node.reads]
+        if isinstance(node.layer, Attention) and node.layer.units is not None:
+            made = zip(("query", "key"), reads, write_compared(node.layer), strict=True)
+            pieces = [_Piece(self._places[i], f"{node.place}_{name}", [ref], *piece) for name, ref, piece in made]
+            reads += [(self._add(i, piece), 0) for piece in pieces]
+            reads = [reads[2], reads[1], reads[3]]
         for first in before:
-            piece = _Piece(self._places[i], f"{node.place}_scaled", reads, first[0], first[1], [])
+            piece = _Piece(self._places[i], f"{node.place}_before", reads, first[0], first[1], [])
             reads = [(self._add(i, piece), 0)]
         self._add(i, _Piece(self._places[i], node.place, reads, kind, config, arrays))
 
