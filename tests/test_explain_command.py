@@ -54,7 +54,7 @@ def test_a_network_on_a_table_with_a_target(tmp_path, table):
     net = drawn(elman.Network([elman.LSTM(2, 5), elman.Dense(5, 1)]))
     net.save(tmp_path / "net.safetensors")
     output, data = run(tmp_path, tmp_path / "net.safetensors", tmp_path / "data.csv", "--target", "power")
-    assert "9 steps, columns: wind, sun; gradients of the mean loss." in output
+    assert "9 steps; columns: wind, sun; gradients of the mean loss." in output
     np.testing.assert_allclose(values(data["x"]["array"]), table[:, :2], rtol=1e-6)
     y = net(table[:, :2])[0]
     np.testing.assert_allclose(data["output"]["loss"], (y[:, 0] - table[:, 2]) ** 2, rtol=1e-5)
@@ -104,7 +104,7 @@ def test_a_network_of_tokens_with_its_vocabulary(tmp_path):
     assert data["text"] == ["3", "1", "0"]
     for more, words in (
         ([], "must say which character each token is: --vocabulary 'abc...', in their order. Got none."),
-        (["--vocabulary", "ab"], "the text must hold characters of the vocabulary, 'ab'. Got 'c' at position 2."),
+        (["--vocabulary", "ab"], "the text must hold what the vocabulary has, ['a', 'b']. Got 'c' at position 2."),
     ):
         (tmp_path / "page.html").unlink(missing_ok=True)
         assert words in run(tmp_path, tmp_path / "net.safetensors", tmp_path / "data.txt", *more, code=2)
@@ -185,3 +185,26 @@ def test_files_that_are_not_there_or_of_no_format(tmp_path):
     assert "must be given a table" in run(tmp_path, tmp_path / "net.safetensors", tmp_path / "data.txt", code=2)
     elman.Network([elman.Dense(1, 4, seed=0)]).save(tmp_path / "dense.safetensors")
     assert "recurrent layer" in run(tmp_path, tmp_path / "dense.safetensors", tmp_path / "data.csv", code=2)
+
+
+def test_a_forecaster_reads_its_window_and_a_classifier_of_tokens_its_tokens(tmp_path):
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(1)
+    series = np.sin(np.arange(60) / 3) + rng.normal(size=60) / 10
+    elman.Forecaster(horizon=2, window=12, hidden=4, epochs=1, random_state=0).fit(series).save(
+        tmp_path / "f.safetensors"
+    )
+    (tmp_path / "data.csv").write_text("t,y\n" + "".join(f"{t},{y}\n" for t, y in enumerate(series)))
+    output, data = run(tmp_path, tmp_path / "f.safetensors", tmp_path / "data.csv", "--columns", "y")
+    assert "12 steps; columns: y; the last 12 steps, its window; gradients" in output
+    np.testing.assert_allclose(values(data["x"]["array"])[:, 0], series[-12:], rtol=1e-6)
+    model = elman.SequenceClassifier(hidden=4, epochs=1, embedding=3, random_state=0)
+    model.fit([["to", "be"], ["or", "not", "to"], ["be", "or"]], ["u", "v", "u"]).save(tmp_path / "c.safetensors")
+    (tmp_path / "data.csv").write_text("word\nnot\nto\nbe\n")
+    _, data = run(tmp_path, tmp_path / "c.safetensors", tmp_path / "data.csv")
+    assert data["text"] == ["not", "to", "be"]
+    (tmp_path / "page.html").unlink()
+    (tmp_path / "data.csv").write_text("word\nnot\nthat\n")
+    words = run(tmp_path, tmp_path / "c.safetensors", tmp_path / "data.csv", code=2)
+    assert "column 'word' must hold what the vocabulary has" in words
+    assert "Got 'that' at position 1." in words

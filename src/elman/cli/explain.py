@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +22,15 @@ from elman.opening import load
 
 MOST = 2000  #: steps that are read where none are chosen
 TABLES = (".csv", ".tsv")
+
+
+class Opened(NamedTuple):
+    """What is in a file: a network, what its tokens are, its classes, and the window of a forecaster."""
+
+    net: Any
+    symbols: list[str] | None = None
+    classes: list[str] | None = None
+    window: int | None = None
 
 
 def write_page(
@@ -39,24 +49,20 @@ def write_page(
     if not check_path("--out", out).lower().endswith((".html", ".htm")):
         raise PathError(f"--out must end in .html. Got {str(out)!r}.")
     chosen, places = read_span(steps), read_units(units)
-    net, symbols, classes = opened(model, vocabulary)
-    other = None if against is None else opened(against, vocabulary)[0]
-    text, came = None, None
-    if data.suffix.lower() in TABLES:
-        names, rows, told = read_table(data, net, columns, target)
-        x: Array = rows[:, 0].astype(np.int64) if net.takes_tokens else rows
-        came = None if told is None else labeled(told, classes, target)
-        said = f"columns: {', '.join(names)}"
-    else:
-        text = read_text(data)
-        x = tokens_of(text, net, symbols)
-        said = f"{len(set(text))} different characters"
-    last = len(x) if chosen is None else chosen.stop
-    if last > len(x):
+    found = opened(model, vocabulary)
+    net, twin = found.net, None if against is None else opened(against, vocabulary).net
+    x, came, said = read_data(data, found, columns, target)
+    if chosen is not None and chosen.stop > len(x):
         raise ValueError(f"--steps must end at most at {len(x)}, the steps there are. Got {steps!r}.")
-    shorter = chosen is None and len(x) > MOST
-    last = MOST if shorter else last
-    x, text, came = x[:last], text if text is None else text[:last], came if came is None else came[:last]
+    if found.window is not None:  # what the network of a forecaster reads
+        last = len(x) if chosen is None else chosen.stop
+        span, chosen = slice(max(0, last - found.window), last), None
+        said += f"; the last {found.window} steps, its window"
+    else:
+        span = slice(0, chosen.stop if chosen is not None else MOST)
+        if chosen is None and len(x) > MOST:
+            said += f"; the first {MOST:,} of {len(x):,} steps (--steps FIRST:LAST chooses)"
+    x, came = x[span], came and came[span]
     y, _ = net(x)
     if isinstance(y, dict):
         raise ValueError("the network must have one output. Got several.")
@@ -67,37 +73,43 @@ def write_page(
             )
         came = came[:1]
     outcome = Outcome(np.asarray(y), x, net.tokens, came)
-    dy = outcome.gradient().astype(y.dtype)
     of = "the mean loss" if outcome.target is not None else "the largest output at the last step"
-    twin = None if other is None else trace(other, x)
-    labels = classes if classes is not None else None if symbols is None else list(symbols)
-    width = outcome.rows.shape[1]
+    labels = found.classes or found.symbols
     page.write(
-        trace(net, x, dy=dy), out, text=text, compare=twin, target=came, units=places, steps=chosen,
-        labels=labels if labels is not None and len(labels) == width else None,
+        trace(net, x, dy=outcome.gradient().astype(y.dtype)),
+        out,
+        text=[found.symbols[k] for k in x] if net.takes_tokens and found.symbols else None,
+        compare=None if twin is None else trace(twin, x),
+        target=came,
+        units=places,
+        steps=chosen,
+        labels=labels if labels is not None and len(labels) == y.shape[-1] else None,
         title=f"{model.name} on {data.name}; gradients are those of {of}",
-    )  # fmt: skip
-    console = Console()
+    )
     size = out.stat().st_size / 1e6
-    for line in (
-        f"{out}: {size:.1f} MB, {len(x):,} steps, {said}; gradients of {of}.",
-        f"The first {MOST:,} steps were read. --steps FIRST:LAST chooses others." if shorter else "",
-        "Open it in a browser.",
-    ):
-        if line:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    words = f"{out}: {size:.1f} MB, {len(x):,} steps; {said}; gradients of {of}. Open it in a browser."
+    Console().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
-def opened(path: Path, vocabulary: str | None) -> tuple[Any, str | None, list[str] | None]:
-    """The network of a file, the characters that its tokens are, and the names of its classes, where it has them."""
-    found = load(path)
+def opened(path: Path, vocabulary: str | None) -> Opened:
+    """The network of a file, with what an estimator knows besides."""
+    found, symbols = load(path), None if vocabulary is None else list(vocabulary)
     if isinstance(found, Layer):
-        return found, vocabulary, None
-    known = getattr(found, "vocabulary_", None)
-    if known is not None:
-        return found.network_, known + "⏎" * found.ends_, None
-    classes = getattr(found, "classes_", None)
-    return found.to_network(), vocabulary, None if classes is None else [str(name) for name in classes]
+        return Opened(found, symbols)
+    if hasattr(found, "vocabulary_"):
+        return Opened(found.network_, [*found.vocabulary_, *["⏎"] * found.ends_])
+    named = [getattr(found, name, None) for name in ("tokens_", "classes_")]
+    tokens, classes = [None if names is None else [str(name) for name in names] for names in named]
+    return Opened(found.to_network(), tokens or symbols, classes, getattr(found, "window_", None))
+
+
+def read_data(path: Path, found: Opened, columns: str | None, target: str | None) -> tuple[Array, Any, str]:
+    """The input of the network, what should come out, and in words what was read."""
+    if path.suffix.lower() in TABLES:
+        names, x, told = read_table(path, found.net, columns, target, found.symbols)
+        return x, None if told is None else labeled(told, found.classes, target), f"columns: {', '.join(names)}"
+    text = read_text(path)
+    return tokens_of("the text", text, found.net, found.symbols), None, f"{len(set(text))} different characters"
 
 
 def read_text(path: Path) -> str:
@@ -111,8 +123,8 @@ def read_text(path: Path) -> str:
     return text
 
 
-def tokens_of(text: str, net: Any, symbols: str | None) -> Array:
-    """The place of each character among the symbols."""
+def tokens_of(what: str, entries: Sequence[str], net: Any, symbols: list[str] | None) -> Array:
+    """The place of each character or entry among the symbols."""
     if not net.takes_tokens:
         must = "a network of features must be given a table, DATA.csv"
         raise ValueError(f"{must}. Got a text.")
@@ -120,15 +132,17 @@ def tokens_of(text: str, net: Any, symbols: str | None) -> Array:
         must = "a network of tokens must say which character each token is: --vocabulary 'abc...', in their order"
         raise ValueError(f"{must}. Got none.")
     place = {symbol: k for k, symbol in enumerate(symbols)}
-    wrong = next((i for i, one in enumerate(text) if place.get(one, net.tokens) >= net.tokens), None)
+    wrong = next((i for i, one in enumerate(entries) if place.get(one, net.tokens) >= net.tokens), None)
     if wrong is not None:
-        must = f"the text must hold characters of the vocabulary, {checks.show(symbols)}"
-        raise ValueError(f"{must}. Got {text[wrong]!r} at position {wrong}.")
-    return np.array([place[one] for one in text], np.int64)
+        must = f"{what} must hold what the vocabulary has, {checks.show(symbols)}"
+        raise ValueError(f"{must}. Got {entries[wrong]!r} at position {wrong}.")
+    return np.array([place[one] for one in entries], np.int64)
 
 
-def read_table(path: Path, net: Any, columns: str | None, target: str | None) -> tuple[list[str], Array, Any]:
-    """The names of the columns that the network reads, their numbers (steps, features), and the texts of the target."""
+def read_table(
+    path: Path, net: Any, columns: str | None, target: str | None, symbols: list[str] | None
+) -> tuple[list[str], Array, Any]:
+    """The names of the columns that the network reads, its input of them, and the texts of the target."""
     names, rows = _cells(path)
     place = {name: k for k, name in enumerate(names)}
     if target is not None:
@@ -137,7 +151,12 @@ def read_table(path: Path, net: Any, columns: str | None, target: str | None) ->
     for name in wanted or ():
         checks.choice("a column of --columns", name, names)
     width = 1 if net.takes_tokens else net.input_size
-    read = wanted or [name for name in names if name != target and all(_is_number(row[place[name]]) for row in rows)]
+    told = None if target is None else [row[place[target]] for row in rows]
+    others = [name for name in names if name != target]
+    if net.takes_tokens and symbols is not None and len(wanted or others) == 1:
+        (name,) = wanted or others
+        return [name], tokens_of(f"column {name!r}", [row[place[name]].strip() for row in rows], net, symbols), told
+    read = wanted or [name for name in others if all(_is_number(row[place[name]]) for row in rows)]
     if width is not None and len(read) != width:
         must = f"{path} must have {width} column{'s' * (width != 1)} of numbers, as the network reads"
         raise ValueError(f"{must}; --columns a,b chooses. Got {len(read)}: {', '.join(read) or 'none'}.")
@@ -148,7 +167,7 @@ def read_table(path: Path, net: Any, columns: str | None, target: str | None) ->
             if not _is_number(cell):
                 raise ValueError(f"{path} must hold numbers. Got {cell!r} in column {name!r}, row {i + 1}.")
             values[i, k] = _number(cell)
-    return read, values, None if target is None else [row[place[target]] for row in rows]
+    return read, values[:, 0].astype(np.int64) if net.takes_tokens else values, told
 
 
 def _cells(path: Path) -> tuple[list[str], list[list[str]]]:

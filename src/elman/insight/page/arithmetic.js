@@ -109,7 +109,10 @@ function evaluate(layer, step, text, unit, { digits = 4, above = 0 } = {}) {
     const begin = i;
     const weights = matrix(layer, followingMatrix());
     if (weights) {
-      const vector = list.slice(begin, i).join(" ").replace(/\( /g, "(").replace(/ ([()])/g, (_, mark) => (mark === ")" ? ")" : " ("));
+      const vector = list
+        .slice(begin, i)
+        .join(" ")
+        .replace(/(\() | (\))/g, "$1$2");
       i++;
       const terms = products(layer, step, vector, weights, unit);
       const total = terms.reduce((a, term) => a + term.left * term.right, 0);

@@ -1,4 +1,4 @@
-// Colors that stay apart for all kinds of color vision: cividis for what begins at 0 (Nuñez, Anderton, Renslow 2018),
+// Colors that stay apart for all kinds of color vision: cividis for what begins at 0 (Nuñez et al. 2018),
 // blue to orange around white for what has a sign.
 "use strict";
 
@@ -15,7 +15,8 @@ const CIVIDIS = [
   "#fee838",
 ];
 const SIGNED = ["#053a73", "#1f6bb0", "#5fa2d4", "#aacfe8", "#f4f3f0", "#f7c894", "#ec8f3c", "#bd5b0c", "#7a3403"];
-const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8f7a00", "#777777"]; // Okabe, Ito 2008
+// Okabe, Ito 2008.
+const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8f7a00", "#777777"];
 const DECADES = 6; // of a logarithmic scale
 
 function channels(hex) {

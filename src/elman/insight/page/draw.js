@@ -13,6 +13,10 @@ function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// A text in which ends of lines are seen, and one that is a space.
+const lineEnds = (text) => text.replace(/\n/g, "⏎");
+const visible = (text) => lineEnds(text).replace(/^\s*$/, "␣");
+
 // Marks laid over a picture of `steps` columns and `rows` rows: a line at a column, another at a row.
 function overlay() {
   const [vertical, horizontal] = ["vertical", "horizontal"].map((kind) => element("div", { class: `mark ${kind}` }));
@@ -133,7 +137,7 @@ function bars(rows, most) {
         return element(
           "tr",
           marked ? { class: "marked" } : {},
-          element("th", { scope: "row" }, label, marked ? " ◀ came" : ""),
+          element("th", { scope: "row" }, visible(label), marked ? " ◀ came" : ""),
           element("td", { class: "number" }, number(value, 7)),
           element("td", { class: "room" }, bar),
         );

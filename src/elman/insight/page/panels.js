@@ -32,20 +32,16 @@ function stripPanel(page, move) {
   let letters = [];
   let chart = null;
   if (page.text) {
-    letters = page.text.map((text, step) =>
-      element("li", { role: "option", onclick: () => move({ step }) }, text.replace(/\n/g, "⏎") || "·"),
-    );
-    root.append(
-      element("ol", { class: "text", role: "listbox", "aria-label": "text, one entry per step" }, ...letters),
-    );
-    if (page.connectivity)
-      root.append(
-        element("p", { class: "hint" }, "The shade says how much the output at the cursor hangs on each entry."),
-      );
+    const entry = (text, step) =>
+      element("li", { role: "option", onclick: () => move({ step }) }, lineEnds(text) || "·");
+    letters = page.text.map(entry);
+    const kind = page.text.some((text) => text.length > 1) ? "text words" : "text";
+    root.append(element("ol", { class: kind, role: "listbox", "aria-label": "one entry per step" }, ...letters));
+    const shade = "The shade says how much the output at the cursor hangs on each entry.";
+    if (page.connectivity) root.append(element("p", { class: "hint" }, shade));
   } else if (page.x) {
     const names = page.x.names;
-    const more =
-      page.x.count > names.length ? `, the first ${names.length} of ${page.x.count} features` : "";
+    const more = page.x.count > names.length ? `, the first ${names.length} of ${page.x.count} features` : "";
     chart = lineChart(
       names.map((label, k) => ({ label, values: column(page.x.array, k) })),
       {
@@ -116,7 +112,8 @@ function mapsPanel(page, move) {
         const array = grouped(layer, name);
         const scale = scaleOf(read(array), logarithmic, layer.gates.includes(name));
         const [low, high] = extent(read(array));
-        const label = `${name}, ${title.toLowerCase()} of layer ${layer.name}: ${array.shape[1]} units by ${array.shape[0]} steps, from ${number(low)} to ${number(high)}`;
+        const size = `${array.shape[1]} units by ${array.shape[0]} steps, from ${number(low)} to ${number(high)}`;
+        const label = `${name}, ${title.toLowerCase()} of layer ${layer.name}: ${size}`;
         const tell = (i, j, value) => {
           hint.textContent =
             i === undefined ? "" : `${name}, step ${labelOf(page, i)}, unit ${layer.units[j]}: ${number(value, 7)}`;
@@ -232,7 +229,7 @@ function lineOf({ name, text, numbers, result, rest, sums }, digits) {
     return element(
       "details",
       {},
-      element("summary", {}, `${title} = ${number(total, digits)}: ${terms.length} product${terms.length === 1 ? "" : "s"}`),
+      element("summary", {}, `${title} = ${number(total, digits)}, products: ${terms.length}`),
       element("ul", {}, ...rows),
     );
   });
