@@ -49,6 +49,7 @@ from elman.layers import (
     Reverse,
     Scale,
 )
+from elman.layers.nesting import LastState
 
 #: Takes the graph, the layer and what it reads, and gives what goes out.
 Writer: TypeAlias = Callable[..., Value]
@@ -173,6 +174,11 @@ def _repeat(graph: Graph, layer: Repeat, x: Value) -> Value:
     return Value(y, 1, Steps(y, lengths, f"/{graph.scope}"))
 
 
+def _last_state(graph: Graph, layer: LastState, x: Value) -> Value:
+    direction, state = divmod(layer.index, len(x.states))
+    return Value(graph.add("Gather", x.states[state], graph.integer(direction), axis=0))
+
+
 #: The layers of elman that ONNX has operators for.
 WRITERS: dict[type[Layer], Writer] = {
     Activate: lambda graph, layer, x: x.at(activate(graph, x.name, layer.activation)),
@@ -185,6 +191,7 @@ WRITERS: dict[type[Layer], Writer] = {
     Dense: _dense,
     Dropout: lambda graph, layer, x: x,  # it acts in training alone
     Embedding: _embedding,
+    LastState: _last_state,
     LastStep: _last_step,
     LastSteps: lambda graph, layer, x: Value(last_steps(graph, x, layer.count)),
     LayerNorm: _layer_norm,

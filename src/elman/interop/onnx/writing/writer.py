@@ -124,7 +124,7 @@ def to_onnx(
 
 def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | None) -> Graph:
     """The network as a graph of operators."""
-    network, nodes, outputs = nodes_of(net)
+    network, nodes, outputs = nodes_of(net, states=True)
     for name in (*network.inputs, *(node.place for node in nodes)):
         if any("\ud800" <= letter <= "\udfff" for letter in name):
             raise FormatError(f"names must be text that UTF-8 can hold. Got {name!r}.")
@@ -137,6 +137,8 @@ def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | N
         if not isinstance(layer, ANY_ORDER):
             read = [ordered(graph, x, 1) if x.time_axis == 2 else x for x in read]
         graph.begin = values[first + node.start].states if isinstance(node.start, int) else ()
+        if isinstance(node.start, tuple):
+            graph.begin = _made(graph, layer, [values[j] for j in node.start])
         if isinstance(layer, OVER_TIME) and read[-1].is_vector:
             raise ShapeError(f"layer {graph.scope} must be given sequences. Got vectors, one per example.")
         write = turned.get(i) or row_of(WRITERS, layer)
@@ -148,6 +150,15 @@ def _graph(net: Layer, states: bool, lengths: bool, vectors: Collection[str] | N
     graph.prune()
     _check_names(graph)
     return graph
+
+
+def _made(graph: Graph, layer: Any, given: list[Value]) -> tuple[str, ...]:
+    """The first states of a layer, (directions, batch, hidden) each, from vectors that others make."""
+    if not all(x.is_vector for x in given):
+        raise ShapeError(f"layer {graph.scope} must start from one vector per sequence, see `vectors`. Got sequences.")
+    names, count = [graph.unsqueeze(x.name, 0) for x in given], len(layer.cell.states)
+    each = [names[s::count] for s in range(count)]
+    return tuple([part[0] if len(part) == 1 else graph.add("Concat", *part, axis=0) for part in each])
 
 
 def _turned(nodes: list[Flat], first: int, outputs: list[int]) -> dict[int, Writer]:
@@ -201,7 +212,8 @@ def _port(graph: Graph, x: Value, features: list[int | str | None], what: str = 
 def _give(graph: Graph, net: Network, values: list[Value]) -> None:
     """The outputs of the model, before those of states."""
     widths = net.graph.widths(input_widths(net))[1]
-    names = [net.names[i] if net.graph.named or "y" in net.inputs else "y" for i in net.graph.outputs]
+    ends = [net.graph.values[len(net.inputs) + i] for i in net.graph.outputs]
+    names = [name if net.graph.named or "y" in net.inputs else "y" for name in ends]
     for at, (name, x) in enumerate(zip(names, values, strict=True)):
         graph.scope = "y" if name == "y" else f"{name}.y"
         if not x.is_vector:
