@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from elman.cells.activations import ACTIVATIONS
+from elman.cells.cell import REVERSE
 from elman.checks import FormatError
 from elman.interop.chain import Made, joined
 from elman.interop.onnx.reading.files import ModelFile
@@ -80,7 +81,7 @@ class Assembly:
         """Of each layer, and of each output: where it is, which it reads, and what it is."""
         number: dict[Any, Any] = {stage: i for i, stage in enumerate(self.stages)}
         number |= {root: root.name for root in self.roots}
-        made = [(stage.place, (*reads, part.start), part) for stage, (part, reads) in self._made.items()]
+        made = [(stage.place, (*reads, part.start, *part.begins), part) for stage, (part, reads) in self._made.items()]
         every = [*made, *((name, (stage,), Part("")) for name, stage in self.ends)]
         return [(place, [*map(number.get, reads)], part) for place, reads, part in every]
 
@@ -99,11 +100,17 @@ class Assembly:
             raise self.file.refused("the graph", "a network of at least one layer", "none")
         self._check_lengths()
         self.layers = self._layers()
-        made = {
-            stage: Made(layer, type(layer).__name__.lower(), reads, part.start)
-            for (stage, (part, reads)), layer in zip(self._made.items(), self.layers, strict=True)
-        }
-        return joined(made, {root: root.name for root in self.roots}, self.ends, self.file.name)
+        made, states = dict[Any, Made](), dict[Any, tuple[Any, str]]()
+        for (stage, (part, reads)), layer in zip(self._made.items(), self.layers, strict=True):
+            if part.kind == CELL_STATE:
+                both = getattr(reads[0].part, "directions", 1) == 2
+                keys = [(stage, name) for name in ("c", f"c{REVERSE}")] if both else [stage]
+                states |= {key: (reads[0], name) for key, name in zip(keys, ("c", f"c{REVERSE}"), strict=False)}
+                if not both:
+                    continue
+                reads = keys  # type: ignore[assignment]
+            made[stage] = Made(layer, type(layer).__name__.lower(), reads, part.start, part.begins)
+        return joined(made, {root: root.name for root in self.roots}, self.ends, self.file.name, states)
 
     def _layers(self) -> list[Layer]:
         kinds = {str(array.dtype) for part in self.parts for array in part.arrays.values() if array.dtype.kind == "f"}
@@ -115,8 +122,7 @@ class Assembly:
         for place, part in zip((stage.place for stage in self.stages), self.parts, strict=True):
             if part.kind in UNFINISHED:
                 what, must = UNFINISHED[part.kind]
-                got = "a layer that reads it" if part.kind == CELL_STATE else "one that is used elsewhere"
-                raise self.file.refused(f"{what} of {place}", must, got)
+                raise self.file.refused(f"{what} of {place}", must, "one that is used elsewhere")
             if in_chunks and part.config.get("padding") == "causal":  # the model begins each chunk of its states with 0
                 span = (part.config["width"] - 1) * part.config.get("dilation", 1)
                 part = replace(part, config={**part.config, "padding": (span, 0)})
@@ -131,6 +137,7 @@ class Assembly:
     def _check_lengths(self) -> None:
         """Refuses a network of which some layers end with each sequence and others with the padding."""
         last = {*self.last, *(part.start.place for part in self.parts if part.start is not None)}
+        last |= {stage.reads[0].place for stage in self.stages if stage.kind == CELL_STATE}
         readers: dict[str, str] = {}
         for place, part in zip((stage.place for stage in self.stages), self.parts, strict=True):
             if isinstance(part, RecurrentPart):  # forward alone, the padding changes nothing of real steps
@@ -149,9 +156,10 @@ class Assembly:
 
 
 def _needed(stage: Stage) -> tuple[Stage, ...]:
-    """What it reads, and the layer from whose last state it starts."""
-    start = None if stage.part is None else stage.part.start
-    return stage.reads if start is None else (*stage.reads, start)
+    """What it reads, and the layer from whose last state, or the values from which, it starts."""
+    part = stage.part
+    begins = () if part is None else part.begins if part.start is None else (part.start,)
+    return (*stage.reads, *begins)
 
 
 def _fused(before: Part, part: Part, width: int) -> Part | None:

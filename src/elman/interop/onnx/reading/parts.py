@@ -12,13 +12,14 @@ from elman.cells.activations import Activation
 from elman.checks import Array
 from elman.interop.arrays import from_arrays
 from elman.interop.chain import dense
-from elman.layers import LAYERS, Activate, Bidirectional, Layer, Scale
+from elman.layers import LAYERS, Activate, Bidirectional, Concatenate, Layer, Scale
 
 if TYPE_CHECKING:
     from elman.interop.onnx.reading.positions import Stage
 
 #: Kinds that no layer has by itself: some of the features (a part of a layer before, or a product with 0 and 1); each
-#: number times one, plus one; the cell state of an LSTM; a sum over time; and the steps of attention.
+#: number times one, plus one; the last cell state of an LSTM, of both directions side by side; a sum over time; and the
+#: steps of attention.
 PICK, AFFINE, CELL_STATE, SUM = "pick", "affine", "cell state", "sum"
 SCORES, PAIRS, WEIGHTS, WEIGHTED = "scores", "pairs", "weights of steps", "weighted steps"
 
@@ -29,7 +30,6 @@ UNFINISHED = {
     PAIRS: ("the sum of all pairs of steps", "that of additive attention"),
     WEIGHTS: ("the softmax over time", "the weights of a mean over all steps of a signal, and nothing else"),
     WEIGHTED: ("the product of steps and their weights", "summed over time"),
-    CELL_STATE: ("the cell state", "an output of the graph, read by no layer"),
 }
 
 #: Layers that make one vector of a sequence.
@@ -65,11 +65,14 @@ class Part:
     lengths: str = ""  #: the input that says how long each sequence is, where the operator reads one
     given: Mapping[str, Given] = field(default_factory=dict)  #: states before the first step that are inputs, by name
     start: Stage | None = None  #: the recurrent layer from whose last state it starts
+    begins: tuple[Stage, ...] = ()  #: the values from which it starts, of each direction one for each state
 
     def build(self, dtype: np.dtype[Any]) -> Layer:
         """The layer. What an operator leaves out of its arrays is 0, or 1 for a gain."""
         config = {**self.config, "dtype": str(dtype)} if self.kind in _WITH_DTYPE else self.config
         arrays = {name: array.astype(dtype, copy=False) for name, array in self.arrays.items()}
+        if self.kind == CELL_STATE:
+            return Concatenate()
         if self.kind == PICK:
             return dense((np.arange(config["width"])[:, None] == config["columns"]).astype(dtype))
         if self.kind == AFFINE:
@@ -152,7 +155,9 @@ class RecurrentPart(Part):
         arrays = {name: array[one] for name, array in self.arrays.items()}
         given = {name: replace(each, places=each.places[one]) for name, each in self.given.items()}
         config = self.second if index and self.second is not None else self.config
-        return replace(self, config=config, arrays=arrays, given=given, second=None)
+        count = len(self.begins) // self.directions
+        begins = self.begins[index * count : (index + 1) * count]
+        return replace(self, config=config, arrays=arrays, given=given, begins=begins, second=None)
 
     def with_reverse(self, other: RecurrentPart) -> RecurrentPart | None:
         """The bidirectional layer of two of one kind and size; None where they differ."""
@@ -160,7 +165,7 @@ class RecurrentPart(Part):
             [part.kind, part.lengths, part.start, {name: array.shape for name, array in part.arrays.items()}]
             for part in (self, other)
         )
-        if self.directions != 1 or mine != its or self.given or other.given:
+        if self.directions != 1 or mine != its or self.given or other.given or self.begins or other.begins:
             return None
         arrays = {name: np.concatenate([array, other.arrays[name]]) for name, array in self.arrays.items()}
         return replace(self, arrays=arrays, second=None if self.config == other.config else other.config)

@@ -6,6 +6,7 @@ by those functions alone that have them, and Affine and ScaledTanh have no defau
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from elman.cells.activations import ACTIVATIONS, Activation
 from elman.checks import Array
 from elman.interop.onnx.reading.graph import Node
 from elman.interop.onnx.reading.known import floats
-from elman.interop.onnx.reading.parts import CELL_STATE, Given, Part, RecurrentPart
+from elman.interop.onnx.reading.parts import AFFINE, CELL_STATE, Given, Part, RecurrentPart
 from elman.interop.onnx.reading.positions import Axis, Flow, Signal, Stage, signal_of
 from elman.interop.onnx.reading.steps import direction_of, renumbered, turned_steps
 from elman.interop.onnx.reading.views import View, view
@@ -147,9 +148,9 @@ def _started(node: Node, part: RecurrentPart, *values: Any) -> RecurrentPart:
     every = [(state, _start(node, part, state, value)) for state, value in zip(states, values, strict=False)]
     found: dict[str, Any] = {state: start for state, start in every if start is not None}  # the others are 0
     kinds = {type(start) for start in found.values()}
-    if len(kinds) > 1 or (kinds == {Stage} and [*map(found.get, states)] != [found.get("h")] * len(states)):
-        must = "all constant, all inputs of the graph, or all those of one layer"
-        raise node.refused("its initial states", must, "others")
+    of_several = kinds == {Stage} and [*map(found.get, states)] != [found.get("h")] * len(states)
+    if len(kinds) > 1 or Signal in kinds or of_several:
+        return replace(part, begins=_made(node, part, values[: len(states)]))
     if kinds == {Given}:
         return replace(part, given=found)
     if kinds == {Stage}:
@@ -159,13 +160,41 @@ def _started(node: Node, part: RecurrentPart, *values: Any) -> RecurrentPart:
     return replace(part, arrays={**part.arrays, **learned})
 
 
-def _start(node: Node, part: RecurrentPart, state: str, value: Any) -> Array | Given | Stage | None:
-    """The state before the first step: None for 0, an array (directions, hidden), an input of the graph, or a layer."""
+def _made(node: Node, part: RecurrentPart, values: Sequence[Any]) -> tuple[Stage, ...]:
+    """The vectors from which a layer starts, of each direction one for each state."""
+    found: dict[tuple[int, int], Stage] = {}
+    for s, value in enumerate(values):
+        for d, ids in enumerate(_rows(node, value.ids) if isinstance(value, Signal) else ()):
+            seen = view(node, value.moved(ids), 1)
+            if seen.stage.time is not None or seen.codes is not None:
+                raise node.refused("its initial states", "one vector of each sequence", f"steps of {seen.stage.place}")
+            for axis in seen.groups[0] or ():
+                axis.take(node, "batch")
+            found[d, s] = seen.stage
+    one, flow = next((stage, value.flow) for stage in found.values() for value in values if isinstance(value, Signal))
+    for s, value in enumerate(values):  # constants, as a vector times 0 and plus them
+        for d in range(0 if isinstance(value, Signal) else part.directions):
+            row = np.zeros((1, part.hidden)) if value is None else _rows(node, value)[d]
+            array = np.broadcast_to(row[0], part.hidden).astype(part.arrays["R"].dtype)
+            constant = Part("Scale", arrays={"scale": np.zeros_like(array), "shift": array})
+            alike = Part(AFFINE, {"scale": 0.0, "shift": float(array[0])})
+            found[d, s] = flow.then(one, alike if (array == array[0]).all() else constant, node.place)
+    return tuple([found[d, s] for d in range(part.directions) for s in range(len(values))])
+
+
+def _rows(node: Node, array: Array) -> Array:
+    """A state as (directions, batch, hidden)."""
+    return array.transpose((1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)) if array.ndim == 3 else array
+
+
+def _start(node: Node, part: RecurrentPart, state: str, value: Any) -> Array | Given | Stage | Signal | None:
+    """The state before the first step: None for 0, an array (directions, hidden), an input of the graph, a layer, or
+    what layers make."""
     if value is None or (isinstance(value, np.ndarray) and not floats(node, value).any()):
         return None
     place = f"its input initial_{state}"
     array = value if isinstance(value, np.ndarray) else signal_of(node, value).ids
-    rows = array.transpose((1, 0, 2) if node.attributes.get("layout") else (0, 1, 2)) if array.ndim == 3 else array
+    rows = _rows(node, array)
     if array.ndim != 3 or (rows.shape[0], rows.shape[2]) != (part.directions, part.hidden):
         raise node.refused(f"the shape of {place}", f"({part.directions}, batch, {part.hidden})", f"{rows.shape}")
     if array is value:
@@ -177,8 +206,9 @@ def _start(node: Node, part: RecurrentPart, state: str, value: Any) -> Array | G
         found = _given(stage, rows) if stage.part is None else _handed_on(value.flow, part, state, stage, rows)
         if found is not None:
             return found
-    must = f"known, an input of the graph of 3 axes, or the last {state} of another {node.op}, of all its directions"
-    raise node.refused(place, must, f"what comes from {value.place}")
+    if (rows < 0).all():
+        raise node.refused(place, "known, an input of the graph, or what layers make", f"what comes from {value.place}")
+    return value.moved(array)
 
 
 def _given(stage: Stage, ids: Array) -> Given | None:

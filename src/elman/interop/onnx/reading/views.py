@@ -244,7 +244,7 @@ def _two_directions(node: Node, flow: Flow, runs: list[_Run]) -> list[_Run]:
         (ahead, one), (back, other) = runs[::order]
         turned = other.reads[0] if other.reads else None
         a, b = one.part, other.part
-        if not (isinstance(a, RecurrentPart) and isinstance(b, RecurrentPart)) or turned is None or a.start:
+        if not (isinstance(a, RecurrentPart) and isinstance(b, RecurrentPart)) or turned is None or a.start or a.begins:
             continue
         if turned.kind != "Reverse" or turned.reads[0] is not one.reads[0] or turned.part is None:
             continue
