@@ -70,7 +70,8 @@ def arithmetic(node: Node, a: Any, b: Any) -> Any:
     names = tuple(name for value in (a, b) if isinstance(value, Unknown) for name in value.names)
     if names:
         return Unknown(names)
-    a, b = (value if isinstance(value, np.ndarray) else _settled(signal_of(node, value)) for value in (a, b))
+    dtype = next((value.dtype for value in (a, b) if isinstance(value, np.ndarray)), np.dtype(np.float64))
+    a, b = (value if isinstance(value, np.ndarray) else _settled(signal_of(node, value), dtype) for value in (a, b))
     signals = [value for value in (a, b) if isinstance(value, Signal)]
     if not signals:
         return run(node, a, b)
@@ -90,9 +91,9 @@ def arithmetic(node: Node, a: Any, b: Any) -> Any:
     return _product(node, x, k) if node.op in ("Mul", "Div") else _sum(node, x, k)
 
 
-def _settled(value: Signal) -> Signal | Array:
-    """Constants alone among positions as the array that they are."""
-    return value.flow.constants(value.ids) if value.ids.size and (value.ids < 0).all() else value
+def _settled(value: Signal, dtype: np.dtype[Any]) -> Signal | Array:
+    """Constants alone among positions as the array that they are, in the dtype of what stands beside them."""
+    return value.flow.constants(value.ids).astype(dtype) if value.ids.size and (value.ids < 0).all() else value
 
 
 def _repeated(node: Node, x: Signal, k: Array) -> Signal:
