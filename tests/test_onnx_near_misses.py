@@ -480,6 +480,13 @@ def test_steps_are_not_as_many_as_sequences(build):
     refused(XN, build, "what it computes must be possible|its input")
 
 
+@pytest.mark.parametrize("shape", [(1, 7, 1), (6, 1, 1), (4, 4), (7, 6)])
+@pytest.mark.parametrize("op", ["Add", "Mul", "Max"])
+def test_numbers_for_each_of_an_open_number_of_steps(op, shape):
+    """One step or sequence would be repeated by them."""
+    refused(X, lambda p: p.add(op, steps(p), p.weights("k", *shape)))
+
+
 def test_known_values_that_do_not_go_together():
     def build(p):
         scales = p.weights("s", 4, 24, 1)

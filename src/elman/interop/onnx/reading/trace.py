@@ -326,6 +326,8 @@ class Sizes:
                 same = {name for name, n in self._of.items() if n in (old, new)}
                 if old in open_ and old != new and all(len(same & axes) < 2 for axes in self._apart):
                     if new not in open_:
+                        if node.op not in _AXES:  # of length 1 they go together as well, and make something else
+                            continue
                         self._fixed |= {name for name, n in self._of.items() if n == old}
                     self._of = {name: new if n == old else n for name, n in self._of.items()}
                     return True
