@@ -920,6 +920,8 @@ def test_weights_of_cudnn_layers(kind, bidirectional, tmp_path):
     x = rng.normal(size=(2, 5, 3)).astype("f4")
     for like in (net, described):
         np.testing.assert_allclose(from_keras(path, like=like)(x)[0], net(x)[0], rtol=1e-6, atol=1e-6)
+    odd = weights_of_2(tmp_path / "odd.h5", {"cudnn": [np.ones((), "f4")] * len(arrays), "dense": dense})
+    refused(odd, "shape", like=described)
     relu = {"g": "relu", "c": "relu"}
     first = elman.GRU(3, 4, reset_after=False) if kind == "GRU" else elman.LSTM(3, 4, activations=relu)
     if not bidirectional:

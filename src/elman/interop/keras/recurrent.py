@@ -138,8 +138,8 @@ def _from_cudnn(weights: Mapping[str, Array], gates: int) -> dict[str, Array] | 
     `tf_keras/src/saving/legacy/hdf5_format.py`.
     """
     kernels = [weights[name] for name in ("kernel", "recurrent_kernel")]
-    bias, units = weights.get("bias", np.empty(0)), len(kernels[1])
-    if bias.shape != (2 * gates * units,) or any(array.shape[1:] != (gates * units,) for array in kernels):
+    bias, units = weights.get("bias", np.empty(0)), max(kernels[1].shape[:1], default=0)
+    if not units or bias.shape != (2 * gates * units,) or any(array.shape[1:] != (gates * units,) for array in kernels):
         return None
     turned = [np.hstack([part.reshape(units, -1).T for part in np.hsplit(array, gates)]) for array in kernels]
     both = bias.reshape(2, -1)
