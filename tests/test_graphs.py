@@ -266,6 +266,11 @@ def test_streams_give_what_whole_sequences_give(seed):
             for a, b in zip(leaves(stream.state), leaves(end), strict=True):
                 np.testing.assert_array_equal(a, b)
         stream.reset()
+    one = net.stream()
+    for t in range(5):
+        own = {name: at(part, t)[1] for name, part in x.items()} if isinstance(x, dict) else at(x, t)[1]
+        for a, b in zip(leaves(one.step(own)), leaves(steps[t]), strict=True):
+            np.testing.assert_allclose(a, b[1], rtol=1e-12, atol=1e-12)
     stream.step(at(x, 0))
     twin, thawed = stream.copy(), pickle.loads(pickle.dumps(stream))
     chunk = {name: over_time(part) for name, part in x.items()} if isinstance(x, dict) else over_time(x)

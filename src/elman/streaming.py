@@ -185,7 +185,7 @@ class Stream:
             values.append(y)
             if states:
                 last = stepper.state()
-                values += [last[s] for s in states]
+                values += [last[s] if self._outer else last[s][0] for s in states]
                 y = values[-1]
         if gives is None:
             return {name: np.array(values[j]) for name, j in packed.outputs.items()}

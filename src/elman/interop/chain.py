@@ -51,11 +51,11 @@ def nodes_of(net: Any, spelled: bool = True, states: bool = False) -> tuple[Netw
     network = net if isinstance(net, Network) else Network([net])
     nodes, outputs = flat_nodes(network, spelled)
     for node in [] if states else nodes:
-        if isinstance(node.start, tuple) or isinstance(node.layer, LastState):
-            what = (
-                "start from a whole state, or none" if isinstance(node.start, tuple) else "be no value for this format"
-            )
-            raise FormatError(f"{node.place!r} must {what}. Got another.")
+        if isinstance(node.start, tuple):
+            must = "must start by itself, or from the whole last state of another, in this format"
+            raise FormatError(f"node {node.place!r} {must}. Got one that starts from values.")
+        if isinstance(node.layer, LastState):
+            raise FormatError(f"a last state must be read by no node in this format. Got {node.place!r}, which is.")
     return network, nodes, outputs
 
 

@@ -18,7 +18,7 @@ from elman.interop.c.source import Argument, Model, Stage, check_name, write
 from elman.interop.chain import Fitted, as_layer, input_widths, nodes_of, row_of
 from elman.interop.files import named
 from elman.layers import AveragePool1d, Dropout, LastStep, Layer, MaxPool1d, Recurrent
-from elman.layers.nesting import Flat, flat_nodes
+from elman.layers.nesting import Flat, LastState, flat_nodes
 from elman.packed import check_steps
 
 
@@ -129,7 +129,7 @@ def _places(path: str | os.PathLike[str], name: str | None) -> tuple[Path, Path,
 
 def _model(name: str, net: Layer) -> tuple[Model, list[str]]:
     """What is exported: the layers that have something to do in a step; and what is said about their weights."""
-    network, nodes, outputs = nodes_of(net)
+    network, nodes, outputs = nodes_of(net, states=True)
     check_steps(flat_nodes(network)[0], len(network.inputs))
     places, labels = _names(node.place for node in nodes), _names(network.inputs)
     inputs, widths, stages = [], [], list[Stage]()
@@ -151,9 +151,14 @@ def _model(name: str, net: Layer) -> tuple[Model, list[str]]:
             values.append(read[0])
             continue
         values.append(len(inputs) + len(stages))
+        if isinstance(node.layer, LastState):
+            state, width = f"s->{node.layer.state}_{stages[read[0] - len(inputs)].place}", node.layer.output_size or 0
+            stages.append(Stage(node.place, place, read, "", "", 0, Part("", width), state))
+            widths.append(width)
+            continue
         stages.append(_stage(node, place, read, [widths[j] for j in read]))
         widths.append(stages[-1].part.outputs)
-    labels = _names(network.names[i] for i in network.graph.outputs)
+    labels = _names(network.graph.values[len(inputs) + i] for i in network.graph.outputs)
     gives = []
     for label, value in zip(labels, [values[j] for j in outputs], strict=True):
         more = f"_{label}" * (len(labels) > 1)
@@ -205,14 +210,14 @@ def _single(name: str, values: Array) -> Array:
 
 
 def _report(model: Model, header_file: Path, source_file: Path, notes: list[str]) -> CReport:
-    parts = [stage.part for stage in model.stages]
+    parts = [stage.part for stage in model.layers]
     weights = sum(part.weights_bytes for part in parts)
     state = sum(part.state_bytes for part in parts) or 1
     scratch = 4 * (sum(model.rooms[1]) + max((part.scratch for part in parts), default=0))
     multiply_adds, calls = sum(part.multiply_adds for part in parts), sum(part.calls for part in parts)
     head = ("", "layer", "inputs", "outputs", "weights, B", "state, B", "multiply-adds", "exp, tanh ...")
     rows: list[tuple[str, ...]] = [head]
-    for stage, part in zip(model.stages, parts, strict=True):
+    for stage, part in zip(model.layers, parts, strict=True):
         numbers = (stage.inputs, part.outputs, part.weights_bytes, part.state_bytes, part.multiply_adds, part.calls)
         rows.append((stage.path, stage.kind, *(f"{each:,}" for each in numbers)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -27,6 +27,7 @@ class Stage:
     options: str
     inputs: int
     part: Part
+    state: str = ""  #: it is no layer, but this array in the state, the last state of one before it
 
     def named(self, text: str) -> str:
         """A text of C with the tables of the layer by their names in the file."""
@@ -71,6 +72,11 @@ class Model:
             for name, width in stage.part.states.items()
         ]
 
+    @property
+    def layers(self) -> list[Stage]:
+        """The stages that have something to do."""
+        return [stage for stage in self.stages if not stage.state]
+
     @functools.cached_property
     def rooms(self) -> tuple[list[str], list[int]]:
         """Where each value stands, and the widths of the arrays b0, b1, ... for what only stages read."""
@@ -81,7 +87,9 @@ class Model:
         until: list[int] = []  # which stage is the last to read what stands in each array
         for i, stage in enumerate(self.stages):
             value = first + i
-            if stage.part.gives != "y":
+            if stage.state:
+                found.append(stage.state)
+            elif stage.part.gives != "y":
                 found.append(f"s->{stage.part.gives}_{stage.place}")
             elif value in given:
                 found.append(given[value])
@@ -185,12 +193,12 @@ def _step_head(model: Model) -> str:
 def _source(model: Model) -> str:
     """The .c file after its includes."""
     headings = []
-    for stage in model.stages:
+    for stage in model.layers:
         text = f"/* Layer {_plain(stage.path)}, {stage.kind}({stage.options}) */"
         headings.append(textwrap.fill(text, WIDTH, subsequent_indent="   ", break_on_hyphens=False) + "\n")
-    functions = [stage.named(_function(stage)) for stage in model.stages]
+    functions = [stage.named(_function(stage)) for stage in model.layers]
     parts = []
-    for stage, heading in zip(model.stages, headings, strict=True):
+    for stage, heading in zip(model.layers, headings, strict=True):
         tables = [table(_named(stage.named(f"${key}"), model), array) for key, array in stage.part.tables.items()]
         parts += [heading + "\n".join(tables)] if tables else []
     needed = [text for name, text in FUNCTIONS.items() if any(f"${name}(" in function for function in functions)]
@@ -233,6 +241,8 @@ def _step(model: Model) -> str:
         lines.append(f"    if ({token.name} < 0 || {token.name} >= ${token.size})\n        return 1;\n")
     lines += [] if model.states else ["    (void)s;\n"]
     for i, stage in enumerate(model.stages, len(model.inputs)):
+        if stage.state:
+            continue
         arguments = [values[j] for j in stage.reads] + [f"s->{state}_{stage.place}" for state in stage.part.states]
         arguments += [values[i]] if stage.part.gives == "y" else []
         lines.append(f"    $layer_{stage.place}({', '.join(arguments)});\n")
