@@ -39,7 +39,7 @@ import numpy as np
 import elman
 from malformed_calls import PACKAGE, Target, targets
 
-ENDLESS = ("epochs", "length")  # arguments that may rightly ask for work without end
+ENDLESS = ("epochs", "length", "repeats")  # arguments that may rightly ask for work without end
 PATIENCE = 10.0  # seconds for a call
 LARGE = 1e15  # no right call gives such a number
 

@@ -412,6 +412,7 @@ def estimators() -> list[Target]:
         uses = [use for use in ("predict", "predict_proba") if hasattr(kind, use)]
         found += [method(f"{name}.{use}", ready, use, X=value(X)) for use in uses]
         found.append(method(f"{name}.score", ready, "score", X=value(X), y=value(y)))
+        found.append(method(f"{name}.importance", ready, "importance", X=value(X), y=value(y), repeats=1, parts=2))
     forecaster = functools.partial(elman.Forecaster, 2, window=4, **SMALL)
     ready = value(fitted()["Forecaster"])
 
@@ -423,6 +424,9 @@ def estimators() -> list[Target]:
         method("Forecaster.fit", forecaster, "fit", series=value(series)),
         method("Forecaster.predict", ready, "predict", series=value(series)),
         method("Forecaster.score", ready, "score", series=value(series)),
+        method(
+            "Forecaster.importance", value(beside()), "importance", series=value(series), past=value(series), repeats=1
+        ),
         method("Forecaster.backtest", ready, "backtest", series=value(series), start=30),
         method("Forecaster.predict_quantiles", value(quantiles()), "predict_quantiles", series=value(series)),
     ]
@@ -459,6 +463,34 @@ LENGTH = {"length": 3}
 @functools.cache
 def quantiles() -> Any:
     return elman.Forecaster(2, window=4, quantiles=(0.1, 0.5, 0.9), **SMALL).fit(np.sin(np.arange(40.0)))
+
+
+@functools.cache
+def beside() -> Any:
+    series = np.sin(np.arange(40.0))
+    return elman.Forecaster(2, window=4, **SMALL).fit(series, past=series)
+
+
+# Seeing.
+
+
+def insight() -> list[Target]:
+    net, layer, dynamics = network(), elman.LSTM(3, 4, seed=0), elman.dynamics
+    v = {name: np.ones(given.shape) for name, given in net.parameters.items()}
+    pair = lambda *shape: lambda: (array(*shape)(), array(*shape)())  # noqa: E731
+    y = lambda: np.array([[0, 1, 0, 1, 1]] * 2)  # noqa: E731
+    return [
+        made("attribution", elman.attribution, net=network, x=array(2, 5, 3), target=1, lengths=[5, 3], steps=3),
+        made("attribution, tokens", elman.attribution, net=tokens, x=lambda: [[1, 2, 6], [0, 3, 3]], target=(0, 1)),
+        made("attribution, several", elman.attribution, net=branching, x=several, baseline=lambda: {"store": 1.0}),
+        made("hessian_product", elman.hessian_product, net=network, loss="cross_entropy", x=array(2, 5, 3), y=y, v=v),
+        made("dynamics.jacobian", dynamics.jacobian, layer=value(layer), x=array(3), state=pair(4)),
+        made(
+            "dynamics.jacobian, network", dynamics.jacobian, layer=network, x=array(2, 3), state=lambda: [pair(2, 4)()]
+        ),
+        made("dynamics.lyapunov", dynamics.lyapunov, layer=value(layer), x=array(6, 3), count=2, state=pair(4), skip=2),
+        made("dynamics.fixed_points", dynamics.fixed_points, layer=value(layer), x=array(3), states=pair(5, 4)),
+    ]
 
 
 # Other systems.
@@ -543,7 +575,7 @@ METHODS_LEFT_OUT = (
 @functools.cache
 def targets() -> list[Target]:
     """Every call, in a fixed order."""
-    groups = (steps, cells, layers, networks, streams, training_targets, estimators, interop)
+    groups = (steps, cells, layers, networks, streams, training_targets, estimators, insight, interop)
     return [target for group in groups for target in group()]
 
 

@@ -304,6 +304,16 @@ def test_points_under_inputs_of_their_own_and_under_tokens():
     )
 
 
+def test_layers_of_which_no_state_is_given_start_from_their_own():
+    net = made("graph")
+    state = random_state(net, np.random.default_rng(1))
+    some = [state[0], None, state[2]]
+    whole = [state[0], tuple(np.zeros(3) for _ in range(2)), state[2]]
+    for got, want in zip(*(elman.dynamics.jacobian(net, np.ones(3), s) for s in (some, whole)), strict=True):
+        assert np.array_equal(got, want)
+    assert np.array_equal(*(elman.dynamics.jacobian(net, np.ones(3), s)[0] for s in (None, [None, None, None])))
+
+
 def test_float32_layers_are_computed_in_float64():
     layer = elman.LSTM(3, 4, seed=5)
     x = np.random.default_rng(3).standard_normal(3)

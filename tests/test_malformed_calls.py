@@ -26,6 +26,9 @@ REASONS = {
     "this object answers nothing": "a path of the user's own that fails, or a signal while it is asked: passed on",
     "requires y to be passed": "the words that scikit-learn's checks of estimators ask for",
     "DataConversionWarning": "scikit-learn's own warning about a column of labels",
+    "shares of sequence": "a path so long that its integral is not found",
+    "came to a fixed point": "starts or an input so far away that no start settles",
+    "the product may be off": "gradients that change in leaps",
 }
 
 

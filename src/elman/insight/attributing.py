@@ -30,6 +30,7 @@ from elman.sequences import Layout, Sequences, Several, by_name
 
 METHODS = ("integrated_gradients", "gradient_x_input")
 _ROWS = 1 << 14  # steps that go through the network at a time, so that memory does not grow with x
+_MOST_STEPS = 500  # whose places are still exact
 _HALVINGS = 10  # of a path, where F has kinks
 _GAP = 0.01  # of the sizes of all shares: a sum that misses the difference by more is told
 
@@ -90,7 +91,7 @@ def attribution(
     ((3, 5, 2), True)
     """
     checks.choice("method", method, METHODS)
-    steps, tolerance = checks.size("steps", steps), checks.number("tolerance", tolerance, 0, open_low=True)
+    steps, tolerance = checks.size("steps", steps, _MOST_STEPS), checks.number("tolerance", tolerance, 0, open_low=True)
     path = _Path.read(net, x, lengths, baseline)
     ask = _Ask.read(target, path)
     every = np.arange(path.count)

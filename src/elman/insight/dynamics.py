@@ -111,7 +111,7 @@ def lyapunov(layer: Layer, x: Any, count: int | None = None, state: Any = None, 
     step = _Step(layer)
     packed = step.pack(x, ("time",))
     layout, time = packed.layout, packed.layout.time or len(packed.values)
-    size, skip = step.size, 0 if skip == 0 and checks.is_whole(skip) else checks.size("skip", skip, time - 1)
+    size, skip = step.size, 0 if checks.is_whole(skip) and skip == 0 else checks.size("skip", skip, time - 1)
     count = size if count is None else checks.size("count", count, size)
     s = step.stack("state", state, layout)
     x = packed.values.reshape(layout.count, time, *packed.values.shape[1:]).swapaxes(0, 1)  # (T, B, ...)
@@ -306,8 +306,8 @@ class _Step:
 
     def stack(self, name: str, state: Any, layout: Layout) -> Array:
         """A state in the form of the layer as (B, S)."""
-        given = self.layer.pack_state(name, state, layout)
-        stacked = np.concatenate(_leaves(_first_state(self.layer, layout.count) if given is None else given), axis=1)
+        given = _filled(self.layer.pack_state(name, state, layout), _first_state(self.layer, layout.count))
+        stacked = np.concatenate(_leaves(given), axis=1)
         if not np.isfinite(stacked).all():
             raise ValueError(f"{name} must be finite. Got {stacked[~np.isfinite(stacked)][0]}.")
         return stacked.astype(np.float64, copy=False)
@@ -319,7 +319,7 @@ class _Step:
             if (isinstance(form, list) or len(form) > 1) and isinstance(first, (list, tuple)) and len(first):
                 first = first[0]
             form = form[0]
-        count = len(first) if checks.rank(first) == 2 else 1
+        count = len(checks.number_array("states", first)) if checks.rank(first) == 2 else 1
         if not count:
             raise ShapeError(f"states must hold at least one start. Got {checks.describe(states)}.")
         if states is None:
@@ -364,6 +364,13 @@ def _first_state(layer: Layer, count: int) -> Any:
     if not layer.layers:
         return layer.first_state(count)
     return [_first_state(part, count) for part in layer.layers if part.stateful]
+
+
+def _filled(given: Any, first: Any) -> Any:
+    """States, with the first ones where none are given, as for one layer of a network."""
+    if isinstance(first, list) and given is not None:
+        return [_filled(part, own) for part, own in zip(given, first, strict=True)]
+    return first if given is None else given
 
 
 def _leaves(state: Any) -> list[Array]:

@@ -292,7 +292,7 @@ def _refuse(must: str, wrong: Array, values: Array, layout: Layout) -> None:
 def _sample_weight(weight: Any, layout: Layout) -> Array:
     """Numbers from 0 up, one per example (B,) or one per target in the form of y, as packed rows (N,) in float64."""
     # A list of arrays has one per sequence, rather than one number per sequence.
-    nested = isinstance(weight, (list, tuple)) and any(np.ndim(part) > 0 for part in weight)
+    nested = isinstance(weight, (list, tuple)) and any(checks.rank(part) > 0 for part in weight)
     own, each = layout, None
     if layout.lengths is not None and layout.form != "single" and not (layout.form == "list" and nested):
         array = checks.real_array("sample_weight", weight)
