@@ -474,6 +474,10 @@ def beside() -> Any:
 # Seeing.
 
 
+def layer_arrays() -> dict[str, Any]:
+    return {"kernel": np.ones((3, 12)), "recurrent_kernel": np.ones((4, 12)), "bias": np.ones((2, 12))}
+
+
 def insight() -> list[Target]:
     net, layer, dynamics = network(), elman.LSTM(3, 4, seed=0), elman.dynamics
     v = {name: np.ones(given.shape) for name, given in net.parameters.items()}
@@ -483,6 +487,16 @@ def insight() -> list[Target]:
         made("attribution", elman.attribution, net=network, x=array(2, 5, 3), target=1, lengths=[5, 3], steps=3),
         made("attribution, tokens", elman.attribution, net=tokens, x=lambda: [[1, 2, 6], [0, 3, 3]], target=(0, 1)),
         made("attribution, several", elman.attribution, net=branching, x=several, baseline=lambda: {"store": 1.0}),
+        made("trace", elman.trace, net=network, x=array(2, 5, 3), lengths=[5, 3], dy=array(2, 5, 2)),
+        made("gradient_check", elman.gradient_check, what=lambda: elman.GRU(3, 2, seed=0), x=array(2, 5, 3)),
+        made(
+            "find_convention",
+            elman.find_convention,
+            cell="gru",
+            arrays=layer_arrays,
+            x=array(2, 5, 3),
+            y=array(2, 5, 4),
+        ),
         made("hessian_product", elman.hessian_product, net=network, loss="cross_entropy", x=array(2, 5, 3), y=y, v=v),
         made("dynamics.jacobian", dynamics.jacobian, layer=value(layer), x=array(3), state=pair(4)),
         made(

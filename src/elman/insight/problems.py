@@ -163,7 +163,7 @@ def read_input(layer: Layer, x: Tree) -> Tree:
 
     def read(name: str, part: Any, tokens: int | None) -> Tree:
         number = checks.number_array if tokens is None else checks.whole_numbers
-        sequences = isinstance(part, (list, tuple)) and np.ndim(part[0] if part else 0) + (tokens is not None) > 1
+        sequences = isinstance(part, (list, tuple)) and checks.rank(part[0] if part else 0) + (tokens is not None) > 1
         arrays = [number(f"{name}[{i}]", one) for i, one in enumerate(part)] if sequences else number(name, part)
         return mapped(lambda array: np.array(array, np.float64 if tokens is None else None), arrays)
 
@@ -279,7 +279,7 @@ def _of_input(part: Tree) -> Callable[[int, tuple[int, ...]], str]:
     """Where an entry of an input stands; a list has one array per sequence."""
     if isinstance(part, (list, tuple)):
         return lambda i, at: f"sequence {i}, {_counted(('step', 'feature'), at)}"
-    if np.ndim(part) == 3:
+    if checks.rank(part) == 3:
         return lambda _, at: _counted(("sequence", "step", "feature"), at)
     return lambda _, at: _counted(("row", "feature"), at)
 
