@@ -104,7 +104,10 @@ def directive(name: str) -> list[str]:
         lines = [f".. autoclass:: {name}" + re.sub(r": '([^']*)'", r": \1", str(signature))]
         return [*lines, *(f"   {line.strip()}" for line in members.split("\n") if line)]
     if callable(value):
-        return [f".. autofunction:: {name}"]
+        given = getattr(inspect.getmodule(value), str(inspect.signature(value).return_annotation), None)
+        shown = isinstance(given, type) and given.__module__.startswith("elman.insight")  # of a class without a name
+        own = [f".. autoclass:: {given.__module__}.{given.__name__}()", "   :members:"] if shown else []
+        return [f".. autofunction:: {name}", "", *own]
     if type(value) is type(elman):
         return [f".. automodule:: {value.__name__}", "   :members:", "", ".. currentmodule:: elman"]
     return [f".. autodata:: {name}", "   :no-value:"]

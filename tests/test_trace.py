@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -528,8 +530,10 @@ def test_bad_arguments_are_refused_in_words():
     net = elman.Network([made("lstm", 1), elman.Dense(H, 2, dtype="float64", seed=0)])
     x, nan = np.ones((B, T, I)), np.ones((B, T, 2))
     nan[1, 3, 0] = np.nan
+    fitted = SimpleNamespace(network_=net)
     for call, said in [
         (lambda: elman.trace(net.layers[0].cell, x), "net must be a layer or a network. Got"),
+        (lambda: elman.trace(fitted, x), "net must be a layer or a network; of an estimator its network_. Got"),
         (lambda: elman.trace(net.stream(2), x), "net must be a layer or a network. Got"),
         (lambda: elman.trace(net, x[..., :2]), "x must have shape"),
         (lambda: elman.trace(net, x, dy=np.ones((B, T, 3))), r"dy must have shape \(3, 5, 2\). Got \(3, 5, 3\)."),

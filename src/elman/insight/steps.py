@@ -33,6 +33,7 @@ class Steps:
     kept: Mapping[str, Array]  # what the tape kept by name, (N, ...) each
     masks: tuple[Array, ...]  # (B, width), or none
     zones: Zones | None  # one per state: (N, width), (1, width) or a number
+    plain: PlainTape | None = None  # the tape itself, where the plain equations ran
 
     @functools.cached_property
     def before(self) -> Arrays:
@@ -46,11 +47,19 @@ class Steps:
 
     def look(self, count: int | None = None) -> tuple[Arrays, Kept, Kept]:
         """The states before zoneout, what a step keeps, and what has a name besides; of the first rows, or of all."""
-        given = (self.values[:count], tuple(s[:count] for s in self.before), locked(self.weights))
-        return look(self.cell, *given, tuple(m[:count] for m in self.mask))
+        weights, count, block = locked(self.weights), count or len(self.values), max(len(self.lengths), 8)
+        found = []
+        for i in range(0, count, block):  # of about a step: BLAS would share out larger products, at a cost of its own
+            at = slice(i, min(i + block, count))
+            before, mask = (tuple(part[at] for part in parts) for parts in (self.before, self.mask))
+            found.append(look(self.cell, self.values[at], before, weights, mask))
+        states = tuple(np.concatenate(parts) for parts in zip(*(each[0] for each in found), strict=True))
+        return states, _joined([each[1] for each in found]), _joined([each[2] for each in found])
 
     def tape(self, kept: Kept, reverse: bool) -> PlainTape:
         """The tape of the plain equations from all that a step keeps, its steps in the order of a direction."""
+        if self.plain is not None and reverse == self.reverse:
+            return self.plain
         order = list(walk(self.lengths, reverse))
         rows = np.concatenate([rows for _, rows in order])
         # The rows of each step are brought together once, so that those of one step are views.
@@ -83,14 +92,21 @@ def steps_of(tape: PlainTape | KernelTape) -> Steps:
 
     lengths = np.bincount(np.concatenate([step.alive for step in steps]))
     before = tuple(packed([*parts]) for parts in zip(*(step.state for step in steps), strict=True))
-    kept = {name: packed([step.kept[name] for step in steps]) for name in steps[0].kept}
+    names = [name for name in steps[0].kept if all(name in step.kept for step in steps)]
+    kept = {name: packed([step.kept[name] for step in steps]) for name in names}
     acting = zip(*(step.zones or () for step in steps), strict=True)
     zones = tuple(packed([*parts]) if isinstance(parts[0], np.ndarray) else parts[0] for parts in acting)
     first = steps[0]
     reverse = bool((first.rows != lengths.cumsum() - lengths).any())
     after = moved(before, tape.end, lengths, not reverse)  # what one step left, the next one found
     given = (tape.cell, tape.weights, tape.values, lengths, reverse, first.state)
-    return Steps(*given, after, kept, first.mask, zones or None)
+    return Steps(*given, after, kept, first.mask, zones or None, tape)
+
+
+def _joined(parts: list[Kept]) -> Kept:
+    """The rows of all parts, of the names that all have."""
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
 
 def moved(states: Arrays, first: Arrays | None, lengths: Array, reverse: bool) -> Arrays:

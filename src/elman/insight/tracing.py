@@ -48,11 +48,7 @@ class Trace:
     """
 
     net: Layer  #: what ran
-    x: Any  #: what came in, as it was read
-    y: Any  #: what came out
-    state: Any  #: the state after the last step of each sequence
     lengths: Array | None  #: (batch,), the steps of each sequence; None for vectors
-    layers: Mapping[str, TracedLayer]  #: the recurrent layers, each direction by itself: "1", "1_reverse"; "" alone
     dx: Any = None  #: the gradient by x, as `backward` gives it; None without `dy` and `dstate`
     dstate: Any = None  #: the gradient by the first state
     gradients: Mapping[str, Array] | None = None  #: the gradient of every parameter
@@ -60,20 +56,34 @@ class Trace:
     def __init__(
         self, net: Layer, read: Sequences | Several, y: Any, end: Any, nodes: list[Taped], back: Back | None
     ) -> None:
-        self.net, self.x, self.y, self.state = (
-            net,
-            read.unpack(True),
-            y.unpack(True),
-            net.unpack_state(end, read.layout),
-        )
+        self.net, self._y, self._end = net, y, end
         self.lengths = None if read.layout.lengths is None else read.layout.lengths.copy()
         self._read, self._nodes, self._flows, self._dread = read, nodes, back and back[3], back and back[0]
         if back is not None:
             dx, dstart, found, _ = back
             self.dx, self.dstate = read.with_values(dx).unpack(own=True), net.unpack_state(dstart, read.layout)
             self.gradients = {name: found[name] for name in net.parameters}
+
+    @functools.cached_property
+    def x(self) -> Any:
+        """What came in, as it was read."""
+        return self._read.unpack(own=True)
+
+    @functools.cached_property
+    def y(self) -> Any:
+        """What came out."""
+        return self._y.unpack(own=True)
+
+    @functools.cached_property
+    def state(self) -> Any:
+        """The state after the last step of each sequence."""
+        return self.net.unpack_state(self._end, self._read.layout)
+
+    @functools.cached_property
+    def layers(self) -> Mapping[str, TracedLayer]:
+        """The recurrent layers, each direction by itself: "1", "1_reverse"; of a layer alone "", "_reverse"."""
         flows = self._flows or {}
-        self.layers = {one.name: one for node in nodes for one in _directions(node, flows.get(node.place))}
+        return {one.name: one for node in self._nodes for one in _directions(node, flows.get(node.place))}
 
     def __getitem__(self, name: str) -> Any:
         return self.numbers(name).unpack()
@@ -269,7 +279,8 @@ def trace(
     True
     """
     if not isinstance(net, Layer):
-        raise checks.KindError(f"net must be a layer or a network. Got {checks.show(net)}.")
+        of = "; of an estimator its network_" if hasattr(net, "network_") else ""
+        raise checks.KindError(f"net must be a layer or a network{of}. Got {checks.show(net)}.")
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng must be a numpy.random.Generator, or None. Got {checks.show(rng)}.")
     packed = net.pack(x, lengths, own=True)
