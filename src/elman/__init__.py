@@ -7,7 +7,7 @@
 - estimators for scikit-learn: `SequenceClassifier` and others
 - models of other systems: `from_torch`, `to_torch` and their like; any file: `inspect`, `convert`; plain arrays:
   `from_arrays`, `to_arrays`
-- seeing: `trace`, `gradient_check`, `find_convention`
+- seeing: `trace`, `explain`, `gradient_check`, `find_convention`
 - what runs: `backend`, `set_threads`, `get_threads`
 
 `dir(elman)` has all names.
@@ -44,6 +44,7 @@ _NAMES = {
     "insight.curvature": "hessian_product",
     "insight.checking": "gradient_check",
     "insight.finding": "find_convention",
+    "insight.worked": "explain",
     "layers": """
         GRU LSTM RNN Activate Add Attention AveragePool1d BatchNorm Bidirectional Concatenate Conv1d Dense Dropout
         Embedding Joining LastStep LastSteps Layer LayerNorm Masking MaxOverTime MaxPool1d MeanOverTime MergeDirections

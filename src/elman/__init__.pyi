@@ -34,6 +34,7 @@ from elman.insight.checking import gradient_check as gradient_check
 from elman.insight.curvature import hessian_product as hessian_product
 from elman.insight.finding import find_convention as find_convention
 from elman.insight.tracing import trace as trace
+from elman.insight.worked import explain as explain
 from elman.interop import CONVENTIONS as CONVENTIONS
 from elman.interop import Convention as Convention
 from elman.interop import convert as convert

@@ -46,8 +46,8 @@ def step(
 ) -> tuple[Arrays, Kept, Kept]:
     h, c = state
     w = dict(zip(names, weights, strict=True))
-    sums = x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"]
-    a = dict(zip(gates, np.split(sums, len(gates), axis=-1), strict=True))  # (B, H) each
+    sums = np.split(x @ w["Wx"] + masked(h, mask) @ w["Wh"] + w["b"], len(gates), axis=-1)  # (B, H) each
+    a = dict(zip(gates, sums, strict=True))
     a |= {gate: a[gate] + peep(w, "p" + gate, c) for gate in ("i", "f") if gate in a}
     i = act["i"](a["i"])
     f = act["f"](a["f"]) if "f" in a else 1 - i
