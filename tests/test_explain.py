@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,3 +292,44 @@ def test_what_is_not_there_is_refused_in_words():
     ]:
         with pytest.raises((ValueError, TypeError), match=words):
             elman.explain(*given, **more)
+
+
+# From a layer to the source of its cell.
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_equations_lead_from_a_layer_to_its_lines_in_the_source(name):
+    layer, x, _ = drawn(name)
+    text = layer.equations
+    places = dict(re.findall(r"^(step\w*) +(\S+, line \d+)$", text, re.MULTILINE))
+    for function, start in (("step", "def step"), ("step_derivative", "def step")):
+        path, line = places[function].split(", line ")
+        assert Path(path).read_text().splitlines()[int(line) - 1].startswith(start)
+        assert Path(path).read_text().startswith(f'"""{text[:40]}')
+    assert text.startswith(__import__(layer.cell.step.function.__module__, fromlist=["x"]).__doc__[:200])
+
+
+def test_the_files_of_a_cell_point_at_each_other():
+    root = Path(__file__).parent.parent
+    for name in ("rnn", "lstm", "gru", "lstm_variants", "lstm_layer_norm"):
+        text = (root / f"src/elman/cells/{name}.py").read_text().split('"""')[1]
+        named = re.findall(r"(?:src|tests)/[\w/]+\.\w+", text)
+        assert len(named) > 1
+        assert all((root / one).exists() for one in named)
+        for kernel in (one for one in named if one.endswith(".hpp")):
+            assert f"{name}.py" in (root / kernel).read_text().partition("#pragma once")[0]
+    for kind in (elman.LSTM, elman.GRU, elman.RNN, elman.Recurrent):
+        assert "layer.equations" in kind.__doc__
+
+
+def test_equations_of_a_cell_of_ones_own_are_its_functions():
+    layer = leaky(leaky_step, leaky_derivative)
+    assert "n = squash(inside)" in layer.equations
+    assert re.search(r"step_derivative, .*test_explain.py, line \d+", layer.equations)
+    both = elman.Bidirectional(layer, elman.RNN(I, H, dtype="float64"))
+    assert both.equations.startswith(layer.equations)
+    assert "Elman 1990" in both.equations
+    names = {}
+    exec("step = lambda x, state, weights: ((state[0],), {})", names)
+    typed = leaky(names["step"], leaky_derivative)
+    assert "Its source is not at hand" in typed.equations

@@ -1,4 +1,7 @@
-"""The compiled kernels against the plain equations: every cell, dtype, instruction set and number of threads."""
+"""The compiled kernels against the plain equations: every cell, dtype, instruction set and number of threads.
+
+The kernels are in src/elman/kernels, the equations in src/elman/cells.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,9 @@ x (B, I), h (B, H); the gates stand side by side: Wx (I, 3H), Wh (H, 3H), b (3H,
 Cho et al. write the paper's z for what keeps the old state, as here. Under recurrent dropout m h stands for h in the
 products, with a mask m (B, H), and h alone in z h, as in Keras. With `activations` others stand for sigmoid and tanh,
 and with `clip` what is inside them is bounded to +-clip, both as in the operator of ONNX.
+
+The kernel is src/elman/kernels/gru.hpp and gru_reset_before.hpp, tests are in tests/test_gradients.py,
+tests/test_kernels.py.
 """
 
 from __future__ import annotations

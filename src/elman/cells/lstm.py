@@ -9,6 +9,8 @@
 
 x (B, I), h and c (B, H); the gates stand side by side: Wx (I, 4H), Wh (H, 4H), b (4H,), in the order i, f, g, o.
 Under recurrent dropout m h stands for h in the products, with a mask m (B, H); c is never masked.
+
+The kernel is src/elman/kernels/lstm.hpp, tests are in tests/test_gradients.py, tests/test_kernels.py.
 """
 
 from __future__ import annotations

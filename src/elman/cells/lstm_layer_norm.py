@@ -12,6 +12,8 @@ as it is. The paper's biases of the first two normalizations stand in one sum wi
 TensorFlow 1 (LayerNormBasicLSTMCell) normalizes each gate by itself, x Wx and h Wh already added; TensorFlow Addons
 and PyTorch's example `custom_lstms.py` hand the normalized c' on as the next state. Under recurrent dropout m h stands
 for h in the product, with a mask m (B, H).
+
+There is no kernel; tests are in tests/test_layer_norm_lstm.py, tests/test_gradients.py.
 """
 
 from __future__ import annotations

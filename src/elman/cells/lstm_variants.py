@@ -21,6 +21,8 @@ act                         sigmoid for i, f, o; tanh for g and c
 
 x (B, I), c (B, H); the gates stand side by side: Wx (I, G H), Wh (H, G H), b (G H,), in the order i, f, g, o. Under
 recurrent dropout m h stands for h in the products, with a mask m of the shape of h; c is never masked.
+
+The kernel is src/elman/kernels/lstm.hpp, tests are in tests/test_cell_variants.py, tests/test_kernels.py.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@
 
 x (B, I) input, h (B, H) hidden state, Wx (I, H), Wh (H, H), b (H,); B examples are rows. Under recurrent dropout m h
 stands for h in the product, with a mask m (B, H).
+
+The kernel is src/elman/kernels/rnn.hpp, tests are in tests/test_gradients.py, tests/test_kernels.py.
 """
 
 from __future__ import annotations

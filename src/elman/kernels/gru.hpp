@@ -10,6 +10,8 @@
 //
 // The candidate's two sums stay apart, so a panel holds q, r, z, and x Wn + b_n: h weighs on the first three, x on
 // the last three.
+//
+// The equations in Python are in src/elman/cells/gru.py; tests/test_kernels.py holds both together.
 #pragma once
 #include "cell.hpp"
 #include "gates.hpp"

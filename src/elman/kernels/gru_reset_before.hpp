@@ -11,6 +11,8 @@
 //
 // Un multiplies r h, which needs all of r: each step takes two passes over the panels, forward and backward. The
 // sums of n begin with b_n + x Wn in the first pass and go on with (r h) Un in the second.
+//
+// The equations in Python are in src/elman/cells/gru.py; tests/test_kernels.py holds both together.
 #pragma once
 #include "cell.hpp"
 #include "gates.hpp"

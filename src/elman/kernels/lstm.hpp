@@ -15,6 +15,8 @@
 //   z_i += pi c    z_f += pf c    z_o += po c'       dc += pi dz_i + pf dz_f    dc' += po dz_o
 //
 // Coupled: f = 1 - i, three gates i, g, o with weights; di = dc' (g - c).
+//
+// The equations in Python are in src/elman/cells/lstm.py and lstm_variants.py; tests/test_kernels.py holds both together.
 #pragma once
 #include "cell.hpp"
 #include "gates.hpp"

@@ -2,6 +2,8 @@
 //
 //   h' = act(z),  z = x Wx + h Wh + b, bounded by clip
 //   dz = dh' act'(h')          the derivative from the output alone
+//
+// The equations in Python are in src/elman/cells/rnn.py; tests/test_kernels.py holds both together.
 #pragma once
 #include "cell.hpp"
 #include "gates.hpp"

@@ -48,6 +48,8 @@ class _BuiltIn(Recurrent):
 class RNN(_BuiltIn):
     """The simple recurrent network, h' = act(x Wx + h Wh + b), equations in `elman.cells.rnn` (Elman 1990).
 
+    ``layer.equations`` prints them, with the file and line of the step and of its derivative.
+
     Parameters `Wx` (input, hidden), `Wh` (hidden, hidden), `b` (hidden,); state h (batch, hidden). `activation` is
     a name of the table or an `elman.Activation`. `clip` bounds what stands inside it to +-clip, as in the operator of
     ONNX; `elman.engine.runner(layer.cell)` says whether a compiled kernel or the slower plain equations run it. The
@@ -82,6 +84,8 @@ class RNN(_BuiltIn):
 
 class LSTM(_BuiltIn):
     """Long short-term memory, equations in `elman.cells.lstm` (Gers et al. 2000). Gate blocks i, f, g, o.
+
+    ``layer.equations`` prints them, with the file and line of the step and of its derivative.
 
     Parameters `Wx` (input, 4 hidden), `Wh` (hidden, 4 hidden), `b` (4 hidden,); state the pair (h, c), each
     (batch, hidden).
@@ -171,6 +175,8 @@ class LSTM(_BuiltIn):
 
 class GRU(_BuiltIn):
     """The gated recurrent unit, equations in `elman.cells.gru` (Cho et al. 2014). Gate blocks r, z, n.
+
+    ``layer.equations`` prints them, with the file and line of the step and of its derivative.
 
     Parameters `Wx` (input, 3 hidden), `Wh` (hidden, 3 hidden), `b` (3 hidden,) and, with `reset_after`, `bn`
     (hidden,), the bias inside the reset product; state h (batch, hidden). `reset_after=True` applies the reset gate

@@ -11,6 +11,7 @@ from elman import checks, engine
 from elman.cells import Cell, stepping
 from elman.cells.calling import advance, locked
 from elman.cells.cell import REVERSE, Arrays
+from elman.cells.sources import equations
 from elman.checks import Array, ShapeError
 from elman.initializers import RECURRENT, recurrent
 from elman.layers.layer import Gradients, Layer, Noise, State
@@ -43,6 +44,22 @@ class Directed(Layer):
         sequence to its start.
         """
         raise NotImplementedError
+
+    @property
+    def equations(self) -> str:
+        """The equations of the cell as text, and where its step, its derivative, kernel and tests stand.
+
+        Of a cell of one's own it is the source of its two functions. Two cells follow one another.
+
+        >>> import elman
+        >>> print(elman.RNN(2, 3).equations)  # doctest: +ELLIPSIS
+        The simple recurrent network (Elman 1990, ...
+        <BLANKLINE>
+            h' = act(x Wx + h Wh + b) ...
+        step ...rnn.py, line ...
+        step_derivative ...rnn.py, line ...
+        """
+        return "\n\n".join(dict.fromkeys(map(equations, [part.cell for part in self.directions.values()])))
 
     def run(self, x: Sequences, state: State, rng: Noise, keep: bool) -> tuple[Sequences, State, Any]:
         if not self.bidirectional:
@@ -120,7 +137,7 @@ def walks_of(layer: Directed, kept: Any, dy: Array | None = None, dstate: State 
 
 
 class Recurrent(Directed):
-    """A cell through time.
+    """A cell through time. ``layer.equations`` shows its equations and where they stand in the source.
 
     Parameters
     ----------
