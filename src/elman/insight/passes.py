@@ -13,7 +13,7 @@ import numpy as np
 
 from elman import checks
 from elman.cells import Cell
-from elman.cells.calling import whole
+from elman.cells.cell import Given
 from elman.checks import Array
 from elman.insight.arithmetic import KINDS, Equation, Part, Product, Shown
 from elman.insight.following import Term, follow
@@ -38,7 +38,7 @@ class Pass:
 
     def follow(self, function: Any, *terms: Any) -> tuple[Any, dict[int, tuple[str, bool]]]:
         """What the function returns, as terms; those that are only made of a value where it cannot be followed."""
-        plain = whole(function)(*values(terms))
+        plain = (function.whole if isinstance(function, Given) else function)(*values(terms))
         try:
             found, names = follow(function, *terms)
             if all(np.allclose(a, b, equal_nan=True) for a, b in zip(leaves(plain), leaves(found), strict=True)):
