@@ -16,7 +16,8 @@
 //
 // Coupled: f = 1 - i, three gates i, g, o with weights; di = dc' (g - c).
 //
-// The equations in Python are in src/elman/cells/lstm.py and lstm_variants.py; tests/test_kernels.py holds both together.
+// The equations in Python are in src/elman/cells/lstm.py and lstm_variants.py; tests/test_kernels.py holds both to
+// each other.
 #pragma once
 #include "cell.hpp"
 #include "gates.hpp"
