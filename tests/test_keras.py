@@ -404,6 +404,12 @@ REFUSED = {
         "goes backwards",
     ),
     "zeros for a mask": (lambda x: L.LSTM(2, zero_output_for_mask=True)(L.Masking()(x)), "zero_output_for_mask"),
+    "zeros of an unrolled layer": (
+        lambda x: L.Bidirectional(
+            L.GRU(2, return_sequences=True, unroll=True, zero_output_for_mask=True), merge_mode="sum"
+        )(L.Masking()(x)),
+        "where unroll goes backwards",
+    ),
     "a normalization of its own": (lambda x: L.GroupNormalization(2)(x), "GroupNormalization"),
 }
 

@@ -172,6 +172,13 @@ def _check(entry: Entry, facts: Facts, version: int) -> None:
         raise FormatError("it must be the only mask: in Keras a second one takes the place of the first. Got two.")
     if kind == "Bidirectional" and entry.config.get("merge_mode", "concat") is None:
         raise FormatError("its own merge_mode must join its outputs where steps are masked. Got None.")
+    sides = [side for _, side in entry.sides()] if kind == "Bidirectional" else [entry]
+    if kind in RECURRENT and any(
+        all(side.flag(key, False) for key in ("unroll", "go_backwards", "zero_output_for_mask"))
+        or (kind == "Bidirectional" and side.flag("unroll", False) and side.flag("zero_output_for_mask", False))
+        for side in sides
+    ):
+        raise FormatError("zero_output_for_mask must be False where unroll goes backwards over masked steps. Got True.")
     zeroes = kind != "Bidirectional" and entry.flag("zero_output_for_mask", False)
     if kind in RECURRENT and not returns_sequences(entry) and zeroes:
         raise FormatError("zero_output_for_mask must be False with a mask and return_sequences=False. Got True.")
