@@ -1,8 +1,7 @@
 """What is refused, and the words for it.
 
-Every message has one form: what must hold, then what was given,
-for example ``x must have shape (batch, time, 8). Got (32, 100, 7).``
-Checks run once, where a user's value comes in, and not again inside.
+Every message has one form: what must hold, then what was given, as in the example of `ShapeError`. Checks run once,
+where a user's value comes in, and not again inside.
 """
 
 from __future__ import annotations
@@ -24,7 +23,13 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class ShapeError(ValueError):
-    """An array whose rank or size does not fit."""
+    """An array whose rank or size does not fit, or a network that cannot do what is asked.
+
+    >>> import numpy as np, elman
+    >>> elman.LSTM(8, 5)(np.ones((32, 100, 7)))
+    Traceback (most recent call last):
+    elman.checks.ShapeError: x must have shape (batch, time, 8) or (time, 8). Got (32, 100, 7).
+    """
 
 
 class DtypeError(TypeError, ValueError):
@@ -39,6 +44,11 @@ class FormatError(ValueError):
     """A file or a foreign model that cannot be read or written exactly.
 
     Its text is cut where it is long: what a file holds may be of any length.
+
+    >>> import elman
+    >>> elman.from_rtneural(b"...")
+    Traceback (most recent call last):
+    elman.checks.FormatError: the bytes: it must be JSON. Got an error: Expecting value: line 1 column 1 (char 0).
     """
 
     def __init__(self, message: str = "") -> None:
@@ -46,7 +56,7 @@ class FormatError(ValueError):
 
 
 class MissingExtraError(ImportError):
-    """An optional library is not installed; the message says how to install it."""
+    """An optional library is not installed; the message says how to install it: ``pip install "elman[onnx]"``."""
 
 
 def missing_extra(what: str, extra: str) -> MissingExtraError:

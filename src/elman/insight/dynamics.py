@@ -142,6 +142,13 @@ class FixedPoints:
     """States that a step leaves where they are, each found once.
 
     ``points[stable]`` are those to which all near states go.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.RNN(1, 1, dtype="float64", seed=0)
+    >>> layer.Wh = [[0.5]]  # h = tanh(h / 2): at 0 alone, where the derivative is 1 / 2
+    >>> found = elman.dynamics.fixed_points(layer, [0.0], [[-1.0], [1.0]])
+    >>> len(found), found.eigenvalues.real.round(4).tolist(), found.stable.tolist(), found.counts.tolist()
+    (1, [[0.5]], [True], [2])
     """
 
     points: Array  #: (points, S): the states side by side, h before c

@@ -64,6 +64,13 @@ def gradient_flow(t: Any, *, sequence: int = 0, path: Path | None = None) -> Any
 
     Where a line falls toward the first step, gradients vanish; where it rises, they explode. Source: Bengio, Simard,
     Frasconi 1994, section IV.
+
+    Raises `ValueError` for a trace without gradients.
+
+    >>> import numpy as np, elman
+    >>> t = elman.trace(elman.LSTM(2, 3, seed=0), np.ones((1, 7, 2)), dy=np.ones((1, 7, 3)))
+    >>> elman.plots.gradient_flow(t).get_yscale()
+    'log'
     """
     one = One(t, sequence)
     lines = {
@@ -122,7 +129,13 @@ def forecast(
 def spectrum(layer: Recurrent, *, path: Path | None = None) -> Any:
     """Draws the eigenvalues of the recurrent weights `Wh` of a layer, gate by gate, beside the circle of radius 1.
 
-    Raises `ValueError` for a layer without `Wh` of as many rows as hidden units.
+    Raises `TypeError` for anything but a recurrent layer, `ValueError` for one without `Wh` of as many rows as hidden
+    units.
+
+    >>> import elman
+    >>> axes = elman.plots.spectrum(elman.GRU(2, 8, seed=0))
+    >>> [text.get_text() for text in axes.get_legend().get_texts()]
+    ['radius 1', 'Wh_r: radius 1', 'Wh_z: radius 1', 'Wh_n: radius 1']
     """
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer must be a recurrent layer, such as net.layers[0]. Got {checks.describe(layer)}.")
@@ -182,6 +195,12 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
     """Draws what `elman.attribution` found for one sequence, (time, features), or (time,): a map, or a bar per step.
 
     `text` writes one entry under each step, `features` names the rows.
+
+    Raises `ShapeError` for a result of another shape, or names or entries that do not fit it.
+
+    >>> import elman
+    >>> elman.plots.attribution([[0.5, -0.1], [0.0, 0.3]], features=["load", "price"]).get_xlabel()
+    'step'
     """
     array = np.asarray(result, np.float64)
     if array.ndim not in (1, 2):
@@ -207,7 +226,15 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
 
 
 def importance(features: Mapping[str, Any], *, path: Path | None = None) -> Any:
-    """Draws name -> (mean, deviation) of the loss of score, as `importance` of an estimator gives it."""
+    """Draws name -> (mean, deviation) of the loss of score, as `importance` of an estimator gives it.
+
+    Raises `TypeError` for anything but a mapping of names to pairs of numbers.
+
+    >>> import elman
+    >>> axes = elman.plots.importance({"price": (0.02, 0.01), "load": (0.31, 0.04)})
+    >>> [label.get_text() for label in axes.get_yticklabels()]
+    ['load', 'price']
+    """
     try:
         rows = sorted(((float(mean), float(dev), str(name)) for name, (mean, dev) in features.items()), reverse=True)
     except (AttributeError, TypeError, ValueError):

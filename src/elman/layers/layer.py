@@ -42,7 +42,15 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Tape:
-    """What `forward` returns for `backward`; it can be used twice, kept and pickled."""
+    """What `forward` returns for `backward`; it can be used twice, kept and pickled.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.GRU(3, 5, seed=0)
+    >>> y, h, tape = layer.forward(np.ones((2, 7, 3)))
+    >>> tape
+    Tape of GRU: 2 sequences, 14 steps, for backward
+    >>> dx, dh, gradients = layer.backward(tape, dy=np.ones_like(y))
+    """
 
     layer: str  # the class of the layer that made it
     config: Mapping[str, Any]
@@ -66,6 +74,19 @@ class Layer(Made):
     ``y, state = layer(x)`` computes, ``y, state, tape = layer.forward(x)`` computes and keeps what
     ``dx, dstate, gradients = layer.backward(tape, dy)`` needs. x is (batch, time, features), one sequence
     (time, features), or a list of sequences; y comes in the same form. Layers without a state return None for it.
+
+    Raises `ShapeError`, `DtypeError` or `ValueError` for an x that does not fit, before anything is computed.
+
+    >>> import numpy as np, elman
+    >>> layer = elman.Dense(3, 2, seed=0)
+    >>> isinstance(layer, elman.Layer), list(layer.parameters)
+    (True, ['W', 'b'])
+    >>> y, state, tape = layer.forward(np.ones((4, 7, 3)))
+    >>> dx, dstate, gradients = layer.backward(tape, dy=np.ones_like(y))
+    >>> y.shape, dx.shape, gradients["W"].shape
+    ((4, 7, 2), (4, 7, 3), (3, 2))
+
+    Layers of your own: docs/own.md.
     """
 
     output_size: int | None = None  #: None: as many as come in

@@ -178,7 +178,12 @@ class Recurrent(Directed):
 
     Raises `ValueError` for a rate or a size that cannot be, and for `recurrent_dropout` with a cell that takes no mask.
 
-    Example: see `elman.Cell`.
+    >>> import numpy as np, elman
+    >>> cell = elman.GRU(3, 5).cell  # or an `elman.Cell` of your own
+    >>> layer = elman.Recurrent(cell, 3, 5, bidirectional=True, zoneout=0.1, seed=0)
+    >>> y, h = layer(np.ones((2, 7, 3)))
+    >>> y.shape, h.shape
+    ((2, 7, 10), (2, 2, 5))
     """
 
     dtype: np.dtype[Any]

@@ -29,6 +29,13 @@ class Loss:
     With ``whole_sequences = True`` a row is a sequence: both get lists of predictions (time_i, K) and of targets, and
     give losses (sequences,) and a list of gradients. With ``targets_by_step = False`` besides, y has one array per
     sequence, of any length. See docs/own.md.
+
+    Raises `ShapeError` for predictions or targets of a shape that does not fit, `ValueError` for targets out of bounds.
+
+    >>> import numpy as np, elman
+    >>> loss = elman.SquaredError()  # a subclass
+    >>> isinstance(loss, elman.Loss), loss(np.ones((3, 2)), np.zeros((3, 2)), mask=[True, True, False])
+    (True, array([1., 1., 0.]))
     """
 
     integers: ClassVar[bool] = False  #: targets are whole numbers

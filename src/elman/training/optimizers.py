@@ -28,6 +28,10 @@ class Optimizer:
 
     It needs a `learning_rate`, a number or a schedule; each update is given its own. A state of another kind than
     arrays in the shapes of their parameters is made by `start` and changed by `update` of the subclass.
+
+    >>> import numpy as np, elman
+    >>> sorted(elman.Adam(0.01).start({"W": np.ones(3)}))  # the state of a subclass, before the first update
+    ['m.W', 'step', 'v.W']
     """
 
     learning_rate: float | Schedule
