@@ -180,6 +180,34 @@ def test_a_cell_that_takes_the_derivative_of_tanh_whatever_its_activation_is():
             assert "agrees" not in str(report)
 
 
+def forgetting_step(x, state, weights):
+    (h,), (Wf, Uf, Wn) = state, weights
+    f, n = elman.sigmoid(x @ Wf + h @ Uf), np.tanh(x @ Wn)
+    return (f * h + (1 - f) * n,), {"f": f, "n": n}
+
+
+def forgetting_derivative(x, state, weights, kept, dnext):
+    (h,), (Wf, Uf, Wn), (dh,) = state, weights, dnext
+    f, n = kept["f"], kept["n"]
+    da_f = dh * (h + n) * f * (1 - f)  # h - n would be right
+    da_n = dh * (1 - f) * (1 - n**2)
+    dx = da_f @ Wf.T + da_n @ Wn.T
+    return dx, (dh * f + da_f @ Uf.T,), (x.T @ da_f, h.T @ da_f, x.T @ da_n)
+
+
+def test_the_line_that_all_wrong_gradients_come_of_is_named():
+    names = {"Wf": ("input", "hidden"), "Uf": ("hidden", "hidden"), "Wn": ("input", "hidden")}
+    cell = elman.Cell("forgetting", names, ("h",), forgetting_step, forgetting_derivative)
+    for what in (cell, elman.Network([elman.Recurrent(cell, 2, 3, True, seed=0), elman.Dense(6, 1, seed=1)])):
+        report = elman.gradient_check(what)
+        assert [row.name for row in report.rows if row.passed] == ["dWn"]
+        (last,) = [line for line in str(report).splitlines() if line.startswith("see ")]
+        assert last.endswith("da_f = dh * (h + n) * f * (1 - f)  # h - n would be right")
+        number = inspect.getsourcelines(forgetting_derivative)[1] + 3
+        assert f"test_gradient_check.py, line {number}: " in last
+    assert not any(line.startswith("see ") for line in str(elman.gradient_check(leaky())).splitlines())
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

@@ -8,8 +8,8 @@ no derivative: what lies between the slopes on both sides is taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from elman.cells import Cell
 from elman.checks import Array
 from elman.insight import problems
 from elman.insight.problems import Problem, Quantity, leaves
+from elman.insight.suspects import lines
 from elman.layers import Directed, Layer, Recurrent
 from elman.layers.nesting import placed_layers
 from elman.network import Network
@@ -46,6 +47,7 @@ class GradientReport:
     title: str
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, int] = field(default_factory=dict, repr=False)  #: where each is worst, along its last axis
 
     @property
     def passed(self) -> bool:
@@ -88,7 +90,8 @@ def gradient_check(what: Cell | Layer | Loss, x: Any = None, y: Any = None, *, s
     report
         `rows`, each (name, error, place, passed): "dx", "dh", "dWh", in a network "1.dWh"; the error is relative to the
         largest entry of the gradient, and passes up to 1e-6. `passed` is whether all do. In large arrays some entries
-        are drawn, and all of them are tried together in one direction.
+        are drawn, and all of them are tried together in one direction. Printed, it also names the lines of the
+        derivative of a cell that all wrong gradients come of, and no right one.
 
     Raises `TypeError` for what is none of these, `ShapeError` where x does not fit or none can be drawn, or where a
     function of a cell of your own returns another shape, `ValueError` where a result is not finite.
@@ -117,11 +120,13 @@ def gradient_check(what: Cell | Layer | Loss, x: Any = None, y: Any = None, *, s
     title = repr(what) if isinstance(what, Cell) or not layer.layers else "Network"
     for place, one in placed_layers(layer) if isinstance(layer, Network) else [("", layer)]:
         for part in one.directions.values() if isinstance(one, Directed) else ():
-            report = _judged(
-                f"{title}, one step of {part.cell!r}{f' of {place}' * bool(place)}", _of_cell(part, seed), seed
-            )
+            of = "" if isinstance(what, Cell) else f" of {title}{f', node {place}' * bool(place)}"
+            report = _judged(f"one step of {part.cell!r}{of}", _of_cell(part, seed), seed)
             if not report.passed:  # through time one wrong gradient makes all before it wrong
-                return report
+                wrong = {row.name: report.columns[row.name] for row in report.rows if not row.passed}
+                right = [row.name for row in report.rows if row.passed]
+                own = [part.parameters[name] for name in part.cell.weights]
+                return replace(report, notes=(*report.notes, *lines(part.cell, own, part.hidden_size, wrong, right)))
     return _judged(title, _of_layer(layer, x, seed), seed)
 
 
@@ -168,6 +173,7 @@ def _of_loss(loss: Loss, x: Any, y: Any, seed: int) -> Iterator[Problem]:
 def _judged(title: str, kind: Iterator[Problem], seed: int) -> GradientReport:
     """The worst row of each gradient over all problems."""
     rows: dict[str, Row] = {}
+    columns: dict[str, int] = {}
     notes: dict[str, None] = {}
     rng = np.random.default_rng(seed)
     for problem in kind:
@@ -180,11 +186,11 @@ def _judged(title: str, kind: Iterator[Problem], seed: int) -> GradientReport:
         most = max(50, _MOST // max(1, len(problem.quantities)))
         for quantity in problem.quantities:
             differences = _Differences(problem, quantity, size)
-            row = differences.row(leaves(exact.get(quantity.name)), most, rng, notes)
-            worst = rows.setdefault(row.name, row)
-            if worst.passed and not (row.passed and row.error <= worst.error):
-                rows[row.name] = row
-    return GradientReport(title, tuple(rows.values()), tuple(notes))
+            row, column = differences.row(leaves(exact.get(quantity.name)), most, rng, notes)
+            worst = rows.get(row.name)
+            if worst is None or (worst.passed and not (row.passed and row.error <= worst.error)):
+                rows[row.name], columns[row.name] = row, column
+    return GradientReport(title, tuple(rows.values()), tuple(notes), columns)
 
 
 @dataclass(frozen=True)
@@ -195,13 +201,14 @@ class _Differences:
     quantity: Quantity
     size: float  # of the terms of the number
 
-    def row(self, exact: list[Array], most: int, rng: np.random.Generator, notes: dict[str, None]) -> Row:
+    def row(self, exact: list[Array], most: int, rng: np.random.Generator, notes: dict[str, None]) -> tuple[Row, int]:
+        """The row of the gradient, and where along its last axis it is worst."""
         name, arrays = self.quantity.name, self.quantity.arrays
         shapes, found = ([array.shape for array in parts] for parts in (arrays, exact))
         if found != shapes or any(array.dtype.kind != "f" for array in exact):
             i = next((i for i, (a, b) in enumerate(zip(found, shapes, strict=False)) if a != b), 0)
             got = f"an array of shape {found[i]}, {exact[i].dtype}, and not {shapes[i]}" if i < len(found) else "None"
-            return Row(name, np.nan, f"every place: it is {got}", False)
+            return Row(name, np.nan, f"every place: it is {got}", False), 0
         ends = np.cumsum([array.size for array in arrays])
         total = int(ends[-1]) if arrays else 0
         chosen = np.arange(total) if total <= most else np.sort(rng.choice(total, most, replace=False))
@@ -236,7 +243,8 @@ class _Differences:
                 wrong = self.looked_at_again(self.together(ways), along, wrong, max(scale, abs(along)), notes)
             if not wrong / max(scale, abs(along)) <= _TOLERANCE:
                 error, place = wrong / max(scale, abs(along)), "a place that was not looked at by itself"
-        return Row(name, float(error), place, bool(error <= _TOLERANCE))
+        column = places[worst][1][-1] if places and places[worst][1] else 0
+        return Row(name, float(error), place, bool(error <= _TOLERANCE)), column
 
     def rounding(self, step: float) -> float:
         """How far a slope may be off because the number is rounded."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from elman.cells.activations import ACTIVATIONS, Activation, Bounded
 from elman.cells.cell import Given
 from elman.checks import Array
 
-_ids = itertools.count()
+_ids, _now = itertools.count(), threading.local()
 _PASSED = {"copy", "astype", "reshape", "ravel", "squeeze"}  # the same numbers in the same order
 
 
@@ -34,6 +35,7 @@ class Term(NDArrayOperatorsMixin):
     parts: tuple[Any, ...] = ()
     start: int = 0  # of "slice": where it begins along the last axis of its part
     order: int = field(default_factory=lambda: next(_ids))
+    line: int = field(default_factory=lambda: getattr(_now, "line", 0))  # of the function that is followed
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         return np.array(self.value, dtype)
@@ -120,8 +122,7 @@ def _terms(value: Any) -> Iterator[Term]:
 def follow(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[int, tuple[str, bool]]]:
     """What a function returns for terms, and under which names it held them, by their `order`; whether in a dict."""
     names: dict[int, tuple[str, bool]] = {}
-    codes: list[Any] = []
-    own = _followed(function, codes)
+    own, code = _followed(function), code_of(function)
 
     def note(frame: types.FrameType, event: str, _: Any) -> Any:
         for name, value in frame.f_locals.items():
@@ -129,33 +130,42 @@ def follow(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[int
             for key, one in several:
                 if isinstance(one, Term) and one.operation != "given":
                     names.setdefault(one.order, (f"{name}_{key}" if key else name, bool(key)))
+        _now.line = frame.f_lineno
         return note
 
     before = sys.gettrace()
-    sys.settrace(lambda frame, event, _: note if frame.f_code in codes[:1] else None)
+    sys.settrace(lambda frame, event, _: note if frame.f_code is code else None)
     try:
         return own(*arguments), names
     finally:
         sys.settrace(before)
+        _now.line = 0
+
+
+def code_of(function: Any) -> Any:
+    """The code of a function in Python, without arguments that are given to it; None where there is none."""
+    while isinstance(function, (Given, functools.partial)):
+        function = function.function if isinstance(function, Given) else function.func
+    return getattr(function, "__code__", None)
 
 
 # Functions of the library would turn terms into arrays: wherever a function can find one, another stands for it.
 
 
-def _followed(value: Any, codes: list[Any]) -> Any:
+def _followed(value: Any) -> Any:
     if isinstance(value, (Activation, Bounded)):
         return _Gate(value)
     if isinstance(value, Given):
-        keywords = {name: _followed(part, codes) for name, part in value.keywords.items()}
-        return functools.partial(_followed(value.function, codes), **keywords)
+        keywords = {name: _followed(part) for name, part in value.keywords.items()}
+        return functools.partial(_followed(value.function), **keywords)
     if isinstance(value, functools.partial):
-        parts = [_followed(part, codes) for part in value.args]
-        keywords = {name: _followed(part, codes) for name, part in value.keywords.items()}
-        return functools.partial(_followed(value.func, codes), *parts, **keywords)
+        parts = [_followed(part) for part in value.args]
+        keywords = {name: _followed(part) for name, part in value.keywords.items()}
+        return functools.partial(_followed(value.func), *parts, **keywords)
     if isinstance(value, types.ModuleType) and value.__name__.partition(".")[0] == "elman":
-        return _Module(value, codes)
+        return _Module(value)
     if isinstance(value, Mapping) and any(callable(part) for part in value.values()):
-        return {name: _followed(part, codes) for name, part in value.items()}
+        return {name: _followed(part) for name, part in value.items()}
     if not isinstance(value, types.FunctionType) or value.__module__.partition(".")[0] == "numpy":
         return value
     for name, known in ACTIVATIONS.items():
@@ -163,30 +173,27 @@ def _followed(value: Any, codes: list[Any]) -> Any:
             return _function(name, value)
         if value is known.derivative:
             return _derivative(name, value)
-    return _Function(value, codes)
+    return _Function(value)
 
 
 class _Module:
-    def __init__(self, module: types.ModuleType, codes: list[Any]) -> None:
-        self._module, self._codes = module, codes
+    def __init__(self, module: types.ModuleType) -> None:
+        self._module = module
 
     def __getattr__(self, name: str) -> Any:
-        return _followed(getattr(self._module, name), self._codes)
+        return _followed(getattr(self._module, name))
 
 
 class _Function:
     """A function in Python, made anew when it is called: all that it can find is followed too."""
 
-    def __init__(self, function: types.FunctionType, codes: list[Any]) -> None:
-        codes.append(function.__code__)
-        self._function, self._codes = function, codes
+    def __init__(self, function: types.FunctionType) -> None:
+        self._function = function
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         f = self._function
-        outside = {
-            name: _followed(f.__globals__[name], self._codes) for name in f.__code__.co_names if name in f.__globals__
-        }
-        cells = [types.CellType(_followed(cell.cell_contents, self._codes)) for cell in f.__closure__ or ()]
+        outside = {name: _followed(f.__globals__[name]) for name in f.__code__.co_names if name in f.__globals__}
+        cells = [types.CellType(_followed(cell.cell_contents)) for cell in f.__closure__ or ()]
         own = types.FunctionType(
             f.__code__, {**f.__globals__, **outside}, f.__name__, f.__defaults__, tuple(cells) or None
         )
