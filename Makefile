@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CPP := $(wildcard src/elman/kernels/*.cpp src/elman/kernels/*.hpp)
 SOURCES := $(shell find src -type f -not -name '*.pyc' -not -name '*.so') pyproject.toml CMakeLists.txt
 
-.PHONY: demo test test-page test-peers bench results sanitize fuzz lint api docs format wheels ci-long clean
+.PHONY: demo test test-page test-peers bench results sanitize fuzz lint api docs tutorials format wheels ci-long clean
 
 demo: $(VENV)/demo.stamp
 	$(BIN)/elman demo
@@ -64,6 +64,10 @@ docs: $(VENV)/docs.stamp
 	$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
 
+# Two of the tutorials in Jupyter; `make ci-long` runs them all.
+tutorials: $(VENV)/docs.stamp
+	$(BIN)/python -m pytest tests/test_tutorials.py
+
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -84,7 +88,7 @@ wheels: $(VENV)/wheels.stamp
 	$(BIN)/python tools/try_wheels.py dist/*.whl
 
 # What takes too long for every change: run it before a release.
-ci-long: $(VENV)/page.stamp
+ci-long: $(VENV)/page.stamp $(VENV)/docs.stamp
 	$(MAKE) wheels
 	$(MAKE) fuzz
 	$(BIN)/python tests/kills.py 200

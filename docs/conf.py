@@ -77,7 +77,7 @@ def write_reference() -> None:
     for page, title, modules in PAGES:
         wanted = modules.split()
         mine = [m for m in names if any(m == one or (one == "insight" and m.startswith("insight")) for one in wanted)]
-        lines = [f"# {title}", "", "```{eval-rst}", ".. currentmodule:: elman", ""]
+        lines = [f"# {title}", "", "```{eval-rst}"]
         for module in sorted(mine, key=lambda m: wanted.index(m) if m in wanted else 0):
             for name in names.pop(module):
                 lines += [*directive(name), ""]
@@ -93,7 +93,7 @@ def directive(name: str) -> list[str]:
     value = getattr(elman, name)
     if isinstance(value, type):
         if issubclass(value, Exception):
-            return [f".. autoclass:: {name}"]
+            return [f".. autoclass:: elman.{name}"]
         members = ":members:"
         if issubclass(value, elman.Layer) and value is not elman.Layer:  # what all layers have stands there once
             own = [one for one in vars(value) if not one.startswith("_") and not hasattr(elman.Layer, one)]
@@ -101,16 +101,16 @@ def directive(name: str) -> list[str]:
         elif not issubclass(value, elman.Layer):
             members = ":members:\n   :inherited-members: object"
         signature = inspect.signature(value).replace(return_annotation=inspect.Signature.empty)
-        lines = [f".. autoclass:: {name}" + re.sub(r": '([^']*)'", r": \1", str(signature))]
+        lines = [f".. autoclass:: elman.{name}" + re.sub(r": '([^']*)'", r": \1", str(signature))]
         return [*lines, *(f"   {line.strip()}" for line in members.split("\n") if line)]
     if callable(value):
         given = getattr(inspect.getmodule(value), str(inspect.signature(value).return_annotation), None)
         shown = isinstance(given, type) and given.__module__.startswith("elman.insight")  # of a class without a name
         own = [f".. autoclass:: {given.__module__}.{given.__name__}()", "   :members:"] if shown else []
-        return [f".. autofunction:: {name}", "", *own]
+        return [f".. autofunction:: elman.{name}", "", *own]
     if type(value) is type(elman):
-        return [f".. automodule:: {value.__name__}", "   :members:", "", ".. currentmodule:: elman"]
-    return [f".. autodata:: {name}", "   :no-value:"]
+        return [f".. automodule:: {value.__name__}", "   :members:"]
+    return [f".. autodata:: elman.{name}", "   :no-value:"]
 
 
 def write_equations() -> None:

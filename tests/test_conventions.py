@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from elman import GRU, LSTM, RNN, Cell, Dense, FormatError, Recurrent, ShapeError
 from elman.cells import CELLS
 from elman.interop import CONVENTIONS, Convention, from_arrays, to_arrays
+from notebook_conventions import EVERY_CONVENTION, NOTEBOOKS, as_given
 
 B, T, I, H = 3, 4, 2, 5
 LAYERS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
@@ -291,15 +292,15 @@ SYSTEMS = {
         ncps_lstm,
         {"input_map.weight": (4 * H, I), "recurrent_map.weight": (4 * H, H), "input_map.bias": (4 * H,)},
     ),
-    ("seed-000", "rnn", ""): (False, seed_rows_rnn, {"Wx": (I, H), "Wh": (H, H), "b": (1, H)}),
-    ("seed-000", "lstm", ""): (False, seed_000_lstm, {"W": (I + H, 4 * H), "b": (1, 4 * H)}),
-    ("seed-001", "rnn", ""): (False, seed_rows_rnn, {"Wx": (I, H), "Wh": (H, H), "b": (H,)}),
-    ("seed-002", "rnn", ""): (True, seed_002_rnn, {"Wax": (H, I), "Waa": (H, H), "ba": (H, 1)}),
-    ("seed-002", "lstm", ""): (
+    ("book-0", "rnn", ""): (False, seed_rows_rnn, {"Wx": (I, H), "Wh": (H, H), "b": (1, H)}),
+    ("book-0", "lstm", ""): (False, seed_000_lstm, {"W": (I + H, 4 * H), "b": (1, 4 * H)}),
+    ("book-1", "rnn", ""): (False, seed_rows_rnn, {"Wx": (I, H), "Wh": (H, H), "b": (H,)}),
+    ("book-2", "rnn", ""): (True, seed_002_rnn, {"Wax": (H, I), "Waa": (H, H), "ba": (H, 1)}),
+    ("book-2", "lstm", ""): (
         True, seed_002_lstm, {"W" + g: (H, H + I) for g in "fico"} | {"b" + g: (H, 1) for g in "fico"},
     ),
-    ("seed-003", "rnn", ""): (True, seed_003_rnn, {"Wx": (H, I), "Wh": (H, H), "b": (H, 1)}),
-    ("seed-004", "lstm", ""): (
+    ("book-3", "rnn", ""): (True, seed_003_rnn, {"Wx": (H, I), "Wh": (H, H), "b": (H, 1)}),
+    ("book-4", "lstm", ""): (
         True, seed_004_lstm, {"W" + g: (H, H + I) for g in "fioc"} | {"b" + g: (H,) for g in "fioc"},
     ),
 }  # fmt: skip
@@ -310,7 +311,7 @@ def system(key):
     columns, step, shapes = SYSTEMS[key]
     rng = np.random.default_rng(7)
     arrays = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    for name in CONVENTIONS[key[0]].zeros:
+    for name in EVERY_CONVENTION[key[0]].zeros:
         arrays[name][:] = 0
 
     def run(x, h, c, a=arrays):
@@ -355,7 +356,7 @@ def assert_same_bits(got, want):
 
 TABLE = [
     (name, cell, options)
-    for name, convention in CONVENTIONS.items()
+    for name, convention in EVERY_CONVENTION.items()
     for cell in (convention.gates or CELLS)
     for options in (
         [{}]
@@ -370,7 +371,7 @@ class TestTable:
     def test_computes_what_the_system_s_own_equations_compute(self, key):
         run, arrays = system(key)
         before = {name: array.copy() for name, array in arrays.items()}
-        layer = from_arrays(key[1], arrays, key[0], **options_of(key))
+        layer = from_arrays(key[1], arrays, as_given(key[0]), **options_of(key))
         assert type(layer) is LAYERS[key[1]]
         assert (layer.input_size, layer.hidden_size, str(layer.dtype)) == (I, H, "float64")
         x, h, c = inputs()
@@ -385,7 +386,7 @@ class TestTable:
         layer = random_layer(key[1], np.random.default_rng(1), **options_of(key))
         if key[:2] == ("flax", "gru"):
             layer.bn[:] = 0
-        arrays = to_arrays(layer, key[0])
+        arrays = to_arrays(layer, as_given(key[0]))
         assert {name: array.shape for name, array in arrays.items()} == SYSTEMS[key][2]
         x, h, c = inputs()
         for got, want in zip(run(x, h, c, arrays), run_layer(layer, x, h, c), strict=True):
@@ -404,18 +405,18 @@ class TestTable:
             for suffix in ("", "_reverse")[: 1 + bidirectional]:
                 layer.parameters["bn" + suffix][:] = 0
         before = {key: array.copy() for key, array in layer.parameters.items()}
-        arrays = to_arrays(layer, name)
+        arrays = to_arrays(layer, as_given(name))
         for array in arrays.values():
             assert array.dtype == dtype
             assert array.flags.c_contiguous
             assert not any(np.shares_memory(array, own) for own in layer.parameters.values())
         kept = {key: array.copy() for key, array in arrays.items()}
-        back = from_arrays(cell, arrays, name, **options)
+        back = from_arrays(cell, arrays, as_given(name), **options)
         assert back.config == layer.config
         assert list(back.config) == list(layer.config)
         assert_same_bits(back.parameters, before)
         assert_same_bits(layer.parameters, before)
-        assert_same_bits(to_arrays(back, name), kept)
+        assert_same_bits(to_arrays(back, as_given(name)), kept)
         for array in arrays.values():
             array[...] = 7
         assert_same_bits(back.parameters, before)
@@ -427,7 +428,7 @@ class TestTable:
         _, arrays = system(key)
         for array in arrays.values():
             array[...] = np.round(array * 1024) / 1024
-        back = to_arrays(from_arrays(key[1], arrays, key[0], **options_of(key)), key[0])
+        back = to_arrays(from_arrays(key[1], arrays, as_given(key[0]), **options_of(key)), as_given(key[0]))
         assert_same_bits(dict(sorted(back.items())), dict(sorted(arrays.items())))
 
     def test_minus_zero_comes_back(self):
@@ -454,7 +455,7 @@ class TestBroken:
         x, h, c = inputs()
         want = run(x, h, c)[0]
         cell = CELLS[key[1]](**options_of(key))
-        right = CONVENTIONS[key[0]].for_cell(cell)
+        right = EVERY_CONVENTION[key[0]].for_cell(cell)
         wrong = 0
         for order in permutations(right.gates):
             if right.per_gate and isinstance(right.per_gate, bool):  # the names say which gate an array is
@@ -475,7 +476,7 @@ class TestBroken:
     @pytest.mark.parametrize("field", ["update", "reset_after"])
     def test_the_other_update_sense_and_the_other_reset_form(self, key, field):
         run, arrays = system(key)
-        right = CONVENTIONS[key[0]]
+        right = EVERY_CONVENTION[key[0]]
         options = options_of(key)
         if field == "update":
             changed = replace(right, update="new")
@@ -496,7 +497,7 @@ class TestBroken:
     @pytest.mark.parametrize("key", [("pytorch", "gru", ""), ("haste", "gru", "after")], ids="-".join)
     def test_the_two_biases_of_the_candidate_exchanged(self, key):
         run, arrays = system(key)
-        right = CONVENTIONS[key[0]].for_cell(CELLS["gru"]())
+        right = EVERY_CONVENTION[key[0]].for_cell(CELLS["gru"]())
         changed = replace(right, bias_names=tuple(reversed(right.bias_arrays)))
         x, h, c = inputs()
         got = run_layer(from_arrays("gru", arrays, changed), x, h, c)[0]
@@ -517,15 +518,15 @@ class TestBroken:
         x, h, c = inputs()
         want = run(x, h, c)[0]
         halves[:] = halves[::-1].copy()
-        got = run_layer(from_arrays("gru", arrays, name, reset_after=True), x, h, c)[0]
+        got = run_layer(from_arrays("gru", arrays, as_given(name), reset_after=True), x, h, c)[0]
         assert np.abs(got - want).max() > 1e-2
 
     @pytest.mark.parametrize(
-        "key", [k for k in SYSTEMS if CONVENTIONS[k[0]].for_cell(CELLS[k[1]]()).stacked], ids="-".join
+        "key", [k for k in SYSTEMS if EVERY_CONVENTION[k[0]].for_cell(CELLS[k[1]]()).stacked], ids="-".join
     )
     def test_x_and_h_stacked_the_other_way(self, key):
         run, arrays = system(key)
-        right = CONVENTIONS[key[0]].for_cell(CELLS[key[1]]())
+        right = EVERY_CONVENTION[key[0]].for_cell(CELLS[key[1]]())
         x, h, c = inputs()
         changed = replace(right, stacked=right.stacked[::-1])
         got = run_layer(from_arrays(key[1], arrays, changed, **options_of(key)), x, h, c)[0]
@@ -535,32 +536,32 @@ class TestBroken:
     def test_the_forget_offset_left_out(self, name):
         run, arrays = system((name, "lstm", ""))
         x, h, c = inputs()
-        layer = from_arrays("lstm", arrays, replace(CONVENTIONS[name], forget_offset=0.0))
+        layer = from_arrays("lstm", arrays, replace(EVERY_CONVENTION[name], forget_offset=0.0))
         assert np.abs(run_layer(layer, x, h, c)[0] - run(x, h, c)[0]).max() > 1e-2
 
     @pytest.mark.parametrize("key", SYSTEMS, ids="-".join)
     def test_the_other_orientation_is_refused_where_sizes_differ(self, key):
         _, arrays = system(key)
-        right = CONVENTIONS[key[0]]
+        right = EVERY_CONVENTION[key[0]]
         changed = replace(right, orientation="rows" if right.orientation == "columns" else "columns")
         with pytest.raises(ShapeError, match=r"must have shape"):
             from_arrays(key[1], arrays, changed, **options_of(key))
 
 
 class TestDirections:
-    @pytest.mark.parametrize("name", ["pytorch", "onnx", "keras", "seed-002"])
+    @pytest.mark.parametrize("name", ["pytorch", "onnx", "keras", "book-2"])
     def test_both_directions_are_two_layers(self, name):
         layer = random_layer("lstm", np.random.default_rng(3), bidirectional=True)
-        arrays = to_arrays(layer, name)
+        arrays = to_arrays(layer, as_given(name))
         if name == "onnx":
             first, second = ({key: array[d : d + 1] for key, array in arrays.items()} for d in (0, 1))
         else:
             second = {key.removesuffix("_reverse"): a for key, a in arrays.items() if key.endswith("_reverse")}
             first = {key: a for key, a in arrays.items() if not key.endswith("_reverse")}
         x, h, c = inputs()
-        y, _ = from_arrays("lstm", arrays, name)(x, (np.stack([h, 2 * h]), np.stack([c, 2 * c])))
-        np.testing.assert_array_equal(y[..., :H], from_arrays("lstm", first, name)(x, (h, c))[0])
-        backwards = from_arrays("lstm", second, name)(x[:, ::-1], (2 * h, 2 * c))[0]
+        y, _ = from_arrays("lstm", arrays, as_given(name))(x, (np.stack([h, 2 * h]), np.stack([c, 2 * c])))
+        np.testing.assert_array_equal(y[..., :H], from_arrays("lstm", first, as_given(name))(x, (h, c))[0])
+        backwards = from_arrays("lstm", second, as_given(name))(x[:, ::-1], (2 * h, 2 * c))[0]
         np.testing.assert_array_equal(y[..., H:], backwards[:, ::-1])
 
     def test_a_suffix_of_one_s_own(self):
@@ -779,8 +780,8 @@ class TestCellsOfOneSOwn:
             FormatError, match=r"must be one of 'gru', 'lstm', 'rnn', which the convention 'pytorch' has"
         ):
             to_arrays(self.layer(self.GATED), "pytorch")
-        with pytest.raises(FormatError, match=r"must be one of 'rnn', which the convention 'seed-001' has. Got 'lstm'"):
-            to_arrays(LSTM(I, H), "seed-001")
+        with pytest.raises(FormatError, match=r"must be one of 'rnn', which the convention 'book-1' has. Got 'lstm'"):
+            to_arrays(LSTM(I, H), NOTEBOOKS["book-1"])
 
     def test_options_belong_to_the_cell(self):
         with pytest.raises(TypeError, match=r"options must be left out with a Cell"):
@@ -802,12 +803,12 @@ class TestOptions:
     @pytest.mark.parametrize("name", ["keras", "elman"])
     def test_arrays_tell_the_reset_form(self, name, form):
         layer = GRU(I, H, reset_after=form, seed=0)
-        assert from_arrays("gru", to_arrays(layer, name), name).config["reset_after"] is form
+        assert from_arrays("gru", to_arrays(layer, as_given(name)), name).config["reset_after"] is form
 
     @pytest.mark.parametrize(("name", "form"), [("onnx", False), ("pytorch", True), ("tf1", False), ("haste", True)])
     def test_the_reset_form_of_a_convention(self, name, form):
         layer = GRU(I, H, reset_after=form, seed=0)
-        assert from_arrays("gru", to_arrays(layer, name), name).config["reset_after"] is form
+        assert from_arrays("gru", to_arrays(layer, as_given(name)), name).config["reset_after"] is form
 
     def test_keras_without_a_bias_has_its_default_form(self):
         arrays = to_arrays(GRU(I, H, seed=0), "keras")
@@ -835,9 +836,9 @@ class TestOptions:
         if (name, cell) == ("equinox", "rnn"):
             pytest.skip("it has none")
         layer = random_layer(cell, np.random.default_rng(0), bidirectional=True)
-        arrays = to_arrays(layer, name)
+        arrays = to_arrays(layer, as_given(name))
         weights = {key: array for key, array in arrays.items() if "bias" not in key and key != "B"}
-        back = from_arrays(cell, weights, name)
+        back = from_arrays(cell, weights, as_given(name))
         assert (back.Wx == layer.Wx).all()
         assert not back.b.any()
         assert not back.b_reverse.any()
@@ -850,7 +851,7 @@ class TestOptions:
 
 class TestRefused:
     def arrays(self, name="pytorch", cell="lstm"):
-        return to_arrays(random_layer(cell, np.random.default_rng(0)), name)
+        return to_arrays(random_layer(cell, np.random.default_rng(0)), as_given(name))
 
     @pytest.mark.parametrize(
         ("name", "shape", "message"),
@@ -873,13 +874,13 @@ class TestRefused:
             from_arrays("lstm", {**self.arrays(), name: np.ones(shape)}, "pytorch")
 
     def test_shapes_of_stacked_weights(self):
-        arrays = self.arrays("seed-000")
+        arrays = self.arrays("book-0")
         with pytest.raises(ShapeError, match=r"W must have shape \(7, 20\). Got \(20, 7\)."):
-            from_arrays("lstm", {**arrays, "W": arrays["W"].T}, "seed-000")
+            from_arrays("lstm", {**arrays, "W": arrays["W"].T}, NOTEBOOKS["book-0"])
         with pytest.raises(ShapeError, match=r"b must have shape \(1, 20\). Got \(20,\)."):
-            from_arrays("lstm", {**arrays, "b": arrays["b"][0]}, "seed-000")
+            from_arrays("lstm", {**arrays, "b": arrays["b"][0]}, NOTEBOOKS["book-0"])
         with pytest.raises(ShapeError, match=r"W must have shape \(input \+ hidden, 4 hidden\). Got \(3,\)."):
-            from_arrays("lstm", {"W": np.ones(3), "b": np.ones(3)}, "seed-000")
+            from_arrays("lstm", {"W": np.ones(3), "b": np.ones(3)}, NOTEBOOKS["book-0"])
 
     def test_shapes_with_an_axis_of_directions(self):
         arrays = self.arrays("onnx")
@@ -901,7 +902,7 @@ class TestRefused:
             from_arrays("lstm", {}, "pytorch")
         output = {"Wy": np.ones((4, H)), "by": np.ones((4, 1))}
         with pytest.raises(FormatError, match=r"Wy, by unknown\."):
-            from_arrays("lstm", {**self.arrays("seed-002"), **output}, "seed-002")
+            from_arrays("lstm", {**self.arrays("book-2"), **output}, NOTEBOOKS["book-2"])
 
     def test_one_direction_with_a_part_of_the_other(self):
         arrays = to_arrays(LSTM(I, H, bidirectional=True, seed=0), "pytorch")
@@ -961,7 +962,9 @@ class TestDtype:
 
     def test_lists_and_integers(self):
         layer = from_arrays(
-            "rnn", {"Wx": [[1, 2, 3]] * 2, "Wh": np.eye(3, dtype=int).tolist(), "b": [1, 1, 1]}, "seed-001"
+            "rnn",
+            {"Wx": [[1, 2, 3]] * 2, "Wh": np.eye(3, dtype=int).tolist(), "b": [1, 1, 1]},
+            NOTEBOOKS["book-1"],
         )
         assert layer.dtype == np.float64
         assert layer.Wx.tolist() == [[1, 2, 3]] * 2
@@ -969,7 +972,7 @@ class TestDtype:
     def test_numbers_that_float64_cannot_hold(self):
         arrays = {"Wx": np.full((I, H), 2**53 + 1), "Wh": np.eye(H), "b": np.zeros(H)}
         with pytest.raises(FormatError, match=r"Wx must hold numbers that float64 can hold. Got an array of int64"):
-            from_arrays("rnn", arrays, "seed-001")
+            from_arrays("rnn", arrays, NOTEBOOKS["book-1"])
 
     def test_strides_and_read_only_arrays(self):
         layer = random_layer("lstm", np.random.default_rng(0))

@@ -9,6 +9,7 @@ import elman
 from elman.training.losses import CrossEntropy
 from elman.training.optimizers import clip_by_value
 from golden_facts import agrees, assert_printed, draws, facts, filled
+from notebook_conventions import NOTEBOOKS
 
 CS231N = facts("cs231n_layers")
 COURSERA = facts("coursera_rnn_steps")
@@ -26,7 +27,7 @@ def rnn_columns(Wax, Waa, b):
 
 
 def lstm_columns(arrays):
-    return elman.from_arrays("lstm", {k: v for k, v in arrays.items() if k in LSTM_NAMES}, "seed-002")
+    return elman.from_arrays("lstm", {k: v for k, v in arrays.items() if k in LSTM_NAMES}, NOTEBOOKS["book-2"])
 
 
 LSTM_NAMES = ("Wf", "bf", "Wi", "bi", "Wo", "bo", "Wc", "bc")
@@ -137,7 +138,7 @@ class TestCoursera:
         as_layer = elman.LSTM(layer.input_size, layer.hidden_size, dtype="float64")
         for name, gradient in gradients.items():
             setattr(as_layer, name, gradient)
-        ours = {f"d{name}": array for name, array in elman.to_arrays(as_layer, "seed-002").items()}
+        ours = {f"d{name}": array for name, array in elman.to_arrays(as_layer, NOTEBOOKS["book-2"]).items()}
         ours |= {"dxt": dx[:, 0].T, "da_prev": da.T, "dc_prev": dc.T}
         assert set(ours) == {item["array"] for item in fact["expected"]}
         for name, array in ours.items():
@@ -261,20 +262,20 @@ class TestSeeds:
 
     def test_000_rnn_forward(self):
         fact = SEEDS["000 rnn_forward"]
-        layer = elman.from_arrays("rnn", {k: fact["inputs"][k] for k in ("Wx", "Wh", "b")}, "seed-000")
+        layer = elman.from_arrays("rnn", {k: fact["inputs"][k] for k in ("Wx", "Wh", "b")}, NOTEBOOKS["book-0"])
         hs, _ = layer(fact["inputs"]["xs"])
         np.testing.assert_array_equal(hs.round(fact["decimals"])[:, None], fact["printed"]["hs"])
 
     def test_001_forward_with_integer_biases(self):
         fact = SEEDS["001 SimpleRNN.forward"]
-        layer = elman.from_arrays("rnn", {k: fact["inputs"][k] for k in ("Wx", "Wh", "b")}, "seed-001")
+        layer = elman.from_arrays("rnn", {k: fact["inputs"][k] for k in ("Wx", "Wh", "b")}, NOTEBOOKS["book-1"])
         _, h = layer(fact["inputs"]["x"], fact["inputs"]["h0"])
         np.testing.assert_array_equal(h.round(fact["decimals"]), fact["printed"]["h_last"])
 
     def test_001_backward_and_gradient_descent(self):
         fact = SEEDS["001 SimpleRNN.backward"]
         v, want = fact["inputs"], fact["computed"]
-        layer = elman.from_arrays("rnn", {k: v[k] for k in ("Wx", "Wh", "b")}, "seed-001")
+        layer = elman.from_arrays("rnn", {k: v[k] for k in ("Wx", "Wh", "b")}, NOTEBOOKS["book-1"])
         _, h, tape = layer.forward(v["x"], v["h0"])
         dx, dh0, gradients = layer.backward(tape, dstate=v["dh_last"])
         means = {name: gradient / len(v["x"]) for name, gradient in gradients.items()}
@@ -289,7 +290,7 @@ class TestSeeds:
     def test_002_rnn_cell_forward(self):
         fact = SEEDS["002 rnn_cell_forward"]
         v = draws(fact)
-        layer = elman.from_arrays("rnn", {k: v[k] for k in ("Wax", "Waa", "ba")}, "seed-002")
+        layer = elman.from_arrays("rnn", {k: v[k] for k in ("Wax", "Waa", "ba")}, NOTEBOOKS["book-2"])
         a = elman.rnn_step(v["xt"].T, v["a_prev"].T, layer.Wx, layer.Wh, layer.b)
         y = elman.softmax(a @ v["Wya"].T + v["by"].T)
         np.testing.assert_allclose(a.T, fact["computed"]["a_next"], rtol=1e-12)
@@ -322,7 +323,7 @@ class TestSeeds:
         rng = np.random.default_rng(0)
         Wx, Wh, b, h0 = (rng.normal(size=s) for s in ((2, 3), (2, 2), (2, 1), (2, 1)))
         x_seq = [rng.normal(size=(3, 1)) for _ in range(4)]
-        layer = elman.from_arrays("rnn", {"Wx": Wx, "Wh": Wh, "b": b}, "seed-003")
+        layer = elman.from_arrays("rnn", {"Wx": Wx, "Wh": Wh, "b": b}, NOTEBOOKS["book-3"])
         ours, _ = layer(np.stack(x_seq)[:, :, 0], h0[:, 0])
         h = h0
         for x, got in zip(x_seq, ours, strict=True):
@@ -332,7 +333,7 @@ class TestSeeds:
     def test_000_lstm_step(self):
         rng = np.random.default_rng(0)
         x, h, c, W, b = (rng.normal(size=s) for s in ((2, 3), (2, 4), (2, 4), (7, 16), (1, 16)))
-        layer = elman.from_arrays("lstm", {"W": W, "b": b}, "seed-000")
+        layer = elman.from_arrays("lstm", {"W": W, "b": b}, NOTEBOOKS["book-0"])
         i, f, o, g = np.split(np.hstack([x, h]) @ W + b, 4, axis=1)
         i, f, o = (1 / (1 + np.exp(-a)) for a in (i, f, o))
         c_want = f * c + i * np.tanh(g)
@@ -343,7 +344,7 @@ class TestSeeds:
     def test_004_lstm_step(self):
         fact = SEEDS["004 lstm_step"]
         v = draws(fact)
-        layer = elman.from_arrays("lstm", {k: v[k] for k in LSTM_NAMES}, "seed-004")
+        layer = elman.from_arrays("lstm", {k: v[k] for k in LSTM_NAMES}, NOTEBOOKS["book-4"])
         h, c = elman.lstm_step(v["x_t"], v["h_prev"], v["c_prev"], layer.Wx, layer.Wh, layer.b)
         np.testing.assert_array_equal(h.round(fact["decimals"]), fact["printed"]["h_next"])
         np.testing.assert_array_equal(c.round(fact["decimals"]), fact["printed"]["c_next"])

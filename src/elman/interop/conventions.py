@@ -6,8 +6,7 @@ Sources, read for each row: PyTorch, `torch/nn/modules/rnn.py`; Keras 3, `keras/
 GRU and LSTM (opset 22); Flax, `flax/nnx/nn/recurrent.py` (OptimizedLSTMCell, GRUCell, SimpleCell); Equinox,
 `equinox/nn/_rnn.py`; TensorFlow 1, `rnn_cell_impl.py` (BasicRNNCell, BasicLSTMCell, LSTMCell, GRUCell); numpy-ml,
 `neural_nets/layers/layers.py`; Haste, `frameworks/pytorch/{lstm,gru}.py`; Neural Amp Modeler,
-`nam/models/recurrent.py`; char-rnn, `model/LSTM.lua`; ncps, `torch/lstm.py`; and the notebooks `seed-000` to
-`seed-004`, whose output layers (Wya, by, Wy) are no part of the cell and are not read here.
+`nam/models/recurrent.py`; char-rnn, `model/LSTM.lua`; ncps, `torch/lstm.py`.
 
 Left out of the table:
 
@@ -23,15 +22,11 @@ Left out of the table:
 
 from __future__ import annotations
 
-from typing import Any
-
 from elman.interop.convention import Convention
 
 __all__ = ["CONVENTIONS", "Convention"]
 
 _ALL = {"gru": "rzn", "lstm": "ifgo", "rnn": "h"}
-#: One array per gate, over [h; x], with a candidate called c.
-_APART: dict[str, Any] = {"stacked": "hx", "per_gate": True, "gate_labels": {"g": "c"}}
 
 _TABLE = (
     Convention("elman", inner_bias="b{gate}"),
@@ -112,7 +107,7 @@ _TABLE = (
         "numpy-ml",
         gates={"lstm": "ifgo", "rnn": "h"},
         by_cell={
-            "lstm": {**_APART, "gate_labels": {"i": "u", "g": "c"}, "bias_shape": "row"},
+            "lstm": {"stacked": "hx", "per_gate": True, "gate_labels": {"i": "u", "g": "c"}, "bias_shape": "row"},
             "rnn": {"weight_names": ("Wax", "Waa"), "biases": 2, "bias_names": ("bx", "ba"), "bias_shape": "column"},
         },
     ),
@@ -150,17 +145,6 @@ _TABLE = (
         bias_names=("input_map.bias",),
         forget_offset=1.0,
     ),
-    Convention("seed-000", gates={"lstm": "ifog", "rnn": "h"}, bias_shape="row", by_cell={"lstm": {"stacked": "xh"}}),
-    Convention("seed-001", gates={"rnn": "h"}),
-    Convention(
-        "seed-002",
-        orientation="columns",
-        gates={"lstm": "ifgo", "rnn": "h"},
-        bias_shape="column",
-        by_cell={"lstm": _APART, "rnn": {"weight_names": ("Wax", "Waa"), "bias_names": ("ba",)}},
-    ),
-    Convention("seed-003", orientation="columns", gates={"rnn": "h"}, bias_shape="column"),
-    Convention("seed-004", orientation="columns", gates={"lstm": "ifgo"}, **_APART),
 )
 
 #: The conventions by name. "elman" is this library's own.

@@ -1,0 +1,44 @@
+"""The tutorials run from top to bottom in Jupyter, and print what is kept in them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+pytest.importorskip("ipykernel")
+
+FOLDER = Path(__file__).parent.parent / "docs" / "tutorials"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+IN_EVERY_RUN = 2  # the others run before a release
+
+
+def printed(notebook):
+    """What each cell printed, without pictures."""
+    for cell in notebook.cells:
+        texts = [out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.get("outputs", [])]
+        yield re.sub(r"<(Figure|Axes)[^>]*>", "", "".join("".join(text) for text in texts)).rstrip()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[pytest.mark.long] * (i >= IN_EVERY_RUN), id=p.stem) for i, p in enumerate(NOTEBOOKS)],
+)
+def test_a_tutorial_prints_what_it_shows(path):
+    kept = nbformat.read(path, as_version=4)
+    run = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(run, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    for i, (mine, theirs) in enumerate(zip(printed(run), printed(kept), strict=True)):
+        assert mine == theirs, f"cell {i} of {path.name}"
+
+
+def test_there_are_five_and_each_ends_in_three_exercises():
+    assert len(NOTEBOOKS) == 5
+    for path in NOTEBOOKS:
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+        exercises = source.partition("## Exercises")[2]
+        assert all(f"**{i}. " in exercises for i in (1, 2, 3)), path.name
+        assert exercises.count("print(") >= 3
