@@ -42,6 +42,7 @@ def drawn(name, seed=0, **more):
 KNOWN = {name: one.function for name, one in ACTIVATIONS.items()}
 KNOWN |= {f"slope_{name}": lambda y, one=one: one.derivative(np.asarray(y)) for name, one in ACTIVATIONS.items()}
 KNOWN |= {"clip": lambda a, bound: np.clip(a, -bound, bound), "sqrt": np.sqrt, "A": np.array}
+KNOWN |= {name: getattr(np, name) for name in ("where", "greater", "exp", "maximum")}
 
 
 def recomputed(side):
@@ -208,6 +209,46 @@ def test_a_cell_of_ones_own_is_read_from_its_source():
         "dWh = h^T da",
     ]
     assert check_arithmetic(text, 1e-9) > 5
+
+
+def switched_step(x, state, weights):
+    (h,), (W, U, b) = state, weights
+    a = np.dot(x, W) + np.dot(h, U) + b
+    width = h.shape[1]
+    u, n = 1 / (1 + np.exp(-a[:, :width])), np.maximum(a[:, width:], 0)
+    return (np.where(u > 0.5, u * h, 0.3 * h) + n,), {"u": u, "n": n}
+
+
+def switched_derivative(x, state, weights, kept, dnext):
+    (h,), (W, U, _), (dh,) = state, weights, dnext
+    u, n = kept["u"], kept["n"]
+    da = np.hstack([np.where(u > 0.5, dh * h, 0.0) * u * (1 - u), dh * (n > 0)])
+    return da @ W.T, (dh * np.where(u > 0.5, u, 0.3) + da @ U.T,), (np.dot(x.T, da), np.dot(h.T, da), da.sum(axis=0))
+
+
+def test_other_functions_of_numpy_are_followed():
+    names = {"W": ("input", "gates"), "U": ("hidden", "gates"), "b": ("gates",)}
+    cell = elman.Cell("switched", names, ("h",), switched_step, switched_derivative, gates=("u", "n"))
+    layer, x = elman.Recurrent(cell, I, H, dtype="float64", seed=0), np.random.default_rng(8).normal(size=(T, I))
+    assert elman.gradient_check(layer).passed
+    for unit in range(H):
+        text = elman.explain(layer, x, step=1, unit=unit, backward=True, digits=12)
+        assert {"a_u = x W_u + h U_u + b_u", "u = 1 / (1 + exp(-a_u))", "n = maximum(a_n, 0)"} <= {*text.lines}
+        assert "h' = where(greater(u, 0.5), u h, 0.3 h) + n" in text.lines
+        assert "dh = dh' where(greater(u, 0.5), u, 0.3) + da U^T" in text.lines
+        assert check_arithmetic(text, 1e-9) > 8
+
+
+@pytest.mark.parametrize("wrong", [lambda a: a[0], lambda a: None])
+def test_a_derivative_that_gives_no_gradient_is_refused_in_words(wrong):
+    def derivative(*given):
+        dx, dstate, (dWx, dWh) = leaky_derivative(*given)
+        return dx, dstate, (dWx, wrong(dWh))
+
+    with pytest.raises(
+        (ValueError, TypeError), match="step_derivative of the cell 'leaky' must give the gradient of Wh"
+    ):
+        elman.explain(leaky(leaky_step, derivative), np.ones((2, I)), backward=True)
 
 
 def test_a_step_that_cannot_be_followed_shows_what_it_keeps():

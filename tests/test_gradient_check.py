@@ -367,6 +367,14 @@ def test_what_cannot_be_checked_is_refused_in_words():
     ]:
         with pytest.raises((TypeError, ValueError), match=words):
             elman.gradient_check(what, x, y)
+
+    class Lost(elman.Dense):
+        def run_back(self, kept, dy, dstate):
+            dx, start, found = super().run_back(kept, dy, dstate)
+            return dx, start, {"W": found["W"]}
+
+    with pytest.raises(ValueError, match="run_back must give the gradient of every parameter"):
+        elman.gradient_check(elman.Network([Lost(2, 3, seed=0)]))
     broken = dataclasses.replace(leaky(), step=lambda *given: ((given[1][0] * np.nan,), leaky_step(*given)[1]))
     with pytest.raises(ValueError, match="what comes out must be finite"):
         elman.gradient_check(broken)

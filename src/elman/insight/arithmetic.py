@@ -152,7 +152,8 @@ class WorkedStep:
         if kind == "transpose":
             return style.power(self._written(parts[0], style, numbers, 5), style.name("T"), False)
         if kind == "negative":
-            parts, kind = [("number", -1), *parts], "multiply"
+            text = f"-{self._written(parts[0], style, numbers, 3, False)}"
+            return text if first and around < 2 else style.brackets("(", text, ")")
         if kind not in _SIGNS:
             inside = style.comma.join(self._written(part, style, numbers) for part in parts[1:])
             in_row = parts[0] == "concatenate"

@@ -52,14 +52,17 @@ class Term(NDArrayOperatorsMixin):
         return Term(np.asarray(value), ufunc.__name__, inputs)
 
     def __array_function__(self, function: Any, kinds: Any, arguments: Any, options: Any) -> Any:
+        if function is np.dot and not options and arguments[0].ndim and np.ndim(arguments[1]):
+            return np.matmul(*arguments)
         value = function(*_plain(arguments), **_plain(options))
         last = options.get("axis", arguments[-1] if len(arguments) > 2 - (function is np.concatenate) else 0)
-        if function is np.concatenate and last in (-1, value.ndim - 1):
+        if function is np.hstack or (function is np.concatenate and last in (-1, value.ndim - 1)):
             return Term(value, "concatenate", tuple(arguments[0]))
         if function in (np.split, np.array_split) and last in (-1, self.ndim - 1):
             starts = np.cumsum([0, *(part.shape[-1] for part in value)]).tolist()
             return [Term(part, "slice", (arguments[0],), start) for part, start in zip(value, starts, strict=False)]
-        return _unfolded(value, function.__name__, tuple(_terms((arguments, options))))
+        flat = not options and all(isinstance(part, (Term, float, int, np.ndarray)) for part in arguments)
+        return _unfolded(value, function.__name__, arguments if flat else tuple(_terms((arguments, options))))
 
     def __getitem__(self, key: Any) -> Any:
         value = self.value[_plain(key)]
@@ -166,7 +169,7 @@ def _followed(value: Any) -> Any:
         return _Module(value)
     if isinstance(value, Mapping) and any(callable(part) for part in value.values()):
         return {name: _followed(part) for name, part in value.items()}
-    if not isinstance(value, types.FunctionType) or value.__module__.partition(".")[0] == "numpy":
+    if not isinstance(value, types.FunctionType) or (value.__module__ or "").partition(".")[0] == "numpy":
         return value
     for name, known in ACTIVATIONS.items():
         if value is known.function:

@@ -124,7 +124,13 @@ def of_layer(layer: Layer, x: Tree, state: Tree, noise: int | None, rng: np.rand
     dy, dend = drawn_like(rng, y), drawn_like(rng, end)
 
     def gradients() -> dict[str, Tree]:
-        dx, dstate, dweights = layer.backward(run()[2], dy, dend)
+        try:
+            dx, dstate, dweights = layer.backward(run()[2], dy, dend)
+        except KeyError as error:
+            if error.args[0] not in layer.parameters:
+                raise
+            must = "run_back must give the gradient of every parameter"
+            raise ValueError(f"{must}. Got none of {checks.show(error.args[0])}.") from error
         found: dict[str, Tree] = {_gradient_of(name): array for name, array in dweights.items()}
         found |= {f"d{name}": part for name, part in _inputs(layer, dx).items()}
         return found | dict(_named_states(layer, dstate))

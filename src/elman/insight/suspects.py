@@ -12,6 +12,7 @@ import numpy as np
 from elman.cells import Cell
 from elman.checks import Array
 from elman.insight.following import Term, code_of, follow
+from elman.insight.problems import drawn_like, mapped
 
 
 def lines(
@@ -25,7 +26,7 @@ def lines(
     code = code_of(cell.step_derivative)
     try:
         kept = cell.step(x, state, tuple(weights))[1]
-        given = _as_given((x, state, tuple(weights), kept, tuple([rng.normal(size=s.shape) for s in state])))
+        given = mapped(Term, (x, state, tuple(weights), kept, drawn_like(rng, state)))
         dx, dstate, dweights = follow(cell.step_derivative, *given)[0][:3]
         names = ("x", *cell.states, *cell.weights)
         terms = {f"d{name}": one for name, one in zip(names, (dx, *dstate, *dweights), strict=True)}
@@ -40,12 +41,6 @@ def lines(
         file = f"{code.co_filename}, " * os.path.exists(code.co_filename)
         found.append(f"see {file}line {n}: {linecache.getline(code.co_filename, n).strip()}".removesuffix(": "))
     return found
-
-
-def _as_given(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {name: _as_given(part) for name, part in tree.items()}
-    return tuple([_as_given(part) for part in tree]) if isinstance(tree, tuple) else Term(tree)
 
 
 def _behind(term: Any, column: int | None) -> dict[int, int]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from elman import checks
+from elman.cells.calling import go_back
 from elman.cells.cell import Arrays
 from elman.insight.arithmetic import WorkedStep
 from elman.insight.following import Term
@@ -173,6 +174,7 @@ def _backward(one: TracedLayer, step: int, dnext: Arrays) -> Pass:
     rates = one.layer.zone_rates or (0,) * len(state)
     inner = [(1 - rate) * d if rate else d for d, rate in zip(arrived, rates, strict=True)]
     shown.call({f"d{name}_new": d for name, d in zip(cell.states, inner, strict=True)})
+    go_back(cell, *values((g["x"], state, weights, kept, tuple(inner))))  # refuses in words what is no gradient
     (dx, dstate, dweights, *more), names = shown.follow(
         cell.step_derivative, g["x"], state, weights, kept, tuple(inner)
     )
