@@ -13,6 +13,8 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+
 import elman
 
 project = "elman"
@@ -30,8 +32,11 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_sidebars = {"index": []}
 exclude_patterns = ["api*.txt"]
-default_role = "code"
+default_role = "py:obj"  # a link where it names what there is, else code
 highlight_language = "none"
 
 # Tutorials keep their outputs; the tests run them.
@@ -44,6 +49,7 @@ copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
+toc_object_entries_show_parents = "hide"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 100
 
@@ -59,6 +65,8 @@ PAGES = [
     ("interop", "Models of other systems", "interop"),
     ("rest", "Errors and what runs", "checks engine"),
 ]
+#: Where functions return objects of classes that have no public name.
+ROOMS = ("elman.insight", "elman.interop")
 
 
 def public_names() -> dict[str, list[str]]:
@@ -66,6 +74,8 @@ def public_names() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name in sorted(set(elman.__all__) - {"__version__"}):
         found.setdefault(elman._MODULES[name].removeprefix("elman."), []).append(name)
+    for some in found.values():  # functions before classes
+        some.sort(key=lambda name: isinstance(getattr(elman, name), type))
     return found
 
 
@@ -77,9 +87,12 @@ def write_reference() -> None:
     for page, title, modules in PAGES:
         wanted = modules.split()
         mine = [m for m in names if any(m == one or (one == "insight" and m.startswith("insight")) for one in wanted)]
+        place = {m: wanted.index(m) if m in wanted else 0 for m in mine}.__getitem__
         lines = [f"# {title}", "", "```{eval-rst}"]
-        for module in sorted(mine, key=lambda m: wanted.index(m) if m in wanted else 0):
+        for module in sorted(mine, key=lambda m: (inspect.ismodule(getattr(elman, names[m][0])), place(m))):
             for name in names.pop(module):
+                if inspect.ismodule(getattr(elman, name)):  # a section of its own, as its names may be those of others
+                    lines += ["```", "", f"## elman.{name}", "", "```{eval-rst}"]
                 lines += [*directive(name), ""]
         replace(folder / f"{page}.md", "\n".join([*lines, "```", ""]))
     if names:
@@ -95,17 +108,18 @@ def directive(name: str) -> list[str]:
         if issubclass(value, Exception):
             return [f".. autoclass:: elman.{name}"]
         members = ":members:"
-        if issubclass(value, elman.Layer) and value is not elman.Layer:  # what all layers have stands there once
-            own = [one for one in vars(value) if not one.startswith("_") and not hasattr(elman.Layer, one)]
+        bases = [base for base in (elman.Layer, elman.Loss, elman.Optimizer) if issubclass(value, base)]
+        if bases and value not in bases:  # what all of a base have stands there once
+            own = [one for one in vars(value) if not one.startswith("_") and not hasattr(bases[0], one)]
             members = f":members: {', '.join(own)}" if own else ""
-        elif not issubclass(value, elman.Layer):
+        elif value is not elman.Layer:
             members = ":members:\n   :inherited-members: object"
         signature = inspect.signature(value).replace(return_annotation=inspect.Signature.empty)
         lines = [f".. autoclass:: elman.{name}" + re.sub(r": '([^']*)'", r": \1", str(signature))]
         return [*lines, *(f"   {line.strip()}" for line in members.split("\n") if line)]
     if callable(value):
         given = getattr(inspect.getmodule(value), str(inspect.signature(value).return_annotation), None)
-        shown = isinstance(given, type) and given.__module__.startswith("elman.insight")  # of a class without a name
+        shown = isinstance(given, type) and given.__module__.startswith(ROOMS)  # of a class without a name
         own = [f".. autoclass:: {given.__module__}.{given.__name__}()", "   :members:"] if shown else []
         return [f".. autofunction:: elman.{name}", "", *own]
     if type(value) is type(elman):
@@ -118,22 +132,30 @@ def write_equations() -> None:
     parts = [
         "# Equations",
         "",
-        "Each cell stands as plain NumPy in one short file: one step, and under it its derivative.",
+        "Each cell stands as plain NumPy in one file of `src/elman/cells`: one step and, under it, its derivative.",
     ]
-    parts += ["These are the heads of those files; `layer.equations` shows them for a layer.", ""]
+    parts += ["These are those files; `layer.equations` shows them for a layer.", ""]
     for name in ("rnn", "lstm", "lstm_variants", "lstm_layer_norm", "gru", "unroll", "activations"):
         module = importlib.import_module(f"elman.cells.{name}")
         first, _, rest = (module.__doc__ or "").partition("\n")
-        parts += [f"## `elman/cells/{name}.py`", "", first, "", as_blocks(rest), ""]
+        parts += [f"## `{name}.py`", "", first, "", as_blocks(rest), ""]
+        code = [inspect.getsource(one) for key, one in vars(module).items() if key.startswith("step")]
+        if code:
+            parts += ["```python", "\n\n".join(code), "```", ""]
     replace(HERE / "equations.md", "\n".join(parts))
 
 
 def as_blocks(text: str) -> str:
-    """Paragraphs as they are, indented ones as blocks of code."""
+    """Paragraphs as they are, indented ones as blocks of code, those in two columns as terms and what they mean."""
     shown = []
     for paragraph in re.split(r"\n\s*\n", text.strip("\n")):
-        indented = paragraph.startswith("    ")
-        shown.append(f"```text\n{textwrap.dedent(paragraph)}\n```" if indented else paragraph)
+        if paragraph.startswith("    "):
+            shown.append(f"```text\n{textwrap.dedent(paragraph)}\n```")
+        elif re.search(r"^\S.*?   ", paragraph):
+            rows = re.split(r"\n(?=\S)", paragraph)
+            shown += [re.sub(r" {3,}", "\n: ", re.sub(r"\n *", " ", row), count=1) for row in rows]
+        else:
+            shown.append(paragraph)
     return "\n\n".join(shown)
 
 
@@ -147,7 +169,7 @@ def as_rst(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
     """Docstrings are plain text; what is indented after a line of text is a block of code, stars and bars are signs."""
     if what == "data":
         lines[:] = comment_of(name.removeprefix("elman.")).split("\n")
-    text = signs("\n".join(lines)).split("\n")
+    text = re.sub(r"\bdocs/(\w+)\.md\b", r":doc:`/\1`", signs("\n".join(lines))).split("\n")
     shown: list[str] = []
     terms = block = example = False  # where a line stands: among names with what they mean, in code, in an example
     for i, line in enumerate(text):
@@ -181,6 +203,20 @@ def comment_of(name: str) -> str:
     return re.sub(r"^#: ?", "", found[0], flags=re.MULTILINE)
 
 
+def short_types(app: Any, what: str, name: str, obj: Any, options: Any, arguments: str, returned: str) -> Any:
+    """Arrays without the types of their numbers, which are all of any."""
+    long = re.compile(r"~?(?:numpy\.)?ndarray\[~?(?:typing\.)?Any, ~?(?:numpy\.)?dtype\[~?(?:typing\.)?Any\]\]")
+    return tuple(text and long.sub("~numpy.ndarray", text) for text in (arguments, returned))
+
+
+def without_empty_ends(app: Any, doctree: Any) -> None:
+    """Examples on pages end in an empty line, which doctest needs and a reader does not."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.rawsource == block.astext():  # else it has marks in it
+            block.rawsource = block.astext().rstrip()
+            block[:] = [nodes.Text(block.rawsource)]
+
+
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
     """What scikit-learn's own classes bring along has its page there."""
     if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
@@ -193,4 +229,6 @@ def setup(app: Any) -> None:
     write_reference()
     write_equations()
     app.connect("autodoc-process-docstring", as_rst)
+    app.connect("autodoc-process-signature", short_types)
     app.connect("autodoc-skip-member", skip)
+    app.connect("doctree-read", without_empty_ends)
