@@ -258,12 +258,19 @@ def test_a_step_that_cannot_be_followed_shows_what_it_keeps():
         n[:] = [[float(value) for value in row] for row in kept["n"]]
         return after, {"n": n}
 
-    layer, x = leaky(step, leaky_derivative), np.random.default_rng(6).normal(size=(T, I))
+    def derivative(*given):
+        dx, dstate, dweights = leaky_derivative(*given)
+        return dx, dstate, tuple(np.array([[float(one) for one in row] for row in part]) for part in dweights)
+
+    layer, x = leaky(step, derivative), np.random.default_rng(6).normal(size=(T, I))
+    t = elman.trace(layer, x[:2], dstate=np.ones(H))
     for _ in range(2):
-        text = elman.explain(layer, x, step=1, unit=2)
+        text = elman.explain(layer, x, step=1, unit=2, backward=True, digits=12)
         assert "could not be followed" in text.lines[0]
-        t = elman.trace(layer, x)
         np.testing.assert_allclose([text.values["n"], text.values["h'"]], [t["n"][1, 2], t["h"][1, 2]], rtol=1e-12)
+        np.testing.assert_allclose(text.values["dWh"], t["dWh"][1][:, 2], rtol=1e-10)
+        np.testing.assert_allclose(text.values["dx"], t["dx"][1], rtol=1e-10)
+        assert not re.search(r"made|(\w+) = \1$", str(text), re.MULTILINE)
 
 
 # How it is shown, and what is refused.

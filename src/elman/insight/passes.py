@@ -92,11 +92,8 @@ class Pass:
         """The names and places of what a unit has of a root."""
         if axes is not None and axes[-1] == "gates" and len(self.cell.gates) > 1:
             return [(f"{label}_{gate}", i * self.hidden + j) for i, gate in enumerate(self.cell.gates)]
-        return (
-            [(label, j)]
-            if axes == ("input",) or j < term.value.shape[-1 if axes != ("hidden", "projection") else 0]
-            else []
-        )
+        count = term.value.shape[0 if axes == ("hidden", "projection") else -1]
+        return [(label, j)] if axes == ("input",) or j < count else []
 
     def _equation(self, name: str, term: Term, k: int, axes: tuple[str, ...] | None) -> Equation:
         self.products: list[Product] = []
@@ -116,7 +113,7 @@ class Pass:
         value = term.value[k] if of_row else term.value[:, k]
         left, right = term.parts if term.operation == "matmul" else (None, None)
         if not (isinstance(left, Term) and left.operation == "transpose" and isinstance(right, Term)):
-            return Equation(name, self._vector(term), ("number", value), value)
+            return Equation(name, self._inside(term) if term.parts else ("number", value), ("number", value), value)
         (left,) = left.parts
         if of_row:
             symbols = ("matmul", self._element(left, k, "", False), self._vector(right))
@@ -201,6 +198,8 @@ class Pass:
 
     def _inside(self, term: Term) -> Shown:
         """What a whole vector is made of."""
+        if not term.parts:
+            return ("number", term.value.reshape(-1))
         if term.operation == "same":
             return self._vector(term.parts[0])
         if term.operation == "slice":  # a block of what has one for each gate: the symbols are those of any unit
