@@ -277,12 +277,11 @@ def test_a_drawn_input_a_users_own_and_both_directions_with_everything_around_th
         2, 3, bidirectional=True, seed=0, zoneout=(0.1, 0.2), recurrent_dropout=0.3, learned_state=True, peepholes=True
     )
     rng = np.random.default_rng(0)
-    inputs = [None, rng.normal(size=(2, 4, 2)), rng.normal(size=(4, 2)), [[[1, 2], [3, 4]], [[0, 0]]]]
-    for x in inputs:
-        for _ in range(2):
-            report = elman.gradient_check(layer, x)
-            assert report.passed, report
-            assert {"dx", "dh", "dc", "dh0", "dc0_reverse", "dpo", "dWh_reverse"} <= {row.name for row in report.rows}
+    single = rng.normal(size=(4, 2))
+    for x in (None, rng.normal(size=(2, 3, 2)), single, single, [[[1, 2], [3, 4]], [[0, 0]]]):
+        report = elman.gradient_check(layer, x)
+        assert report.passed, report
+        assert {"dx", "dh", "dc", "dh0", "dc0_reverse", "dpo", "dWh_reverse"} <= {row.name for row in report.rows}
 
 
 @pytest.mark.parametrize("seed", range(4))
