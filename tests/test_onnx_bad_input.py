@@ -441,7 +441,7 @@ def branching(make):
         (lambda m, h: m.add("Reshape", h, m.integers(-1, 2)), "must be whole sequences of a batch, or a step of each"),
         (
             lambda m, h: m.add("Add", h, m.weights("v", 4, 1, 3)),
-            r"one number, or one for each feature of .* Got \(4, 1, 3\)",
+            "an axis of its numbers must be of length 1 beside 'batch', which the model leaves open. Got 4",
         ),
         (lambda m, h: m.add("Softmax", h, axis=1), "that of the features, the last. Got 1"),
         (

@@ -487,6 +487,13 @@ def test_numbers_for_each_of_an_open_number_of_steps(op, shape):
     refused(X, lambda p: p.add(op, steps(p), p.weights("k", *shape)))
 
 
+@pytest.mark.parametrize("op", ["Add", "Mul", "Div"])
+def test_numbers_for_each_of_an_open_number_of_features(op):
+    model = case({"x": "b t s"}, lambda p: dense(p, p.add(op, "x", p.weights("k", 4)), 4)).build()
+    x = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(from_onnx(model)(x)[0], session(model).run(None, {"x": x})[0], atol=1e-6)
+
+
 def test_known_values_that_do_not_go_together():
     def build(p):
         scales = p.weights("s", 4, 24, 1)

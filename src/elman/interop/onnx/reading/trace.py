@@ -321,27 +321,28 @@ class Sizes:
     def fit(self, node: Node, values: Sequence[Any]) -> bool:
         """Changes open lengths to what they must be where the inputs of a node do not fit together."""
         open_ = self.open()
-        for mine, its in _wanted(node, values):
+        for mine, its, repeats in _wanted(node, values):
             for old, new in ((mine, its), (its, mine)):
                 same = {name for name, n in self._of.items() if n in (old, new)}
                 if old in open_ and old != new and all(len(same & axes) < 2 for axes in self._apart):
                     if new not in open_:
-                        if node.op not in _AXES:  # of length 1 they go together as well, and make something else
-                            continue
+                        if repeats:  # of length 1 they go together as well, and make something else
+                            must = f"of length 1 beside {open_[old]!r}, which the model leaves open"
+                            raise node.refused("an axis of its numbers", must, f"{new}")
                         self._fixed |= {name for name, n in self._of.items() if n == old}
                     self._of = {name: new if n == old else n for name, n in self._of.items()}
                     return True
         return False
 
 
-def _wanted(node: Node, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Pairs of lengths that must be equal, at a node."""
+def _wanted(node: Node, values: Sequence[Any]) -> Iterator[tuple[int, int, bool]]:
+    """Pairs of lengths that must be equal, at a node, and whether known numbers would repeat one step or sequence."""
     shapes = [value.shape if isinstance(value, (Signal, np.ndarray)) else () for value in values]
     axes = _AXES.get(node.op, "abcdefgh " * len(shapes))
     if node.op == "Reshape" and isinstance(values[1], np.ndarray):  # an exporter wrote the length that its example had
         x, target = shapes[0], values[1].ravel().tolist()
         pairs = [*zip(x, target, strict=False), *zip(x[::-1], target[::-1], strict=False)]
-        yield from ((n, wanted) for n, wanted in pairs if wanted > 0)
+        yield from ((n, wanted, False) for n, wanted in pairs if wanted > 0)
     if node.op == "Conv":
         shapes[1] = tuple(length * node.attributes["group"] for length in shapes[1])
     if node.attributes.get("transB"):
@@ -351,7 +352,10 @@ def _wanted(node: Node, values: Sequence[Any]) -> Iterator[tuple[int, int]]:
     named = [
         dict(zip(a[-len(shape) :], shape, strict=False)) for a, shape in zip(axes.split(" "), shapes, strict=False)
     ]
-    for one, other in itertools.combinations(named, 2):
-        for mine, its in ((one[axis], other[axis]) for axis in one if axis in other):
+    known = [isinstance(value, np.ndarray) for value in values]
+    for one, other in itertools.combinations(range(len(named)), 2):
+        repeats = node.op not in _AXES and known[one] != known[other]
+        for axis in (axis for axis in named[one] if axis in named[other]):
+            mine, its = named[one][axis], named[other][axis]
             if node.op in _AXES or 1 not in (mine, its):
-                yield mine, its
+                yield mine, its, repeats and axis != axes[7]  # the last is that of features
