@@ -7,22 +7,23 @@ const page = JSON.parse(readFileSync(0, "utf8"));
 const found = [];
 for (const layer of page.layers) {
   layer.steps = page.steps.count;
-  for (const equation of [...layer.forward, ...layer.backward]) {
-    let [worst, most, unknown] = [0, 0, 0];
-    for (let step = 0; step < layer.steps; step++) {
-      for (let unit = 0; unit < layer.units.length; unit++) {
-        const above = equation[1].includes("above");
-        const held = script.lookup(layer, step)(equation[0], unit);
-        if (held === undefined) continue;
-        const { result, rest, numbers } = script.line(layer, step, unit, equation, 7);
-        const plain = above ? result : script.evaluate(layer, step, equation[1], unit).value;
-        worst = Math.max(worst, Number.isNaN(plain) ? Infinity : Math.abs(result - plain));
-        most = Math.max(most, Math.abs(result));
-        unknown += /[A-Zb]\w*_|NaN|undefined/.test(numbers.replace(/\w+_derivative/g, "")) ? 1 : 0;
-        if (above && rest) worst = Infinity;
+  for (const lines of [layer.forward, layer.backward]) {
+    for (const line of lines) {
+      if (!line.numbers.length) continue;
+      let [worst, most, unknown] = [0, 0, 0];
+      for (let step = 0; step < layer.steps; step++) {
+        const exact = script.evaluate(layer, step, line.shown, lines);
+        for (let unit = 0; unit < layer.units.length; unit++) {
+          const found = script.worked(layer, step, unit, line, lines, 7);
+          if (!found) continue;
+          const { result, rest, numbers } = found;
+          worst = Math.max(worst, rest || Number.isNaN(exact[unit]) ? Infinity : Math.abs(result - exact[unit]));
+          most = Math.max(most, Math.abs(result));
+          unknown += /NaN|undefined/.test(numbers) ? 1 : 0;
+        }
       }
+      found.push({ layer: layer.name, name: line.name, text: line.symbols, worst, most, unknown });
     }
-    found.push({ layer: layer.name, name: equation[0], text: equation[1], worst, most, unknown });
   }
 }
 console.log(JSON.stringify(found));

@@ -32,11 +32,14 @@ function simple(reverse = false) {
     states: ["h"],
     gates: ["h"],
     units: [0, 1, 2],
-    inputs: [0, 1],
     initial: { h: h0 },
     arrays: { h: pack(h), a_h: pack(a) },
+    held: { "h'": "h", a_h: "a_h" },
+    arriving: {},
     input: pack(x),
-    weights: { Wx: pack(Wx), Wh: pack(Wh), b: pack(b) },
+    weights: { Wx: pack(Wx), Wh: pack(Wh), b: pack([b]) },
+    blocks: { Wx: ["Wx", [0]], Wh: ["Wh", [0]], b: ["b", [0]] },
+    forward: [],
   };
   return { layer, x, h, a, h0 };
 }
@@ -74,11 +77,24 @@ test("both directions know the step before", () => {
   }
 });
 
+const name = (label) => ["name", label];
+const of = (kind, ...parts) => [kind, ...parts];
+const product = (vector, weight) => of("matmul", name(vector), name(weight));
+const inside = of("add", of("add", product("x", "Wx"), product("h", "Wh")), name("b"));
+const lineOf = (label, shown, leaves, numbers) => ({
+  name: label,
+  shown,
+  symbols: "as text",
+  numbers,
+  leaves: leaves.map((leaf) => ({ shown: leaf, symbols: "leaf" })),
+});
+
 test("an equation gives the number that the array holds, and shows the numbers in it", () => {
   for (const reverse of [false, true]) {
     const { layer, a } = simple(reverse);
+    const line = lineOf("a_h", inside, [product("x", "Wx"), product("h", "Wh"), name("b")], ["", 0, " + ", 1, " + ", 2, ""]);
     for (let step = 0; step < 4; step++) {
-      const found = page.line(layer, step, 1, ["a_h", "x Wx + h Wh + b"], 4);
+      const found = page.worked(layer, step, 1, line, [], 4);
       near(found.result, a[step][1]);
       assert.equal(found.rest, 0);
       assert.deepEqual(
@@ -88,24 +104,29 @@ test("an equation gives the number that the array holds, and shows the numbers i
       near(found.sums.reduce((s, { total }) => s + total, 0) + page.read(layer.weights.b)[1], a[step][1]);
       assert.match(found.numbers, /\d\)? \+ \(?[−\d]/);
     }
-    assert.equal(page.line(layer, 2, 0, ["h'", "tanh(a_h)"], 4).rest, 0);
+    assert.equal(page.worked(layer, 2, 0, lineOf("h'", of("call", "tanh", name("a_h")), [], ["-"]), [], 4).rest, 0);
   }
 });
 
 test("what a line does not show is said", () => {
   const { layer } = simple();
-  const found = page.line(layer, 2, 0, ["h'", "tanh(a_h) + 1"], 4);
-  near(found.rest, -1, 1e-5);
+  const more = of("add", of("call", "tanh", name("a_h")), of("number", 1));
+  near(page.worked(layer, 2, 0, lineOf("h'", more, [], ["-"]), [], 4).rest, -1, 1e-5);
 });
 
-test("products, squares, brackets and signs", () => {
+test("names of other lines, products with turned weights, squares and signs", () => {
   const { layer, h } = simple();
-  const value = (text) => page.evaluate(layer, 2, text, 1).value;
-  near(value("2 h' (1 - h'^2)"), 2 * h[2][1] * (1 - h[2][1] ** 2));
-  near(value("h - h'"), h[1][1] - h[2][1]);
-  near(value("-h' + h'⁺"), h[3][1] - h[2][1]);
-  near(page.evaluate(layer, 3, "h'⁺", 1).value, 0);
-  assert.ok(Number.isNaN(value("strange(h')")));
+  const after = name("h'");
+  const value = (shown, lines = []) => page.evaluate(layer, 2, shown, lines)[1];
+  const square = lineOf("s", of("subtract", of("number", 1), of("power", after, of("number", 2))), [], []);
+  near(value(of("multiply", after, name("s")), [square]), h[2][1] * (1 - h[2][1] ** 2));
+  near(value(of("subtract", name("h"), after)), h[1][1] - h[2][1]);
+  near(value(of("add", of("negative", after), name("h'⁺"))), h[3][1] - h[2][1]);
+  assert.equal(page.evaluate(layer, 3, name("h'⁺"), [])[1], 0);
+  const turned = [0, 1, 2].reduce((sum, u) => sum + h[2][u] * page.read(layer.weights.Wh)[3 + u], 0);
+  near(value(of("matmul", after, of("transpose", name("Wh")))), turned);
+  assert.ok(Number.isNaN(value(of("call", "strange", after))));
+  assert.ok(Number.isNaN(page.evaluate(layer, 2, name("nowhere"), [])[0]));
 });
 
 test("colors: cividis grows lighter all along, and the signed ends differ", () => {

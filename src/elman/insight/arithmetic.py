@@ -21,7 +21,7 @@ KINDS = {*_SIGNS, "transpose", "negative"}  #: the operations that are not shown
 _MANY = 16  #: numbers of a vector that are all shown
 
 
-class _Style(NamedTuple):
+class Style(NamedTuple):
     """How expressions are written."""
 
     name: Callable[[str], str]
@@ -40,7 +40,7 @@ def _symbol(label: str) -> str:
 
 
 _PLAIN = {"add": " + ", "subtract": " - ", "divide": " / "}
-_TEXT = _Style(
+TEXT = Style(
     name=str,
     number=str,
     sign=lambda kind, numbers: _PLAIN.get(kind, " * " if numbers else " "),
@@ -48,7 +48,7 @@ _TEXT = _Style(
     brackets=lambda begin, text, end: f"{begin}{text}{end}",
     comma=", ",
 )
-_MATH = _Style(
+_MATH = Style(
     name=_symbol,
     number=lambda text: f"<mn>{text}</mn>",
     sign=lambda kind, numbers: (
@@ -58,6 +58,47 @@ _MATH = _Style(
     brackets=lambda begin, text, end: f"<mrow><mo>{begin}</mo>{text}<mo>{end}</mo></mrow>",
     comma="<mo>,</mo>",
 )
+
+
+def as_text(value: Any, digits: int) -> str:
+    """A number, or a vector, of which much is left out where it is long."""
+    if np.ndim(value) == 0:
+        return f"{float(value) + 0.0:.{digits}g}"  # no -0
+    shown = value if len(value) <= _MANY else value[: _MANY // 2]
+    left_out = [f"... {len(value)} numbers"] * (len(value) > len(shown))
+    return f"[{', '.join([*(as_text(one, digits) for one in shown), *left_out])}]"
+
+
+def written(shown: Shown, style: Style, digits: int, numbers: bool = False, around: int = 0, first: bool = True) -> str:
+    """`around` is how tightly what stands around binds, `first` whether nothing stands before."""
+
+    def side(part: Shown, around: int = 0, first: bool = True) -> str:
+        return written(part, style, digits, numbers, around, first)
+
+    kind, *parts = shown
+    if kind == "name":
+        return style.name(parts[0])
+    if kind == "number":
+        text = as_text(parts[0], digits)
+        aside = around > 0 and not first and text.startswith("-")
+        return style.brackets("(", style.number(text), ")") if aside else style.number(text)
+    if kind == "transpose":
+        return style.power(side(parts[0], 5), style.name("T"), False)
+    if kind == "negative":
+        text = f"-{side(parts[0], 3, False)}"
+        return text if first and around < 2 else style.brackets("(", text, ")")
+    if kind not in _SIGNS:
+        inside = style.comma.join(map(side, parts[1:]))
+        if parts[0] == "concatenate":
+            return style.brackets("[", inside, "]")
+        return style.name(parts[0]) + style.brackets("(", inside, ")")
+    own = _SIGNS[kind]
+    plain = numbers or parts[0][0] == parts[1][0] == "number"
+    left = side(parts[0], own + (kind == "matmul"), (first or own < around) and kind != "power")
+    # What binds as tightly stands in brackets on the right of these.
+    right = side(parts[1], own + (kind in ("subtract", "divide", "matmul")), False)
+    text = style.power(left, right, plain) if kind == "power" else f"{left}{style.sign(kind, plain)}{right}"
+    return style.brackets("(", text, ")") if own < around else text
 
 
 class Product(NamedTuple):
@@ -107,7 +148,7 @@ class WorkedStep:
     def lines(self) -> list[str]:
         found: list[str] = []
         for part in self.parts:
-            given = [f"{name} = {self._number(value)}" for name, value in part.given.items()]
+            given = [f"{name} = {as_text(value, self._digits)}" for name, value in part.given.items()]
             equations = [line for one in part.equations for line in self._of_equation(one)]
             found += [*[""] * bool(found), part.title, "", *given, "", *equations]
         return found
@@ -117,63 +158,30 @@ class WorkedStep:
 
     __repr__ = __str__
 
-    def _sides(self, one: Equation, style: _Style) -> list[str]:
+    def _sides(self, one: Equation, style: Style) -> list[str]:
         """What stands after each sign of equality."""
-        sides = [self._written(one.symbols, style), self._written(one.numbers, style, True)]
-        return [*dict.fromkeys([*sides, self._written(("number", one.value), style, True)])]
+        numbers = (one.numbers, ("number", one.value))
+        return [*dict.fromkeys([self._written(one.symbols, style), *(self._written(n, style, True) for n in numbers)])]
 
     def _of_equation(self, one: Equation) -> Iterator[str]:
-        first, *others = self._sides(one, _TEXT)
+        first, *others = self._sides(one, TEXT)
         yield f"{one.name} = {first}"
         for left, right, *factors in one.products if self._products else ():
-            names = [self._written(side, _TEXT, around=5) for side in (left, right)]
+            names = [self._written(side, TEXT, around=5) for side in (left, right)]
             for i, (a, b) in enumerate(zip(*factors, strict=True)):
-                both = self._written(("multiply", ("number", a), ("number", b)), _TEXT, True)
-                yield f"    {names[0]}[{i}] {names[1]}[{i}] = {both} = {self._number(a * b)}"
-            yield f"    {self._written(('matmul', left, right), _TEXT)} = {self._number(factors[0] @ factors[1])}"
+                both = self._written(("multiply", ("number", a), ("number", b)), TEXT, True)
+                yield f"    {names[0]}[{i}] {names[1]}[{i}] = {both} = {as_text(a * b, self._digits)}"
+            total = as_text(factors[0] @ factors[1], self._digits)
+            yield f"    {self._written(('matmul', left, right), TEXT)} = {total}"
         yield from (f"{' ' * len(one.name)} = {side}" for side in others)
 
-    def _number(self, value: Any) -> str:
-        if np.ndim(value) == 0:
-            return f"{float(value) + 0.0:.{self._digits}g}"  # no -0
-        shown = value if len(value) <= _MANY else value[: _MANY // 2]
-        left_out = [f"... {len(value)} numbers"] * (len(value) > len(shown))
-        return f"[{', '.join([*map(self._number, shown), *left_out])}]"
-
-    def _written(self, shown: Shown, style: _Style, numbers: bool = False, around: int = 0, first: bool = True) -> str:
-        """`around` is how tightly what stands around binds, `first` whether nothing stands before."""
-        kind, *parts = shown
-        if kind == "name":
-            return style.name(parts[0])
-        if kind == "number":
-            text = self._number(parts[0])
-            aside = around > 0 and not first and text.startswith("-")
-            return style.brackets("(", style.number(text), ")") if aside else style.number(text)
-        if kind == "transpose":
-            return style.power(self._written(parts[0], style, numbers, 5), style.name("T"), False)
-        if kind == "negative":
-            text = f"-{self._written(parts[0], style, numbers, 3, False)}"
-            return text if first and around < 2 else style.brackets("(", text, ")")
-        if kind not in _SIGNS:
-            inside = style.comma.join(self._written(part, style, numbers) for part in parts[1:])
-            in_row = parts[0] == "concatenate"
-            return (
-                style.brackets("[", inside, "]") if in_row else style.name(parts[0]) + style.brackets("(", inside, ")")
-            )
-        own = _SIGNS[kind]
-        plain = numbers or parts[0][0] == parts[1][0] == "number"
-        left = self._written(
-            parts[0], style, numbers, own + (kind == "matmul"), (first or own < around) and kind != "power"
-        )
-        # What binds as tightly stands in brackets on the right of these.
-        right = self._written(parts[1], style, numbers, own + (kind in ("subtract", "divide", "matmul")), False)
-        text = style.power(left, right, plain) if kind == "power" else f"{left}{style.sign(kind, plain)}{right}"
-        return style.brackets("(", text, ")") if own < around else text
+    def _written(self, shown: Shown, style: Style, numbers: bool = False, around: int = 0) -> str:
+        return written(shown, style, self._digits, numbers, around)
 
     def _repr_html_(self) -> str:
         found = []
         for part in self.parts:
-            rows = [(name, f"<mn>{self._number(value)}</mn>") for name, value in part.given.items()]
+            rows = [(name, f"<mn>{as_text(value, self._digits)}</mn>") for name, value in part.given.items()]
             for one in part.equations:
                 rows += zip((one.name, "", ""), self._sides(one, _MATH), strict=False)
             cells = "".join(

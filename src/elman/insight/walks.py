@@ -140,6 +140,7 @@ class TracedLayer:
             found = by_name | {f"{name}_new": by_name.get(name, new) for name, new in zip(states, dnew, strict=True)}
             for name, after in zip(states, dafter, strict=True):
                 found[name] = after if name in self.zoned else by_name.get(name, after)
+                found[f"{name}'"] = after  # without what the step itself adds
             for name, array in found.items():
                 parts.setdefault(name, []).append(array)
 

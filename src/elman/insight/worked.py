@@ -107,7 +107,10 @@ def explain(
     back = _gradients(layer, place, dstate) if backward else {}
     shown: dict[str, list[Pass]] = {}
     for one in dict.fromkeys(one for one, _ in chosen):
-        shown[one.name] = [_forward(one, step), *(_backward(one, step, d) for end, d in back.items() if end == one.end)]
+        shown[one.name] = [
+            follow_step(one, step),
+            *(follow_derivative(one, step, d) for end, d in back.items() if end == one.end),
+        ]
     parts = [shown[one.name][i].part(j) for i in range(1 + backward) for one, j in chosen]
     return WorkedStep(parts, digits, products, len(chosen) if unit is None else None)
 
@@ -148,7 +151,8 @@ def _begun(one: TracedLayer, step: int, of: str = "") -> tuple[Pass, dict[str, T
     return shown, {name: shown.given(name, array) for name, array in (*read.items(), *one.weights.items())}
 
 
-def _forward(one: TracedLayer, step: int) -> Pass:
+def follow_step(one: TracedLayer, step: int) -> Pass:
+    """The step of a direction, followed."""
     cell, (shown, g) = one.cell, _begun(one, step)
     state = [g[name] for name in cell.states]
     (after, kept, *more), names = shown.follow(
@@ -164,7 +168,8 @@ def _forward(one: TracedLayer, step: int) -> Pass:
     return shown
 
 
-def _backward(one: TracedLayer, step: int, dnext: Arrays) -> Pass:
+def follow_derivative(one: TracedLayer, step: int, dnext: Arrays) -> Pass:
+    """Its derivative, with gradients by the states after the step."""
     cell, (shown, g) = one.cell, _begun(one, step, "derivative of ")
     state, weights = (tuple([g[name] for name in names]) for names in (cell.states, cell.weights))
     found = cell.step(*values((g["x"], state, weights)))[1]

@@ -14,9 +14,9 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.insight.equations import equations
 from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
+from elman.insight.page.equations import blocks, lines
 from elman.insight.page.one import One, Part, read_text
 from elman.insight.page.outcome import Outcome, read_labels
 
@@ -122,7 +122,13 @@ def _places(name: str, given: Any, count: int) -> Array | None:
 
 def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
     """One direction of a layer, its weights only for the units that are shown."""
-    cell, forward, backward = part.cell, *equations(part.cell)
+    cell, traced = part.cell, part.traced
+    forward, backward = lines(traced, part.time, part.has_gradients)
+    whole = {f"d{state}'_all": f"d{state}" for state in cell.states if state not in traced.zoned}
+    whole = {name: gradient for name, gradient in whole.items() if any(line["name"] == name for line in backward)}
+    states = {f"{d}{state}'": f"{d}{state}" for state in cell.states for d in ("", "d")}
+    kept = {name: name for name in part.arrays if name not in states.values()}
+    arriving = {f"{gradient}'": part.arriving(gradient[1:])[span] for gradient in whole.values()}
     arrays = {name: array[span, units[units < array.shape[1]]] for name, array in part.arrays.items()}
     before = part.before(span)
     return {
@@ -138,7 +144,10 @@ def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
         "input": packed(part.read[span, :FEATURES]),
         "weights": {name: packed(array) for name, array in weights(part, units).items()},
         "forward": forward,
-        "backward": backward if part.has_gradients else [],
+        "backward": backward,
+        "held": {**states, **kept, **whole},  # names of lines -> arrays
+        "arriving": {name: packed(array[:, units[units < array.shape[1]]]) for name, array in arriving.items()},
+        "blocks": blocks(cell),
         "noBackward": NO_BACKWARD if not part.has_gradients else "This layer's derivative is its own.",
         "other": None,
     }
@@ -164,20 +173,16 @@ def groups(part: Part) -> list[tuple[str, list[str]]]:
 
 
 def weights(part: Part, units: Array) -> dict[str, Array]:
-    """The weights of a layer for some of its units, the axis of gates split: Wx (input, gates, units)."""
+    """The weights of a layer for some of its units, (rows, gates, units); a vector is one row."""
     found = {}
     for name, axes in part.cell.weights.items():
-        array, at = part.traced.weights[name], 0
-        for axis in axes:
-            if axis == "gates":
-                array = array.reshape(*array.shape[:at], len(part.cell.gates), -1, *array.shape[at + 1 :])
-                at += 1
-            if axis == "input":
-                array = array.take(range(min(FEATURES, array.shape[at])), axis=at)
-            else:
-                array = array.take(units[units < array.shape[at]], axis=at)
-            at += 1
-        found[name] = array
+        if len(axes) > 2 or "gates" in axes[:-1]:  # of a cell of one's own: no line can be worked out with it
+            continue
+        array = np.atleast_2d(part.traced.weights[name])
+        array = array.reshape(len(array), len(part.cell.gates) if axes[-1] == "gates" else 1, -1)
+        if len(axes) == 2:
+            array = array[:FEATURES] if axes[0] == "input" else array[units[units < len(array)]]
+        found[name] = array[:, :, units[units < array.shape[2]]]
     return found
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from elman import checks
-from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
 from elman.network import Network
 
@@ -20,8 +19,8 @@ class Part:
     """One direction of a recurrent layer; arrays (time, width) by their names without node and direction."""
 
     traced: Any  # an entry of `Trace.layers`
+    rows: slice  # those of its sequence among the packed ones
     arrays: Mapping[str, Array]
-    read: Array  # (time, features)
     initial: Mapping[str, Array]  # state -> (width,), that before the first step of the walk
 
     @property
@@ -34,7 +33,12 @@ class Part:
 
     @property
     def time(self) -> int:
-        return len(self.read)
+        return self.rows.stop - self.rows.start
+
+    @functools.cached_property
+    def read(self) -> Array:
+        """(time, features)."""
+        return np.asarray(self.traced.values("x")[self.rows])
 
     @property
     def width(self) -> int:
@@ -47,6 +51,10 @@ class Part:
     @property
     def has_gradients(self) -> bool:
         return any(map(self.is_gradient, self.arrays))
+
+    def arriving(self, state: str) -> Array:
+        """(time, width): what comes to a state after a step from all that is after it, without the step itself."""
+        return np.asarray(self.traced.gradient(f"{state}'")[self.rows])
 
     def before(self, span: slice) -> dict[str, Array]:
         """The states that come into the first step of `span` on the walk of this direction."""
@@ -66,25 +74,20 @@ class One:
             raise ValueError(f"sequence must be a whole number from 0 to {layout.count - 1}. Got {checks.show(i)}.")
         self.i, self.single = int(i), layout.form == "single"
 
-    def of(self, value: Any, lengths: Array | None) -> Array:
-        """What belongs to this sequence, of an array or a list of such, without padding; of vectors, its vector."""
-        own = np.asarray(value if self.single else value[self.i])
-        vector = own.ndim == 1 and own.dtype.kind == "f"
-        return own if lengths is None or vector else own[: int(lengths[self.i])]
-
     def named(self, name: str) -> Array:
-        """What a name of the trace stands for."""
-        layouts = [
-            one.layout for one in self.trace.layers.values() if name.startswith(f"{one.place}.") or not one.place
-        ]
-        return self.of(self.trace[name], layouts[0].lengths if layouts else self.trace.lengths)
+        """What a name of the trace stands for in this sequence, without padding; all of what belongs to no sequence."""
+        layout, rows = self.trace.numbers(name)
+        if layout is None:
+            return np.asarray(rows())
+        own = rows()[layout.of_one(self.i)]
+        return np.asarray(own[0] if layout.lengths is None else own)
 
     @functools.cached_property
     def x(self) -> Array | None:
         """The input, where it is one that has a row for each step of the recurrent layers."""
         if isinstance(self.trace.x, Mapping) or self.trace.lengths is None:
             return None
-        x = self.of(self.trace.x, self.trace.lengths)
+        x = self.named(self.trace.names[0])
         return x if len(x) == self.time else None
 
     @functools.cached_property
@@ -92,7 +95,9 @@ class One:
         """(steps, width), or (width,) of a network that gives one vector per sequence; None where it fits no step."""
         if isinstance(self.trace.y, Mapping):
             return None
-        y = self.of(self.trace.y, self.trace.lengths)
+        y = np.asarray(self.trace.y if self.single else self.trace.y[self.i])
+        if self.trace.lengths is not None and y.ndim > 1:  # without padding
+            y = y[: int(self.trace.lengths[self.i])]
         return y if y.ndim == 1 or len(y) == self.time else None
 
     @property
@@ -109,27 +114,10 @@ class One:
         """Those of all recurrent layers."""
         found = []
         for traced in self.trace.layers.values():
-            prefix, lengths = f"{traced.place}." if traced.place else "", traced.layout.lengths
-            read = self.of(self.trace[f"{prefix}x"], lengths)
-            first = traced.step(len(read) - 1 if traced.reverse else 0, self.i)
+            rows = traced.layout.of_one(self.i)
+            first = traced.step(rows.stop - rows.start - 1 if traced.reverse else 0, self.i)
             before = {name: first[name] for name in traced.cell.states}
-            found.append(Part(traced, self._arrays(prefix, traced, lengths), read, before))
-        return found
-
-    def _arrays(self, prefix: str, traced: Any, lengths: Any) -> dict[str, Array]:
-        """Numbers per unit and step: states, gates and what is inside them; of a cell of one's own all it has."""
-        found, cell = {}, traced.cell
-        known = {*cell.states, *cell.gates, *(f"a_{gate}" for gate in cell.gates)}
-        for name in self.trace.names:
-            if not name.startswith(prefix) or name.endswith(REVERSE) != traced.reverse:
-                continue
-            short = name.removeprefix(prefix).removesuffix(traced.end)
-            of = short.removeprefix("d")
-            if "." in short or of in (*traced.layer.parameters, "x", "y") or (cell.kernel and of not in known):
-                continue
-            array = self.of(self.trace[name], lengths)
-            if array.ndim == 2:
-                found[short] = array
+            found.append(Part(traced, rows, _arrays(traced, rows, self.trace.gradients is not None), before))
         return found
 
     @functools.cached_property
@@ -149,6 +137,20 @@ class One:
             [np.stack(pair) for pair in zip(*each, strict=True)] if len(each) == 2 else [a for one in each for a in one]
         )
         return None if not states else states[0] if len(states) == 1 else tuple(states)
+
+
+def _arrays(traced: Any, rows: slice, gradients: bool) -> dict[str, Array]:
+    """Numbers per unit and step: states, gates and what is inside them; of a cell of one's own all it has."""
+    found: dict[str, Array] = {}
+    known = {*traced.cell.states, *traced.cell.gates, *(f"a_{gate}" for gate in traced.cell.gates)}
+    ways = [("", traced.names(), traced.values)]
+    ways += [("d", traced.gradient_names(), traced.gradient)] * gradients
+    for d, names, compute in ways:
+        for name in names:
+            array = compute(name)[rows] if name in known or not traced.cell.kernel else None
+            if array is not None and array.ndim == 2:
+                found.setdefault(d + name, array)
+    return found
 
 
 def read_text(text: Any, steps: int) -> list[str] | None:

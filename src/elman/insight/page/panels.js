@@ -194,8 +194,9 @@ function arithmeticPanel(page, move) {
   );
   const [forward, backward] = ["forward", "backward"].map((id) => element("div", { id, class: "lines-of-step" }));
   root.append(element("div", { class: "row" }, element("h2", {}, "The step's arithmetic"), digits), forward, backward);
-  const write = (box, title, none, { layer, step, unit, digits: count }, equations) => {
-    const rows = equations.map((equation) => lineOf(line(layer, step, unit, equation, count), count));
+  const write = (box, title, none, { layer, step, unit, digits: count }, lines) => {
+    const shown = lines.map((line) => worked(layer, step, unit, line, lines, count)).filter(Boolean);
+    const rows = shown.map((line) => lineOf(line, count));
     box.replaceChildren(element("h3", {}, title), ...(rows.length ? rows : [element("p", {}, none)]));
   };
   return (view) => {
@@ -211,7 +212,7 @@ function arithmeticPanel(page, move) {
   };
 }
 
-function lineOf({ name, text, numbers, result, rest, sums }, digits) {
+function lineOf({ name, symbols, numbers, result, rest, sums }, digits) {
   const products = sums.map(({ title, terms, total }) => {
     const sorted = [...terms].sort((a, b) => Math.abs(b.left * b.right) - Math.abs(a.left * a.right));
     const rows = sorted
@@ -243,7 +244,7 @@ function lineOf({ name, text, numbers, result, rest, sums }, digits) {
   return element(
     "div",
     { class: "line", "data-name": name },
-    element("div", { class: "symbols" }, `${name} = ${text.replaceAll("^2", "²").replaceAll(" - ", " − ")}`),
+    element("div", { class: "symbols" }, `${name} = ${symbols}`),
     element("div", {}, `= ${numbers}`),
     element("div", {}, "= ", element("b", { class: "result" }, number(result, digits))),
     more,

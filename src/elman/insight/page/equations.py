@@ -1,0 +1,93 @@
+"""The lines of a step and of its derivative, as `explain` reads them from the functions of the cell, for arithmetic.js.
+
+A line is an expression, its symbols, and how it is written with numbers: text, and between it places of `leaves`, whose
+value is filled in. In expressions ``"dh⁺"`` is "dh" at the next step of the walk, and "above h" what the gradient of h
+has from outside of the recurrence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from elman.cells import Cell
+from elman.insight.arithmetic import TEXT, Shown, written
+from elman.insight.passes import Pass
+from elman.insight.walks import TracedLayer
+from elman.insight.worked import follow_derivative, follow_step
+
+_DIGITS = 6  # of constants
+_SIGNS = {"subtract": " \N{MINUS SIGN} ", "multiply": " · "}
+_STYLE = TEXT._replace(
+    sign=lambda kind, numbers: (
+        _SIGNS[kind] if kind in _SIGNS and (numbers or kind != "multiply") else TEXT.sign(kind, False)
+    ),
+    power=lambda a, b, numbers: f"{a}²" if b == "2" else f"{a}^{b}",
+)
+
+
+def lines(one: TracedLayer, steps: int, gradients: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Those forward and backward; none of what cannot be followed."""
+    dnext = tuple(np.ones((1, width), one.layer.dtype) for width in one.cell.widths(one.layer.hidden_size))
+    there = _lines(one, steps, lambda step: follow_step(one, step))
+    if not gradients:
+        return there, []
+    arriving = [
+        _line(f"d{name}'", ("add", ("name", f"above {name}"), ("name", f"d{name}⁺"))) for name in one.cell.states
+    ]
+    return there, arriving + _lines(one, steps, lambda step: follow_derivative(one, step, dnext))
+
+
+def blocks(cell: Cell) -> dict[str, tuple[str, list[int]]]:
+    """The names of weights in lines, "Wh", "Wh_f", "Wh_rz" -> the weight and the places of the gates that are meant."""
+    found = {name: (name, [0]) for name in cell.weights}
+    for name in (name for name, axes in cell.weights.items() if "gates" in axes):
+        found[name] = name, [*range(len(cell.gates))]
+        for first, end in combinations(range(len(cell.gates) + 1), 2):
+            found[f"{name}_{''.join(cell.gates[first:end])}"] = name, [*range(first, end)]
+    return found
+
+
+def _lines(one: TracedLayer, steps: int, follow: Callable[[int], Pass]) -> list[dict[str, Any]]:
+    """What is the same for the first unit at the first step and for the last at the last holds for all."""
+    found, last = (_expressions(follow(step), unit) for step, unit in ((0, 0), (steps - 1, one.layer.hidden_size - 1)))
+    same = {name: each for name, each in found.items() if last.get(name, each) == each and each[0] != "number"}
+    return [_line(name, each) for name, each in same.items()]
+
+
+def _expressions(followed: Pass, unit: int) -> dict[str, Any]:
+    """By name, without the gradients of weights and of the input."""
+    followed.roots = [root for root in followed.roots if root[2] is None]
+    return {one.name: _plain(one.symbols) for one in followed.part(unit).equations}
+
+
+def _plain(shown: Any) -> Any:
+    if isinstance(shown, tuple):
+        return tuple([_plain(part) for part in shown])
+    return np.asarray(shown, np.float64).tolist() if isinstance(shown, (np.ndarray, np.generic)) else shown
+
+
+def _line(name: str, shown: Shown) -> dict[str, Any]:
+    leaves: list[Shown] = []
+
+    def marked(part: Any) -> Any:
+        if not isinstance(part, tuple) or part[0] == "number":
+            return part
+        if part[0] in ("name", "matmul"):
+            leaves.append(part)
+            return ("name", f"\0{len(leaves) - 1}\0")
+        return (part[0], *map(marked, part[1:]))
+
+    several = shown[:2] == ("call", "concatenate")  # a vector of all gates is no line of a unit
+    numbers = [] if several else written(marked(shown), _STYLE, _DIGITS, True).split("\0")
+    named = [{"shown": leaf, "symbols": written(leaf, _STYLE, _DIGITS)} for leaf in leaves]
+    return {
+        "name": name,
+        "shown": shown,
+        "symbols": written(shown, _STYLE, _DIGITS),
+        "numbers": numbers,
+        "leaves": named,
+    }
