@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx import addnodes
 
 import elman
 
@@ -217,6 +218,17 @@ def without_empty_ends(app: Any, doctree: Any) -> None:
             block[:] = [nodes.Text(block.rawsource)]
 
 
+def names_as_links(app: Any, doctree: Any) -> None:
+    """Public names in code on pages lead to the reference."""
+    for code in list(doctree.findall(nodes.literal)):
+        name = code.astext()
+        known = name.removeprefix("elman.").partition(".")[0] in elman.__all__ and name.startswith("elman.")
+        if known and re.fullmatch(r"[\w.]+", name) and not isinstance(code.parent, addnodes.pending_xref):
+            link = addnodes.pending_xref("", refdomain="py", reftype="obj", reftarget=name, refdoc=app.env.docname)
+            code.replace_self(link)
+            link += code
+
+
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
     """What scikit-learn's own classes bring along has its page there."""
     if re.fullmatch(r"set_\w+_request|get_metadata_routing", name):
@@ -232,3 +244,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", short_types)
     app.connect("autodoc-skip-member", skip)
     app.connect("doctree-read", without_empty_ends)
+    app.connect("doctree-read", names_as_links)

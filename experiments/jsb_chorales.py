@@ -61,7 +61,7 @@ def pairs(rolls: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def frame_nll(net: elman.Network, rolls: list[np.ndarray]) -> float:
-    """Nats a frame: over the pitches log(1 + exp(p)) - t p, for logits p and frames t of 0 and 1."""
+    """Nats per frame: over the pitches log(1 + exp(p)) - t p, for logits p and frames t of 0 and 1."""
     x, y = pairs(rolls)
     logits, frames = np.concatenate(net(x)[0]).astype(float), np.concatenate(y)
     return float((np.logaddexp(0, logits) - frames * logits).sum(axis=1).mean())
@@ -104,7 +104,7 @@ def _row(setting: Setting, rolls: dict[str, list[np.ndarray]], seeds: int, peer:
     valid = [frame_nll(net, rolls["valid"]) for net in nets]
     return Row(
         task=f"JSB Chorales, {setting.title}",
-        measure="NLL a frame",
+        measure="NLL per frame",
         figures=figures,
         goal=f"at most {setting.goal:.2f}",
         reached=float(np.mean(figures)) <= setting.goal,

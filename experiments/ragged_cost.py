@@ -79,7 +79,7 @@ def main() -> None:
         costs.append(line)
     extra = {
         f"A training step on {BATCH} sequences, {SHORT} to {LONG} steps": "\n".join(tables),
-        "Microseconds a step of a sequence, in training": "\n".join(costs),
+        "Microseconds per step of a sequence, in training": "\n".join(costs),
     }
     if not args.no_peer:
         extra["The same for PyTorch's packed sequences"] = "\n".join(packed())

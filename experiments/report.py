@@ -18,7 +18,7 @@ class Row:
     """One result: figures of each seed, measured once on the test part."""
 
     task: str  # "JSB Chorales, at most 300K parameters"
-    measure: str  # "NLL a frame"
+    measure: str  # "NLL per frame"
     figures: list[float]  # one a seed
     goal: str  # "at most 8.30", "" where there is none
     reached: bool | None  # of the mean over the seeds, None where there is no goal

@@ -1,4 +1,4 @@
-"""Tiny Shakespeare, character by character: nats a character on the last tenth, after a minute and after ten minutes.
+"""Tiny Shakespeare, character by character: nats per character on the last tenth, after a minute and after ten minutes.
 
 The first 90 % of the text train, the last 10 % test, from end to end with the state carried. Sizes, rates, dropout and
 epochs were chosen on the last 5 % of the training text, the epochs also by the clock: as many as fit the time. Those of
@@ -75,7 +75,7 @@ def run(
     mean, took = sum(figures) / len(figures), sum(seconds) / len(seconds)
     row = report.Row(
         task=settings.title,
-        measure="nats a character",
+        measure="nats per character",
         figures=figures,
         goal=f"at most {settings.goal} in {settings.budget:.0f} s",
         reached=mean <= settings.goal and max(seconds) <= settings.budget,

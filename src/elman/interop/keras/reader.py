@@ -61,7 +61,7 @@ def from_keras(source: Any, *, like: Layer | str | os.PathLike[str] | None = Non
     Inputs are values too where another layer reads them, or some of the states come from elsewhere.
 
     Masking, and Embedding with mask_zero, drop the masked steps; Keras carries the state past them. Final states, and
-    outputs at every real step, are the same. Behind the real steps y is 0, where Keras repeats the last output; a
+    outputs at every real step, are the same. After the real steps y is 0, where Keras repeats the last output; a
     `UserWarning` says so where a model gives an output for each step, as in Keras masked steps keep their places. Where
     a mask ends before any layer uses it, at a convolution or beside a value that has none, every step is computed.
     A stateful layer is read as any other: here streams carry states, and calls take and return them.
