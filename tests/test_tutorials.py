@@ -34,10 +34,10 @@ def words_and_numbers(text):
     return NUMBER.sub("#", text).split(), [float(number) for number in NUMBER.findall(text)]
 
 
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=[pytest.mark.long] * (i >= IN_EVERY_RUN), id=p.stem) for i, p in enumerate(NOTEBOOKS)],
-)
+CASES = [pytest.param(p, marks=[pytest.mark.long] * (i >= IN_EVERY_RUN), id=p.stem) for i, p in enumerate(NOTEBOOKS)]
+
+
+@pytest.mark.parametrize("path", CASES)
 def test_a_tutorial_prints_what_it_shows(path):
     kept = nbformat.read(path, as_version=4)
     run = nbformat.read(path, as_version=4)
