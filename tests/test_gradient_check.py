@@ -304,6 +304,32 @@ LAYERS = [
 ]
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_many_units_that_stand_at_kinks_at_once_are_no_error(seed):
+    """Fresh biases are 0: where x is 0, all units of relu stand at a kink, and those of one side are sums."""
+    x = np.random.default_rng(seed).normal(size=(2, 4, 3))
+    x[:, 0] = 0
+    bounded = elman.LSTM(3, 4, seed=seed, activations={"g": "relu", "c": "leaky_relu"})
+    dense = elman.Network([elman.Dense(3, 4, "relu", seed=seed), elman.GRU(4, 2, seed=seed)])
+    for layer in (elman.RNN(3, 4, "relu", seed=seed), bounded, dense):
+        report = elman.gradient_check(layer, x, seed=seed)
+        assert report.passed, report
+
+    def step(x, state, weights):
+        (h,), (Wx, p) = state, weights  # p starts at 0, and with it h p for every example
+        return (np.tanh(x @ Wx) + np.abs(np.maximum(h * p, 0) - 0.1 * h),), {}
+
+    def step_derivative(x, state, weights, kept, dnext):
+        (h,), (Wx, p), (dh,) = state, weights, dnext
+        da, inner = dh * (1 - np.tanh(x @ Wx) ** 2), dh * np.sign(np.maximum(h * p, 0) - 0.1 * h)
+        d = inner * (h * p > 0)
+        return da @ Wx.T, (d * p - 0.1 * inner,), (x.T @ da, (d * h).sum(0))
+
+    cell = elman.Cell("kinks", {"Wx": ("input", "hidden"), "p": ("hidden",)}, ("h",), step, step_derivative)
+    report = elman.gradient_check(cell, seed=seed)
+    assert report.passed, report
+
+
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 def test_layers_pass_alone_with_what_they_take(layer):
     before = {name: array.copy() for name, array in layer.weights.items()}

@@ -135,9 +135,9 @@ def gradient_check(what: Cell | Layer | Loss, x: Any = None, y: Any = None, *, s
 
 def _of_cell(layer: Recurrent, seed: int) -> Iterator[Problem]:
     cell, rng = layer.cell, np.random.default_rng(seed)
-    for scale in (0.0, 0.6, 1.5):
-        own: list[Array] = [layer.parameters[name] for name in cell.weights]
-        drawn = [np.asarray(rng.normal(size=w.shape) * scale) if scale else w.copy() for w in own]
+    for scale in (0.0, 0.6, 1.5, 4.0):
+        own: list[Array] = [problems.without_zeros(layer.parameters[name], rng) for name in cell.weights]
+        drawn = [np.asarray(rng.normal(size=w.shape) * scale) if scale else w for w in own]
         masked = cell.takes_mask and scale == 0.6
         yield problems.of_cell(cell, drawn, layer.input_size or 0, layer.hidden_size, rng, masked)
 
@@ -145,6 +145,8 @@ def _of_cell(layer: Recurrent, seed: int) -> Iterator[Problem]:
 def _of_layer(layer: Layer, x: Any, seed: int) -> Iterator[Problem]:
     rng = np.random.default_rng(seed)
     given = problems.drawn_input(layer, rng) if x is None else problems.read_input(layer, x)
+    for array in layer.parameters.values():
+        array[...] = problems.without_zeros(array, rng)
     _, end = layer(given)
     yield problems.of_layer(layer, given, problems.drawn_state(layer, end, rng), None, rng)
     problems.draw_weights(layer, rng)

@@ -219,6 +219,11 @@ def drawn_state(layer: Layer, end: Tree, rng: np.random.Generator) -> Tree:
     ] or None
 
 
+def without_zeros(weight: Array, rng: np.random.Generator) -> Array:
+    """A weight with small numbers in place of 0, where a product of it may stand right at a kink for all examples."""
+    return np.where(weight == 0, 0.01 * rng.normal(size=weight.shape), weight)
+
+
 def draw_weights(layer: Layer, rng: np.random.Generator) -> None:
     """Other weights for a layer, none of them 0: what stands beside a 0 cannot be seen."""
     for array in layer.parameters.values():

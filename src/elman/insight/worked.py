@@ -151,6 +151,11 @@ def _begun(one: TracedLayer, step: int, of: str = "") -> tuple[Pass, dict[str, T
     return shown, {name: shown.given(name, array) for name, array in (*read.items(), *one.weights.items())}
 
 
+def _new_names(one: TracedLayer) -> dict[str, str]:
+    """What the states that the cell gives are called: c', before zoneout c_new."""
+    return {name: f"{name}_new" if name in one.zoned else f"{name}'" for name in one.cell.states}
+
+
 def follow_step(one: TracedLayer, step: int) -> Pass:
     """The step of a direction, followed."""
     cell, (shown, g) = one.cell, _begun(one, step)
@@ -158,11 +163,11 @@ def follow_step(one: TracedLayer, step: int) -> Pass:
     (after, kept, *more), names = shown.follow(
         cell.step, g["x"], tuple(state), tuple([g[name] for name in cell.weights])
     )
-    rates = one.layer.zone_rates or (0,) * len(state)
+    rates, new_names = one.layer.zone_rates or (0,) * len(state), _new_names(one)
     for name, old, new, rate in zip(cell.states, state, after, rates, strict=True):
-        shown.call({f"{name}_new" if rate else f"{name}'": new})
+        shown.call({new_names[name]: new})
         shown.roots.append((f"{name}'", rate * old + (1 - rate) * new if rate else new, None))
-    shown.call({f"{name}'" if name in cell.states else name: term for name, term in kept.items()}, *more)
+    shown.call({new_names.get(name, name): term for name, term in kept.items()}, *more)
     shown.roots += [(shown.names[term.order], term, None) for term in kept.values() if term.operation == "made"]
     shown.call_rest(names)
     return shown
@@ -173,8 +178,8 @@ def follow_derivative(one: TracedLayer, step: int, dnext: Arrays) -> Pass:
     cell, (shown, g) = one.cell, _begun(one, step, "derivative of ")
     state, weights = (tuple([g[name] for name in names]) for names in (cell.states, cell.weights))
     found = cell.step(*values((g["x"], state, weights)))[1]
-    labels = {name: f"{name}'" if name in cell.states else name for name in found}
-    kept = {name: shown.given(labels[name], array) for name, array in found.items()}
+    new_names = _new_names(one)
+    kept = {name: shown.given(new_names.get(name, name), array) for name, array in found.items()}
     arrived = [shown.given(f"d{name}'", array) for name, array in zip(cell.states, dnext, strict=True)]
     rates = one.layer.zone_rates or (0,) * len(state)
     inner = [(1 - rate) * d if rate else d for d, rate in zip(arrived, rates, strict=True)]
@@ -190,7 +195,7 @@ def follow_derivative(one: TracedLayer, step: int, dnext: Arrays) -> Pass:
     shown.roots.append(("dx", dx, ("input",)))
     shown.call({label: term for label, term, _ in shown.roots})
     for by_name in more:
-        inside = {f"d{name}'_all" if name in cell.states else f"d{name}": d for name, d in by_name.items()}
+        inside = {f"d{new_names[name]}_all" if name in new_names else f"d{name}": d for name, d in by_name.items()}
         shown.call(inside)
         shown.roots += [(label, d, None) for label, d in inside.items() if shown.names.get(d.order) == label]
     shown.call_rest(names)
