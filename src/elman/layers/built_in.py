@@ -53,7 +53,7 @@ class RNN(_BuiltIn):
     Parameters `Wx` (input, hidden), `Wh` (hidden, hidden), `b` (hidden,); state h (batch, hidden). `activation` is
     a name of the table or an `elman.Activation`. `clip` bounds what stands inside it to +-clip, as in the operator of
     ONNX; `elman.engine.runner(layer.cell)` says whether a compiled kernel or the slower plain equations run it. The
-    other arguments are those of `elman.Recurrent`.
+    other arguments, the shapes of y and of states, and errors are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> layer = elman.RNN(3, 5, activation="relu", seed=0)
@@ -121,7 +121,7 @@ class LSTM(_BuiltIn):
 
     Through what is bounded no gradient flows. A cell without a compiled kernel, such as the layer-normalized one, runs
     on the plain equations, which are many times slower; `elman.engine.runner(layer.cell)` says which run it. The other
-    arguments are those of `elman.Recurrent`.
+    arguments, the shapes of y and of states, and errors are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> layer = elman.LSTM(3, 5, seed=0)
@@ -185,7 +185,7 @@ class GRU(_BuiltIn):
     `activations` maps gates to activations, by name or as an `elman.Activation`; those left out stay sigmoid for "r"
     and "z", tanh for "n". `clip` bounds what stands inside them to +-clip, as in the operator of ONNX.
     `elman.engine.runner(layer.cell)` says whether a compiled kernel or the slower plain equations run it. The other
-    arguments are those of `elman.Recurrent`.
+    arguments, the shapes of y and of states, and errors are those of `elman.Recurrent`.
 
     >>> import numpy as np, elman
     >>> y, h = elman.GRU(3, 5, bidirectional=True, seed=0)([np.ones((4, 3)), np.ones((6, 3))])

@@ -84,6 +84,9 @@ class Joining(Layer):
 class Concatenate(Joining):
     """The features of all that it reads, side by side.
 
+    Each is (batch, time, features), or one vector per sequence (batch, features), which stands at each step.
+    Raises `ShapeError`, which names the node, where they do not fit.
+
     >>> import numpy as np, elman
     >>> net = elman.Network({"y": (elman.Concatenate(), "a", "b")})
     >>> net({"a": [[[1.0], [2.0]]], "b": [[5.0, 6.0]]})[0].tolist()
@@ -120,6 +123,9 @@ class _Alike(Joining):
 class Add(_Alike):
     """The sum of all that it reads, feature by feature.
 
+    Each is (batch, time, features), or one vector per sequence (batch, features), which stands at each step. They
+    have the same features. Raises `ShapeError`, which names the node, where they do not fit.
+
     >>> import numpy as np, elman
     >>> net = elman.Network({"y": (elman.Add(), "a", "b")})
     >>> net({"a": [[[1.0], [2.0]]], "b": [[5.0]]})[0].tolist()
@@ -135,6 +141,9 @@ class Add(_Alike):
 
 class Multiply(_Alike):
     """The product of all that it reads, feature by feature.
+
+    Each is (batch, time, features), or one vector per sequence (batch, features), which stands at each step. They
+    have the same features. Raises `ShapeError`, which names the node, where they do not fit.
 
     >>> import numpy as np, elman
     >>> net = elman.Network({"y": (elman.Multiply(), "a", "b")})

@@ -68,6 +68,8 @@ class LayerNorm(_Normalization):
 
     Parameters `gain` (size,), 1, and `bias` (size,), 0. Source: Ba, Kiros, Hinton 2016, equation 4. PyTorch calls
     them weight and bias and has the same epsilon; Keras calls them gamma and beta and has 1e-3.
+    y has the shape of x, (batch, time, size) or (batch, size). Raises `ValueError` for a size under 1 or an epsilon
+    that is not over 0.
 
     >>> import elman
     >>> elman.LayerNorm(2)([[1.0, 3.0]])[0].round(3).tolist()

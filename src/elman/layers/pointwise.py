@@ -34,6 +34,9 @@ class Dense(Layer):
     Parameters `W` (input, output), drawn by Glorot, and `b` (output,), 0. `activation` is a name of the table or an
     `elman.Activation`. `dtype` and `seed` as in `elman.Recurrent`.
 
+    x (batch, time, input) gives y (batch, time, output), vectors (batch, input) give (batch, output).
+    Raises `ValueError` for a size under 1 or an unknown activation.
+
     >>> import numpy as np, elman
     >>> y, _ = elman.Dense(3, 2, seed=0)(np.ones((4, 7, 3)))
     >>> y.shape
@@ -84,7 +87,8 @@ class Embedding(Pointwise):
     """A vector of its own for every token: y = W[x].
 
     Tokens are whole numbers from 0 to `count` - 1: x is (batch, time), one sequence (time,), or a list of (time_i,).
-    Parameter `W` (count, size), standard normal. `dtype` and `seed` as in `elman.Recurrent`.
+    Parameter `W` (count, size), standard normal. `dtype` and `seed` as in `elman.Recurrent`. y is (batch,
+    time, size). Raises `ValueError` for a size under 1, and in a call for a token that is none, with its place.
 
     >>> import elman
     >>> y, _ = elman.Embedding(65, 8, seed=0)([[5, 64, 0], [1, 2, 3]])

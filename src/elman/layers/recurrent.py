@@ -176,6 +176,8 @@ class Recurrent(Directed):
     single sequence; with a leading axis of 2 for both directions. The first state, and each
     direction's half of y, is as wide as the projection of the cell, where it has one.
 
+    x (batch, time, input) gives y (batch, time, hidden), without the first axis for one sequence.
+
     Raises `ValueError` for a rate or a size that cannot be, and for `recurrent_dropout` with a cell that takes no mask.
 
     >>> import numpy as np, elman

@@ -159,7 +159,8 @@ class LastStep(_Pool):
     that step. `bidirectional=True` takes what each direction computed last: the first half of the features from the
     last step, the second half from the first step (Keras's ``return_sequences=False``, ONNX's ``Y_h``).
 
-    In a stream `LastStep()` gives at each step the output of a sequence that ends there.
+    In a stream `LastStep()` gives at each step the output of a sequence that ends there. x (batch, time, features)
+    gives y (batch, features).
 
     >>> import numpy as np, elman
     >>> elman.LastStep()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
@@ -219,7 +220,8 @@ class LastSteps(_Pool):
 class MeanOverTime(_Pool):
     """The mean over the real steps of each sequence.
 
-    In a stream it gives at each step the mean so far, and keeps the pair (sum, count) as a state.
+    In a stream it gives at each step the mean so far, and keeps the pair (sum, count) as a state. x (batch, time,
+    features) gives y (batch, features).
 
     >>> import numpy as np, elman
     >>> elman.MeanOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()
@@ -247,7 +249,8 @@ class MeanOverTime(_Pool):
 class MaxOverTime(_Pool):
     """The largest value of each feature over the real steps; where two are equal, the first takes the gradient.
 
-    In a stream it gives at each step the largest so far, and keeps it as a state.
+    In a stream it gives at each step the largest so far, and keeps it as a state. x (batch, time, features) gives y
+    (batch, features).
 
     >>> import numpy as np, elman
     >>> elman.MaxOverTime()(np.arange(12.0).reshape(2, 3, 2), lengths=[3, 1])[0].tolist()

@@ -132,6 +132,7 @@ class Conv1d(Layer):
     With stride 1, "causal" goes step by step in a stream, and keeps its last (width - 1) dilation inputs: its state,
     (batch, (width - 1) dilation input), the oldest first, 0 before the first step. Other paddings have no state; they
     and strides need whole sequences, but for a width of 1. `activation`, `dtype` and `seed` as in `elman.Dense`.
+    Raises `ValueError` for a size under 1 or an unknown padding or activation.
 
     >>> import numpy as np, elman
     >>> layer = elman.Conv1d(3, 8, 5, stride=2, seed=0)
