@@ -11,18 +11,22 @@ for (const layer of page.layers) {
     for (const line of lines) {
       if (!line.numbers.length) continue;
       let [worst, most, unknown] = [0, 0, 0];
+      const from = []; // of a gradient, what comes from outside of the recurrence
       for (let step = 0; step < layer.steps; step++) {
-        const exact = script.evaluate(layer, step, line.shown, lines);
+        const state = /^d(.*)'$/.exec(line.name)?.[1];
+        if (layer.states.includes(state)) from.push(Array.from(script.named(layer, step, `above ${state}`, lines)));
+        const value = script.evaluate(layer, step, line.shown, lines);
         for (let unit = 0; unit < layer.units.length; unit++) {
           const found = script.worked(layer, step, unit, line, lines, 7);
           if (!found) continue;
           const { result, rest, numbers } = found;
-          worst = Math.max(worst, rest || Number.isNaN(exact[unit]) ? Infinity : Math.abs(result - exact[unit]));
+          const exact = script.only(value, unit);
+          worst = Math.max(worst, rest || Number.isNaN(exact) ? Infinity : Math.abs(result - exact));
           most = Math.max(most, Math.abs(result));
           unknown += /NaN|undefined/.test(numbers) ? 1 : 0;
         }
       }
-      found.push({ layer: layer.name, name: line.name, text: line.symbols, worst, most, unknown });
+      found.push({ layer: layer.name, name: line.name, text: line.symbols, worst, most, unknown, from });
     }
   }
 }

@@ -92,7 +92,12 @@ const lineOf = (label, shown, leaves, numbers) => ({
 test("an equation gives the number that the array holds, and shows the numbers in it", () => {
   for (const reverse of [false, true]) {
     const { layer, a } = simple(reverse);
-    const line = lineOf("a_h", inside, [product("x", "Wx"), product("h", "Wh"), name("b")], ["", 0, " + ", 1, " + ", 2, ""]);
+    const line = lineOf(
+      "a_h",
+      inside,
+      [product("x", "Wx"), product("h", "Wh"), name("b")],
+      ["", 0, " + ", 1, " + ", 2, ""],
+    );
     for (let step = 0; step < 4; step++) {
       const found = page.worked(layer, step, 1, line, [], 4);
       near(found.result, a[step][1]);

@@ -31,6 +31,7 @@ function evaluate(layer, step, shown, lines) {
   const [name, operands] = kind === "call" ? [parts[0], parts.slice(1)] : [kind, parts];
   const values = operands.map((part) => evaluate(layer, step, part, lines));
   if (name === "concatenate") return values.flatMap((value) => Array.from(value));
+  if (name === "mean") return [values[0].reduce((sum, value) => sum + value, 0) / values[0].length];
   const apply = OPERATIONS[name] ?? (() => NaN);
   const length = Math.max(...values.map((value) => value.length));
   return Array.from({ length }, (_, k) => apply(...values.map((value) => only(value, k))));
@@ -42,7 +43,16 @@ function held(layer, step, name) {
   return array && row(array, step);
 }
 
+// The value of a name at a step; those of late are kept, as many lines ask for the same.
 function named(layer, step, name, lines) {
+  layer.known ??= new Map();
+  const key = `${step} ${lines === layer.forward} ${name}`;
+  if (layer.known.size > 1000) layer.known.clear();
+  if (!layer.known.has(key)) layer.known.set(key, lookup(layer, step, name, lines));
+  return layer.known.get(key);
+}
+
+function lookup(layer, step, name, lines) {
   const nothing = () => new Array(layer.units.length).fill(0);
   if (name.endsWith("⁺")) {
     const after = neighbor(layer, step, 1);
@@ -63,6 +73,9 @@ function named(layer, step, name, lines) {
   for (const among of [lines, layer.forward]) {
     const line = among.find((one) => one.name === name);
     if (line) return evaluate(layer, step, line.shown, among);
+    const blocks = layer.gates.map((gate) => among.find((one) => one.name === `${name}_${gate}`));
+    if (blocks.length && blocks.every(Boolean))
+      return blocks.flatMap(({ shown }) => evaluate(layer, step, shown, among));
   }
   return [NaN];
 }
@@ -88,7 +101,11 @@ function products(layer, step, [, left, right], lines) {
   const ofGate = (g) => (gates.length > 1 ? `_${layer.gates[gates[g]]}` : "");
   const across = (k) => {
     const column = gates[Math.floor(k / units)];
-    return Array.from({ length: rows }, (_, j) => ({ what: label(j), left: vector[j], right: at(j, column)[k % units] }));
+    return Array.from({ length: rows }, (_, j) => ({
+      what: label(j),
+      left: vector[j],
+      right: at(j, column)[k % units],
+    }));
   };
   const along = (j) =>
     Array.from({ length: gates.length * units }, (_, k) => {
@@ -122,5 +139,12 @@ function worked(layer, step, unit, line, lines, digits) {
     });
   const rest = result - found;
   const size = Math.max(Math.abs(result), Math.abs(found), 1e-3);
-  return { name: line.name, symbols: line.symbols, numbers, result, rest: Math.abs(rest) > 1e-4 * size ? rest : 0, sums };
+  return {
+    name: line.name,
+    symbols: line.symbols,
+    numbers,
+    result,
+    rest: Math.abs(rest) > 1e-4 * size ? rest : 0,
+    sums,
+  };
 }

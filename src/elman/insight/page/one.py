@@ -142,13 +142,14 @@ class One:
 def _arrays(traced: Any, rows: slice, gradients: bool) -> dict[str, Array]:
     """Numbers per unit and step: states, gates and what is inside them; of a cell of one's own all it has."""
     found: dict[str, Array] = {}
+    widths = {traced.layer.hidden_size, *traced.cell.widths(traced.layer.hidden_size)}  # else it is of no unit
     known = {*traced.cell.states, *traced.cell.gates, *(f"a_{gate}" for gate in traced.cell.gates)}
     ways = [("", traced.names(), traced.values)]
     ways += [("d", traced.gradient_names(), traced.gradient)] * gradients
     for d, names, compute in ways:
         for name in names:
             array = compute(name)[rows] if name in known or not traced.cell.kernel else None
-            if array is not None and array.ndim == 2:
+            if array is not None and array.ndim == 2 and array.shape[1] in widths:
                 found.setdefault(d + name, array)
     return found
 
