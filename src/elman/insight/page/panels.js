@@ -184,6 +184,10 @@ function numbersPanel(page) {
   };
 }
 
+const NO_LINES = "The functions of this cell cannot be followed: the numbers above are all that it names.";
+const PRIMES = "A state with a prime is that after the step, without one that before it.";
+const MARKS = "above: from the layers that read this one; ⁺: from the next step, which gives it in its last lines.";
+
 // The arithmetic of the step, symbols first, forward and backward.
 function arithmeticPanel(page, move) {
   const root = document.getElementById("arithmetic");
@@ -194,21 +198,16 @@ function arithmeticPanel(page, move) {
   );
   const [forward, backward] = ["forward", "backward"].map((id) => element("div", { id, class: "lines-of-step" }));
   root.append(element("div", { class: "row" }, element("h2", {}, "The step's arithmetic"), digits), forward, backward);
-  const write = (box, title, none, { layer, step, unit, digits: count }, lines) => {
+  const write = (box, title, hint, none, { layer, step, unit, digits: count }, lines) => {
     const shown = lines.map((line) => worked(layer, step, unit, line, lines, count)).filter(Boolean);
-    const rows = shown.map((line) => lineOf(line, count));
-    box.replaceChildren(element("h3", {}, title), ...(rows.length ? rows : [element("p", {}, none)]));
+    const rows = [element("p", { class: "hint" }, hint), ...shown.map((line) => lineOf(line, count))];
+    box.replaceChildren(element("h3", {}, title), ...(shown.length ? rows : [element("p", {}, none)]));
   };
   return (view) => {
+    const { layer } = view;
     digits.value = view.digits;
-    write(
-      forward,
-      "Forward",
-      "The equations of this layer are its own: the numbers above are all that it names.",
-      view,
-      view.layer.forward,
-    );
-    write(backward, "Backward", view.layer.noBackward, view, view.layer.backward);
+    write(forward, "Forward", PRIMES, NO_LINES, view, layer.forward);
+    write(backward, "Backward", MARKS, layer.noBackward, view, layer.backward);
   };
 }
 
