@@ -341,6 +341,9 @@ class Network(Layer):
         entries = iter(state)
         return [next(entries) if layer.stateful else None for layer in self.layers]
 
+    def first_state(self, count: int) -> Any:
+        return [layer.first_state(count) for layer in self._stateful]
+
     def pack_state(self, name: str, state: Any, layout: Layout, own: bool = True) -> State:
         if state is None:
             return None

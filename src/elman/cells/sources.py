@@ -13,7 +13,7 @@ from elman.cells.cell import Cell, Given
 
 def equations(cell: Cell) -> str:
     """The equations of a cell as text: of the library's the opening of its file, of one's own its functions."""
-    functions = {"step": _inside(cell.step), "step_derivative": _inside(cell.step_derivative)}
+    functions = {"step": inside(cell.step), "step_derivative": inside(cell.step_derivative)}
     places = {name: _place(function) for name, function in functions.items()}
     if isinstance(cell.step, Given):
         opening = inspect.getdoc(inspect.getmodule(functions["step"])) or ""
@@ -28,7 +28,7 @@ def equations(cell: Cell) -> str:
     return "\n".join(lines)
 
 
-def _inside(function: Any) -> Callable[..., Any]:
+def inside(function: Any) -> Callable[..., Any]:
     """The function itself, without arguments that are given to it."""
     while isinstance(function, (Given, functools.partial)):
         function = function.function if isinstance(function, Given) else function.func

@@ -247,8 +247,7 @@ class _Path:
             source, W = tables.get(name, (name, None))
             tokens = asked.named[source]
             values = np.asarray(tokens.values, np.float64) if W is None else W[tokens.values]
-            if not np.isfinite(values).all():
-                raise ValueError(f"{source} must be finite. Got {values[~np.isfinite(values)][0]}.")
+            checks.finite(source, values)
             what = f"baseline[{source!r}]" if isinstance(baseline, Mapping) else "baseline"
             before = _baseline(what, each[source], tokens.with_values(values), W is not None)
             begins[name], gone[name] = tokens.with_values(before), tokens.with_values(values - before)
@@ -341,8 +340,7 @@ def _baseline(name: str, value: Any, part: Sequences, tokens: bool) -> Array:
         raise ShapeError(f"{name} must be a number or a vector of {rows.shape[1]}. Got {checks.describe(value)}.")
     else:
         array = part.gradient(name, value)  # in the form of x
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite. Got {array[~np.isfinite(array)][0]}.")
+    checks.finite(name, array)
     return np.array(array)
 
 

@@ -18,8 +18,9 @@ from elman import checks
 from elman.cells import Cell
 from elman.checks import Array
 from elman.insight import problems
-from elman.insight.problems import Problem, Quantity, leaves
+from elman.insight.problems import Problem, Quantity
 from elman.insight.suspects import lines
+from elman.insight.trees import leaves, mapped
 from elman.layers import Directed, Layer, Recurrent
 from elman.layers.nesting import placed_layers
 from elman.network import Network
@@ -150,9 +151,7 @@ def _of_layer(layer: Layer, x: Any, seed: int) -> Iterator[Problem]:
     _, end = layer(given)
     yield problems.of_layer(layer, given, problems.drawn_state(layer, end, rng), None, rng)
     problems.draw_weights(layer, rng)
-    moved = problems.mapped(
-        lambda part: part + 0.1 * rng.normal(size=part.shape) if part.dtype.kind == "f" else part, given
-    )
+    moved = mapped(lambda part: part + 0.1 * rng.normal(size=part.shape) if part.dtype.kind == "f" else part, given)
     trained, _, _ = layer.forward(moved, rng=rng)  # running statistics begin to move
     yield problems.of_layer(layer, moved, None, None, rng)
     pairs = zip(leaves(trained), leaves(layer(moved)[0]), strict=True)
@@ -163,7 +162,7 @@ def _of_layer(layer: Layer, x: Any, seed: int) -> Iterator[Problem]:
 def _of_loss(loss: Loss, x: Any, y: Any, seed: int) -> Iterator[Problem]:
     rng = np.random.default_rng(seed)
     if x is not None:
-        yield problems.of_loss(loss, problems.mapped(lambda part: np.array(part, np.float64), x), y)
+        yield problems.of_loss(loss, mapped(lambda part: np.array(part, np.float64), x), y)
         return
     for _ in range(3):
         yield problems.of_loss(loss, *problems.drawn_rows(loss, rng))

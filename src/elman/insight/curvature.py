@@ -139,8 +139,7 @@ def _direction(net: Layer, v: Any) -> Array:
         checks.shape(f"v[{name!r}]", array, own.shape)
         parts.append(array.ravel())
     direction = np.concatenate([*parts, np.zeros(0)])
-    if not np.isfinite(direction).all():
-        raise ValueError(f"v must be finite. Got {direction[~np.isfinite(direction)][0]}.")
+    checks.finite("v", direction)
     return direction
 
 

@@ -16,7 +16,6 @@ every cell, through a kernel where there is one.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.insight.trees import leaves, mapped
 from elman.layers import Layer
 from elman.layers.nesting import every_layer
 from elman.network import Network
@@ -295,8 +295,8 @@ class _Step:
         if layer.needs_whole_sequences:
             raise ShapeError(f"layer must go step by step, in one direction. Got {(whole or [layer])[-1]!r}.")
         self.layer = layer.astype("float64")
-        self.form = _first_state(self.layer, 1)
-        self.widths = [part.shape[1] for part in _leaves(self.form)]
+        self.form: Any = self.layer.first_state(1)
+        self.widths = [part.shape[1] for part in leaves(self.form)]
         self.size = sum(self.widths)
 
     def pack(self, x: Any, outer: tuple[str, ...]) -> Sequences:
@@ -307,16 +307,14 @@ class _Step:
             width = () if layer.takes_tokens else (layer.input_size or "input",)
             must = f"{checks.listed(('time', *width))} or {checks.listed(('batch', 'time', *width))}"
             raise ShapeError(f"x must have shape {must}. Got a list of {found.layout.count} sequences.")
-        if not np.isfinite(found.values).all():
-            raise ValueError(f"x must be finite. Got {found.values[~np.isfinite(found.values)][0]}.")
+        checks.finite("x", found.values)
         return found
 
     def stack(self, name: str, state: Any, layout: Layout) -> Array:
         """A state in the form of the layer as (B, S)."""
-        given = _filled(self.layer.pack_state(name, state, layout), _first_state(self.layer, layout.count))
-        stacked = np.concatenate(_leaves(given), axis=1)
-        if not np.isfinite(stacked).all():
-            raise ValueError(f"{name} must be finite. Got {stacked[~np.isfinite(stacked)][0]}.")
+        given = _filled(self.layer.pack_state(name, state, layout), self.layer.first_state(layout.count))
+        stacked = np.concatenate(leaves(given), axis=1)
+        checks.finite(name, stacked)
         return stacked.astype(np.float64, copy=False)
 
     def starts(self, states: Any) -> Array:
@@ -338,14 +336,14 @@ class _Step:
         return self.layer.unpack_state(self._packed(s), Layout(None, len(s), "array"))
 
     def _packed(self, s: Array) -> Any:
-        parts = np.split(s, np.cumsum(self.widths)[:-1], axis=1)
-        return _formed(self.form, iter([np.ascontiguousarray(part) for part in parts]))
+        columns = iter(np.split(s, np.cumsum(self.widths)[:-1], axis=1))
+        return mapped(lambda _: np.ascontiguousarray(next(columns)), self.form)
 
     @np.errstate(over="ignore", invalid="ignore")  # what is not finite is told by those who ask
     def _run(self, x: Array, s: Array, keep: bool) -> tuple[Any, Array, Any]:
         layout = Layout.of("array", np.ones(len(s), np.int64), 1)
         y, end, kept = self.layer.run(Sequences(x, layout), self._packed(s), None, keep)
-        return y, np.concatenate(_leaves(end), axis=1), kept
+        return y, np.concatenate(leaves(end), axis=1), kept
 
     def advance(self, x: Array, s: Array) -> Array:
         """The states after the step."""
@@ -360,17 +358,10 @@ class _Step:
             y, after, kept = self._run(x[some].repeat(size, axis=0), s[some].repeat(size, axis=0), keep=True)
             ones = np.tile(np.eye(size), (len(after) // size, 1))
             dx, dstate, _ = self.layer.run_back(kept, y.gradient("dy", None), self._packed(ones))
-            by_state.append(np.concatenate(_leaves(dstate), axis=1).reshape(-1, size, size))
+            by_state.append(np.concatenate(leaves(dstate), axis=1).reshape(-1, size, size))
             by_input.append(None if dx is None else dx.reshape(-1, size, dx.shape[1]))
         known = [part for part in by_input if part is not None]
         return np.concatenate([*by_state, np.empty((0, size, size))]), np.concatenate(known) if known else None
-
-
-def _first_state(layer: Layer, count: int) -> Any:
-    """The states before the first step, packed."""
-    if not layer.layers:
-        return layer.first_state(count)
-    return [_first_state(part, count) for part in layer.layers if part.stateful]
 
 
 def _filled(given: Any, first: Any) -> Any:
@@ -378,13 +369,3 @@ def _filled(given: Any, first: Any) -> Any:
     if isinstance(first, list) and given is not None:
         return [_filled(part, own) for part, own in zip(given, first, strict=True)]
     return first if given is None else given
-
-
-def _leaves(state: Any) -> list[Array]:
-    """The arrays in nested lists and tuples, in order."""
-    return [state] if isinstance(state, np.ndarray) else [leaf for part in state for leaf in _leaves(part)]
-
-
-def _formed(form: Any, leaves: Iterator[Array]) -> Any:
-    """The next arrays in the lists and tuples of `form`."""
-    return next(leaves) if isinstance(form, np.ndarray) else type(form)([_formed(part, leaves) for part in form])

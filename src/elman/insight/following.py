@@ -20,6 +20,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from elman.cells.activations import ACTIVATIONS, Activation, Bounded
 from elman.cells.cell import Given
+from elman.cells.sources import inside
 from elman.checks import Array
 
 _ids, _now = itertools.count(), threading.local()
@@ -146,10 +147,8 @@ def follow(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[int
 
 
 def code_of(function: Any) -> Any:
-    """The code of a function in Python, without arguments that are given to it; None where there is none."""
-    while isinstance(function, (Given, functools.partial)):
-        function = function.function if isinstance(function, Given) else function.func
-    return getattr(function, "__code__", None)
+    """The code of a function in Python; None where there is none."""
+    return getattr(inside(function), "__code__", None)
 
 
 # Functions of the library would turn terms into arrays: wherever a function can find one, another stands for it.

@@ -17,7 +17,7 @@ from elman.cells.cell import Given
 from elman.checks import Array
 from elman.insight.arithmetic import KINDS, Equation, Part, Product, Shown
 from elman.insight.following import Term, follow
-from elman.insight.problems import leaves, mapped
+from elman.insight.trees import leaves, mapped
 
 _SAME = {"concatenate", "same", "slice"}  # operations that only move numbers
 

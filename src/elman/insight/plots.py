@@ -8,7 +8,8 @@ matplotlib is not installed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,16 +47,15 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
     units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit))
     if units is not None and not (units.size and np.isin(units, np.arange(count)).all()):
         raise ValueError(f"unit must be from 0 to {count - 1}, or a list of such. Got {checks.show(unit)}.")
-    figure = drawing.new_figure("Trace.plot", path, (8.0, 3.6))
-    axes = figure.add_subplot()
-    if units is None:
-        _map(figure, axes, array.T, f"{name}, by unit")
-    else:
-        for k, color in zip(units.astype(np.int64), drawing.COLORS * len(units), strict=False):
-            axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", color=color, linewidth=1.6)
-    _write_text(axes, entries)
-    drawing.dress(axes, "step", "unit" if units is None else name, grid=units is not None)
-    drawing.finish(path, figure)
+    with _frame(
+        "Trace.plot", path, "step", "unit" if units is None else name, grid=units is not None, size=(8.0, 3.6)
+    ) as axes:
+        if units is None:
+            _map(axes, array.T, f"{name}, by unit")
+        else:
+            for k, color in zip(units.astype(np.int64), drawing.COLORS * len(units), strict=False):
+                axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", color=color, linewidth=1.6)
+        _write_text(axes, entries)
     return axes
 
 
@@ -81,14 +81,13 @@ def gradient_flow(t: Any, *, sequence: int = 0, path: Path | None = None) -> Any
     }
     if not lines:
         raise ValueError("t must be a trace with gradients, elman.trace(net, x, dy=...). Got one without.")
-    figure = drawing.new_figure("plots.gradient_flow", path)
-    axes = figure.add_subplot()
-    for (label, values), color in zip(lines.items(), drawing.COLORS * len(lines), strict=False):
-        axes.plot(np.arange(len(values)), np.where(values > 0, values, np.nan), label=label, color=color, linewidth=1.6)
-    if any((values > 0).any() for values in lines.values()):
-        axes.set_yscale("log")
-    drawing.dress(axes, "step", "norm of the gradient")
-    drawing.finish(path, figure)
+    with _frame("plots.gradient_flow", path, "step", "norm of the gradient") as axes:
+        for (label, values), color in zip(lines.items(), drawing.COLORS * len(lines), strict=False):
+            axes.plot(
+                np.arange(len(values)), np.where(values > 0, values, np.nan), label=label, color=color, linewidth=1.6
+            )
+        if any((values > 0).any() for values in lines.values()):
+            axes.set_yscale("log")
     return axes
 
 
@@ -112,17 +111,16 @@ def forecast(
     }
     if ("low" in others) != ("high" in others):
         raise ValueError("low and high must be given together. Got one of them.")
-    figure = drawing.new_figure("plots.forecast", path, (8.0, 3.6))
-    axes = figure.add_subplot()
-    steps = np.arange(len(known), len(known) + len(ahead))
-    axes.plot(np.arange(len(known)), known, color="0.4", label="known")
-    axes.plot(steps, ahead, color=drawing.COLORS[0], label="forecast")
-    if "low" in others:
-        axes.fill_between(steps, others["low"], others["high"], color=drawing.COLORS[0], alpha=0.2, label="interval")
-    if "came" in others:
-        axes.plot(steps, others["came"], color=drawing.COLORS[1], linestyle="--", label="what came")
-    drawing.dress(axes, "step", unit)
-    drawing.finish(path, figure)
+    with _frame("plots.forecast", path, "step", unit, size=(8.0, 3.6)) as axes:
+        steps = np.arange(len(known), len(known) + len(ahead))
+        axes.plot(np.arange(len(known)), known, color="0.4", label="known")
+        axes.plot(steps, ahead, color=drawing.COLORS[0], label="forecast")
+        if "low" in others:
+            axes.fill_between(
+                steps, others["low"], others["high"], color=drawing.COLORS[0], alpha=0.2, label="interval"
+            )
+        if "came" in others:
+            axes.plot(steps, others["came"], color=drawing.COLORS[1], linestyle="--", label="what came")
     return axes
 
 
@@ -142,20 +140,19 @@ def spectrum(layer: Recurrent, *, path: Path | None = None) -> Any:
     axis = layer.cell.weights.get("Wh")
     if axis is None or axis[0] != "hidden":
         raise ValueError(f"layer must have weights Wh (hidden, ...). Got the weights {', '.join(layer.cell.weights)}.")
-    figure = drawing.new_figure("plots.spectrum", path, (7.0, 4.6))
-    axes = figure.add_subplot()
-    turn = np.linspace(0, 2 * np.pi, 361)
-    axes.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=1, label="radius 1")
-    for suffix, part in layer.directions.items():
-        blocks = np.split(part.parameters["Wh"], len(layer.cell.gates) or 1, axis=1)
-        for k, (gate, block) in enumerate(zip(layer.cell.gates or ("h",), blocks, strict=True)):
-            values = np.linalg.eigvals(block.astype(np.float64))
-            label = f"Wh_{gate}{suffix}: radius {np.abs(values).max():.3g}"
-            marker, color = "ox"[suffix == REVERSE], drawing.COLORS[k % len(drawing.COLORS)]
-            axes.plot(values.real, values.imag, marker, color=color, markersize=4, label=label)
-    axes.set_aspect("equal", "datalim")
-    drawing.dress(axes, "real part of the eigenvalue", "imaginary part", beside=True)
-    drawing.finish(path, figure)
+    with _frame(
+        "plots.spectrum", path, "real part of the eigenvalue", "imaginary part", beside=True, size=(7.0, 4.6)
+    ) as axes:
+        turn = np.linspace(0, 2 * np.pi, 361)
+        axes.plot(np.cos(turn), np.sin(turn), color="0.6", linewidth=1, label="radius 1")
+        for suffix, part in layer.directions.items():
+            blocks = np.split(part.parameters["Wh"], len(layer.cell.gates) or 1, axis=1)
+            for k, (gate, block) in enumerate(zip(layer.cell.gates or ("h",), blocks, strict=True)):
+                values = np.linalg.eigvals(block.astype(np.float64))
+                label = f"Wh_{gate}{suffix}: radius {np.abs(values).max():.3g}"
+                marker, color = "ox"[suffix == REVERSE], drawing.COLORS[k % len(drawing.COLORS)]
+                axes.plot(values.real, values.imag, marker, color=color, markersize=4, label=label)
+        axes.set_aspect("equal", "datalim")
     return axes
 
 
@@ -177,17 +174,16 @@ def confusion(y: Any, predicted: Any, *, path: Path | None = None) -> Any:
     np.add.at(counts, ([place[one] for one in real.tolist()], [place[one] for one in told.tolist()]), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = max(3.6, 1.6 + 0.45 * len(labels))
-    figure = drawing.new_figure("plots.confusion", path, (size + 0.8, size))
-    axes = figure.add_subplot()
-    image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    figure.colorbar(image, label="share of the row")
-    if len(labels) <= 20:
-        for i, j in np.ndindex(counts.shape):
-            axes.text(j, i, counts[i, j], ha="center", va="center", color="black" if shares[i, j] > 0.5 else "white")
-    axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if len(labels) > 6 else 0)
-    axes.set_yticks(range(len(labels)), map(str, labels))
-    drawing.dress(axes, "told", "real", grid=False)
-    drawing.finish(path, figure)
+    with _frame("plots.confusion", path, "told", "real", grid=False, size=(size + 0.8, size)) as axes:
+        image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1)
+        axes.figure.colorbar(image, label="share of the row")
+        if len(labels) <= 20:
+            for i, j in np.ndindex(counts.shape):
+                axes.text(
+                    j, i, counts[i, j], ha="center", va="center", color="black" if shares[i, j] > 0.5 else "white"
+                )
+        axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if len(labels) > 6 else 0)
+        axes.set_yticks(range(len(labels)), map(str, labels))
     return axes
 
 
@@ -209,19 +205,18 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
     if names is not None and (array.ndim == 1 or len(names) != array.shape[1]):
         raise ShapeError(f"features must have a name for each feature. Got {len(names)} for shape {array.shape}.")
     entries = read_text(text, len(array))
-    figure = drawing.new_figure("plots.attribution", path, (8.0, 3.2))
-    axes = figure.add_subplot()
-    if array.ndim == 1 or array.shape[1] == 1:
-        colors = np.where(array.ravel() < 0, drawing.SIGNED[1], drawing.SIGNED[-2])
-        axes.bar(np.arange(len(array)), array.ravel(), color=colors)
-    else:
-        _map(figure, axes, array.T, "attribution")
-        if names is not None:
-            axes.set_yticks(range(len(names)), names)
-    _write_text(axes, entries)
     mapped = array.ndim == 2 and array.shape[1] > 1
-    drawing.dress(axes, "step", "feature" if mapped else "attribution", grid=not mapped)
-    drawing.finish(path, figure)
+    with _frame(
+        "plots.attribution", path, "step", "feature" if mapped else "attribution", grid=not mapped, size=(8.0, 3.2)
+    ) as axes:
+        if array.ndim == 1 or array.shape[1] == 1:
+            colors = np.where(array.ravel() < 0, drawing.SIGNED[1], drawing.SIGNED[-2])
+            axes.bar(np.arange(len(array)), array.ravel(), color=colors)
+        else:
+            _map(axes, array.T, "attribution")
+            if names is not None:
+                axes.set_yticks(range(len(names)), names)
+        _write_text(axes, entries)
     return axes
 
 
@@ -240,18 +235,27 @@ def importance(features: Mapping[str, Any], *, path: Path | None = None) -> Any:
     except (AttributeError, TypeError, ValueError):
         must = "features must be a mapping of names to pairs (mean, deviation)"
         raise TypeError(f"{must}. Got {checks.describe(features)}.") from None
-    figure = drawing.new_figure("plots.importance", path, (6.4, 1.2 + 0.3 * len(rows)))
-    axes = figure.add_subplot()
-    means, deviations, names = zip(*rows, strict=True) if rows else ((), (), ())
-    axes.barh(range(len(rows)), means, xerr=deviations, color=drawing.COLORS[0], ecolor="0.4")
-    axes.set_yticks(range(len(rows)), names)
-    axes.invert_yaxis()
-    drawing.dress(axes, "loss of score when permuted", "")
-    drawing.finish(path, figure)
+    with _frame("plots.importance", path, "loss of score when permuted", "", size=(6.4, 1.2 + 0.3 * len(rows))) as axes:
+        means, deviations, names = zip(*rows, strict=True) if rows else ((), (), ())
+        axes.barh(range(len(rows)), means, xerr=deviations, color=drawing.COLORS[0], ecolor="0.4")
+        axes.set_yticks(range(len(rows)), names)
+        axes.invert_yaxis()
     return axes
 
 
-def _map(figure: Any, axes: Any, array: Array, label: str) -> None:
+@contextmanager
+def _frame(
+    what: str, path: Path | None, across: str, up: str, *, size: tuple[float, float] = (6.4, 4.0), **dress: bool
+) -> Iterator[Any]:
+    """The axes of a picture, which are dressed and written when all is drawn."""
+    figure = drawing.new_figure(what, path, size)
+    axes = figure.add_subplot()
+    yield axes
+    drawing.dress(axes, across, up, **dress)
+    drawing.finish(path, figure)
+
+
+def _map(axes: Any, array: Array, label: str) -> None:
     """A heat map with its scale: from 0 up, or around 0."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.ticker import MaxNLocator
@@ -263,7 +267,7 @@ def _map(figure: Any, axes: Any, array: Array, label: str) -> None:
     bounds = {"vmin": -most if signed else 0.0, "vmax": most or 1.0}
     image = axes.imshow(array, aspect="auto", interpolation="nearest", cmap=colors, **bounds)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    figure.colorbar(image, label=label)
+    axes.figure.colorbar(image, label=label)
 
 
 def _write_text(axes: Any, entries: list[str] | None) -> None:

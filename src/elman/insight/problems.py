@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from elman.cells import Cell
 from elman.cells.calling import advance, go_back
 from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
+from elman.insight.trees import Tree, leaves, mapped
 from elman.layers import Directed, Layer
 from elman.network import Network
 from elman.training import Loss
 
-Tree: TypeAlias = Any  # arrays in lists, tuples and dicts; None where there is none
 _LENGTHS = ((4, 2, 3), (9, 7, 8), (33, 29, 31))  #: of sequences that are drawn; the later ones where more are needed
 _TRIES = 150  #: of widths, for inputs that do not tell theirs
 
@@ -45,24 +45,6 @@ class Problem:
         """The number, and the sum of the sizes of its terms, which tells how far it is rounded."""
         terms = [a * b for a, b in zip(*map(leaves, self.outcome()), strict=True)]
         return sum(float(part.sum()) for part in terms), sum(float(np.abs(part).sum()) for part in terms)
-
-
-def leaves(tree: Tree) -> list[Array]:
-    """The arrays of a tree in order."""
-    if isinstance(tree, Mapping):
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        return [array for part in tree for array in leaves(part)]
-    return [] if tree is None else [np.asarray(tree)]
-
-
-def mapped(function: Callable[[Array], Any], tree: Tree) -> Tree:
-    """A tree of the same form, with a function of every array."""
-    if isinstance(tree, Mapping):
-        return {name: mapped(function, part) for name, part in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)([mapped(function, part) for part in tree])
-    return None if tree is None else function(np.asarray(tree))
 
 
 def _has_parts(found: Any, like: Any) -> bool:

@@ -12,7 +12,8 @@ import numpy as np
 from elman.cells import Cell
 from elman.checks import Array
 from elman.insight.following import Term, code_of, follow
-from elman.insight.problems import drawn_like, mapped
+from elman.insight.problems import drawn_like
+from elman.insight.trees import mapped
 
 
 def lines(

@@ -54,9 +54,9 @@ class Trace:
     gradients: Mapping[str, Array] | None = None  #: the gradient of every parameter
 
     def __init__(
-        self, net: Layer, read: Sequences | Several, y: Any, end: Any, nodes: list[Taped], back: Back | None
+        self, net: Layer, read: Sequences | Several, start: Any, y: Any, end: Any, nodes: list[Taped], back: Back | None
     ) -> None:
-        self.net, self._y, self._end = net, y, end
+        self.net, self._start, self._y, self._end = net, start, y, end
         self.lengths = None if read.layout.lengths is None else read.layout.lengths.copy()
         self._read, self._nodes, self._flows, self._dread = read, nodes, back and back[3], back and back[0]
         if back is not None:
@@ -73,6 +73,11 @@ class Trace:
     def y(self) -> Any:
         """What came out."""
         return self._y.unpack(own=True)
+
+    @functools.cached_property
+    def start(self) -> Any:
+        """The state before the first step of each sequence, as it was given; None without."""
+        return None if self._start is None else self.net.unpack_state(self._start, self._read.layout)
 
     @functools.cached_property
     def state(self) -> Any:
@@ -294,7 +299,7 @@ def trace(
     except NotImplementedError:
         must = "net must have layers that compute whole sequences and their gradients, by run and run_back"
         raise checks.KindError(f"{must}. Got {checks.show(net)}.") from None
-    return Trace(net, packed, y, end, nodes, back)
+    return Trace(net, packed, start, y, end, nodes, back)
 
 
 def _go_back(net: Layer, kept: Any, y: Any, dy: Any, dstate: Any) -> Back:

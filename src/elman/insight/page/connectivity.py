@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from elman.checks import Array
+from elman.insight.trees import mapped
 from elman.network import Network
 
 CELLS = 50_000  #: entries of the matrix that are shown, at most
@@ -48,19 +49,11 @@ def connectivity(net: Any, x: Array, span: slice, state: Any = None) -> tuple[Ar
         own = slice(begin, begin + chunk)
         count = len(rows[own])
         copies = np.repeat(x[None], count, 0)
-        made, _, tape = net.forward(copies, _repeated(state, count))
+        starts = mapped(lambda part, n=count: np.repeat(part[..., None, :], n, axis=-2), state)  # type: ignore[misc]
+        made, _, tape = net.forward(copies, starts)
         dy = np.zeros_like(made)
         place = (largest[own],) if y.ndim == 1 else (rows[own], largest[own])
         dy[(np.arange(count), *place)] = 1
         with np.errstate(over="ignore", invalid="ignore"):  # what explodes is shown as such
             parts.append(np.linalg.norm(net.backward(tape, dy)[0].astype(np.float64), axis=-1))
     return np.concatenate(parts), rows
-
-
-def _repeated(state: Any, count: int) -> Any:
-    """The states of one sequence for a batch of it."""
-    if state is None:
-        return None
-    if isinstance(state, (list, tuple)):
-        return type(state)(_repeated(part, count) for part in state)
-    return np.repeat(np.asarray(state)[..., None, :], count, axis=-2)

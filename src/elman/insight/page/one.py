@@ -11,7 +11,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.network import Network
+from elman.insight.trees import mapped
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,10 @@ class One:
             found.append(Part(traced, rows, _arrays(traced, rows, self.trace.gradients is not None), before))
         return found
 
-    @functools.cached_property
+    @property
     def state(self) -> Any:
         """The states of the network before the first step, as it takes them for one sequence."""
-        net = self.trace.net
-        if not isinstance(net, Network):
-            return self._begin("")
-        nodes = zip(net.names, net.layers, net.graph.starts, strict=True)
-        return [None if start else self._begin(name) for name, layer, start in nodes if layer.stateful]
-
-    def _begin(self, node: str) -> Any:
-        each = [[*part.initial.values()] for part in self.every if part.traced.place == node]
-        if len(each) == 2 and [a.shape for a in each[0]] != [a.shape for a in each[1]]:
-            return tuple(states[0] if len(states) == 1 else tuple(states) for states in each)
-        states = (
-            [np.stack(pair) for pair in zip(*each, strict=True)] if len(each) == 2 else [a for one in each for a in one]
-        )
-        return None if not states else states[0] if len(states) == 1 else tuple(states)
+        return mapped(lambda part: part if self.single else part[..., self.i, :], self.trace.start)
 
 
 def _arrays(traced: Any, rows: slice, gradients: bool) -> dict[str, Array]:
