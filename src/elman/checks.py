@@ -254,12 +254,6 @@ def first(wrong: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(wrong.argmax()), wrong.shape))
 
 
-def finite(name: str, array: Array) -> None:
-    """Refuses NaN and infinity."""
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite. Got {array[~np.isfinite(array)][0]}.")
-
-
 def shape(name: str, array: Array, *allowed: Sequence[int | str]) -> None:
     """Refuses an array whose shape fits none of `allowed`; words in them stand for any size."""
     got = array.shape

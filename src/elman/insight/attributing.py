@@ -23,6 +23,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.graph import Node
 from elman.insight.shares import Attribution, Attributions
+from elman.insight.trees import check_finite
 from elman.layers import Dropout, Embedding, Layer
 from elman.layers.nesting import LastState, computes_otherwise, flat_nodes
 from elman.network import Network
@@ -247,7 +248,7 @@ class _Path:
             source, W = tables.get(name, (name, None))
             tokens = asked.named[source]
             values = np.asarray(tokens.values, np.float64) if W is None else W[tokens.values]
-            checks.finite(source, values)
+            check_finite(source, values)
             what = f"baseline[{source!r}]" if isinstance(baseline, Mapping) else "baseline"
             before = _baseline(what, each[source], tokens.with_values(values), W is not None)
             begins[name], gone[name] = tokens.with_values(before), tokens.with_values(values - before)
@@ -340,7 +341,7 @@ def _baseline(name: str, value: Any, part: Sequences, tokens: bool) -> Array:
         raise ShapeError(f"{name} must be a number or a vector of {rows.shape[1]}. Got {checks.describe(value)}.")
     else:
         array = part.gradient(name, value)  # in the form of x
-    checks.finite(name, array)
+    check_finite(name, array)
     return np.array(array)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.insight.trees import check_finite
 from elman.layers import Layer
 from elman.layers.layer import Gradients
 from elman.sequences import Several
@@ -139,7 +140,7 @@ def _direction(net: Layer, v: Any) -> Array:
         checks.shape(f"v[{name!r}]", array, own.shape)
         parts.append(array.ravel())
     direction = np.concatenate([*parts, np.zeros(0)])
-    checks.finite("v", direction)
+    check_finite("v", direction)
     return direction
 
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
-from elman.insight.trees import leaves, mapped
+from elman.insight.trees import check_finite, leaves, mapped
 from elman.layers import Layer
 from elman.layers.nesting import every_layer
 from elman.network import Network
@@ -307,14 +307,14 @@ class _Step:
             width = () if layer.takes_tokens else (layer.input_size or "input",)
             must = f"{checks.listed(('time', *width))} or {checks.listed(('batch', 'time', *width))}"
             raise ShapeError(f"x must have shape {must}. Got a list of {found.layout.count} sequences.")
-        checks.finite("x", found.values)
+        check_finite("x", found.values)
         return found
 
     def stack(self, name: str, state: Any, layout: Layout) -> Array:
         """A state in the form of the layer as (B, S)."""
         given = _filled(self.layer.pack_state(name, state, layout), self.layer.first_state(layout.count))
         stacked = np.concatenate(leaves(given), axis=1)
-        checks.finite(name, stacked)
+        check_finite(name, stacked)
         return stacked.astype(np.float64, copy=False)
 
     def starts(self, states: Any) -> Array:

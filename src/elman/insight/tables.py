@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,14 @@ from elman.cells.activations import bounded
 from elman.checks import Array
 from elman.insight.naming import Numbers
 from elman.insight.walks import TracedLayer
+from elman.options import ReadOnly
 from elman.sequences import Layout
 
 
-class _Rows(Mapping[str, Array]):
-    """Names, each with a row of numbers; immutable."""
+class _Rows(ReadOnly):
+    """Names, each with a row of numbers."""
 
-    def __init__(self, rows: Mapping[str, Array]) -> None:
-        self._rows = dict(rows)
-
-    def __getitem__(self, name: str) -> Array:
-        return self._rows[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    _WORDS = "a table of a trace cannot be changed; dict(table) can"
 
 
 class Norms(_Rows):

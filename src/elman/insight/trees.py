@@ -28,3 +28,10 @@ def mapped(function: Callable[[Array], Any], tree: Tree) -> Tree:
     if isinstance(tree, (list, tuple)):
         return type(tree)([mapped(function, part) for part in tree])
     return None if tree is None else function(np.asarray(tree))
+
+
+def check_finite(name: str, tree: Tree) -> None:
+    """Refuses NaN and infinity."""
+    for array in leaves(tree):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite. Got {array[~np.isfinite(array)][0]}.")

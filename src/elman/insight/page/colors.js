@@ -2,18 +2,7 @@
 // blue to orange around white for what has a sign.
 "use strict";
 
-const CIVIDIS = [
-  "#00224e",
-  "#123570",
-  "#3b496c",
-  "#575d6d",
-  "#707173",
-  "#8a8678",
-  "#a59c74",
-  "#c3b369",
-  "#e1cc55",
-  "#fee838",
-];
+const CIVIDIS = "#00224e #123570 #3b496c #575d6d #707173 #8a8678 #a59c74 #c3b369 #e1cc55 #fee838".split(" ");
 const SIGNED = ["#053a73", "#1f6bb0", "#5fa2d4", "#aacfe8", "#f4f3f0", "#f7c894", "#ec8f3c", "#bd5b0c", "#7a3403"];
 // Okabe, Ito 2008.
 const LINES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8f7a00", "#777777"];

@@ -16,7 +16,7 @@ from elman import checks
 from elman.checks import Array, ShapeError
 from elman.insight.page import words
 from elman.insight.page.connectivity import connectivity
-from elman.insight.page.equations import blocks, lines
+from elman.insight.page.equations import blocks, held_names, lines
 from elman.insight.page.one import One, Part, read_text
 from elman.insight.page.outcome import Outcome, read_labels
 
@@ -122,13 +122,10 @@ def _places(name: str, given: Any, count: int) -> Array | None:
 
 def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
     """One direction of a layer, its weights only for the units that are shown."""
-    cell, traced = part.cell, part.traced
-    forward, backward = lines(traced, part.time, part.has_gradients)
-    whole = {f"d{state}'_all": f"d{state}" for state in cell.states if state not in traced.zoned}
-    whole = {name: gradient for name, gradient in whole.items() if any(line["name"] == name for line in backward)}
-    states = {f"{d}{state}'": f"{d}{state}" for state in cell.states for d in ("", "d")}
-    kept = {name: name for name in part.arrays if name not in states.values()}
-    arriving = {f"{gradient}'": part.arriving(gradient[1:])[span] for gradient in whole.values()}
+    cell = part.cell
+    forward, backward = lines(part.traced, part.time, part.has_gradients)
+    held, arriving = held_names(part.traced, part.arrays, backward)
+    of_units = {name: part.arriving(state)[span] for name, state in arriving.items()}
     arrays = {name: array[span, units[units < array.shape[1]]] for name, array in part.arrays.items()}
     before = part.before(span)
     return {
@@ -145,8 +142,8 @@ def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
         "weights": {name: packed(array) for name, array in weights(part, units).items()},
         "forward": forward,
         "backward": backward,
-        "held": {**states, **kept, **whole},  # names of lines -> arrays
-        "arriving": {name: packed(array[:, units[units < array.shape[1]]]) for name, array in arriving.items()},
+        "held": held,
+        "arriving": {name: packed(array[:, units[units < array.shape[1]]]) for name, array in of_units.items()},
         "blocks": blocks(cell),
         "noBackward": NO_BACKWARD if not part.has_gradients else "This layer's derivative is its own.",
         "other": None,

@@ -7,9 +7,9 @@ has from outside of the recurrence.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from elman.insight.passes import Pass
 from elman.insight.walks import TracedLayer
 from elman.insight.worked import follow_derivative, follow_step
 
+Lines: TypeAlias = "list[dict[str, Any]]"
 _DIGITS = 6  # of constants
 _SIGNS = {"subtract": " \N{MINUS SIGN} ", "multiply": " · "}
 _STYLE = TEXT._replace(
@@ -29,7 +30,7 @@ _STYLE = TEXT._replace(
 )
 
 
-def lines(one: TracedLayer, steps: int, gradients: bool) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def lines(one: TracedLayer, steps: int, gradients: bool) -> tuple[Lines, Lines]:
     """Those forward and backward; none of what cannot be followed."""
     dnext = tuple(np.ones((1, width), one.layer.dtype) for width in one.cell.widths(one.layer.hidden_size))
     there = _lines(one, steps, lambda step: follow_step(one, step))
@@ -39,6 +40,17 @@ def lines(one: TracedLayer, steps: int, gradients: bool) -> tuple[list[dict[str,
         _line(f"d{name}'", ("add", ("name", f"above {name}"), ("name", f"d{name}⁺"))) for name in one.cell.states
     ]
     return there, arriving + _lines(one, steps, lambda step: follow_derivative(one, step, dnext))
+
+
+def held_names(one: TracedLayer, arrays: Collection[str], backward: Lines) -> tuple[dict[str, str], dict[str, str]]:
+    """Names in lines -> the arrays that hold them, and the states whose gradients in lines no array holds."""
+    states, known = [*one.cell.states], {line["name"] for line in backward}
+    found = {f"{d}{state}'": f"{d}{state}" for state in states for d in ("", "d")}
+    found |= {name: name for name in arrays if name not in found.values()}
+    # The gradient of a state that a step adds to is held with what it adds.
+    added = [state for state in states if state not in one.zoned and f"d{state}'_all" in known]
+    found |= {f"d{state}'_all": f"d{state}" for state in added}
+    return found, {f"d{state}'": state for state in added}
 
 
 def blocks(cell: Cell) -> dict[str, tuple[str, list[int]]]:
@@ -51,7 +63,7 @@ def blocks(cell: Cell) -> dict[str, tuple[str, list[int]]]:
     return found
 
 
-def _lines(one: TracedLayer, steps: int, follow: Callable[[int], Pass]) -> list[dict[str, Any]]:
+def _lines(one: TracedLayer, steps: int, follow: Callable[[int], Pass]) -> Lines:
     """What is the same for the first unit at the first step and for the last at the last holds for all."""
     found, last = (_expressions(follow(step), unit) for step, unit in ((0, 0), (steps - 1, one.layer.hidden_size - 1)))
     same = {name: each for name, each in found.items() if last.get(name, each) == each and each[0] != "number"}
