@@ -12,7 +12,7 @@ import numpy as np
 from elman.checks import Array
 
 #: An expression: ("name", label), ("number", value), ("call", name, *parts), ("transpose", part), ("negative", part),
-#: or one of `_SIGNS` with two parts.
+#: one of `_SIGNS` with two parts, or ("worth", expression, value): in numbers its value stands in its place.
 Shown: TypeAlias = tuple[Any, ...]
 
 #: The operations that have a sign, and how tightly they bind.
@@ -78,6 +78,8 @@ def written(shown: Shown, style: Style, digits: int, numbers: bool = False, arou
     kind, *parts = shown
     if kind == "name":
         return style.name(parts[0])
+    if kind == "worth":
+        return side(("number", parts[1]) if numbers else parts[0], around, first)
     if kind == "number":
         text = as_text(parts[0], digits)
         aside = around > 0 and not first and text.startswith("-")
@@ -101,24 +103,25 @@ def written(shown: Shown, style: Style, digits: int, numbers: bool = False, arou
     return style.brackets("(", text, ")") if own < around else text
 
 
-class Product(NamedTuple):
-    """A product of two vectors: what they are called, and their numbers."""
-
-    left: Shown
-    right: Shown
-    a: Array
-    b: Array
+def products(shown: Shown) -> Iterator[tuple[tuple[Shown, Array], tuple[Shown, Array]]]:
+    """The products of two vectors in an expression, each an expression with its numbers."""
+    if shown[0] != "worth":
+        for part in shown[1:]:
+            if isinstance(part, tuple):
+                yield from products(part)
+    elif shown[1][0] == "matmul" and all(part[0] == "worth" for part in shown[1][1:]):
+        (_, left, a), (_, right, b) = shown[1][1:]
+        yield (left, a), (right, b)
 
 
 @dataclass(frozen=True)
 class Equation:
-    """One line: a name, the symbols and the numbers that make it, its value, and the products of vectors in it."""
+    """One line: a name, what makes it, and its value; a `whole` vector is not taken apart in numbers."""
 
     name: str
-    symbols: Shown
-    numbers: Shown
+    shown: Shown
     value: Any
-    products: tuple[Product, ...] = ()
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,19 +163,19 @@ class WorkedStep:
 
     def _sides(self, one: Equation, style: Style) -> list[str]:
         """What stands after each sign of equality."""
-        numbers = (one.numbers, ("number", one.value))
-        return [*dict.fromkeys([self._written(one.symbols, style), *(self._written(n, style, True) for n in numbers)])]
+        numbers = [("number", one.value)] if one.whole else [one.shown, ("number", one.value)]
+        return [*dict.fromkeys([self._written(one.shown, style), *(self._written(n, style, True) for n in numbers)])]
 
     def _of_equation(self, one: Equation) -> Iterator[str]:
         first, *others = self._sides(one, TEXT)
         yield f"{one.name} = {first}"
-        for left, right, *factors in one.products if self._products else ():
+        found = {repr(pair): pair for pair in products(one.shown)} if self._products and not one.whole else {}
+        for (left, a), (right, b) in found.values():
             names = [self._written(side, TEXT, around=5) for side in (left, right)]
-            for i, (a, b) in enumerate(zip(*factors, strict=True)):
-                both = self._written(("multiply", ("number", a), ("number", b)), TEXT, True)
-                yield f"    {names[0]}[{i}] {names[1]}[{i}] = {both} = {as_text(a * b, self._digits)}"
-            total = as_text(factors[0] @ factors[1], self._digits)
-            yield f"    {self._written(('matmul', left, right), TEXT)} = {total}"
+            for i, (own, other) in enumerate(zip(a, b, strict=True)):
+                both = self._written(("multiply", ("number", own), ("number", other)), TEXT, True)
+                yield f"    {names[0]}[{i}] {names[1]}[{i}] = {both} = {as_text(own * other, self._digits)}"
+            yield f"    {self._written(('matmul', left, right), TEXT)} = {as_text(a @ b, self._digits)}"
         yield from (f"{' ' * len(one.name)} = {side}" for side in others)
 
     def _written(self, shown: Shown, style: Style, numbers: bool = False, around: int = 0) -> str:

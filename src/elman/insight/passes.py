@@ -15,7 +15,7 @@ from elman import checks
 from elman.cells import Cell
 from elman.cells.cell import Given
 from elman.checks import Array
-from elman.insight.arithmetic import KINDS, Equation, Part, Product, Shown
+from elman.insight.arithmetic import KINDS, Equation, Part, Shown
 from elman.insight.following import Term, follow
 from elman.insight.trees import leaves, mapped
 
@@ -82,7 +82,7 @@ class Pass:
             order, term = self.whole.popitem()
             if order not in {order for order, _ in found}:
                 name, value = self.names[order], term.value.reshape(-1)
-                found[order, name] = 0, Equation(name, self._inside(term), ("number", value), value)
+                found[order, name] = 0, Equation(name, self._inside(term), value, whole=True)
         equations = [found[key][1] for key in sorted(found, key=lambda key: (key[0], found[key][0]))]
         known = [name for name in self.leaves.values() if name not in self.cell.weights]
         given = {name: self.read[name] for name in known if name in self.read}
@@ -96,16 +96,12 @@ class Pass:
         return [(label, j)] if axes == ("input",) or j < count else []
 
     def _equation(self, name: str, term: Term, k: int, axes: tuple[str, ...] | None) -> Equation:
-        self.products: list[Product] = []
         if axes == ("input",):  # a whole vector, which belongs to no unit
-            value = term.value.reshape(-1)
-            return Equation(name, self._inside(term), ("number", value), value)
+            return Equation(name, self._inside(term), term.value.reshape(-1), whole=True)
         term, k = self._moved(term, k, name)
         if axes is not None and len(axes) == 2:  # of a weight: a column, or a row of a projection
             return self._outer(name, term, k, axes)
-        symbols, numbers = (self._element(term, k, name, as_numbers) for as_numbers in (False, True))
-        products = {tuple(map(str, product[:2])): product for product in self.products}
-        return Equation(name, symbols, numbers, _number(term, k), tuple(products.values()))
+        return Equation(name, self._element(term, k, name), _number(term, k))
 
     def _outer(self, name: str, term: Term, k: int, axes: tuple[str, ...]) -> Equation:
         """The gradient of a weight at one unit, a vector times a number."""
@@ -113,15 +109,13 @@ class Pass:
         value = term.value[k] if of_row else term.value[:, k]
         left, right = term.parts if term.operation == "matmul" else (None, None)
         if not (isinstance(left, Term) and left.operation == "transpose" and isinstance(right, Term)):
-            return Equation(name, self._inside(term) if term.parts else ("number", value), ("number", value), value)
+            return Equation(name, self._inside(term) if term.parts else ("number", value), value, whole=True)
         (left,) = left.parts
         if of_row:
-            symbols = ("matmul", self._element(left, k, "", False), self._vector(right))
-            numbers = ("matmul", ("number", _number(left, k)), ("number", right.value.reshape(-1)))
-        else:
-            symbols = ("matmul", ("transpose", self._vector(left)), self._element(right, k, "", False))
-            numbers = ("matmul", ("number", left.value.reshape(-1)), ("number", _number(right, k)))
-        return Equation(name, symbols, numbers, value)
+            row = ("worth", self._vector(right), right.value.reshape(-1))
+            return Equation(name, ("matmul", ("worth", self._element(left, k), _number(left, k)), row), value)
+        column = ("worth", ("transpose", self._vector(left)), left.value.reshape(-1))
+        return Equation(name, ("matmul", column, ("worth", self._element(right, k), _number(right, k))), value)
 
     def _label(self, term: Term, k: int) -> str | None:
         """The name of an element of a term; with its gate where the term is as wide as all gates."""
@@ -148,29 +142,29 @@ class Pass:
             term = part
         return term, k
 
-    def _element(self, term: Any, k: int, top: str, numbers: bool) -> Shown:
+    def _element(self, term: Any, k: int, top: str = "") -> Shown:
         """One number, or the name it has; `top` is the name of what is being computed, which is taken apart."""
         if not isinstance(term, Term):
             return ("number", float(np.reshape(term, -1)[k if np.size(term) > 1 else 0]))
         k = k if term.value.ndim and term.value.shape[-1] > 1 else 0
         term, k = self._moved(term, k, top)
-        label = self._label(term, k)
+        label, number = self._label(term, k), _number(term, k)
         if label and label != top:
             if term.order not in self.leaves:
                 self.left[term.order, k] = term
             elif term.value.ndim < 2 or len(term.value) == 1:
-                self.read.setdefault(label, _number(term, k))
-            return ("number", _number(term, k)) if numbers else ("name", label)
+                self.read.setdefault(label, number)
+            return ("worth", ("name", label), number)
         if term.operation == "matmul" and isinstance(term.parts[0], Term) and isinstance(term.parts[1], Term):
-            left, right = self._vector(term.parts[0]), self._column(term.parts[1], k)
-            self.products.append(Product(left, right, term.parts[0].value.reshape(-1), term.parts[1].value[:, k]))
-            return ("number", _number(term, k)) if numbers else ("matmul", left, right)
-        shapes = [np.shape(part) for part in term.parts]
+            left = ("worth", self._vector(term.parts[0]), term.parts[0].value.reshape(-1))
+            right = ("worth", self._column(term.parts[1], k), term.parts[1].value[:, k])
+            return ("worth", ("matmul", left, right), number)
         if not term.parts:
-            return ("number", _number(term, k))
+            return ("number", number)
+        shapes = [np.shape(part) for part in term.parts]
         if any(shape and shape[-1] not in (1, term.value.shape[-1]) for shape in shapes):
-            return ("number", _number(term, k)) if numbers else self._operation(term, self._vector)
-        return self._operation(term, lambda part: self._element(part, k, "", numbers))
+            return ("worth", self._operation(term, self._vector), number)
+        return self._operation(term, lambda part: self._element(part, k))
 
     def _operation(self, term: Term, part: Any) -> Shown:
         kind = {"true_divide": "divide", "square": "power"}.get(term.operation, term.operation)
@@ -203,10 +197,10 @@ class Pass:
         if term.operation == "same":
             return self._vector(term.parts[0])
         if term.operation == "slice":  # a block of what has one for each gate: the symbols are those of any unit
-            kept = self.left, self.read, self.products
+            kept = self.left, self.read
             self.left, self.read = {}, {}
-            shown = self._element(term.parts[0], term.start, "", False)
-            self.left, self.read, self.products = kept
+            shown = self._element(term.parts[0], term.start)
+            self.left, self.read = kept
             return shown
         return self._operation(term, self._vector)
 

@@ -73,11 +73,13 @@ def _lines(one: TracedLayer, steps: int, follow: Callable[[int], Pass]) -> Lines
 def _expressions(followed: Pass, unit: int) -> dict[str, Any]:
     """By name, without the gradients of weights and of the input."""
     followed.roots = [root for root in followed.roots if root[2] is None]
-    return {one.name: _plain(one.symbols) for one in followed.part(unit).equations}
+    return {one.name: _plain(one.shown) for one in followed.part(unit).equations}
 
 
 def _plain(shown: Any) -> Any:
     if isinstance(shown, tuple):
+        if shown[0] == "worth":
+            return _plain(shown[1])
         return tuple([_plain(part) for part in shown])
     return np.asarray(shown, np.float64).tolist() if isinstance(shown, (np.ndarray, np.generic)) else shown
 
