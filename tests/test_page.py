@@ -286,8 +286,29 @@ def leaky():
     return elman.Cell("leaky", names, ("h",), step, step_derivative)
 
 
+def of_rates():
+    """A cell of one's own with a constant for each unit, a gate by hand, and a number that is read one by one."""
+    rates = np.linspace(0.1, 0.9, 5)
+
+    def step(x, state, weights):
+        (h,), (Wx, Wh, b) = state, weights
+        a = np.array([[float(row[k]) for k in range(5)] for row in x @ Wx + h @ Wh + b], x.dtype)  # no longer followed
+        s = np.exp(-np.abs(a)) * np.sign(h + 2)
+        return (rates.astype(x.dtype) * h + (1 - rates.astype(x.dtype)) * np.tanh(a) * s,), {"a": a, "s": s}
+
+    def step_derivative(x, state, weights, kept, dnext):
+        (h,), (Wx, Wh, _), (dh,) = state, weights, dnext
+        own, t, s = rates.astype(x.dtype), np.tanh(kept["a"]), kept["s"]
+        da = dh * (1 - own) * s * (1 - t**2 - t * np.sign(kept["a"]))
+        return da @ Wx.T, (own * dh + da @ Wh.T,), (x.T @ da, h.T @ da, da.sum(0))
+
+    names = {"Wx": ("input", "hidden"), "Wh": ("hidden", "hidden"), "b": ("hidden",)}
+    return elman.Cell("rates", names, ("h",), step, step_derivative)
+
+
 NETWORKS = {
     "own cell": lambda: elman.Recurrent(leaky(), 3, 5),
+    "constants per unit": lambda: elman.Recurrent(of_rates(), 3, 5),
     "layer norm": lambda: elman.LSTM(3, 5, layer_norm=True),
     "zoneout": lambda: elman.LSTM(3, 5, zoneout=(0.1, 0.3)),
     "clip": lambda: elman.LSTM(3, 5, clip=0.5, cell_clip=0.3),
@@ -324,7 +345,12 @@ def test_every_kind_of_network_has_its_page(kind, tmp_path):
         assert all(packed["shape"][0] == data["steps"]["count"] for packed in layer["arrays"].values())
         assert {name for _, names in layer["groups"] for name in names} == set(layer["arrays"])
     if NODE is not None:
-        for line in lines_of(data):
+        lines = lines_of(data)
+        if kind == "constants per unit":
+            lines += lines_of(data_of(t, sequence=1, units=[1, 2]))
+        assert kind != "constants per unit" or "da" in {line["name"] for line in lines}
+        assert kind != "own cell" or {"n", "h'", "da", "dh"} <= {line["name"] for line in lines}
+        for line in lines:
             exact = kind not in ("clip", "activations", "wide input")
             assert not exact or line["worst"] <= 3e-6 * max(1, line["most"]), line
     words = " ".join(data["words"])

@@ -17,6 +17,7 @@ const OPERATIONS = {
   maximum: Math.max,
   minimum: Math.min,
   absolute: Math.abs,
+  sign: Math.sign,
   ...Object.fromEntries(["tanh", "exp", "log", "sqrt", "sin", "cos"].map((name) => [name, Math[name]])),
 };
 

@@ -123,7 +123,7 @@ def _places(name: str, given: Any, count: int) -> Array | None:
 def layer(part: Part, units: Array, span: slice) -> dict[str, Any]:
     """One direction of a layer, its weights only for the units that are shown."""
     cell = part.cell
-    forward, backward = lines(part.traced, part.time, part.has_gradients)
+    forward, backward = lines(part.traced, part.time, units, part.has_gradients)
     held, arriving = held_names(part.traced, part.arrays, backward)
     of_units = {name: part.arriving(state)[span] for name, state in arriving.items()}
     arrays = {name: array[span, units[units < array.shape[1]]] for name, array in part.arrays.items()}

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from elman.cells import Cell
+from elman.checks import Array
 from elman.insight.arithmetic import TEXT, Shown, written
 from elman.insight.passes import Pass
 from elman.insight.walks import TracedLayer
@@ -30,16 +31,19 @@ _STYLE = TEXT._replace(
 )
 
 
-def lines(one: TracedLayer, steps: int, gradients: bool) -> tuple[Lines, Lines]:
-    """Those forward and backward; none of what cannot be followed."""
+def lines(one: TracedLayer, steps: int, units: Array, gradients: bool) -> tuple[Lines, Lines]:
+    """Those forward and backward, constants for some units; none of what cannot be followed."""
     dnext = tuple(np.ones((1, width), one.layer.dtype) for width in one.cell.widths(one.layer.hidden_size))
-    there = _lines(one, steps, lambda step: follow_step(one, step))
+    there = _lines(one, steps, units, lambda step: follow_step(one, step))
     if not gradients:
         return there, []
+    back = _lines(one, steps, units, lambda step: follow_derivative(one, step, dnext))
     arriving = [
-        _line(f"d{name}'", ("add", ("name", f"above {name}"), ("name", f"d{name}⁺"))) for name in one.cell.states
+        _line(f"d{name}'", ("add", ("name", f"above {name}"), ("name", f"d{name}⁺")))
+        for name in one.cell.states
+        if any(line["name"] == f"d{name}" for line in back)
     ]
-    return there, arriving + _lines(one, steps, lambda step: follow_derivative(one, step, dnext))
+    return there, arriving + back
 
 
 def held_names(one: TracedLayer, arrays: Collection[str], backward: Lines) -> tuple[dict[str, str], dict[str, str]]:
@@ -63,11 +67,11 @@ def blocks(cell: Cell) -> dict[str, tuple[str, list[int]]]:
     return found
 
 
-def _lines(one: TracedLayer, steps: int, follow: Callable[[int], Pass]) -> Lines:
+def _lines(one: TracedLayer, steps: int, units: Array, follow: Callable[[int], Pass]) -> Lines:
     """What is the same for the first unit at the first step and for the last at the last holds for all."""
     found, last = (_expressions(follow(step), unit) for step, unit in ((0, 0), (steps - 1, one.layer.hidden_size - 1)))
     same = {name: each for name, each in found.items() if last.get(name, each) == each and each[0] != "number"}
-    return [_line(name, each) for name, each in same.items()]
+    return [_line(name, _of_units(each, units, one.layer.hidden_size)) for name, each in same.items()]
 
 
 def _expressions(followed: Pass, unit: int) -> dict[str, Any]:
@@ -84,13 +88,22 @@ def _plain(shown: Any) -> Any:
     return np.asarray(shown, np.float64).tolist() if isinstance(shown, (np.ndarray, np.generic)) else shown
 
 
+def _of_units(shown: Any, units: Array, hidden: int) -> Any:
+    """An expression whose constants are those of some units."""
+    if isinstance(shown, tuple):
+        if shown[0] == "number" and isinstance(shown[1], list):
+            return ("number", [shown[1][j] for j in units]) if len(shown[1]) == hidden else ("call", "constants")
+        return tuple([_of_units(part, units, hidden) for part in shown])
+    return shown
+
+
 def _line(name: str, shown: Shown) -> dict[str, Any]:
     leaves: list[Shown] = []
 
     def marked(part: Any) -> Any:
-        if not isinstance(part, tuple) or part[0] == "number":
+        if not isinstance(part, tuple) or (part[0] == "number" and not isinstance(part[1], list)):
             return part
-        if part[0] in ("name", "matmul"):
+        if part[0] in ("name", "matmul", "number"):
             leaves.append(part)
             return ("name", f"\0{len(leaves) - 1}\0")
         return (part[0], *map(marked, part[1:]))
