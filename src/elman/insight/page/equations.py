@@ -69,32 +69,27 @@ def blocks(cell: Cell) -> dict[str, tuple[str, list[int]]]:
 
 def _lines(one: TracedLayer, steps: int, units: Array, follow: Callable[[int], Pass]) -> Lines:
     """What is the same for the first unit at the first step and for the last at the last holds for all."""
-    found, last = (_expressions(follow(step), unit) for step, unit in ((0, 0), (steps - 1, one.layer.hidden_size - 1)))
-    same = {name: each for name, each in found.items() if last.get(name, each) == each and each[0] != "number"}
-    return [_line(name, _of_units(each, units, one.layer.hidden_size)) for name, each in same.items()]
-
-
-def _expressions(followed: Pass, unit: int) -> dict[str, Any]:
-    """By name, without the gradients of weights and of the input."""
-    followed.roots = [root for root in followed.roots if root[2] is None]
-    return {one.name: _plain(one.shown) for one in followed.part(unit).equations}
-
-
-def _plain(shown: Any) -> Any:
-    if isinstance(shown, tuple):
-        if shown[0] == "worth":
-            return _plain(shown[1])
-        return tuple([_plain(part) for part in shown])
-    return np.asarray(shown, np.float64).tolist() if isinstance(shown, (np.ndarray, np.generic)) else shown
+    hidden, found = one.layer.hidden_size, []
+    for step, unit in ((0, 0), (steps - 1, hidden - 1)):
+        followed = follow(step)  # without the gradients of weights and of the input
+        followed.roots = [root for root in followed.roots if root[2] is None]
+        found.append({each.name: _of_units(each.shown, units, hidden) for each in followed.part(unit).equations})
+    same = {name: shown for name, shown in found[0].items() if found[1].get(name, shown) == shown}
+    return [_line(name, shown) for name, shown in same.items() if shown[0] != "number"]
 
 
 def _of_units(shown: Any, units: Array, hidden: int) -> Any:
-    """An expression whose constants are those of some units."""
-    if isinstance(shown, tuple):
-        if shown[0] == "number" and isinstance(shown[1], list):
-            return ("number", [shown[1][j] for j in units]) if len(shown[1]) == hidden else ("call", "constants")
+    """An expression alone, without what it is worth at a step, with the constants of some units."""
+    if not isinstance(shown, tuple):
+        return shown
+    if shown[0] == "worth":
+        return _of_units(shown[1], units, hidden)
+    if shown[0] != "number":
         return tuple([_of_units(part, units, hidden) for part in shown])
-    return shown
+    constants = np.ravel(shown[1]).astype(np.float64)
+    if len(constants) == 1:
+        return ("number", float(constants[0]))
+    return ("number", constants[units].tolist()) if len(constants) == hidden else ("call", "constants")
 
 
 def _line(name: str, shown: Shown) -> dict[str, Any]:
