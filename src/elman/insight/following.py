@@ -158,8 +158,7 @@ def _followed(value: Any) -> Any:
     if isinstance(value, (Activation, Bounded)):
         return _Gate(value)
     if isinstance(value, Given):
-        keywords = {name: _followed(part) for name, part in value.keywords.items()}
-        return functools.partial(_followed(value.function), **keywords)
+        value = functools.partial(value.function, **value.keywords)
     if isinstance(value, functools.partial):
         parts = [_followed(part) for part in value.args]
         keywords = {name: _followed(part) for name, part in value.keywords.items()}
@@ -216,7 +215,7 @@ def _derivative(name: str, function: Any) -> Callable[..., Any]:
             return y * (1 - y) if name == "sigmoid" else 1 - y * y
         if name == "identity":
             return 1.0
-        return Term(function(_plain(y), **parameters), f"{name}'", (y,)) if isinstance(y, Term) else function(y)
+        return _function(f"{name}'", function)(y, **parameters)
 
     return applied
 
