@@ -77,32 +77,28 @@ def chosen(one: One, units: Any, steps: Any) -> tuple[dict[str, Array], slice, l
     """By layer the units that are shown, the steps, and in words what is left out where the user has not chosen."""
     parts, time = one.parts, one.time
     widest = max(part.width for part in parts)
-    read = _places("units", units, widest)
-    span = _places("steps", steps, time)
-    arrays = sum(len(part.arrays) for part in parts)
-    most, last = widest if read is None else int(read.size), time if span is None else int(span.size)
-    if span is None and arrays * min(most, LEAST if read is None else most) * last * 16 / 3 > ROOM:
-        last = max(2, int(ROOM * 3 / 16 / (arrays * min(most, LEAST if read is None else most))))
-        span = np.arange(time - last, time)
+    read, span = _places("units", units, widest), _places("steps", steps, time)
+    room = ROOM * 3 // 16 // sum(len(part.arrays) for part in parts)  # numbers of an array; base64 has 16 bytes for 3
+    if span is None:
+        least = min(widest, LEAST) if read is None else len(read)
+        span = np.arange(max(0, time - max(2, room // least)), time)
     if read is None:
-        most = min(most, max(LEAST, int(ROOM * 3 / 16 / (arrays * last))))
-        read = np.arange(most)
+        read = np.arange(min(widest, max(LEAST, room // len(span))))
     left_out = []
-    if most < widest and units is None:
-        left_out.append(f"units {most} to {widest - 1} (choose with units=[...])")
-    if last < time and steps is None:
-        left_out.append(f"steps 0 to {time - last - 1} (choose with steps=slice(a, b))")
+    if units is None and len(read) < widest:
+        left_out.append(f"units {len(read)} to {widest - 1} (choose with units=[...])")
+    if steps is None and len(span) < time:
+        left_out.append(f"steps 0 to {span[0] - 1} (choose with steps=slice(a, b))")
     said = [f"The trace is too large for one page. Left out: {' and '.join(left_out)}."] if left_out else []
     others = [part.name for part in one.every if part.time != time]
     said += [f"Layers that go over other steps are left out: {', '.join(others)}."] if others else []
     wide = [part.name for part in parts if part.read.shape[1] > FEATURES]
     said += [f"Of what layer {name} reads, the first {FEATURES} features are shown." for name in wide]
-    begin, end = (0, time) if span is None else (int(span[0]), int(span[-1]) + 1)
     shown = {part.name: read[read < part.width] for part in parts}
     empty = next((name for name, own in shown.items() if not len(own)), None)
     if empty is not None:
         raise ValueError(f"units must name at least one unit of layer {empty}. Got {checks.show(units)}.")
-    return shown, slice(begin, end), said
+    return shown, slice(int(span[0]), int(span[-1]) + 1), said
 
 
 def _places(name: str, given: Any, count: int) -> Array | None:
