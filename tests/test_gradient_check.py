@@ -381,6 +381,12 @@ def test_a_loss_of_whole_sequences_and_a_loss_of_given_numbers():
 # What cannot be checked.
 
 
+@pytest.mark.parametrize("x", ["a", b"x", {1}, object(), [[1j]], (one for one in [1.0])], ids=str)
+def test_a_prediction_that_is_no_array_is_refused_in_words(x):
+    with pytest.raises(TypeError, match=r"x must hold real numbers. Got "):
+        elman.gradient_check(elman.SquaredError(), x, np.ones((1, 1)))
+
+
 def test_what_cannot_be_checked_is_refused_in_words():
     layer = elman.GRU(3, 4, seed=0)
     for what, x, y, words in [

@@ -100,6 +100,22 @@ def test_every_line_of_every_step_is_what_the_arrays_hold(kind, bidirectional):
     assert {f"da_{gate}" for gate in net.cell.gates} <= {line["name"] for line in found}
 
 
+@pytest.mark.skipif(NODE is None, reason="no node")
+@pytest.mark.parametrize(
+    "net",
+    [
+        elman.LSTM(3, 5, layer_norm=True, dtype="float64"),
+        elman.LSTM(3, 5, cell_clip=0.5, zoneout=0.2, dtype="float64"),
+        elman.LSTM(3, 5, coupled=True, clip=0.5, activations={"o": "elu", "c": "softsign"}, dtype="float64"),
+        elman.GRU(3, 5, activations={"n": "softplus"}, recurrent_dropout=0.5, dtype="float64"),
+    ],
+    ids=repr,
+)
+def test_no_line_has_a_number_that_the_page_cannot_work_out(net):
+    t = traced(drawn(net), state=random_state(net, np.random.default_rng(3), 2))
+    assert not any(line["unknown"] for line in lines_of(data_of(t)))
+
+
 def random_state(net, rng, batch):
     parts = [rng.normal(size=(*((2,) if net.bidirectional else ()), batch, width)) for width in net.cell.widths(5)]
     return parts[0] if len(parts) == 1 else tuple(parts)
@@ -245,6 +261,12 @@ def test_words_tell_of_vanishing_exploding_and_stuck_gates():
         ({"sequence": 2}, ValueError, "sequence must be a whole number from 0 to 1. Got 2."),
         ({"sequence": True}, ValueError, "sequence must be a whole number"),
         ({"labels": ["a"]}, elman.ShapeError, "labels must have 5 names, one per output. Got 1."),
+        ({"labels": "abcde"}, TypeError, "labels must be a list of names. Got "),
+        ({"labels": 5}, TypeError, "labels must be a list of names. Got an int."),
+        ({"title": 5}, TypeError, "title must be a text"),
+        ({"compare": [1]}, TypeError, "compare must be a trace, as elman.trace gives it. Got "),
+        ({"target": np.ones((5, 7))}, elman.ShapeError, "or numbers of shape (7, 5). Got "),
+        ({"target": 1j * np.ones((7, 5))}, TypeError, "target must hold real numbers. Got "),
         (
             {"target": [1, 2]},
             elman.ShapeError,

@@ -116,6 +116,15 @@ def test_a_text_is_written_under_the_steps(t, tmp_path):
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["a", "␣", "b", "⏎", r"\$", "c", "%", "d", "e"]
 
 
+@pytest.mark.parametrize("name", ["$x_{$", "a $b$ c", "\ud800", "", "\u202eabc", "two\nlines"])
+def test_labels_of_a_user_are_drawn_as_they_are(t, name, tmp_path):
+    plots.confusion([name, "b"], [name, name], path=tmp_path / "a.png")
+    plots.importance({name: (1.0, 0.1), "other": (2.0, 0.1)}, path=tmp_path / "a.png")
+    plots.attribution(np.ones((3, 2)), features=[name, "b"], path=tmp_path / "a.png")
+    axes = plots.forecast([1.0, 2.0], [3.0], unit=name, path=tmp_path / "a.png")
+    assert axes.get_ylabel() == name.replace("$", r"\$").replace("\ud800", "?")
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -132,7 +141,14 @@ def test_a_text_is_written_under_the_steps(t, tmp_path):
         (lambda t: plots.forecast([[1.0]], [2.0]), "known must have shape (steps,). Got (1, 1)."),
         (lambda t: plots.forecast([1.0], [2.0], [1.0, 2], [1.0, 2]), "low must have shape (1,). Got (2,)."),
         (lambda t: plots.attribution(np.zeros((2, 3, 4))), "result must be of one sequence"),
-        (lambda t: plots.attribution(np.zeros((2, 3)), features=["a"]), "features must have a name for each feature."),
+        (
+            lambda t: plots.attribution(np.zeros((2, 3)), features=["a"]),
+            "features must have 3 names, one per feature. Got 1.",
+        ),
+        (lambda t: plots.attribution(np.zeros((2, 3)), features="abc"), "features must be a list of names. Got "),
+        (lambda t: plots.gradient_flow(t.net), "t must be a trace, as elman.trace gives it. Got "),
+        (lambda t: t.plot(["0.f"]), "a name must be one of t.names"),
+        (lambda t: t.plot("0.f", unit=True), "unit must be from 0 to 4, or a list of such. Got True."),
         (lambda t: plots.importance([1]), "features must be a mapping of names to pairs (mean, deviation)"),
     ],
 )

@@ -459,6 +459,17 @@ def test_norms_saturation_and_the_frame():
         t.to_frame(["0.dWh"])
 
 
+@pytest.mark.parametrize("names", [5, [], None, {"h"}, b"h"])
+def test_the_frame_takes_names(names):
+    pytest.importorskip("pandas")
+    t = elman.trace(elman.GRU(2, 3, seed=0), np.ones((4, 2)))
+    if names is not None:
+        with pytest.raises(TypeError, match="names must be a name or a list of names"):
+            t.to_frame(names)
+    else:
+        assert len(t.to_frame(None)) == len(t.to_frame([n for n in t.names if "a_" not in n]))
+
+
 def test_saturation_knows_bounds_and_other_activations():
     relu = elman.RNN(1, 2, activation="relu", dtype="float64", seed=0)
     relu.Wx[...], relu.Wh[...], relu.b[...] = [[1.0, -1.0]], 0, 0

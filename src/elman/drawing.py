@@ -31,12 +31,17 @@ def new_figure(what: str, path: Any, size: tuple[float, float] = (6.4, 4.0), ret
 
 def dress(axes: Any, xlabel: str, ylabel: str, grid: bool = True, beside: bool = False) -> None:
     """Names the axes, and takes away what says nothing, when all is drawn. `beside`: where the legend stands."""
-    axes.set(xlabel=xlabel, ylabel=ylabel, axisbelow=True)
+    axes.set(xlabel=text(xlabel), ylabel=text(ylabel), axisbelow=True)
     if grid:
         axes.grid(True, which="major", color="0.5", alpha=0.2)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, **({"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}))
+
+
+def text(label: Any) -> str:
+    """A label of a user's as matplotlib draws it: no dollar begins a formula, and no half of a character is left."""
+    return str(label).replace("$", r"\$").encode("utf-8", "replace").decode()
 
 
 def finish(path: Where | None, figure: Any) -> None:

@@ -162,7 +162,7 @@ def _of_layer(layer: Layer, x: Any, seed: int) -> Iterator[Problem]:
 def _of_loss(loss: Loss, x: Any, y: Any, seed: int) -> Iterator[Problem]:
     rng = np.random.default_rng(seed)
     if x is not None:
-        yield problems.of_loss(loss, mapped(lambda part: np.array(part, np.float64), x), y)
+        yield problems.of_loss(loss, problems.read_prediction(loss, x), y)
         return
     for _ in range(3):
         yield problems.of_loss(loss, *problems.drawn_rows(loss, rng))

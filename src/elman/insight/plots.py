@@ -17,7 +17,7 @@ import numpy as np
 from elman import checks, drawing
 from elman.cells.cell import REVERSE
 from elman.checks import Array, ShapeError
-from elman.insight.page.one import One, read_text
+from elman.insight.page.one import One, read_names, read_text
 from elman.layers import Recurrent
 
 __all__ = ["attribution", "confusion", "forecast", "gradient_flow", "importance", "spectrum", "trace"]
@@ -38,14 +38,13 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
     'unit'
     """
     one = One(t, sequence)
-    share = name.replace(".d", ".").removeprefix("d") in (t.gradients or ())
-    array: Array = np.zeros(0) if share else one.named(name)
+    array: Array = np.zeros(0) if t.numbers(name).layout is None else one.named(name)  # a share of a weight
     if array.ndim != 2:
         raise ShapeError(f"name must be of what has a number per unit and step. Got {checks.show(name)}.")
     entries = read_text(text, len(array))
     steps, count = array.shape
-    units = None if unit is None else np.atleast_1d(checks.real_array("unit", unit))
-    if units is not None and not (units.size and np.isin(units, np.arange(count)).all()):
+    units = None if unit is None else np.atleast_1d(checks.number_array("unit", unit))
+    if units is not None and not (units.dtype.kind in "iu" and units.size and np.isin(units, np.arange(count)).all()):
         raise ValueError(f"unit must be from 0 to {count - 1}, or a list of such. Got {checks.show(unit)}.")
     with _frame(
         "Trace.plot", path, "step", "unit" if units is None else name, grid=units is not None, size=(8.0, 3.6)
@@ -53,7 +52,7 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
         if units is None:
             _map(axes, array.T, f"{name}, by unit")
         else:
-            for k, color in zip(units.astype(np.int64), drawing.COLORS * len(units), strict=False):
+            for k, color in zip(units.tolist(), drawing.COLORS * len(units), strict=False):
                 axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", color=color, linewidth=1.6)
         _write_text(axes, entries)
     return axes
@@ -182,8 +181,8 @@ def confusion(y: Any, predicted: Any, *, path: Path | None = None) -> Any:
                 axes.text(
                     j, i, counts[i, j], ha="center", va="center", color="black" if shares[i, j] > 0.5 else "white"
                 )
-        axes.set_xticks(range(len(labels)), map(str, labels), rotation=45 if len(labels) > 6 else 0)
-        axes.set_yticks(range(len(labels)), map(str, labels))
+        axes.set_xticks(range(len(labels)), map(drawing.text, labels), rotation=45 if len(labels) > 6 else 0)
+        axes.set_yticks(range(len(labels)), map(drawing.text, labels))
     return axes
 
 
@@ -201,9 +200,7 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
     array = np.asarray(result, np.float64)
     if array.ndim not in (1, 2):
         raise ShapeError(f"result must be of one sequence, (time, features) or (time,). Got shape {array.shape}.")
-    names = None if features is None else [str(name) for name in features]
-    if names is not None and (array.ndim == 1 or len(names) != array.shape[1]):
-        raise ShapeError(f"features must have a name for each feature. Got {len(names)} for shape {array.shape}.")
+    names = None if features is None else read_names("features", features, [*array.shape, 0][1], "feature")
     entries = read_text(text, len(array))
     mapped = array.ndim == 2 and array.shape[1] > 1
     with _frame(
@@ -215,7 +212,7 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
         else:
             _map(axes, array.T, "attribution")
             if names is not None:
-                axes.set_yticks(range(len(names)), names)
+                axes.set_yticks(range(len(names)), map(drawing.text, names))
         _write_text(axes, entries)
     return axes
 
@@ -238,7 +235,7 @@ def importance(features: Mapping[str, Any], *, path: Path | None = None) -> Any:
     with _frame("plots.importance", path, "loss of score when permuted", "", size=(6.4, 1.2 + 0.3 * len(rows))) as axes:
         means, deviations, names = zip(*rows, strict=True) if rows else ((), (), ())
         axes.barh(range(len(rows)), means, xerr=deviations, color=drawing.COLORS[0], ecolor="0.4")
-        axes.set_yticks(range(len(rows)), names)
+        axes.set_yticks(range(len(rows)), map(drawing.text, names))
         axes.invert_yaxis()
     return axes
 
@@ -278,7 +275,7 @@ def _write_text(axes: Any, entries: list[str] | None) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         return
     long = max(map(len, entries), default=0) > 1
-    shown = ["␣" if entry == " " else entry.replace("\n", "⏎").replace("$", r"\$") for entry in entries]
+    shown = ["␣" if entry == " " else drawing.text(entry.replace("\n", "⏎")) for entry in entries]
     axes.set_xticks(range(len(entries)), shown, rotation=90 if long else 0, fontfamily="monospace")
 
 

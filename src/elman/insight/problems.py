@@ -162,6 +162,13 @@ def read_input(layer: Layer, x: Tree) -> Tree:
     return {name: read(name, part, counts.get(name)) for name, part in given.items()}
 
 
+def read_prediction(loss: Loss, x: Any) -> Tree:
+    """What a user gives a loss, as copies in float64 that can be changed."""
+    several = loss.whole_sequences and isinstance(x, (list, tuple))
+    arrays = [checks.number_array(f"x[{i}]", part) for i, part in enumerate(x)] if several else x
+    return mapped(lambda part: np.array(part, np.float64), arrays if several else checks.number_array("x", x))
+
+
 def drawn_input(layer: Layer, rng: np.random.Generator) -> Tree:
     """Ragged sequences, tokens or vectors that a layer or a network takes; with means that are not 0."""
     if isinstance(layer, Network):

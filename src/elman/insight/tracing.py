@@ -183,7 +183,11 @@ class Trace:
         if names is None:
             inside = {one.path(f"{d}a_{g}") for one in self.layers.values() for g in one.cell.gates for d in ("", "d")}
             names = [name for name, found in self._all.items() if found.layout is not None and name not in inside]
-        return tables.frame({name: self.numbers(name) for name in ([names] if isinstance(names, str) else names)})
+        if isinstance(names, str):
+            names = [names]
+        if not isinstance(names, (list, tuple)) or not names:
+            raise TypeError(f"names must be a name or a list of names. Got {checks.show(names)}.")
+        return tables.frame({name: self.numbers(name) for name in names})
 
     def plot(self, name: str, text: Any = None, unit: Any = None, *, sequence: int = 0, path: Any = None) -> Any:
         """Draws what a name stands for over the steps, all units or some; see `elman.plots.trace`."""

@@ -131,6 +131,7 @@ function worked(layer, step, unit, line, lines, digits) {
   const result = array ? only(array, unit) : found;
   if (result === undefined || Number.isNaN(result)) return null;
   const filled = line.numbers.map((text, i) => (i % 2 ? show(value(line.leaves[text].shown)) : text)).join("");
+  if (filled.includes("NaN")) return null; // of a function that the page cannot work out
   const numbers = filled.replace(/\(\(([^()]*)\)\)/g, "($1)");
   const sums = line.leaves
     .filter(({ shown }) => shown[0] === "matmul")

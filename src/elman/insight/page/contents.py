@@ -42,7 +42,7 @@ def page_data(
     hangs = NO_MATRIX if one.x is None else connectivity(trace.net, one.x, span, one.state)
     names = [] if series.ndim == 1 else [f"{'x' if one.x is not None else 'read'}{k}" for k in range(series.shape[1])]
     found: dict[str, Any] = {
-        "title": f"{type(trace.net).__name__}, step by step" if title is None else str(title),
+        "title": f"{type(trace.net).__name__}, step by step" if title is None else checks.text("title", title),
         "about": repr(trace.net),
         "steps": {"first": span.start, "count": span.stop - span.start},
         "text": None if entries is None else entries[span],
@@ -55,7 +55,7 @@ def page_data(
         "compare": None,
     }
     if compare is not None:
-        found["compare"] = compared(one, One(compare, sequence), found["layers"], shown, span)
+        found["compare"] = compared(one, One(compare, sequence, "compare"), found["layers"], shown, span)
     return found
 
 

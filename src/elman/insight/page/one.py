@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array, ShapeError
+from elman.insight.tracing import Trace
 from elman.insight.trees import mapped
 
 
@@ -66,7 +68,9 @@ class Part:
 class One:
     """The i-th sequence of a trace."""
 
-    def __init__(self, trace: Any, i: Any) -> None:
+    def __init__(self, trace: Any, i: Any, name: str = "t") -> None:
+        if not isinstance(trace, Trace):
+            raise TypeError(f"{name} must be a trace, as elman.trace gives it. Got {checks.show(trace)}.")
         if not trace.layers:
             raise ValueError("a page must show a network with a recurrent layer. Got one without.")
         self.trace, layout = trace, next(iter(trace.layers.values())).layout
@@ -151,3 +155,16 @@ def read_text(text: Any, steps: int) -> list[str] | None:
     if len(given) != steps:
         raise ShapeError(f"text must have {steps} characters or entries, one per step. Got {len(given)}.")
     return given
+
+
+def read_names(name: str, given: Any, count: int, of: str) -> list[str]:
+    """A name for each of `count` things, from any row of such."""
+    try:
+        names = None if isinstance(given, (str, bytes, Mapping, AbstractSet)) else [str(one) for one in given]
+    except TypeError:
+        names = None
+    if names is None:
+        raise TypeError(f"{name} must be a list of names. Got {checks.describe(given)}.")
+    if len(names) != count:
+        raise ShapeError(f"{name} must have {count} names, one per {of}. Got {len(names)}.")
+    return names

@@ -13,6 +13,7 @@ import numpy as np
 from elman import checks
 from elman.cells.functions import softmax
 from elman.checks import Array, ShapeError
+from elman.insight.page.one import read_names
 from elman.training import CrossEntropy, SquaredError
 
 
@@ -78,20 +79,16 @@ def read_target(target: Any, shape: tuple[int, ...], vector: bool) -> list[int |
         labels, whole = [], False
     if whole and width > 1 and len(labels) == steps and all(k is None or 0 <= k < width for k in labels):
         return labels
-    wanted = f"{steps} labels from 0 to {width - 1}, or numbers of shape {shape}"
-    try:
-        array: Array = np.asarray(given, np.float64).reshape(shape)
-    except (TypeError, ValueError):
-        raise ShapeError(f"target must have {wanted}. Got {checks.describe(target)}.") from None
-    return array
+    array = checks.real_array("target", given, np.float64)
+    if array.shape not in (shape, (width,) if vector else shape, (steps,) if width == 1 else shape):
+        wanted = f"{steps} labels from 0 to {width - 1}, or numbers of shape {shape}"
+        raise ShapeError(f"target must have {wanted}. Got {checks.describe(target)}.")
+    return array.reshape(shape)
 
 
 def read_labels(labels: Any, width: int, entries: list[str] | None, x: Array | None) -> list[str]:
     """What the outputs are called: as given, by the tokens that the text shows, or by their places."""
     if labels is not None:
-        names = [str(label) for label in labels]
-        if len(names) != width:
-            raise ShapeError(f"labels must have {width} names, one per output. Got {len(names)}.")
-        return names
+        return read_names("labels", labels, width, "output")
     known = {} if entries is None or x is None else {int(token): entry for token, entry in zip(x, entries, strict=True)}
     return [known.get(k, f"y{k}" if entries is None else f"token {k}") for k in range(width)]
