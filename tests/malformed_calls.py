@@ -488,6 +488,8 @@ def insight() -> list[Target]:
         made("attribution, tokens", elman.attribution, net=tokens, x=lambda: [[1, 2, 6], [0, 3, 3]], target=(0, 1)),
         made("attribution, several", elman.attribution, net=branching, x=several, baseline=lambda: {"store": 1.0}),
         made("trace", elman.trace, net=network, x=array(2, 5, 3), lengths=[5, 3], dy=array(2, 5, 2)),
+        made("explain", elman.explain, layer=value(layer), x=array(5, 3), state=pair(4), step=2, backward=True),
+        made("explain, network", elman.explain, layer=network, x=array(5, 3), step=1, unit=None, digits=3, node="0"),
         made("gradient_check", elman.gradient_check, what=lambda: elman.GRU(3, 2, seed=0), x=array(2, 5, 3)),
         made(
             "find_convention",
