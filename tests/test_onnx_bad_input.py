@@ -254,6 +254,36 @@ def test_data_that_is_not_there(tmp_path, entries, words):
     refused(external(tmp_path, "data", **entries), words)
 
 
+@pytest.mark.parametrize("dims", [(), (1,), (1, 1)])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data_type": 2**31 - 1}, "must be of floats, integers or booleans"),
+        ({"raw_data": b""}, "must be that of its data"),
+        ({"raw_data": b"12"}, "must be that of its data"),
+        ({"dims": [-1, -1]}, "must be of lengths from 0 up"),
+        ({"data_location": TensorProto.EXTERNAL}, "must be a file in the folder of the model"),
+    ],
+)
+def test_damaged_tensors_of_one_number(tmp_path, dims, change, words):
+    """Refused where they are read, as larger ones are, and nothing where they are not."""
+    for is_read in (True, False):
+        made = parts()
+        number = made.weights("number", *dims)
+        made.outputs.append(made.add("Tanh", made.add("Mul", "x", number) if is_read else "x"))
+        model = made.model()
+        (tensor,) = (each for each in model.graph.initializer if each.name == "number")
+        tensor.external_data.add(key="location", value="number")
+        for field, value in change.items():
+            tensor.ClearField(field)
+            getattr(tensor, field).extend(value) if field == "dims" else setattr(tensor, field, value)
+        (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+        if is_read:
+            refused(tmp_path / "model.onnx", words)
+        else:
+            assert from_onnx(tmp_path / "model.onnx")
+
+
 def test_data_of_a_model_without_a_folder(tmp_path):
     (tmp_path / "data").write_bytes(DATA.tobytes())
     model = onnx.load(external(tmp_path, "data"), load_external_data=False)

@@ -103,7 +103,7 @@ def read_onnx(
         place = "weights" if set(unknown) <= set(weights) else "given"
         raise file.refused(place, "named like inputs of the graph", ", ".join(unknown))
     graph = Graph(file, constants)
-    sizes = Sizes(file.model)
+    sizes = Sizes(file)
     reading = trace(graph, sizes, partial(Reading, file))
     if sizes.grow(reading.flow):
         again = trace(graph, sizes, partial(Reading, file))

@@ -7,20 +7,17 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from elman.checks import Array, FormatError
-from elman.interop.onnx.reading.files import TYPES
+from elman.interop.onnx.reading.files import TYPES, ModelFile
 from elman.interop.onnx.reading.graph import REASONS, SWITCH, Graph, Node, place_of
 from elman.interop.onnx.reading.known import COMPARES, COMPUTED, MOVES, run
 from elman.interop.onnx.reading.normalization import STEPS, Statistic, statistic
 from elman.interop.onnx.reading.operators import OPERATORS, moved
 from elman.interop.onnx.reading.positions import Axis, Flow, ShortError, Signal, Unknown
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 #: What NumPy and the reference implementation raise where the arrays of a graph do not fit together.
 UNFIT = (ValueError, IndexError, ArithmeticError, MemoryError, RuntimeError)
@@ -238,9 +235,8 @@ class Sizes:
     Where two that meet must be equal, or one must be what weights have, they are changed and the model is read again.
     """
 
-    def __init__(self, model: ModelProto) -> None:
-        from onnx import numpy_helper
-
+    def __init__(self, file: ModelFile) -> None:
+        model = file.model
         self._of: dict[str, int] = {}
         self._fixed: set[str] = set()  # those that are as the model has them
         self._taken: set[int] = set()
@@ -255,10 +251,10 @@ class Sizes:
             self._taken.update(tensor.dims, tensor.int64_data[:64])
             if tensor.data_type == tensor.INT64 and len(tensor.raw_data) % 8 == 0:
                 self._taken.update(np.frombuffer(tensor.raw_data[:512], "<i8").tolist())
-            number = (
-                numpy_helper.to_array(tensor).item() if tensor.data_type and math.prod(tensor.dims) == 1 else math.inf
-            )
-            self._numbers |= {int(number)} if math.isfinite(number) else set()
+            if math.prod(tensor.dims) == 1:
+                with contextlib.suppress(FormatError):  # a damaged one is refused where it is read
+                    number = file.tensor(tensor, f"the tensor {tensor.name!r}").item()
+                    self._numbers |= {int(number)} if math.isfinite(number) else set()
         self._apart: list[set[str]] = []  #: axes of one input, which no operator makes one length
         for value in model.graph.input:
             dims = value.type.tensor_type.shape.dim
