@@ -10,6 +10,9 @@ import pytest
 
 import elman
 
+torch = pytest.importorskip("torch")
+keras = pytest.importorskip("keras")
+
 pytestmark = [
     pytest.mark.peer,
     pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN"),
@@ -42,7 +45,6 @@ def drawn(net, rng):
 
 @pytest.mark.parametrize(("left", "right"), pairs("PyTorch"))
 def test_pytorch(left, right):
-    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(5)
     torch.manual_seed(3)
     module = eval(left, {"nn": torch.nn}).eval()
@@ -61,7 +63,6 @@ def test_pytorch(left, right):
 @pytest.mark.parametrize(("left", "right"), pairs("Keras"))
 def test_keras(left, right, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "torch")
-    keras = pytest.importorskip("keras")
     rng = np.random.default_rng(6)
     wanted = make(right)
     layer = eval(left, {name: getattr(keras.layers, name) for name in dir(keras.layers)})

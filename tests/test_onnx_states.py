@@ -7,7 +7,6 @@ import pytest
 
 import elman
 
-pytestmark = pytest.mark.peer
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 

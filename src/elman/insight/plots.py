@@ -54,7 +54,7 @@ def trace(t: Any, name: str, text: Any = None, unit: Any = None, *, sequence: in
         else:
             for k, color in zip(units.tolist(), drawing.COLORS * len(units), strict=False):
                 axes.plot(np.arange(steps), array[:, k], label=f"unit {k}", color=color, linewidth=1.6)
-        _write_text(axes, entries)
+        _label_steps(axes, entries)
     return axes
 
 
@@ -213,7 +213,7 @@ def attribution(result: Any, text: Any = None, *, features: Any = None, path: Pa
             _map(axes, array.T, "attribution")
             if names is not None:
                 axes.set_yticks(range(len(names)), map(drawing.text, names))
-        _write_text(axes, entries)
+        _label_steps(axes, entries)
     return axes
 
 
@@ -267,7 +267,7 @@ def _map(axes: Any, array: Array, label: str) -> None:
     axes.figure.colorbar(image, label=label)
 
 
-def _write_text(axes: Any, entries: list[str] | None) -> None:
+def _label_steps(axes: Any, entries: list[str] | None) -> None:
     """The entries of a text under the steps, or the steps alone."""
     from matplotlib.ticker import MaxNLocator
 
