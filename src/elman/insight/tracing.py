@@ -103,9 +103,7 @@ class Trace:
 
     def numbers(self, name: str) -> Numbers:
         """What a name stands for, packed, and the layout of its rows; nothing is computed yet."""
-        found = self._kept.get(name) if isinstance(name, str) else None
-        if found is None:
-            found = self._all.get(name) if isinstance(name, str) else None
+        found = (self._kept.get(name) or self._all.get(name)) if isinstance(name, str) else None
         if found is None:
             raise self._unknown(name)
         return found

@@ -106,12 +106,9 @@ class TracedLayer:
     def values(self, name: str) -> Array:
         """What a name stands for, packed (N, ...)."""
         s, cell = self._steps, self.cell
-        if name == "x":
-            return s.values
-        if name in cell.states:
-            return s.after[cell.states.index(name)]
-        if name in s.kept:
-            return s.kept[name]
+        given = {**s.kept, **dict(zip(cell.states, s.after, strict=True)), "x": s.values}
+        if name in given:
+            return given[name]
         if name == "mask" and s.masks:
             return s.mask[0]
         if name.startswith("zone_") and name[5:] in self.zoned and s.zones is not None:
