@@ -146,27 +146,26 @@ def of_loss(loss: Loss, prediction: Tree, target: Any) -> Problem:
 # What is given, or drawn.
 
 
+def _copies(name: str, value: Any, tokens: int | None = None) -> Tree:
+    """What a user gives, an array or a list of one per sequence, to be changed: tokens as they are, else in float64."""
+    number = checks.number_array if tokens is None else checks.whole_numbers
+    sequences = isinstance(value, (list, tuple)) and checks.rank(value[0] if value else 0) + (tokens is not None) > 1
+    arrays = [number(f"{name}[{i}]", part) for i, part in enumerate(value)] if sequences else number(name, value)
+    return mapped(lambda array: np.array(array, np.float64 if tokens is None else None), arrays)
+
+
 def read_input(layer: Layer, x: Tree) -> Tree:
-    """What a user gives, as copies that can be changed: tokens as they are, numbers in float64."""
-
-    def read(name: str, part: Any, tokens: int | None) -> Tree:
-        number = checks.number_array if tokens is None else checks.whole_numbers
-        sequences = isinstance(part, (list, tuple)) and checks.rank(part[0] if part else 0) + (tokens is not None) > 1
-        arrays = [number(f"{name}[{i}]", one) for i, one in enumerate(part)] if sequences else number(name, part)
-        return mapped(lambda array: np.array(array, np.float64 if tokens is None else None), arrays)
-
+    """What a user gives a layer or a network."""
     if not isinstance(layer, Network) or len(layer.inputs) == 1:
-        return read("x", x, layer.tokens)
+        return _copies("x", x, layer.tokens)
     given = checks.mapping("x", x, f"of {checks.listed(layer.inputs)} to their values")
     counts = {name: count for name, _, count in layer.takes}
-    return {name: read(name, part, counts.get(name)) for name, part in given.items()}
+    return {name: _copies(name, part, counts.get(name)) for name, part in given.items()}
 
 
 def read_prediction(loss: Loss, x: Any) -> Tree:
-    """What a user gives a loss, as copies in float64 that can be changed."""
-    several = loss.whole_sequences and isinstance(x, (list, tuple))
-    arrays = [checks.number_array(f"x[{i}]", part) for i, part in enumerate(x)] if several else x
-    return mapped(lambda part: np.array(part, np.float64), arrays if several else checks.number_array("x", x))
+    """What a user gives a loss."""
+    return _copies("x", x) if loss.whole_sequences else _copies("x", checks.number_array("x", x))
 
 
 def drawn_input(layer: Layer, rng: np.random.Generator) -> Tree:
