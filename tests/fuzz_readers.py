@@ -255,7 +255,7 @@ def ended(child: int, work: Path) -> int:
 
 
 def import_peers(files: dict[str, list[bytes]]) -> None:
-    """Loads what the readers need before the memory is bounded."""
+    """Loads what the readers need before memory and time are bounded."""
     import h5py  # noqa: F401
     import onnx  # noqa: F401
 
@@ -263,6 +263,8 @@ def import_peers(files: dict[str, list[bytes]]) -> None:
         import torch
 
         torch.set_num_threads(1)
+    if ".safetensors" in files and find_spec("sklearn"):
+        import elman.estimators.extra  # noqa: F401
 
 
 def main() -> None:
