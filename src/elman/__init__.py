@@ -18,7 +18,7 @@ from typing import Any
 
 import elman.network  # noqa: F401 (the core, which most programs need; the other rooms come with their first name)
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 #: The public names by the module that has them. For type checkers they stand in `__init__.pyi`.
 _NAMES = {
