@@ -25,6 +25,11 @@ from elman.checks import Array, ShapeError
 Kind = Literal["array", "single", "list"]
 
 
+def step_numbers(lengths: Array) -> Array:
+    """(N,): 0, 1, 2 ... of each sequence, one after another."""
+    return np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+
+
 @dataclass(frozen=True)
 class Layout:
     """How packed rows belong together, and the form in which the user handles them.
@@ -167,8 +172,7 @@ class Sequences(NamedTuple):
         lengths = self.lengths[indices]
         lengths = (lengths if end is None else np.minimum(lengths, end)) - begin
         starts = self.layout.starts[indices] + begin
-        # Row numbers: each sequence's start, counted on from where the sequence begins in the new batch.
-        rows = np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
+        rows = np.repeat(starts, lengths) + step_numbers(lengths)
         return Sequences(self.values[rows], Layout(lengths, len(indices), "list"))
 
     def formed(self, layout: Layout) -> Sequences:

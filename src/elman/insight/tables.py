@@ -9,11 +9,10 @@ import numpy as np
 
 from elman import checks
 from elman.cells.activations import bounded
-from elman.checks import Array
 from elman.insight.naming import Numbers
 from elman.insight.walks import TracedLayer
 from elman.options import ReadOnly
-from elman.sequences import Layout
+from elman.sequences import step_numbers
 
 
 class _Rows(ReadOnly):
@@ -53,7 +52,7 @@ def norms(found: Mapping[str, Numbers]) -> Norms:
         layout, values = numbers.layout, numbers.rows().astype(np.float64)
         if layout is not None and layout.lengths is not None:
             squares = np.square(values).reshape(len(values), -1).sum(1)
-            rows[name] = np.sqrt(np.bincount(_steps(layout), squares, minlength=layout.time))
+            rows[name] = np.sqrt(np.bincount(step_numbers(layout.rows), squares, minlength=layout.time))
     return Norms(rows)
 
 
@@ -89,18 +88,12 @@ def frame(found: Mapping[str, Numbers]) -> Any:
         columns = {
             "name": name,
             "sequence": np.repeat(np.arange(layout.count), layout.rows * width),
-            "step": _steps(layout).repeat(width),
+            "step": step_numbers(layout.rows).repeat(width),
             "unit": np.tile(np.arange(width), len(rows)),
             "value": rows.ravel(),
         }
         tables.append(pandas.DataFrame(columns))
     return pandas.concat(tables, ignore_index=True)
-
-
-def _steps(layout: Layout) -> Array:
-    """(N,): the step of each packed row in its sequence."""
-    rows = layout.rows
-    return np.arange(rows.sum()) - np.repeat(rows.cumsum() - rows, rows)
 
 
 def _table(title: str, lines: list[list[str]]) -> str:

@@ -26,7 +26,7 @@ from elman.cells.activations import Activation, as_activation
 from elman.cells.cell import Arrays
 from elman.checks import Array, ShapeError
 from elman.layers.layer import Gradients, Layer, Noise, State
-from elman.sequences import Layout, Sequences
+from elman.sequences import Layout, Sequences, step_numbers
 
 _MOST_KEPT = 1 << 26  # numbers of a stream's state
 BLOCK = 1 << 22  #: so many numbers of windows are written out at once
@@ -100,7 +100,7 @@ class Windows(NamedTuple):
             time = int(self.counts(np.array([layout.time]))[0]) if form == "array" else 0
             layout = Layout.of(form, counts, time)
         sequences = np.repeat(np.arange(len(lengths)), counts)
-        windows = np.arange(len(sequences)) - np.repeat(np.cumsum(counts) - counts, counts)
+        windows = step_numbers(counts)
         first = windows * self.stride - before[sequences]
         return layout, sequences, first[:, None] + np.arange(self.width) * self.dilation
 

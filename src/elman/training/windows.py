@@ -17,6 +17,7 @@ import numpy as np
 
 from elman import checks
 from elman.checks import Array
+from elman.sequences import step_numbers
 from elman.training.examples import Examples
 
 Truncate = tuple[int, int]
@@ -40,9 +41,8 @@ class Window(NamedTuple):
             return some
         targets = []
         for target in some.targets:
-            lengths, weight = target.y.lengths, target.weight
-            step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + self.begin
-            counted = (step >= self.first_counted).astype(np.float64)
+            weight = target.weight
+            counted = (step_numbers(target.y.lengths) + self.begin >= self.first_counted).astype(np.float64)
             counted = counted if weight is None else weight.values * counted
             targets.append(target._replace(weight=target.y.with_values(counted)))
         return Examples(some.x, tuple(targets))
