@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from elman.checks import missing_extra, show
+from elman.checks import is_whole, missing_extra, show
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -26,9 +26,8 @@ def random_generator(random_state: Any, checkpoint: Any = None) -> np.random.Ran
 
     With a checkpoint None is refused: the next call would begin with other weights, and not go on.
     """
-    whole = isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool)
     known = random_state is None or random_state is np.random or isinstance(random_state, np.random.RandomState)
-    if not known and not (whole and 0 <= random_state < 2**32):
+    if not known and not (is_whole(random_state) and 0 <= random_state < 2**32):
         must = "random_state must be a whole number from 0 to 4294967295, a numpy.random.RandomState, or None"
         raise ValueError(f"{must}. Got {show(random_state)}.")
     if checkpoint is not None and random_state is None:

@@ -11,7 +11,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from elman.checks import show
+from elman.checks import is_whole, show
 from elman.tables.lines import Business, Even, Line, Listed, Months, Offset
 from elman.tables.stamps import Stamps
 
@@ -46,7 +46,7 @@ def read_frequency(freq: Any) -> tuple[Line, ...]:
     elif isinstance(freq, (timedelta, np.timedelta64)):
         nanoseconds = getattr(freq, "to_timedelta64", None)  # of pandas
         found = _from_size(nanoseconds() if nanoseconds else np.timedelta64(freq))
-    elif isinstance(freq, (int, np.integer)) and not isinstance(freq, bool):
+    elif is_whole(freq):
         found = (Even(int(freq)),) if freq > 0 else None
     elif isinstance(freq, np.busdaycalendar):
         found = (_business(freq, 1),)

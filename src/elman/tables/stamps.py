@@ -17,7 +17,7 @@ from typing import Any, Literal
 import narwhals as nw
 import numpy as np
 
-from elman.checks import Array, DtypeError
+from elman.checks import Array, DtypeError, is_whole
 from elman.tables.frames import Level, emptied, is_category, library, like
 from elman.tables.iso import Iso, offset
 from elman.tables.places import has, show
@@ -219,7 +219,7 @@ def _entry_kind(entry: Any) -> Kind | None:
         return "duration"
     if has(entry, "ordinal") and has(entry, "freqstr"):
         return "period"
-    return "number" if isinstance(entry, (int, np.integer)) and not isinstance(entry, bool) else None
+    return "number" if is_whole(entry) else None
 
 
 def _values(kind: Kind, entries: list[Any]) -> Array:

@@ -324,7 +324,7 @@ def _class_weight(value: Any, labels: Array, counts: Array | None, loss: Loss, w
         weights = seen.sum() / (np.count_nonzero(seen) * np.maximum(seen, 1.0))
     elif isinstance(value, Mapping):
         for label, weight in value.items():
-            if isinstance(label, bool) or not isinstance(label, (int, np.integer)) or not 0 <= label < width:
+            if not checks.is_whole(label) or not 0 <= label < width:
                 raise ValueError(f"class_weight must name classes from 0 to {width - 1}. Got {checks.show(label)}.")
             weights[label] = checks.number(f"class_weight[{label}]", weight, 0)
     else:

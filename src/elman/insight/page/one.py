@@ -74,7 +74,7 @@ class One:
         if not trace.layers:
             raise ValueError("a page must show a network with a recurrent layer. Got one without.")
         self.trace, layout = trace, next(iter(trace.layers.values())).layout
-        if isinstance(i, bool) or not isinstance(i, (int, np.integer)) or not 0 <= i < layout.count:
+        if not checks.is_whole(i) or not 0 <= i < layout.count:
             raise ValueError(f"sequence must be a whole number from 0 to {layout.count - 1}. Got {checks.show(i)}.")
         self.i, self.single = int(i), layout.form == "single"
 
