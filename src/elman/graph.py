@@ -294,7 +294,7 @@ def read_names(config: Mapping[str, Any]) -> list[str]:
         at = f"nodes[{i}] of config"
         check_names(at, checks.mapping(at, node, "of a name and of what it reads"), known)
         checks.text(f"name of {at}", node["name"])
-        for key in ("reads", *[key for key in ("state",) if not isinstance(node.get(key), (str, type(None)))]):
+        for key in ("reads",) if isinstance(node.get("state"), (str, type(None))) else ("reads", "state"):
             given = node[key] if isinstance(node[key], (list, tuple)) else []
             pairs = [name if isinstance(name, (list, tuple)) and len(name) == 2 else [name] for name in given]
             if not given or not all(isinstance(part, str) for pair in pairs for part in pair):

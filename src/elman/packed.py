@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import uuid
 import weakref
 from collections.abc import Callable
@@ -40,7 +41,7 @@ class PackedNetwork:
             if inside.layers:
                 check_own(inside)
         # Values in a row as a stream has them: the inputs, then what each layer gives that changes a step.
-        places = list(range(inputs))
+        places, numbers = list(range(inputs)), itertools.count(inputs)
         # Of each such layer the function of rows, None for one with states, and what it reads, None for the value
         # right before, and which of its states are values after its own; of those with states what makes their
         # steppers, and the first states, (1, width) each.
@@ -48,23 +49,18 @@ class PackedNetwork:
         self.ready: list[Packed] = []
         self.first: list[Arrays] = []
         for node in nodes:
-            layer, value, reads = (
-                node.layer,
-                inputs + sum(1 + len(row[2]) for row in self.rows),
-                tuple([places[j] for j in node.reads]),
-            )
-            if isinstance(layer, LastState):
-                places.append(value)
-                self.rows[-1][2].append(layer.index)
-                continue
+            layer, reads = node.layer, tuple([places[j] for j in node.reads])
             if not _changes_steps(layer):
                 places.append(reads[0])
                 continue
-            places.append(value)
+            places.append(next(numbers))
+            if isinstance(layer, LastState):
+                self.rows[-1][2].append(layer.index)
+                continue
             # A step of one's own is run in the place of what it extends.
             own = place_of(layer, "ready") > place_of(layer, "step")
             made = Layer.ready(layer) if own else layer.ready()
-            self.rows.append((None if layer.stateful else made, None if reads == (value - 1,) else reads, []))
+            self.rows.append((None if layer.stateful else made, None if reads == (places[-1] - 1,) else reads, []))
             if layer.stateful:
                 self.ready.append(made)
                 self.first.append(layer.first_state(1))
